@@ -1,0 +1,89 @@
+"""pytest-iaside: stop a merge when an image classifier's spectral robustness regresses.
+
+The public names are loaded on first use (PEP 562): pytest imports this package at start-up
+wherever it is installed, and must not pay for torch in sessions that never touch it.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_iaside.assertion import assert_spectral_robustness
+    from pytest_iaside.data.reference import ReferenceSample
+    from pytest_iaside.errors import (
+        BaselineError,
+        ModelError,
+        ReferenceSampleError,
+        SettingsError,
+        SpectralRobustnessError,
+    )
+    from pytest_iaside.gate.compare import compare
+    from pytest_iaside.gate.verdict import BandChange, Check, Comparison, Thresholds
+    from pytest_iaside.measure import measure
+    from pytest_iaside.models.classifier import Classifier
+    from pytest_iaside.profile import SpectralProfile
+    from pytest_iaside.spectrum.bands import BandPartition
+
+_HOMES = {
+    "BandChange": "gate.verdict",
+    "BandPartition": "spectrum.bands",
+    "BaselineError": "errors",
+    "Check": "gate.verdict",
+    "Classifier": "models.classifier",
+    "Comparison": "gate.verdict",
+    "ModelError": "errors",
+    "ReferenceSample": "data.reference",
+    "ReferenceSampleError": "errors",
+    "SettingsError": "errors",
+    "SpectralProfile": "profile",
+    "SpectralRobustnessError": "errors",
+    "Thresholds": "gate.verdict",
+    "assert_spectral_robustness": "assertion",
+    "compare": "gate.compare",
+    "measure": "measure",
+}
+
+__all__ = [
+    "BandChange",
+    "BandPartition",
+    "BaselineError",
+    "Check",
+    "Classifier",
+    "Comparison",
+    "ModelError",
+    "ReferenceSample",
+    "ReferenceSampleError",
+    "SettingsError",
+    "SpectralProfile",
+    "SpectralRobustnessError",
+    "Thresholds",
+    "assert_spectral_robustness",
+    "compare",
+    "measure",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Python binds an imported submodule to its name here; `measure` is to stay the function.
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

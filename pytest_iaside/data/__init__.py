@@ -1,0 +1,1 @@
+"""Reference samples: the images that classifiers are measured on."""

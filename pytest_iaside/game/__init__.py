@@ -1,0 +1,1 @@
+"""The coalition game on frequency bands and its Shapley values."""

@@ -1,0 +1,229 @@
+"""What a gate decides on, and the decision: thresholds, checks, verdicts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from pytest_iaside.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pytest_iaside.profile import SpectralProfile
+
+Verdict = Literal["pass", "drift", "inconclusive"]
+CheckName = Literal["structured", "min_src", "src", "sid", "value", "band"]
+Direction = Literal["worse", "any"]
+FailOn = Literal["drift", "inconclusive", "any-change"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """How much may change before a gate says drift; None leaves a check out.
+
+    ``min_src`` is the least signed SRC of the candidate. ``max_src_drop`` is how far the
+    signed SRC may fall. ``max_sid_shift`` is the share of importance that may move past any
+    frequency towards higher ones. ``max_value_drop`` is the share of the baseline's v(all)
+    that may be lost, ``max_band_drop`` the same for any single band's ψ. ``direction``:
+    whether changes for the better count too.
+    """
+
+    min_src: float | None = None
+    max_src_drop: float | None = 0.02
+    max_sid_shift: float | None = 0.05
+    max_value_drop: float | None = 0.05
+    max_band_drop: float | None = 0.01
+    direction: Direction = "worse"
+
+    def __post_init__(self) -> None:
+        if self.direction not in get_args(Direction):
+            raise SettingsError(
+                f"direction={self.direction!r} is unknown; use one of {', '.join(get_args(Direction))}"
+            )
+        for field in fields(self):
+            found = getattr(self, field.name)
+            if field.name == "direction" or found is None:
+                continue
+            if isinstance(found, bool) or not isinstance(found, int | float):
+                raise SettingsError(f"{field.name}={found!r} must be a number or None")
+            if not math.isfinite(found) or (field.name != "min_src" and found < 0):
+                raise SettingsError(f"{field.name}={found!r} must be finite and not negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One quantity held against its limit.
+
+    ``change`` is candidate − baseline (for ``min_src`` the candidate's value itself), with its
+    interval ``low``…``high``; ``limit`` is the bound on that change. ``changed`` says whether
+    the interval leaves out no change at all. ``where`` names the band or frequency concerned.
+    """
+
+    name: CheckName
+    baseline: float
+    candidate: float
+    change: float
+    low: float
+    high: float
+    limit: float
+    verdict: Verdict
+    changed: bool = False
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandChange:
+    """One band's ψ in both profiles, in nats, and its paired change.
+
+    ``low``…``high`` is simultaneous over all bands; ``p_value`` is Holm's; ``moved`` says
+    whether the change can be told from none at the comparison's level.
+    """
+
+    index: int
+    label: str
+    baseline: float
+    candidate: float
+    change: float
+    low: float
+    high: float
+    p_value: float
+    moved: bool
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Comparison:
+    """A candidate held against its baseline, immutable.
+
+    ``verdict`` is the worst of its checks: one drift makes drift, else one inconclusive
+    makes inconclusive. ``images`` is how many pairs decided it.
+    """
+
+    candidate: SpectralProfile
+    baseline: SpectralProfile
+    thresholds: Thresholds
+    level: float
+    images: int
+    checks: tuple[Check, ...]
+    bands: tuple[BandChange, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        verdicts = {check.verdict for check in self.checks}
+        if "drift" in verdicts:
+            return "drift"
+        return "inconclusive" if "inconclusive" in verdicts else "pass"
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything changed at all, allowed or not."""
+        return any(check.changed for check in self.checks) or any(b.moved for b in self.bands)
+
+    def fails(self, fail_on: FailOn = "drift") -> bool:
+        """Whether the gate is red under ``fail_on``; an unstructured profile never passes."""
+        unstructured = any(c.name == "structured" and c.verdict != "pass" for c in self.checks)
+        return (
+            self.verdict == "drift"
+            or unstructured
+            or (fail_on == "inconclusive" and self.verdict == "inconclusive")
+            or (fail_on == "any-change" and (self.verdict == "inconclusive" or self.changed))
+        )
+
+    def summary(self) -> str:
+        """The verdict in one line, the line that CI annotations show."""
+        parts = [self._score()]
+        worst = self._worst_band()
+        if worst is not None:
+            parts.append(f"band {worst.index} ({worst.label}) {_signed(worst.change, 2)} nats")
+        for check in self.checks:
+            if check.verdict != "pass" and check.name not in ("src", "band"):
+                parts.append(_sentence(check, self.level))
+        return "; ".join(parts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The comparison in plain values, for reports and for the way through xdist."""
+        return {
+            "verdict": self.verdict,
+            "changed": self.changed,
+            "summary": self.summary(),
+            "level": self.level,
+            "images": self.images,
+            "thresholds": asdict(self.thresholds),
+            "checks": [
+                {**asdict(check), "sentence": _sentence(check, self.level)} for check in self.checks
+            ],
+            "bands": [asdict(band) for band in self.bands],
+            "notes": list(self.notes),
+            "candidate": self.candidate.as_dict(),
+            "baseline": self.baseline.as_dict(),
+        }
+
+    def _score(self) -> str:
+        candidate, baseline = self.candidate, self.baseline
+        negative = candidate.signed_src < 0 or baseline.signed_src < 0
+        line = (
+            f"signed SRC {_signed(baseline.signed_src)} → {_signed(candidate.signed_src)}"
+            if negative
+            else f"SRC {baseline.src:.3f} → {candidate.src:.3f}"
+        )
+        for check in self.checks:
+            if check.name == "src":
+                interval = f"{_signed(check.low)}…{_signed(check.high)}"
+                allowed = f"allowed {_signed(check.limit)}"
+                return (
+                    f"{line} ({_signed(check.change)}, {self.level:.0%} CI {interval}, {allowed})"
+                )
+        return line
+
+    def _worst_band(self) -> BandChange | None:
+        moved = [band for band in self.bands if band.moved]
+        if not moved:
+            return None
+        fallen = [band for band in moved if band.change < 0]
+        return min(fallen or moved, key=lambda band: -abs(band.change))
+
+
+def _sentence(check: Check, level: float) -> str:
+    interval = f"{level:.0%} CI"
+    match check.name:
+        case "structured":
+            return check.where
+        case "min_src":
+            return (
+                f"signed SRC {_signed(check.candidate)} ({interval} "
+                f"{_signed(check.low)}…{_signed(check.high)}, at least {_signed(check.limit)})"
+            )
+        case "src":
+            return (
+                f"signed SRC {_signed(check.change)} ({interval} "
+                f"{_signed(check.low)}…{_signed(check.high)}, allowed {_signed(check.limit)})"
+            )
+        case "sid":
+            return (
+                f"{_share(-check.change)} of the importance moved above {check.where} "
+                f"({interval} {_share(-check.high)}…{_share(-check.low)}, "
+                f"allowed {_share(-check.limit)})"
+            )
+        case "value":
+            return (
+                f"v(all) {check.baseline:.2f} → {check.candidate:.2f} nats "
+                f"({_percent(check.change)}, {interval} "
+                f"{_percent(check.low)}…{_percent(check.high)}, allowed {_percent(check.limit)})"
+            )
+        case "band":
+            return (
+                f"{check.where} {_percent(check.change)} of v(all) ({interval} "
+                f"{_percent(check.low)}…{_percent(check.high)}, allowed {_percent(check.limit)})"
+            )
+
+
+def _signed(value: float, digits: int = 3) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:+.1f}%".replace("-", "−")
+
+
+def _share(value: float) -> str:
+    return _percent(value).removeprefix("+")

@@ -1,0 +1,1 @@
+"""Classifiers and the backends that run them."""

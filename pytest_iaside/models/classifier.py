@@ -1,0 +1,381 @@
+"""Classifier: a network with the normalisation that belongs to it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pytest_iaside.errors import ModelError, SettingsError
+
+Network = nn.Module | Callable[[Tensor], Any] | Path
+Channels = float | Sequence[float] | Tensor
+
+ACCEPTED = (
+    "give an nn.Module, a function from (batch, channels, height, width) float32 to logits, "
+    "the path of an .onnx file, or a Classifier"
+)
+FLOATING = ("float16", "float32", "float64")
+FINGERPRINT_LENGTH = 16
+# Where exporters put weights that are not in the .onnx file itself.
+ONNX_WEIGHTS = (".data", "_data")
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Classifier:
+    """A network that turns pictures into logits, and the ``mean`` and ``std`` it expects.
+
+    ``network`` is an nn.Module, a function of (batch, channels, height, width) float32 that
+    returns logits (batch, classes), or the path of an .onnx file. Without ``mean`` and
+    ``std`` it is fed pixels in [0, 1]; with them (a number or one for each channel)
+    ``(pixels - mean) / std``.
+
+    Raises ModelError when the network is none of these; SettingsError for ``mean`` and ``std``.
+    """
+
+    network: Network
+    mean: Tensor | None
+    """(1,) or (channels,) float32, or None."""
+    std: Tensor | None
+    """(1,) or (channels,) float32, or None."""
+    name: str
+
+    def __init__(
+        self,
+        network: nn.Module | Callable[[Tensor], Any] | str | Path,
+        *,
+        mean: Channels | None = None,
+        std: Channels | None = None,
+        name: str | None = None,
+    ) -> None:
+        checked = _checked_network(network)
+        object.__setattr__(self, "network", checked)
+        if (mean is None) != (std is None):
+            given, absent = ("mean", "std") if std is None else ("std", "mean")
+            raise SettingsError(f"{given} was given without {absent}; give both or neither")
+        means, stds = _channels("mean", mean), _channels("std", std)
+        if means is not None and stds is not None:
+            if len(means) != len(stds) and 1 not in (len(means), len(stds)):
+                raise SettingsError(
+                    f"mean has {len(means)} channels and std has {len(stds)}; "
+                    "give a number each, or one for each channel of the images"
+                )
+            if not (stds > 0).all():
+                raise SettingsError(f"std={stds.tolist()} must be greater than 0")
+        object.__setattr__(self, "mean", means)
+        object.__setattr__(self, "std", stds)
+        object.__setattr__(self, "name", name or _name_of(checked))
+
+    @classmethod
+    def from_timm(cls, name_or_model: str | nn.Module) -> Classifier:
+        """A timm model, or the pretrained one of that name, with the normalisation it brings."""
+        timm = _library("timm")
+        data = _library("timm.data", package="timm")
+        model: Any = name_or_model
+        if isinstance(name_or_model, str):
+            try:
+                model = timm.create_model(name_or_model, pretrained=True)
+            except Exception as error:  # Unknown names, missing weights, no network: all its own.
+                raise ModelError(
+                    f"timm cannot create {name_or_model!r} with its weights "
+                    f"({_one_line(error)}); see timm.list_models(pretrained=True)"
+                ) from error
+        elif not isinstance(name_or_model, nn.Module):
+            raise ModelError(
+                f"from_timm was given a {type(name_or_model).__name__}; give the name of a timm "
+                "model or a model that timm.create_model returned"
+            )
+        found = data.resolve_model_data_config(model)
+        config = getattr(model, "pretrained_cfg", None) or {}
+        parts = (config.get("architecture"), config.get("tag"))
+        label = name_or_model if isinstance(name_or_model, str) else ".".join(filter(None, parts))
+        return cls(model, mean=found["mean"], std=found["std"], name=label or None)
+
+    @classmethod
+    def from_torchvision(cls, weights: Any) -> Classifier:
+        """The torchvision classifier of ``weights``, with the normalisation they bring.
+
+        ``weights`` is a member of a weights enumeration (``ResNet18_Weights.IMAGENET1K_V1``)
+        or its name as a string (``"ResNet18_Weights.DEFAULT"``).
+        """
+        models = _library("torchvision.models", package="torchvision")
+        advice = "give classification weights such as 'ResNet18_Weights.DEFAULT'"
+        if isinstance(weights, str):
+            try:
+                member = models.get_weight(weights)
+            except Exception as error:  # ValueError or AttributeError, by what is misspelt.
+                raise ModelError(
+                    f"torchvision has no weights {weights!r} ({_one_line(error)}); {advice}"
+                ) from error
+        else:
+            member = weights
+        names = [
+            name
+            for name in models.list_models(module=models)
+            if models.get_model_weights(name) is type(member)
+        ]
+        if not names:
+            raise ModelError(
+                f"torchvision has no classifier for {member!r}; {advice}, or build the model "
+                "yourself and pass Classifier(model, mean=…, std=…)"
+            )
+        try:
+            model = models.get_model(names[0], weights=member)
+        except Exception as error:  # Downloads fail in many ways.
+            raise ModelError(
+                f"torchvision cannot load {member} ({_one_line(error)}); download the weights "
+                "where there is a network connection, or pass the model itself"
+            ) from error
+        preset = member.transforms()
+        return cls(model, mean=preset.mean, std=preset.std, name=str(member))
+
+    @classmethod
+    def from_transformers(cls, model: nn.Module, processor: Any) -> Classifier:
+        """A transformers image classifier, with the normalisation of its image processor."""
+        _library("transformers")
+        if not isinstance(model, nn.Module):
+            raise ModelError(
+                f"from_transformers was given a {type(model).__name__} as the model; load it with "
+                "AutoModelForImageClassification.from_pretrained first"
+            )
+        mean, std = _processor_normalisation(processor)
+        label = getattr(getattr(model, "config", None), "_name_or_path", None)
+        return cls(
+            _TransformersLogits(model), mean=mean, std=std, name=label or type(model).__name__
+        )
+
+    @classmethod
+    def from_onnx(
+        cls,
+        path: str | Path,
+        *,
+        mean: Channels | None = None,
+        std: Channels | None = None,
+        name: str | None = None,
+    ) -> Classifier:
+        """A classifier in an .onnx file, run by ONNX Runtime."""
+        _library("onnxruntime")
+        return cls(Path(path), mean=mean, std=std, name=name)
+
+    def __repr__(self) -> str:
+        if self.mean is None or self.std is None:
+            return f"Classifier({self.name}, fed [0, 1] pixels)"
+        means, stds = (
+            ", ".join(f"{value:.4g}" for value in values.tolist())
+            for values in (self.mean, self.std)
+        )
+        return f"Classifier({self.name}, mean={means}, std={stds})"
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """What the network is fed for ``pixels`` (batch, channels, height, width) in [0, 1].
+
+        Raises SettingsError when ``mean`` or ``std`` is for another number of channels.
+        """
+        if self.mean is None or self.std is None:
+            return pixels
+        channels = max(len(self.mean), len(self.std))
+        if channels not in (1, pixels.shape[1]):
+            raise SettingsError(
+                f"mean and std are for {channels} channels, but the images have "
+                f"{pixels.shape[1]}; give one number for each channel of the images"
+            )
+        mean, std = (values.to(pixels).view(-1, 1, 1) for values in (self.mean, self.std))
+        return (pixels - mean) / std
+
+    def fingerprint(self) -> str | None:
+        """SHA-256 of the weights and of ``mean`` and ``std``, 16 hexadecimal digits.
+
+        None for a plain function and for modules whose weights do not exist yet.
+        """
+        digest = hashlib.sha256()
+        if isinstance(self.network, Path):
+            for content in _onnx_contents(self.network):
+                digest.update(content)
+        elif isinstance(self.network, nn.Module):
+            state = self.network.state_dict()
+            if any(torch.nn.parameter.is_lazy(value) for value in state.values()):
+                return None
+            digest.update(type(self.network).__qualname__.encode())
+            for key in sorted(state):
+                for content in _state_contents(key, state[key]):
+                    digest.update(content)
+        else:
+            return None
+        for values in (self.mean, self.std):
+            if values is not None:
+                digest.update(values.numpy().astype("<f4").tobytes())
+        return digest.hexdigest()[:FINGERPRINT_LENGTH]
+
+
+def as_classifier(model: Any) -> Classifier:
+    """``model`` itself if it is a Classifier, else a Classifier of it, fed [0, 1] pixels.
+
+    Raises ModelError when it is nothing that can be one.
+    """
+    return model if isinstance(model, Classifier) else Classifier(model)
+
+
+def check_logits(logits: Any, batch: int) -> Tensor:
+    """``logits`` as a tensor, if it is floating (batch, classes) with at least two classes.
+
+    Arrays are accepted. Raises ModelError otherwise; whether they are finite is not looked at.
+    """
+    expected = f"expected logits, a floating ({batch}, classes) tensor"
+    if isinstance(logits, np.ndarray):
+        logits = torch.tensor(logits) if logits.dtype.name in FLOATING else logits
+    if not isinstance(logits, (Tensor, np.ndarray)):
+        raise ModelError(
+            f"the model returned {_described(logits)}, {expected}; wrap the model in a function "
+            "that returns its logits: Classifier(lambda x: …)"
+        )
+    shape = tuple(logits.shape)
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        raise ModelError(
+            f"the model returned {logits.dtype} of shape {shape}, {expected}; return the logits "
+            "themselves, not the predicted classes"
+        )
+    if len(shape) != 2:
+        hint = "average over positions first" if len(shape) > 2 else "keep the batch dimension"
+        raise ModelError(f"the model returned shape {shape}, {expected}; {hint}")
+    if shape[0] != batch:
+        raise ModelError(
+            f"the model returned {shape[0]} rows for a batch of {batch}, {expected}; "
+            "return one row for each image, in their order"
+        )
+    if shape[1] < 2:
+        raise ModelError(
+            f"the model returned shape {shape}, {expected} and at least 2 classes; give a binary "
+            "classifier two columns: torch.cat([-z / 2, z / 2], dim=1)"
+        )
+    return logits
+
+
+class _TransformersLogits(nn.Module):
+    """A transformers model as a network from pictures to logits."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.training = model.training
+
+    def forward(self, pictures: Tensor) -> Any:
+        output = self.model(pixel_values=pictures)
+        # Another kind of model is left for check_logits to describe.
+        return getattr(output, "logits", output)
+
+
+def _checked_network(network: object) -> Network:
+    if isinstance(network, (str, Path)):
+        path = Path(network)
+        if path.suffix.lower() != ".onnx":
+            raise ModelError(
+                f"{path} is not an .onnx file; load the model and pass it, or {ACCEPTED}"
+            )
+        if not path.is_file():
+            raise ModelError(f"there is no file {path}; give the path of an existing .onnx file")
+        return path
+    if isinstance(network, type):
+        raise ModelError(
+            f"{network.__name__} is a class, not a model; pass an instance of it, with its "
+            f"weights: {network.__name__}(…)"
+        )
+    if isinstance(network, Classifier) or not callable(network):
+        raise ModelError(f"the model is {_described(network)}; {ACCEPTED}")
+    return network
+
+
+def _name_of(network: Network) -> str:
+    if isinstance(network, Path):
+        return network.stem
+    name = None if isinstance(network, nn.Module) else getattr(network, "__name__", None)
+    return name or type(network).__name__
+
+
+def _channels(what: str, values: Any) -> Tensor | None:
+    if values is None:
+        return None
+    try:
+        array = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    except (TypeError, ValueError):
+        array = np.empty((0, 0))
+    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+        raise SettingsError(
+            f"{what}={values!r} must be a finite number, or one for each channel of the images"
+        )
+    return torch.from_numpy(array.astype(np.float32))
+
+
+def _processor_normalisation(processor: Any) -> tuple[Any, Any]:
+    """Mean and std, for [0, 1] pixels, of a transformers image processor."""
+    # A processor of texts and images keeps the one for images inside.
+    processor = getattr(processor, "image_processor", processor)
+    if not hasattr(processor, "image_mean") and not hasattr(processor, "do_normalize"):
+        raise ModelError(
+            f"from_transformers was given a {type(processor).__name__} as the processor; give the "
+            "model's image processor, AutoImageProcessor.from_pretrained(…)"
+        )
+    # It starts from pixels in 0 … 255: x = 255 · factor · pixel − shift, then mean and std.
+    rescales = getattr(processor, "do_rescale", True)
+    factor = getattr(processor, "rescale_factor", 1 / 255) if rescales else 1.0
+    scale = 255.0 * factor
+    scale = 1.0 if math.isclose(scale, 1.0, rel_tol=1e-6) else scale
+    shift = 1.0 if rescales and getattr(processor, "rescale_offset", False) else 0.0
+    mean, std = 0.0, 1.0
+    if getattr(processor, "do_normalize", False):
+        mean, std = processor.image_mean, processor.image_std
+    elif scale == 1 and shift == 0:
+        return None, None
+    return (np.asarray(mean) + shift) / scale, np.asarray(std) / scale
+
+
+def _onnx_contents(path: Path) -> Iterator[bytes]:
+    for file in (path, *(path.with_name(path.name + ending) for ending in ONNX_WEIGHTS)):
+        if file.is_file():
+            yield file.read_bytes()
+
+
+def _state_contents(key: str, value: Any) -> Iterator[bytes]:
+    if isinstance(value, Tensor):
+        value = value.dequantize() if value.is_quantized else value
+        yield f"{key} {value.dtype} {tuple(value.shape)} ".encode()
+        if not value.is_meta:
+            # As bytes: numpy has no bfloat16.
+            yield value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
+    elif isinstance(value, (tuple, list)):
+        for position, part in enumerate(value):
+            yield from _state_contents(f"{key}.{position}", part)
+    elif value is None or isinstance(value, (bool, int, float, str, torch.dtype)):
+        yield f"{key} {value!r} ".encode()
+
+
+def _described(value: Any) -> str:
+    kind = type(value).__name__
+    keys = getattr(value, "keys", None)
+    if callable(keys):
+        return f"a {kind} with {', '.join(map(repr, keys())) or 'nothing in it'}"
+    if isinstance(value, (tuple, list)):
+        return f"a {kind} of {len(value)}"
+    return "None" if value is None else f"a {kind}"
+
+
+def _library(module: str, *, package: str | None = None) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = package or module
+        raise ModelError(
+            f"{package} is needed for this model and cannot be imported ({error}); "
+            f"pip install {package}"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

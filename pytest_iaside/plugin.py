@@ -1,0 +1,205 @@
+"""The hooks and options of pytest-iaside; what they do is written elsewhere.
+
+Nothing heavy is imported here: every pytest session in an environment that has the plugin
+loads this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import pytest
+
+from pytest_iaside import session as state
+from pytest_iaside import settings
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.fixtures import spectral_classifier as spectral_classifier
+from pytest_iaside.fixtures import spectral_executor as spectral_executor
+from pytest_iaside.fixtures import spectral_reference as spectral_reference
+from pytest_iaside.running import marker_layers, running
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("iaside", "spectral robustness (pytest-iaside)")
+    group.addoption(
+        "--iaside-update",
+        choices=("new", "changed", "all"),
+        help="write baselines: only missing ones, also those that no longer hold, or all",
+    )
+    group.addoption(
+        "--iaside-update-in-ci",
+        action="store_true",
+        help="allow --iaside-update where CI or BUILD_NUMBER is set",
+    )
+    group.addoption(
+        "--iaside-prune",
+        action="store_true",
+        help="remove baselines that a full run does not use",
+    )
+    group.addoption(
+        "--iaside-report",
+        metavar="PATH",
+        nargs="?",
+        const=state.REPORT,
+        help=f"write the HTML report, also when all is well (default {state.REPORT})",
+    )
+    group.addoption("--iaside-json", metavar="PATH", help="write the results as JSON")
+    for name in settings.ON_COMMAND_LINE:
+        _, what = settings.SETTINGS[name]
+        group.addoption(f"--iaside-{settings.dashes(name)}", metavar="VALUE", help=what)
+    for name, (kind, what) in (settings.SETTINGS | settings.SOURCES).items():
+        parser.addini(f"iaside_{name}", what, type=kind.ini, default=None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "iaside(**settings): settings of assert_spectral_robustness for this test"
+    )
+    try:
+        session = state.SpectralSession(
+            config, settings.command_line_layer(config), settings.ini_layer(config)
+        )
+        for name in settings.SOURCES:
+            settings.ini_value(config, name)
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[state.SESSION] = session
+    if message := _refusal(config):
+        raise pytest.UsageError(message)
+    if not state.is_worker(config):
+        config.pluginmanager.register(_Reports(session), "iaside_reports")
+    if any(config.pluginmanager.hasplugin(name) for name in ("xdist", "xdist.plugin")):
+        config.pluginmanager.register(_XdistHooks(session), "iaside_xdist")
+
+
+def _refusal(config: pytest.Config) -> str:
+    """Why the options ask for what must not be; empty where they do not."""
+    update = config.getoption("iaside_update")
+    if update and state.on_ci() and not config.getoption("iaside_update_in_ci"):
+        return (
+            f"--iaside-update={update} is refused because CI or BUILD_NUMBER is set: a baseline "
+            "written there is reviewed by nobody; update on your own machine and commit it, or "
+            "add --iaside-update-in-ci"
+        )
+    report = config.getoption("iaside_report")
+    if report and not report.endswith((".html", ".htm")):
+        return (
+            f"--iaside-report={report}: expected the path of an .html file; write "
+            "--iaside-report=PATH, or --iaside-report as the last option"
+        )
+    partial = state.partial_options(config)
+    if config.getoption("iaside_prune") and partial:
+        return (
+            f"--iaside-prune is refused because {partial} runs only some of the tests, and "
+            "baselines of the others would look unused; run all of them"
+        )
+    return ""
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    session = config.stash[state.SESSION]
+    told = {**session.ini.values, **session.command_line.values}
+    for name in ("reference", "model"):
+        if (value := settings.ini_value(config, name)) is not settings.UNSET:
+            told[name] = value
+    if update := config.getoption("iaside_update"):
+        told["update"] = update
+    return f"iaside: {', '.join(f'{k}={v}' for k, v in told.items())}" if told else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    try:
+        for item in items:
+            marker_layers(item)
+    except SettingsError as error:
+        if not state.is_worker(config):
+            raise pytest.UsageError(str(error)) from None
+        # A worker that raises is taken for a crash: the controller is told, and nothing runs.
+        config.stash[state.SESSION].settings_errors.append(str(error))
+        items.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    session = collector.config.stash[state.SESSION]
+    if report.failed:
+        session.collection_failed = True
+    elif report.passed and isinstance(collector, pytest.File):
+        session.files.add(collector.nodeid)
+    return report
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    for item in items[:1]:
+        item.config.stash[state.SESSION].deselected = True
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    session.config.stash[state.SESSION].collected.update(item.nodeid for item in session.items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    with running(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, SettingsError):
+        report.user_properties.append((state.SETTINGS_ERROR, str(call.excinfo.value)))
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    ours = session.config.stash[state.SESSION]
+    if state.is_worker(session.config):
+        worker: Any = session.config
+        worker.workeroutput["iaside"] = ours.worker_output()
+    else:
+        ours.finish(session)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    width = config.get_terminal_writer().fullwidth
+    lines = config.stash[state.SESSION].summary(width, terminalreporter.hasmarkup)
+    if lines:
+        terminalreporter.write_sep("=", "spectral robustness")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+class _Reports:
+    """Hooks of the process that collects all reports; they are not told the configuration."""
+
+    def __init__(self, session: state.SpectralSession) -> None:
+        self._session = session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._session.log(report)
+
+
+class _XdistHooks:
+    """Hooks that exist only where xdist is."""
+
+    def __init__(self, session: state.SpectralSession) -> None:
+        self._session = session
+
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        self._session.collected.update(ids)
+
+    def pytest_testnodedown(self, node: Any) -> None:
+        # A worker that crashed leaves no output.
+        output = getattr(node, "workeroutput", None) or {}
+        if "iaside" in output:
+            self._session.add_worker_output(output["iaside"])

@@ -1,0 +1,1 @@
+"""What a session says: HTML, charts, terminal table, markdown, JSON, progress line."""

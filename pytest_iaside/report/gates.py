@@ -1,0 +1,154 @@
+"""What every report says of a gate, read off its record: its name, its place, its words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_iaside.report.numbers import finite, printable
+
+# One assertion of one test, in plain JSON types, as session.py and cli.py collect them.
+Record = Mapping[str, Any]
+
+MARKS = {
+    "drift": "✗",
+    "refused": "!",
+    "changed": "≠",
+    "inconclusive": "?",
+    "updated": "↻",
+    "created": "+",
+    "pass": "✓",
+}
+WORST_FIRST = tuple(MARKS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """One gate as reports show it.
+
+    ``word`` is its verdict, or what was done where nothing was compared; a gate that passes
+    its checks and fails all the same, under fail_on='any-change', is ``changed``. Scores are
+    signed SRC; ``low``…``high`` is the paired interval of ``change``. What a record does not
+    hold is None.
+    """
+
+    record: Record
+    label: str
+    word: str
+    failed: bool
+    sentence: str
+    baseline_score: float | None
+    score: float | None
+    change: float | None
+    low: float | None
+    high: float | None
+    level: float | None
+    forward_passes: int | None
+    seconds: float | None
+
+    @property
+    def mark(self) -> str:
+        return MARKS[self.word]
+
+    @property
+    def comparison(self) -> Mapping[str, Any] | None:
+        found: Mapping[str, Any] | None = self.record.get("comparison")
+        return found
+
+    @property
+    def profile(self) -> Mapping[str, Any] | None:
+        """The profile of the model under test."""
+        found: Mapping[str, Any] | None = (
+            self.comparison["candidate"] if self.comparison else self.record.get("profile")
+        )
+        return found
+
+    @property
+    def baseline(self) -> Mapping[str, Any] | None:
+        return self.comparison["baseline"] if self.comparison else None
+
+    @property
+    def checks(self) -> Sequence[Mapping[str, Any]]:
+        return self.comparison["checks"] if self.comparison else ()
+
+
+def gates(records: Sequence[Record]) -> list[Gate]:
+    """One Gate for each record, worst first: failed before not, then by verdict and change."""
+    short = [_short_label(record) for record in records]
+    taken = Counter(short)
+    found = [
+        _gate(record, label if taken[label] == 1 else _label(record, record["test"]))
+        for record, label in zip(records, short, strict=True)
+    ]
+    return sorted(
+        found,
+        key=lambda gate: (not gate.failed, WORST_FIRST.index(gate.word), gate.change or 0.0),
+    )
+
+
+def headline(found: Sequence[Gate]) -> str:
+    """The session in a few words: ``1 of 3 gates failed``."""
+    if not found:
+        return "no gate ran"
+    plural = "gate" if len(found) == 1 else "gates"
+    failed = sum(gate.failed for gate in found)
+    if failed:
+        return f"{failed} of {len(found)} {plural} failed"
+    return f"{len(found)} {plural}, none failed"
+
+
+def tally(found: Sequence[Gate]) -> dict[str, int]:
+    """How many gates there are of each word that occurs, worst first."""
+    counts = Counter(gate.word for gate in found)
+    return {word: counts[word] for word in WORST_FIRST if counts[word]}
+
+
+def _gate(record: Record, label: str) -> Gate:
+    comparison = record.get("comparison")
+    profile = comparison["candidate"] if comparison else record.get("profile")
+    score = finite(profile["signed_src"]) if profile else None
+    baseline_score = finite(comparison["baseline"]["signed_src"]) if comparison else None
+    paired = next((c for c in comparison["checks"] if c["name"] == "src"), {}) if comparison else {}
+    change = finite(paired.get("change"))
+    if change is None and score is not None and baseline_score is not None:
+        change = score - baseline_score  # no limit on the drop: a difference without interval
+    failed = bool(record["failed"])
+    word = _word(record)
+    sentence = printable(record["summary"])
+    if failed and word in ("changed", "inconclusive") and record["fail_on"] != "drift":
+        sentence += f" (fails under fail_on={printable(record['fail_on'])})"
+    return Gate(
+        record=record,
+        label=label,
+        word=word,
+        failed=failed,
+        sentence=sentence,
+        baseline_score=baseline_score,
+        score=score,
+        change=change,
+        low=finite(paired.get("low")),
+        high=finite(paired.get("high")),
+        level=comparison["level"] if comparison else None,
+        forward_passes=profile["forward_passes"] if profile else None,
+        seconds=finite(record["seconds"]),
+    )
+
+
+def _word(record: Record) -> str:
+    if record["status"] != "compared":
+        return str(record["status"])
+    verdict = str(record["verdict"])
+    return "changed" if verdict == "pass" and record["failed"] else verdict
+
+
+def _short_label(record: Record) -> str:
+    # A parametrised id may hold "::" of its own: only what stands before the "[" is a path.
+    head, bracket, parameters = str(record["test"]).partition("[")
+    return _label(record, head.rsplit("::", 1)[-1] + bracket + parameters)
+
+
+def _label(record: Record, test: str) -> str:
+    name = record.get("name")
+    return printable(f"{test} · {name}" if name else test)

@@ -1,0 +1,74 @@
+"""The report of a session: one HTML file that needs nothing else, neither network nor scripts."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pytest_iaside.errors import SpectralRobustnessError
+from pytest_iaside.report.gates import Record, gates, headline, tally
+from pytest_iaside.report.numbers import count, duration, printable
+from pytest_iaside.report.sections import section
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_html(records: Sequence[Record], path: str | Path, *, meta: Mapping[str, Any]) -> Path:
+    """Write the report of ``records`` to ``path``, making its folders; atomic.
+
+    Raises SpectralRobustnessError when it cannot be written; what was there then stands.
+    """
+    path = Path(path)
+    content = render(records, meta=meta).encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(name, 0o644)  # mkstemp's own mode hides the report from a web server
+            os.replace(name, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+    except OSError as error:
+        raise SpectralRobustnessError(
+            f"cannot write the report {path}: {error.strerror or error}; make the folder writable "
+            "or choose another path with --iaside-report"
+        ) from error
+    return path
+
+
+def render(records: Sequence[Record], *, meta: Mapping[str, Any]) -> str:
+    """The report of ``records`` as HTML; ``meta`` has at least created, command and version."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["printable"] = printable
+    environment.globals.update(passes=count, duration=duration)
+    script = environment.get_template("report.js.j2").render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    found = gates(records)
+    return environment.get_template("report.html.j2").render(
+        headline=headline(found),
+        failed=any(gate.failed for gate in found),
+        tally=tally(found),
+        meta=meta,
+        sections=[section(gate, number) for number, gate in enumerate(found, 1)],
+        # The page's policy lets only this very script run, whatever a test is called.
+        script=Markup(script),
+        script_digest=digest,
+    )

@@ -1,0 +1,98 @@
+"""Numbers and user text in words, the same in every report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+NONE = "—"
+
+
+def finite(value: Any) -> float | None:
+    """``value`` as a float, or None where it is missing, NaN or infinite."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def finite_list(values: Sequence[Any]) -> list[float | None]:
+    """``finite`` of every value."""
+    return [finite(value) for value in values]
+
+
+def fixed(value: Any, digits: int = 3) -> str:
+    """A number with so many digits and a minus sign that is one; — where there is none."""
+    number = finite(value)
+    if number is None:
+        return NONE
+    text = f"{number:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def signed(value: Any, digits: int = 3) -> str:
+    """A change: like ``fixed``, with its sign."""
+    number = finite(value)
+    return NONE if number is None else f"{number:+.{digits}f}".replace("-", "−")
+
+
+def percent(value: Any, digits: int = 1) -> str:
+    """A relative change in percent, with its sign."""
+    number = finite(value)
+    return NONE if number is None else f"{100 * number:+.{digits}f}%".replace("-", "−")
+
+
+def share(value: Any, digits: int = 1) -> str:
+    """A share in percent, without a sign."""
+    number = finite(value)
+    return NONE if number is None else f"{fixed(100 * number, digits)}%"
+
+
+def p_value(value: Any) -> str:
+    """A p-value; below a thousandth, that it is below."""
+    number = finite(value)
+    return NONE if number is None else "<0.001" if number < 0.001 else f"{number:.3f}"
+
+
+def count(value: Any) -> str:
+    """A whole number with its thousands separated: 51,200."""
+    number = finite(value)
+    return NONE if number is None else f"{number:,.0f}"
+
+
+def compact(value: Any) -> str:
+    """A whole number in at most five characters: 51.2k."""
+    number = finite(value)
+    if number is None:
+        return NONE
+    for unit in ("", "k", "M", "G"):
+        if number < 999.95 or unit == "G":
+            break
+        number /= 1000
+    return f"{number:.1f}{unit}" if unit and number < 99.95 else f"{number:.0f}{unit}"
+
+
+def duration(seconds: Any) -> str:
+    """Seconds as 4.2 s, 42 s, 2:38 or 1:02:38."""
+    number = finite(seconds)
+    if number is None:
+        return NONE
+    if number < 9.95:
+        return f"{number:.1f} s"
+    return f"{number:.0f} s" if number < 59.5 else clock(number)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 2:38 or 1:02:38."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def printable(text: Any) -> str:
+    """``text`` in one line, every character that is not printable as its escape code.
+
+    Test ids may hold line breaks, terminal escapes, marks that turn the writing direction,
+    and lone surrogates that no file can be written with.
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
+    )

@@ -1,0 +1,226 @@
+"""The session in text: a table for the terminal, markdown for a pull request, JSON for machines."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_iaside.report.gates import Gate, Record, gates, headline, tally
+from pytest_iaside.report.numbers import compact, duration, fixed, printable, signed
+from pytest_iaside.report.text import cells, pad, shorten
+
+JSON_FORMAT = "iaside-report/1"
+# GitHub cuts comments at 65,536 characters; whoever posts one adds a few of their own.
+MARKDOWN_BYTES = 64_000
+LONGEST_LABEL = 120
+COLOURS = {
+    "drift": "31",
+    "refused": "31",
+    "changed": "31",
+    "inconclusive": "33",
+    "updated": "36",
+    "created": "36",
+    "pass": "32",
+}
+GAP = "  "
+
+
+def terminal_lines(records: Sequence[Record], *, width: int, color: bool) -> list[str]:
+    """The table of gates, worst first, and under it one sentence for each failed gate.
+
+    Lines are at most ``width`` columns long (72 where it is less). Where gate names do not fit
+    beside their numbers they stand above them; only a name longer than a line is shortened.
+    """
+    found = gates(records)
+    if not found:
+        return []
+    width = max(width, 72)
+    head = ("signed SRC", f"change ({_interval_name(found)})", "verdict", "passes", "time")
+    rows = [
+        (
+            _scores(gate),
+            _change(gate),
+            f"{gate.mark} {gate.word}",
+            compact(gate.forward_passes),
+            duration(gate.seconds),
+        )
+        for gate in found
+    ]
+    widths = [max(cells(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    right = (True, False, False, True, True)
+
+    def line(row: Sequence[str], paint: str = "") -> str:
+        texts = [pad(*cell, right=r) for *cell, r in zip(row, widths, right, strict=True)]
+        if paint:
+            texts[2] = f"\x1b[{paint}m{texts[2]}\x1b[0m"
+        return GAP.join(texts).rstrip()
+
+    numbers_width = sum(widths) + len(GAP) * (len(widths) - 1)
+    longest = max(cells(gate.label) for gate in found)
+    beside = longest <= width - numbers_width - len(GAP)
+    lines = [GAP.join((pad("gate", longest), line(head))) if beside else f"gate{GAP}{line(head)}"]
+    for gate, row in zip(found, rows, strict=True):
+        numbers = line(row, COLOURS[gate.word] if color else "")
+        if beside:
+            lines.append(GAP.join((pad(gate.label, longest), numbers)))
+        else:
+            lines += [shorten(gate.label, width), f"    {GAP}{numbers}"]
+    for gate in found:
+        if gate.failed:
+            name = shorten(gate.label, width - 4)
+            lines += ["", f"{gate.mark} {name}:", *_wrap(gate.sentence, width, "  ")]
+    return lines
+
+
+def markdown(records: Sequence[Record]) -> str:
+    """The session as GitHub markdown under 64 KB: the table of gates, then the failed ones.
+
+    Gates are left out from the least bad on where they do not fit, and it says how many.
+    """
+    found = gates(records)
+    counts = ", ".join(f"{number} {word}" for word, number in tally(found).items())
+    top = f"## Spectral robustness: {headline(found)}\n"
+    if not found:
+        return top
+    top += (
+        f"\n{counts}\n\n"
+        f"| gate | signed SRC | change ({_interval_name(found)}) | verdict | passes | time |\n"
+        "|---|---:|---|---|---:|---:|\n"
+    )
+    # The table may take three quarters, so that some of the failures are always explained.
+    rows, left_out = _fitting([_row(gate) for gate in found], MARKDOWN_BYTES * 3 // 4 - _size(top))
+    text = top + rows
+    if left_out:
+        text += f"\n… and {left_out} more gates, no worse than the last one above.\n"
+    failed = [_details(gate) for gate in found if gate.failed]
+    details, left_out = _fitting(failed, MARKDOWN_BYTES - _size(text) - 100)
+    text += details
+    if left_out:
+        text += f"\n… and {left_out} more failed gates; the HTML report holds them all.\n"
+    return text
+
+
+def json_document(records: Sequence[Record], *, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The session in plain JSON values, records whole and worst first.
+
+    NaN and infinity, which JSON has not, become null.
+    """
+    found = gates(records)
+    document: dict[str, Any] = _plain(
+        {
+            "format": JSON_FORMAT,
+            "meta": meta,
+            "failed": any(gate.failed for gate in found),
+            "counts": tally(found),
+            "gates": [gate.record for gate in found],
+        }
+    )
+    return document
+
+
+def _scores(gate: Gate) -> str:
+    if gate.profile is None:
+        return ""
+    new = fixed(gate.score)
+    return f"{fixed(gate.baseline_score)} → {new}" if gate.baseline else f"→ {new}"
+
+
+def _change(gate: Gate) -> str:
+    if gate.baseline is None:
+        return ""
+    if gate.low is None or gate.high is None:
+        return signed(gate.change)
+    return f"{signed(gate.change)} ({signed(gate.low)}…{signed(gate.high)})"
+
+
+def _interval_name(found: Sequence[Gate]) -> str:
+    levels = {gate.level for gate in found if gate.level is not None}
+    return f"{levels.pop():.0%} CI" if len(levels) == 1 else "CI"
+
+
+def _wrap(sentence: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(
+        sentence,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
+
+
+def _row(gate: Gate) -> str:
+    texts = (
+        f"<code>{_escape(shorten(gate.label, LONGEST_LABEL))}</code>",
+        _scores(gate),
+        _change(gate),
+        f"{gate.mark} **{gate.word}**" if gate.failed else f"{gate.mark} {gate.word}",
+        compact(gate.forward_passes),
+        duration(gate.seconds),
+    )
+    return f"| {' | '.join(texts)} |\n"
+
+
+def _details(gate: Gate) -> str:
+    lines = [
+        f"\n### {gate.mark} <code>{_escape(shorten(gate.label, LONGEST_LABEL))}</code>",
+        "",
+        _escape(gate.sentence),
+    ]
+    reasons = [
+        f"- {check['verdict']}: {_escape(check['sentence'])}"
+        for check in gate.checks
+        if check["verdict"] != "pass"
+    ]
+    if reasons:
+        lines += ["", *reasons]
+    for what, key in (("Accept the change", "accept"), ("Reproduce it", "reproduce")):
+        if gate.record.get(key):
+            lines += ["", f"{what}:", "", *_fenced(printable(gate.record[key]))]
+    return "\n".join(lines) + "\n"
+
+
+def _fenced(code: str) -> tuple[str, str, str]:
+    longest = max((len(run) for run in re.findall("`+", code)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}sh", code, fence
+
+
+def _escape(text: Any) -> str:
+    """User text that markdown, HTML and GitHub's @mentions leave alone."""
+    plain = printable(text)
+    # An underscore inside a word is no markup, and names are full of them.
+    marked = re.sub(r"[\\*\[\]~$#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", plain)
+    entities = {character: f"&#{ord(character)};" for character in "`|<>"} | {"&": "&amp;"}
+    # GitHub looks for mentions in the rendered text, where an entity is a plain @ again.
+    entities["@"] = "@&#8203;"
+    return marked.translate(str.maketrans(entities))
+
+
+def _fitting(parts: Sequence[str], room: int) -> tuple[str, int]:
+    """As many of the first parts as fit into ``room`` bytes, and how many did not."""
+    taken = 0
+    for number, part in enumerate(parts):
+        taken += _size(part)
+        if taken > room:
+            return "".join(parts[:number]), len(parts) - number
+    return "".join(parts), 0
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        # A lone surrogate, as in the name of a file that is not UTF-8, cannot be written.
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value

@@ -1,0 +1,156 @@
+"""The few SVG elements that charts are made of, and the scales that place them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Literal
+
+WIDTH = 360.0  # of every chart, in units of its viewBox: small, so that text is legible on a phone
+CAP = 3.0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A linear map from data ``low``…``high`` to positions ``start``…``end``."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        part = (value - self.low) / (self.high - self.low)
+        return self.start + part * (self.end - self.start)
+
+    def holds(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def clip(self, value: float) -> float:
+        return min(max(value, self.low), self.high)
+
+
+def domain(
+    values: Iterable[float | None], bounds: Iterable[float | None] = ()
+) -> tuple[float, float]:
+    """A range that holds 0, all ``values``, and the ``bounds`` that are not far off them.
+
+    An interval of two images can be a hundred times wider than what it is about: bounds beyond
+    1.5 times the values' spread are left to run off the chart.
+    """
+    known = [0.0, *(value for value in values if value is not None)]
+    low, high = min(known), max(known)
+    reach = [bound for bound in bounds if bound is not None]
+    if low == high:
+        low, high = min([low, *reach]), max([high, *reach])
+    else:
+        furthest = 1.5 * (high - low)
+        low, high = (
+            min([low, *(max(bound, low - furthest) for bound in reach)]),
+            max([high, *(min(bound, high + furthest) for bound in reach)]),
+        )
+    if low == high:
+        low, high = low - 1.0, high + 1.0
+    room = 0.06 * (high - low)
+    return low - room if low < 0 else low, high + room if high > 0 else high
+
+
+def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """At most ``most`` round numbers from ``low`` to ``high``, evenly spaced by 1, 2 or 5·10ⁿ."""
+    step = nice_step(low, high, most)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [min(max(number * step, low), high) for number in range(first, last + 1)]
+
+
+def nice_step(low: float, high: float, most: int) -> float:
+    """The least step of 1, 2 or 5·10ⁿ that leaves at most ``most`` ticks in ``low``…``high``."""
+    power = math.floor(math.log10((high - low) / most))
+    for step in (factor * 10.0**exponent for exponent in (power, power + 1) for factor in (1, 2, 5)):
+        if math.floor(high / step + 1e-9) - math.ceil(low / step - 1e-9) + 1 <= most:
+            return step
+    return 10.0 ** (power + 2)
+
+
+def tick_text(value: float, step: float) -> str:
+    """A tick's value with as many digits as its step needs."""
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    if digits > 4 or abs(value) >= 1e5:
+        return f"{value:.0e}".replace("-", "−") if value else "0"
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def at(value: float) -> str:
+    """A coordinate to a tenth, without zeros that say nothing."""
+    return f"{value:.1f}".removesuffix(".0").replace("-0.0", "0")
+
+
+def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
+    return f'<line x1="{at(x1)}" y1="{at(y1)}" x2="{at(x2)}" y2="{at(y2)}" class="{css}"/>'
+
+
+def box(x: float, y: float, width: float, height: float, css: str) -> str:
+    return (
+        f'<rect x="{at(x)}" y="{at(y)}" width="{at(width)}" height="{at(height)}" class="{css}"/>'
+    )
+
+
+def text(x: float, y: float, content: str, css: str = "", anchor: str = "middle") -> str:
+    style = f' class="{css}"' if css else ""
+    return f'<text x="{at(x)}" y="{at(y)}" text-anchor="{anchor}"{style}>{escape(content)}</text>'
+
+
+def circle(x: float, y: float, css: str) -> str:
+    return f'<circle cx="{at(x)}" cy="{at(y)}" r="3.2" class="{css}"/>'
+
+
+def diamond(x: float, y: float, css: str) -> str:
+    return f'<path d="M{at(x)} {at(y - 4.4)}l4.4 4.4l-4.4 4.4l-4.4-4.4z" class="{css}"/>'
+
+
+def triangle(x: float, y: float, css: str, *, down: bool) -> str:
+    """An arrowhead whose middle is at (x, y)."""
+    side = 1 if down else -1
+    return f'<path d="M{at(x - 5)} {at(y - 4 * side)}h10l-5 {8 * side}z" class="{css}"/>'
+
+
+def polyline(points: Sequence[tuple[float, float]], css: str) -> str:
+    path = " ".join(f"{at(x)},{at(y)}" for x, y in points)
+    return f'<polyline points="{path}" class="{css}"/>'
+
+
+def whisker(
+    scale: Scale,
+    cross: float,
+    low: float | None,
+    high: float | None,
+    css: str,
+    *,
+    along: Literal["x", "y"],
+) -> str:
+    """An interval at ``cross`` on the other axis; an end beyond the scale has no cap."""
+    if low is None or high is None or high < scale.low or low > scale.high:
+        return ""
+    near, far = scale(scale.clip(low)), scale(scale.clip(high))
+    parts = [(near, cross, far, cross)]
+    for bound, place in ((low, near), (high, far)):
+        if scale.holds(bound):
+            parts.append((place, cross - CAP, place, cross + CAP))
+    swap = along == "y"
+    path = "".join(
+        f"M{at(b)} {at(a)}L{at(d)} {at(c)}" if swap else f"M{at(a)} {at(b)}L{at(c)} {at(d)}"
+        for a, b, c, d in parts
+    )
+    return f'<path d="{path}" class="whisker {css}"/>'
+
+
+def document(ident: str, title: str, description: str, height: float, parts: Sequence[str]) -> str:
+    """An SVG that says what it shows; ``ident`` is unique in the page. Text is escaped here."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {at(WIDTH)} '
+        f'{at(height)}" role="img" aria-labelledby="{ident}-title {ident}-desc">'
+        f'<title id="{ident}-title">{escape(title)}</title>'
+        f'<desc id="{ident}-desc">{escape(description)}</desc>{"".join(parts)}</svg>'
+    )

@@ -1,0 +1,46 @@
+"""The spectral importance distribution and the spectral robustness score (SPEC.md 1.5)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+BETA = 0.75
+
+
+def sid(psi: ArrayLike) -> NDArray[np.float64]:
+    """Spectral importance distribution Ψ* (…, M) of Shapley values (…, M): SPEC.md 1.5.
+
+    Sums to 1 with least entry 0; NaN where all ψ are equal (the shares are then 0/0).
+    """
+    psi = np.asarray(psi, dtype=np.float64)
+    shifted = psi - psi.min(axis=-1, keepdims=True)
+    total = shifted.sum(axis=-1, keepdims=True)
+    return np.asarray(np.divide(shifted, total, out=np.full_like(shifted, np.nan), where=total > 0))
+
+
+def signed_src(shares: ArrayLike) -> NDArray[np.float64]:
+    """Spectral robustness score with its sign (…) of SIDs (…, M): SPEC.md 1.5 without |·|.
+
+    Positive where importance lies on low frequencies, negative where it lies on high ones.
+    """
+    shares = np.asarray(shares, dtype=np.float64)
+    slope, uniform = _normalised_slope(shares.shape[-1])
+    return np.asarray((shares @ slope - uniform) / (1.0 - uniform))
+
+
+def src(shares: ArrayLike) -> NDArray[np.float64]:
+    """The paper's spectral robustness score (…) of SIDs (…, M): SPEC.md 1.5, [0, .5217] at M = 8."""
+    return np.abs(signed_src(shares))
+
+
+def src_range(bands: int) -> tuple[float, float]:
+    """Least and greatest signed score that a SID of so many bands can attain."""
+    scores = signed_src(np.eye(bands))
+    return float(scores.min()), float(scores.max())
+
+
+def _normalised_slope(bands: int) -> tuple[NDArray[np.float64], float]:
+    slope = BETA ** np.arange(bands)
+    length = float(np.linalg.norm(slope))
+    return np.asarray(slope / length, dtype=np.float64), float(slope.sum()) / (bands * length)

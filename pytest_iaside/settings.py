@@ -1,0 +1,247 @@
+"""Settings: what they are called, which values they take, and which source counts.
+
+Nothing heavy is imported here: names and simple types are checked when pytest starts. Whether
+a value fits the images is for the measurement to say.
+"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
+
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.gate.verdict import Direction, FailOn, Thresholds
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_iaside.game.rules import Design, DType
+    from pytest_iaside.spectrum.bands import Norm
+    from pytest_iaside.spectrum.filters import Absence, Space
+
+LEVEL = 0.95
+
+
+class SettingKeywords(TypedDict, total=False):
+    """Every setting as a keyword; what is left out is decided by the next source."""
+
+    bands: int
+    partition: Norm
+    absence: Absence
+    space: Space
+    design: Design
+    samples: int | None
+    seed: int
+    device: str
+    backend: str
+    batch_size: int | Literal["auto"]
+    dtype: DType
+    min_src: float | None
+    max_src_drop: float | None
+    max_sid_shift: float | None
+    max_value_drop: float | None
+    max_band_drop: float | None
+    direction: Direction
+    level: float
+    fail_on: FailOn
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of value: in words, how it is told, and how it is read from text."""
+
+    expected: str
+    accepts: Callable[[Any], bool]
+    read: Callable[[str], Any]
+    ini: Literal["string", "int", "float"] = "string"
+
+
+def _number(text: str) -> Any:
+    """``text`` as a number or None where it is one; otherwise as it stands, to be refused."""
+    if text.strip().lower() == "none":
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text.strip()
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _choice(literal: Any) -> Kind:
+    choices = get_args(literal)
+    return Kind(f"one of {', '.join(choices)}", lambda value: value in choices, str.strip)
+
+
+WHOLE = Kind("a whole number", _is_whole, _number, "int")
+WHOLE_OR_NONE = Kind("a whole number or none", lambda v: v is None or _is_whole(v), _number)
+WHOLE_OR_AUTO = Kind("a whole number or auto", lambda v: v == "auto" or _is_whole(v), _number)
+NUMBER_OR_NONE = Kind("a number or none", lambda v: v is None or _is_number(v), _number)
+SHARE = Kind("a number between 0 and 1", lambda v: _is_number(v) and 0 < v < 1, _number, "float")
+TEXT = Kind("text", lambda v: isinstance(v, str) and v != "", str.strip)
+
+# Settings of measure(), in its order. The choices for those of kind TEXT are known to modules
+# that import torch; they are checked when something is measured.
+MEASURE: dict[str, tuple[Kind, str]] = {
+    "bands": (WHOLE, "number of frequency bands"),
+    "partition": (TEXT, "shape of the bands: linf or l2"),
+    "absence": (TEXT, "what stands for an absent band: zero, gaussian or replacement"),
+    "space": (TEXT, "what is filtered: input (after normalisation) or pixel"),
+    "design": (TEXT, "which coalitions are played: exact"),
+    "samples": (WHOLE_OR_NONE, "measure only the first of the reference images"),
+    "seed": (WHOLE, "seed of everything that is drawn"),
+    "device": (TEXT, "where the model runs: auto, cpu, cuda, cuda:1, …"),
+    "backend": (TEXT, "what runs the model: auto, eager, onnx"),
+    "batch_size": (WHOLE_OR_AUTO, "images for each forward pass, or auto"),
+    "dtype": (TEXT, "precision of the forward passes: float32"),
+}
+THRESHOLDS: dict[str, tuple[Kind, str]] = {
+    "min_src": (NUMBER_OR_NONE, "least signed SRC of the model"),
+    "max_src_drop": (NUMBER_OR_NONE, "how far the signed SRC may fall"),
+    "max_sid_shift": (NUMBER_OR_NONE, "share of importance that may move to higher frequencies"),
+    "max_value_drop": (NUMBER_OR_NONE, "share of v(all) that may be lost"),
+    "max_band_drop": (NUMBER_OR_NONE, "share of v(all) that any band's ψ may lose"),
+    "direction": (_choice(Direction), "which changes count: worse or any"),
+}
+SETTINGS: dict[str, tuple[Kind, str]] = {
+    **MEASURE,
+    **THRESHOLDS,
+    "level": (SHARE, "confidence of every interval"),
+    "fail_on": (_choice(FailOn), "when the gate is red: drift, inconclusive or any-change"),
+}
+# Those that a command line changes for one run; the rest belong to the project.
+ON_COMMAND_LINE = ("samples", "device", "backend", "batch_size", "fail_on", "level")
+# Keys of the ini file that configure the default fixtures.
+SOURCES: dict[str, tuple[Kind, str]] = {
+    "reference": (TEXT, "reference sample: a folder of images, or package.module:factory"),
+    "reference_labels": (TEXT, "labels of that folder: folder, none, or a CSV file"),
+    "reference_limit": (WHOLE, "take only so many images of that folder"),
+    "model": (TEXT, "model: package.module:factory, or an .onnx file"),
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings from one source, already checked."""
+
+    source: str
+    values: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for name, value in self.values.items():
+            if name not in SETTINGS:
+                raise SettingsError(f"{self.source}: {unknown('setting', name, SETTINGS)}")
+            kind = SETTINGS[name][0]
+            if not kind.accepts(value):
+                raise SettingsError(
+                    f"{self.source}: {name}={value!r} cannot be used; expected {kind.expected}"
+                )
+        try:
+            Thresholds(**{name: v for name, v in self.values.items() if name in THRESHOLDS})
+        except SettingsError as error:
+            raise SettingsError(f"{self.source}: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What counts for one assertion; ``measure`` holds only what some source set."""
+
+    measure: Mapping[str, Any]
+    thresholds: Thresholds
+    level: float = LEVEL
+    fail_on: FailOn = "drift"
+
+    @classmethod
+    def of(cls, layers: Sequence[Layer]) -> Settings:
+        """The settings of ``layers``, the strongest first."""
+        merged: dict[str, Any] = {}
+        for layer in reversed(layers):
+            merged.update(layer.values)
+        own = {field.name for field in fields(cls)}
+        return cls(
+            measure={name: merged[name] for name in MEASURE if name in merged},
+            thresholds=Thresholds(**{name: merged[name] for name in THRESHOLDS if name in merged}),
+            **{name: value for name, value in merged.items() if name in own},
+        )
+
+
+def read_text(name: str, text: str, source: str) -> Any:
+    """The value of setting ``name`` written as ``text``; raises SettingsError where it is none."""
+    kind = (SETTINGS | SOURCES)[name][0]
+    value = kind.read(text)
+    if not kind.accepts(value):
+        raise SettingsError(f"{source}: {text!r} cannot be used; expected {kind.expected}")
+    return value
+
+
+def unknown(what: str, name: str, valid: Iterable[str]) -> str:
+    """``unknown setting 'max_drop'; did you mean …? Valid are …``."""
+    valid = list(valid)
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"unknown {what} {name!r}{hint} Valid are {', '.join(valid)}"
+
+
+def dashes(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def command_line_layer(config: pytest.Config) -> Layer:
+    """Settings given as ``--iaside-…``; raises SettingsError."""
+    values = {}
+    for name in ON_COMMAND_LINE:
+        text = config.getoption(f"iaside_{name}")
+        if text is not None:
+            values[name] = read_text(name, text, f"--iaside-{dashes(name)}")
+    return Layer("command line", values)
+
+
+def ini_layer(config: pytest.Config) -> Layer:
+    """Settings of the ini file; raises SettingsError, also for keys of ours that do not exist."""
+    known = [f"iaside_{name}" for name in (*SETTINGS, *SOURCES)]
+    for key in _ini_keys(config):
+        if key.startswith("iaside") and key not in known:
+            raise SettingsError(f"{_ini_name(config)}: {unknown('key', key, known)}")
+    values = {name: ini_value(config, name) for name in SETTINGS}
+    return Layer(
+        _ini_name(config), {name: value for name, value in values.items() if value is not UNSET}
+    )
+
+
+UNSET = object()
+
+
+def ini_value(config: pytest.Config, name: str) -> Any:
+    """What the ini file says of ``iaside_<name>``, UNSET where it is silent."""
+    key = f"iaside_{name}"
+    try:
+        found = config.getini(key)
+    except (TypeError, ValueError) as error:  # pytest's own check of int and float keys
+        expected = (SETTINGS | SOURCES)[name][0].expected
+        raise SettingsError(f"{_ini_name(config)}: {key}: {error}; expected {expected}") from error
+    if found is None:
+        return UNSET
+    return read_text(name, found, f"{_ini_name(config)}: {key}") if type(found) is str else found
+
+
+def _ini_name(config: pytest.Config) -> str:
+    return config.inipath.name if config.inipath else "ini options"
+
+
+def _ini_keys(config: pytest.Config) -> list[str]:
+    # pytest offers no other way to see keys that nobody registered, and warns that this one is
+    # deprecated; a misspelt threshold that counts for nothing is worse.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return list(getattr(config, "inicfg", ()))

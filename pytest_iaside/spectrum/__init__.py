@@ -1,0 +1,1 @@
+"""Frequency bands of images: the players of the game."""
