@@ -1,4 +1,4 @@
-"""Two files as one record: YAML for people, NPZ for the numbers, replaced together or not at all."""
+"""Two files as one record: YAML for people, NPZ for numbers, replaced together or not at all."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ from pytest_iaside.session import Record
 from pytest_iaside.settings import Layer, SettingKeywords, Settings
 
 Status = Literal["compared", "created", "updated"]
-# 80 columns less the four that pytest puts before each line of a message.
-WIDTH = 76
+# 80 columns less the eight that pytest puts before each line of a message.
+WIDTH = 72
 
 
 def assert_spectral_robustness(
@@ -110,6 +110,7 @@ class _Gate:
         status: Status = "updated" if self.path.exists() else "created"
         if profile.structured and comparison.fails(settings.fail_on):
             # It does not pass even against itself (min_src): no baseline mends that.
+            self.accept = ""
             return self._record(comparison, "compared", settings)
         store.store(self.path, profile, store.Owner(self.test.node_id, self.name))
         return self._record(comparison, status, settings)
@@ -138,8 +139,8 @@ class _Gate:
             self.accept = self.test.command("--iaside-update=new")
             if self.mode is None:
                 raise BaselineError(
-                    f"there is no baseline for this test yet ({self.shown}); create it, look at "
-                    f"it, and commit it:\n    {self.accept}"
+                    f"there is no baseline for this test yet ({self.shown}); create it with the "
+                    f"command below, look at it, and commit it\n    {self.accept}"
                 )
             return None
         try:
@@ -163,8 +164,8 @@ class _Gate:
         self.accept = f'iaside measure MODEL REFERENCE --output "{baseline}"'
         if not path.exists():
             raise BaselineError(
-                f"there is no baseline at {baseline}; make one with\n    {self.accept}\nor in "
-                f"Python with measure(model, reference).save({str(baseline)!r})"
+                f"there is no baseline at {baseline}; make one with measure(model, "
+                f"reference).save({str(baseline)!r}), or with\n    {self.accept}"
             )
         return SpectralProfile.load(path)
 
@@ -252,7 +253,7 @@ class _Gate:
         """What a failure says after its first line."""
         from pytest_iaside.report.numbers import signed
 
-        lines = [""]
+        lines = ["", "what did not pass, or changed:"]
         for check in facts["checks"]:
             if check["verdict"] != "pass" or check["changed"]:
                 word = check["verdict"] if check["verdict"] != "pass" else "changed"

@@ -9,18 +9,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
 from pytest_iaside.execute.play import Execution, Rows, Shard, join, play, play_on, shards
-from pytest_iaside.game.coalitions import exact_coalitions
-from pytest_iaside.game.rules import Design, DType, Rules
-from pytest_iaside.game.shapley import shapley_values
+from pytest_iaside.game.coalitions import Design
+from pytest_iaside.game.rules import DType, Rules
 from pytest_iaside.models.backends import open_backend
 from pytest_iaside.models.classifier import Classifier, as_classifier
 from pytest_iaside.profile import ModelFacts, ReferenceFacts, SpectralProfile
@@ -50,8 +48,8 @@ def measure(
     partition: Norm = "linf",
     absence: Absence = "zero",
     space: Space = "input",
-    design: Design = "exact",
-    samples: int | None = None,
+    design: Design = "auto",
+    samples: int | Literal["auto"] | None = None,
     seed: int = 0,
     device: str = "auto",
     backend: str = "auto",
@@ -60,14 +58,17 @@ def measure(
     executor: Executor | None = None,
     progress: Callable[[Progress], None] | None = None,
     labels_from: SpectralProfile | None = None,
+    until: Callable[[SpectralProfile], int | None] | None = None,
 ) -> SpectralProfile:
     """Play every coalition of frequency bands of every reference image through ``model``.
 
     ``model`` is a Classifier, an nn.Module, a function from images to logits, or the path of
-    an .onnx file. ``samples`` takes only the first images of ``reference``. Without labels
+    an .onnx file. ``samples`` takes only the first images of ``reference``; with ``"auto"`` a gate
+    decides how many (``until``), without one all are taken. Without labels
     in ``reference`` the model's own predictions on the clean images count, or those of
     ``labels_from``, so that two models are held against the same labels. ``progress`` is
-    called after every few images.
+    called after every few images, and ``until`` with the profile so far: it returns at how
+    many images to stop, or None to go on.
 
     Raises SettingsError for a setting that is out of range or does not fit the images,
     ReferenceSampleError for images or labels that do not fit the model, ModelError where the
@@ -95,44 +96,53 @@ def measure(
     sample = _first(reference, samples)
     pinned = _pin_labels(sample, labels_from)
 
+    fingerprint = classifier.fingerprint()
+    environment = _environment(execution)
     work = shards(pinned, rules, reference, SHARD)
     done: list[Rows] = []
+
+    def profile() -> SpectralProfile:
+        played = join(done)
+        count = len(played.image_psi)
+        labels = played.log_probabilities.argmax(axis=1)
+        if pinned.labels is not None:
+            labels = pinned.labels[:count].numpy()
+        return SpectralProfile(
+            image_psi=played.image_psi,
+            by_size=played.by_size,
+            log_likelihood=played.log_likelihood if rules.design == "exact" else None,
+            information=label_information(played.log_probabilities, labels),
+            digests=sample.digests[:count],
+            names=sample.names[:count],
+            labels=labels,
+            rules=rules,
+            reference=ReferenceFacts.of(reference),
+            model=ModelFacts(
+                name=classifier.name,
+                classes=played.log_probabilities.shape[1],
+                fingerprint=fingerprint,
+            ),
+            forward_passes=played.forward_passes,
+            environment=environment,
+            seconds=time.perf_counter() - began,
+        )
+
     for rows in _results(classifier, rules, execution, work, executor):
         done.append(rows)
         if progress is not None:
-            so_far = sum(len(r.log_likelihood) for r in done)
+            so_far = sum(len(r.image_psi) for r in done)
             passes = sum(r.forward_passes for r in done)
             progress(Progress(so_far, len(sample), passes, time.perf_counter() - began))
-    played = join(done)
-    labels = (
-        played.log_probabilities.argmax(axis=1) if pinned.labels is None else pinned.labels.numpy()
-    )
-    return SpectralProfile(
-        image_psi=shapley_values(played.log_likelihood),
-        by_size=_mean_by_size(played.log_likelihood, bands),
-        log_likelihood=played.log_likelihood,
-        information=label_information(played.log_probabilities, labels),
-        digests=sample.digests,
-        names=sample.names,
-        labels=labels,
-        rules=rules,
-        reference=ReferenceFacts.of(reference),
-        model=ModelFacts(
-            name=classifier.name,
-            classes=played.log_probabilities.shape[1],
-            fingerprint=classifier.fingerprint(),
-        ),
-        forward_passes=played.forward_passes,
-        environment=_environment(execution),
-        seconds=time.perf_counter() - began,
-    )
+        if until is not None and (enough := until(profile())) is not None:
+            return profile().first(enough)
+    return profile()
 
 
 MEASURE_SETTINGS = tuple(
     name
     for name, parameter in inspect.signature(measure).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
-    and name not in ("executor", "progress", "labels_from")
+    and name not in ("executor", "progress", "labels_from", "until")
 )
 
 
@@ -156,11 +166,11 @@ def _results(
             yield from play_on(backend, classifier, rules, execution, shard)
 
 
-def _first(reference: ReferenceSample, samples: int | None) -> ReferenceSample:
-    if samples is None:
+def _first(reference: ReferenceSample, samples: int | Literal["auto"] | None) -> ReferenceSample:
+    if samples is None or samples == "auto":
         return reference
     if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
-        raise SettingsError(f"samples={samples!r} must be a whole number above 0, or None for all")
+        raise SettingsError(f"samples={samples!r} must be a whole number above 0, 'auto', or None")
     if samples > len(reference):
         raise SettingsError(
             f"samples={samples} images asked for, but the reference sample holds "
@@ -180,11 +190,6 @@ def _pin_labels(sample: ReferenceSample, source: SpectralProfile | None) -> Refe
             "predictions were to be used; measure that profile on the same reference sample"
         )
     return sample.with_labels([known[digest] for digest in sample.digests])
-
-
-def _mean_by_size(log_likelihood: NDArray[np.float64], bands: int) -> NDArray[np.float64]:
-    size = exact_coalitions(bands).sum(axis=1)
-    return np.stack([log_likelihood[:, size == s].mean(axis=1) for s in range(bands + 1)], axis=1)
 
 
 def _environment(execution: Execution) -> dict[str, str]:

@@ -1,9 +1,9 @@
-"""SpectralProfile: what one model does with each band of each image, and all that is read off it."""
+"""SpectralProfile: what a model makes of each band of each image, and all that is read off it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -168,7 +168,7 @@ class SpectralProfile:
         *,
         method: Method = "bca",
     ) -> Interval:
-        """Confidence interval over images of ``what`` at ``level``: a bound each, or one per band."""
+        """Confidence interval of ``what`` over images: two bounds, or two for every band."""
         statistics: dict[str, Statistic] = {
             "psi": lambda mean: mean,
             "sid": sid,
@@ -180,6 +180,57 @@ class SpectralProfile:
             raise ValueError(f"no interval for {what!r}; ask for one of {', '.join(statistics)}")
         estimate = bca_interval if method == "bca" else jackknife_interval
         return estimate(self.image_psi, statistics[what], level)
+
+    def first(self, count: int) -> SpectralProfile:
+        """The profile of the first ``count`` images."""
+        kept = self.log_likelihood
+        return replace(
+            self,
+            image_psi=self.image_psi[:count],
+            by_size=self.by_size[:count],
+            log_likelihood=None if kept is None else kept[:count],
+            information=self.information[:count],
+            digests=self.digests[:count],
+            names=self.names[:count],
+            labels=self.labels[:count],
+            forward_passes=round(self.forward_passes * count / len(self)),
+        )
+
+    def convergence(self) -> NDArray[np.float64]:
+        """The paper's convergence curve (K−1,): (1/M)·‖Ψ after k+1 images − Ψ after k‖₁ (fig. 15).
+
+        In nats, in the order of the images.
+        """
+        means = np.cumsum(self.image_psi, axis=0) / np.arange(1, len(self) + 1)[:, None]
+        return np.asarray(np.abs(np.diff(means, axis=0)).mean(axis=1))
+
+    def error_bound(self) -> float:
+        """The paper's bound on the error of ψ, in nats: 2^(M−1)·√(Var(Δv*)/K) (eq. 20).
+
+        Δv* is the marginal contribution, over all bands and coalitions without them, that
+        varies the most between images. A bound for the worst case: `standard_error` is the
+        error itself. NaN for one image.
+
+        Raises ValueError where the log-likelihoods of all coalitions were not kept.
+        """
+        if self.log_likelihood is None:
+            raise ValueError(
+                "the bound needs the log-likelihoods of all coalitions, which this profile does "
+                "not hold; measure with design='exact', and not from a baseline"
+            )
+        if len(self) < 2:
+            return float("nan")
+        coalition = np.arange(self.log_likelihood.shape[1])
+        variance = max(
+            np.var(
+                self.log_likelihood[:, without | 1 << band] - self.log_likelihood[:, without],
+                axis=0,
+                ddof=1,
+            ).max()
+            for band in range(self.rules.bands)
+            for without in [coalition[coalition >> band & 1 == 0]]
+        )
+        return float(2 ** (self.rules.bands - 1) * np.sqrt(variance / len(self)))
 
     def save(self, path: str | Path, **header: Any) -> Path:
         """Write the profile to the YAML file ``path`` and its arrays to the NPZ beside it.
@@ -266,6 +317,7 @@ class SpectralProfile:
         }
         return {
             "images": len(self),
+            "level": level,
             "psi": self.psi.tolist(),
             "standard_error": self.standard_error.tolist(),
             "sid": self.sid.tolist(),

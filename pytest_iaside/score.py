@@ -30,7 +30,7 @@ def signed_src(shares: ArrayLike) -> NDArray[np.float64]:
 
 
 def src(shares: ArrayLike) -> NDArray[np.float64]:
-    """The paper's spectral robustness score (…) of SIDs (…, M): SPEC.md 1.5, [0, .5217] at M = 8."""
+    """The paper's spectral robustness score (…) of SIDs (…, M): SPEC.md 1.5, at most .5217."""
     return np.abs(signed_src(shares))
 
 

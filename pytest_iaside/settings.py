@@ -18,7 +18,8 @@ from pytest_iaside.gate.verdict import Direction, FailOn, Thresholds
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_iaside.game.rules import Design, DType
+    from pytest_iaside.game.coalitions import Design
+    from pytest_iaside.game.rules import DType
     from pytest_iaside.spectrum.bands import Norm
     from pytest_iaside.spectrum.filters import Absence, Space
 

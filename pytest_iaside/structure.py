@@ -13,7 +13,7 @@ from math import log
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import stats
 
 # Two correct backends differ by up to 1e-4 in a log-likelihood; what is ten times that is real.
 RESOLUTION = 1e-3
@@ -32,22 +32,29 @@ def label_information(
     same so that an unbalanced sample is no excuse. ``log_probabilities`` (K, C); ``labels``
     (K,) classes or (K, C) distributions. NaN where there is no other image.
     """
-    count = len(log_probabilities)
     soft = labels.ndim == 2
     hard = labels.argmax(axis=1) if soft else labels
-    groups = [np.flatnonzero(hard == label) for label in np.unique(hard)]
-    information = np.full(count, np.nan)
-    for n in range(count):
-        others = [members[members != n] for members in groups]
-        means = [
-            special.logsumexp(log_probabilities[members], axis=0) - log(len(members))
-            for members in others
-            if len(members)
-        ]
-        if means:
-            gain = log_probabilities[n] - (special.logsumexp(means, axis=0) - log(len(means)))
-            information[n] = labels[n] @ gain if soft else gain[hard[n]]
-    return information
+    shown, group = np.unique(hard, return_inverse=True)
+    members = np.eye(len(shown))[group]
+    counts = members.sum(axis=0)
+    likelihoods = np.exp(log_probabilities if soft else log_probabilities[:, hard])
+    sums = members.T @ likelihoods
+    # The mean over each label's images, without the image itself where it is one of them.
+    own = np.where(counts[group] > 1, counts[group] - 1, np.inf)[:, None]
+    without = (sums[group] - likelihoods) / own
+    marginal = (sums / counts[:, None]).sum(axis=0) - sums[group] / counts[group, None] + without
+    others = len(shown) - (counts[group] == 1)
+    if not soft:
+        marginal = np.diagonal(marginal)[:, None]
+        gain = np.diagonal(log_probabilities[:, hard])[:, None]
+        weight = np.ones_like(marginal)
+    else:
+        gain, weight = log_probabilities, labels
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Differences of sums: what is left of a probability below 1e-16 is rounding.
+        mean = np.log(np.maximum(marginal, 1e-16) / others[:, None])
+    information = (weight * (gain - mean)).sum(axis=1)
+    return np.where(others > 0, information, np.nan)
 
 
 def why_unstructured(
@@ -75,8 +82,8 @@ def why_unstructured(
         )
     if not _above_zero(image_value):
         return (
-            f"v(all) is {image_value.mean():.2g} nats over {count} images: the bands do not "
-            "help the model to find the labels"
+            f"v(all) is {image_value.mean():.2g} nats over {count} images, which cannot be told "
+            "from nothing: the model does not find the labels, or the images are too few"
         )
     if not _any_differs(contrast):
         return f"ψ of no band can be told from the others' over {count} images; measure more images"

@@ -258,3 +258,54 @@ def test_efficientnet_lite0_reproduces_the_independent_reference_values(capsys):
     with capsys.disabled():
         speed = profile.forward_passes / profile.seconds
         print(f"\n  Lite0, 24 photographs: {profile.forward_passes} passes at {speed:.0f} img/s")
+
+
+@pytest.mark.parametrize("design", ["latin", "permutation"])
+def test_sampled_designs_estimate_the_exact_values_image_by_image(design):
+    network, sample = _network(), _sample(count=6)
+    exact = measure(network, sample, bands=6)
+    drawn = np.array(
+        [measure(network, sample, bands=6, design=design, seed=s).image_psi for s in range(40)]
+    )
+    error = drawn.std(axis=0, ddof=1) / np.sqrt(40)
+    assert (np.abs(drawn.mean(axis=0) - exact.image_psi) < 5 * error + 1e-6).all()
+    sampled = measure(network, sample, bands=6, design=design)
+    np.testing.assert_allclose(
+        sampled.image_psi.sum(axis=1), exact.image_psi.sum(axis=1), atol=1e-5
+    )
+    assert sampled.forward_passes == 6 * (6 * 5 + 2 + 1)
+    assert sampled.log_likelihood is None and sampled.rules.design == design
+
+
+def test_many_bands_are_sampled_without_being_asked():
+    profile = measure(_network(), _sample(count=2, size=64), bands=32)
+    assert profile.rules.design == "latin"
+    assert profile.image_psi.shape == (2, 32)
+    np.testing.assert_allclose(profile.image_psi.sum(axis=1), profile.image_value, atol=1e-9)
+
+
+def test_coalitions_belong_to_the_image_and_the_seed():
+    network, sample = _network(), _sample(count=6)
+    settings = {"bands": 5, "design": "latin"}
+    straight = measure(network, sample, **settings)
+    shuffled = measure(network, sample.take([3, 1, 5, 0, 2, 4]), **settings)
+    np.testing.assert_allclose(
+        shuffled.image_psi, straight.image_psi[[3, 1, 5, 0, 2, 4]], atol=1e-6
+    )
+    reseeded = measure(network, sample, **settings, seed=1)
+    assert np.abs(reseeded.image_psi - straight.image_psi).max() > 1e-6
+
+
+def test_until_ends_the_measurement():
+    seen = []
+
+    def until(profile):
+        seen.append(len(profile))
+        return 3 if len(profile) >= 4 else None
+
+    profile = measure(_network(), _sample(count=9, size=64), until=until)
+    assert seen == [1, 2, 3, 4]
+    whole = measure(_network(), _sample(count=9, size=64))
+    assert (profile.image_psi == whole.image_psi[:3]).all()
+    assert profile.forward_passes == 3 * 257 and profile.reference.images == 9
+    assert len(measure(_network(), _sample(count=5), bands=3, samples="auto")) == 5

@@ -90,3 +90,21 @@ def test_other_formats_and_missing_parts_are_refused(tmp_path):
     path.write_text(yaml.safe_dump(document))
     with pytest.raises(BaselineError, match=r"not a whole profile \(.*colour"):
         SpectralProfile.load(path)
+
+
+def test_the_convergence_curve_is_the_step_of_the_running_mean():
+    profile = make_profile(images=30)
+    expected = [
+        np.abs(profile.image_psi[: k + 1].mean(axis=0) - profile.image_psi[:k].mean(axis=0)).mean()
+        for k in range(1, 30)
+    ]
+    np.testing.assert_allclose(profile.convergence(), expected, atol=1e-12)
+
+
+def test_the_papers_bound_takes_the_most_variable_marginal_contribution():
+    rows = np.zeros((5, 4))
+    rows[:, 3] = [0.0, 1.0, 2.0, 3.0, 4.0]  # only both bands together vary: variance 2.5
+    profile = replace(make_profile([1.0, 0.0], images=5), log_likelihood=rows)
+    assert profile.error_bound() == pytest.approx(2 * np.sqrt(2.5 / 5))
+    with pytest.raises(ValueError, match="measure with design='exact'"):
+        make_profile().error_bound()

@@ -48,7 +48,7 @@ def test_one_answer_for_all_images_informs_of_nothing():
     [
         ({"images": 1}, "one image cannot tell"),
         ({"psi": TRAINED * 1e-7, "noise": 1e-8}, "less than rounding"),
-        ({"psi": -TRAINED}, "do not help the model to find the labels"),
+        ({"psi": -TRAINED}, "cannot be told from nothing"),
         ({"psi": 0.8 + 0.02 * np.arange(8), "noise": 1.0}, "no band can be told from the others"),
         ({"information": -0.2}, "nearly the same of any other image"),
         ({"information": 1.0, "labels": "predicted"}, r"1 nats about its label \(at least 1.2"),
@@ -121,3 +121,22 @@ def test_a_trained_network_comes_out_structured():
     for given in (labels, None):
         profile = measure(network, ReferenceSample(images, given), bands=4)
         assert profile.structured, profile.unstructured_because
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_information_against_its_definition(soft):
+    generator = np.random.default_rng(0)
+    log_probabilities = _log_softmax(2 * generator.normal(size=(20, 6)))
+    hard = generator.integers(0, 4, size=20)
+    hard[0] = 5  # a label that no other image shows
+    labels = np.eye(6)[hard] * 0.8 + 0.2 / 6 if soft else hard
+    expected = []
+    for n in range(20):
+        means = []
+        for label in np.unique(hard):
+            others = [m for m in range(20) if m != n and hard[m] == label]
+            if others:
+                means.append(np.exp(log_probabilities[others]).mean(axis=0))
+        gain = log_probabilities[n] - np.log(np.mean(means, axis=0))
+        expected.append(labels[n] @ gain if soft else gain[hard[n]])
+    np.testing.assert_allclose(label_information(log_probabilities, labels), expected, atol=1e-9)

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
-from pytest_iaside.game.coalitions import exact_coalitions
+from pytest_iaside.game.coalitions import Plan, plan
 from pytest_iaside.game.evaluate import play_coalitions
 from pytest_iaside.game.rules import Rules
+from pytest_iaside.game.shapley import mean_by_size, plan_weights
 from pytest_iaside.models.backends import Backend, open_backend
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.spectrum.bands import BandPartition
@@ -48,8 +49,12 @@ class Shard:
 class Rows:
     """What was found for K images: one row each, all float64."""
 
+    image_psi: NDArray[np.float64]
+    """(K, M) Shapley values."""
+    by_size: NDArray[np.float64]
+    """(K, M+1) mean log-likelihood of the played coalitions of each size."""
     log_likelihood: NDArray[np.float64]
-    """(K, S), one column per coalition."""
+    """(K, S), one column per coalition played."""
     log_probabilities: NDArray[np.float64]
     """(K, classes) of the clean images."""
     forward_passes: int
@@ -95,10 +100,11 @@ def play_on(
     sample = shard.sample
     _, height, width = sample.shape
     partition = BandPartition(height, width, rules.bands, rules.partition)
-    coalitions = torch.from_numpy(exact_coalitions(rules.bands)).to(backend.device, torch.float32)
     batch_size = _batch_size(execution, backend.device, height * width)
+    plans = _plans(sample, rules)
+    played = len(plans[0].coalitions)
     # Images whose coalitions share a batch are taken apart together, others one by one.
-    together = max(1, batch_size // len(coalitions))
+    together = max(1, batch_size // played)
     for some in _pieces(len(sample), together):
         pixels = sample.pixels(some.start, some.stop).to(backend.device)
         inputs = classifier.normalise(pixels)
@@ -119,24 +125,32 @@ def play_on(
             std=classifier.std,
             space=rules.space,
         )
-        log_likelihood = play_coalitions(
+        coalitions = np.stack([each.coalitions for each in plans[some]])
+        found = play_coalitions(
             pictures,
-            coalitions,
+            torch.from_numpy(coalitions).to(backend.device, torch.float32),
             targets,
             backend.forward,
             batch_size=batch_size,
             names=sample.names[some],
         )
+        log_likelihood = found.cpu().numpy()
+        rows = list(zip(log_likelihood, plans[some], strict=True))
         yield Rows(
-            log_likelihood=log_likelihood.cpu().numpy(),
+            # Relative to the empty coalition first: v(∅) is large against what bands add.
+            image_psi=np.stack([(row - row[0]) @ plan_weights(each) for row, each in rows]),
+            by_size=np.stack([mean_by_size(each, row) for row, each in rows]),
+            log_likelihood=log_likelihood,
             log_probabilities=torch.log_softmax(logits.to(torch.float64), dim=1).cpu().numpy(),
-            forward_passes=len(pixels) * (len(coalitions) + 1),
+            forward_passes=len(pixels) * (played + 1),
         )
 
 
 def join(rows: list[Rows]) -> Rows:
     """Rows one below the other."""
     return Rows(
+        image_psi=np.concatenate([r.image_psi for r in rows]),
+        by_size=np.concatenate([r.by_size for r in rows]),
         log_likelihood=np.concatenate([r.log_likelihood for r in rows]),
         log_probabilities=np.concatenate([r.log_probabilities for r in rows]),
         forward_passes=sum(r.forward_passes for r in rows),
@@ -153,6 +167,12 @@ def _batch_size(execution: Execution, device: torch.device, pixels: int) -> int:
 
 def _pieces(count: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def _plans(sample: ReferenceSample, rules: Rules) -> list[Plan]:
+    if rules.design == "exact":
+        return [plan("exact", rules.bands, "")] * len(sample)
+    return [plan(rules.design, rules.bands, f"{rules.seed} {d}") for d in sample.digests]
 
 
 def _seed(seed: int, digest: str) -> int:

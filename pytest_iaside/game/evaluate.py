@@ -25,17 +25,17 @@ def play_coalitions(
 ) -> Tensor:
     """Log-likelihoods Σ_y P(y|x)·log Q(y|x⋆S) of K images and S coalitions, (K, S) float64.
 
-    ``coalitions`` (S, M) of 0 and 1; ``targets`` (K,) classes or (K, C) distributions;
+    ``coalitions`` (K, S, M) of 0 and 1; ``targets`` (K,) classes or (K, C) distributions;
     ``forward`` maps filtered images to logits. Never more than ``batch_size`` filtered images
     exist at once, unless one coalition of every image is more.
 
     Raises ModelError naming the image and the coalition where logits are not finite.
     """
-    count, played = len(pictures.parts), len(coalitions)
+    count, played = coalitions.shape[:2]
     found = torch.empty(count, played, dtype=torch.float64, device=pictures.parts.device)
     finite = torch.empty(count, played, dtype=torch.bool, device=pictures.parts.device)
     for images, some in _batches(count, played, batch_size):
-        batch = pictures.of(images).combine(coalitions[some])
+        batch = pictures.of(images).combine(coalitions[images, some])
         logits = forward(batch)
         shape = (images.stop - images.start, -1)
         target = targets[images].repeat_interleave(len(logits) // shape[0], dim=0)
@@ -46,7 +46,7 @@ def play_coalitions(
         image, coalition = (int(i) for i in (~finite).nonzero()[0])
         raise ModelError(
             f"the model returned NaN or infinite logits for {names[image]} with the bands "
-            f"{members(coalitions[coalition].cpu().bool().numpy())} present; expected finite "
+            f"{members(coalitions[image, coalition].cpu().bool().numpy())} present; expected finite "
             "numbers: check the weights and the preprocessing (mean and std)"
         )
     return found

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.game.coalitions import Design, resolved
 from pytest_iaside.spectrum.bands import MAX_BANDS, Norm
 from pytest_iaside.spectrum.filters import Absence, Space
 
-Design = Literal["exact"]
 DType = Literal["float32"]
 MAX_EXACT_BANDS = 16
 
@@ -24,13 +24,16 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Everything that changes what ψ means; profiles with different rules do not compare."""
+    """Everything that changes what ψ means; profiles with different rules do not compare.
+
+    ``design="auto"`` becomes ``exact`` or ``latin`` by the number of bands.
+    """
 
     bands: int = 8
     partition: Norm = "linf"
     absence: Absence = "zero"
     space: Space = "input"
-    design: Design = "exact"
+    design: Design = "auto"
     dtype: DType = "float32"
     seed: int = 0
 
@@ -45,10 +48,12 @@ class Rules:
                 raise SettingsError(f"{name}={found!r} must be a whole number")
         if not 2 <= self.bands <= MAX_BANDS:
             raise SettingsError(f"bands={self.bands} is out of range; use 2 to {MAX_BANDS}")
+        # A profile knows what was played, not that it was left open.
+        object.__setattr__(self, "design", resolved(self.design, self.bands))
         if self.design == "exact" and self.bands > MAX_EXACT_BANDS:
             raise SettingsError(
                 f"bands={self.bands} has 2^{self.bands} coalitions, too many to play them all; "
-                f"use at most {MAX_EXACT_BANDS} bands with design='exact'"
+                f"use design='latin', or at most {MAX_EXACT_BANDS} bands"
             )
 
     @classmethod
@@ -64,6 +69,10 @@ class Rules:
             f"{field.name}: {getattr(self, field.name)!r} here, {getattr(other, field.name)!r} there"
             for field in fields(self)
             if getattr(self, field.name) != getattr(other, field.name)
-            # The seed decides only what is drawn: nothing is under zero absence.
-            and not (field.name == "seed" and self.absence != "gaussian")
+            and not (field.name == "seed" and not self.draws)
         ]
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is drawn at random, so that the seed matters."""
+        return self.design != "exact" or self.absence == "gaussian"

@@ -8,7 +8,7 @@ from math import comb
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pytest_iaside.game.coalitions import exact_coalitions
+from pytest_iaside.game.coalitions import Plan, exact_coalitions
 
 
 @lru_cache(maxsize=8)
@@ -41,3 +41,29 @@ def shapley_values(values: ArrayLike) -> NDArray[np.float64]:
         )
     # Relative to the empty coalition first: v(∅) is large against what bands add.
     return np.asarray((values - values[..., :1]) @ shapley_weights(players))
+
+
+def plan_weights(plan: Plan) -> NDArray[np.float64]:
+    """Matrix W (S, M) with ψ = v @ W for the coalitions of ``plan``: exact, or unbiased.
+
+    Along an order every player is credited with what it adds on arrival, so Σψ is
+    v(all) − v(∅) for each image whatever was drawn.
+    """
+    if plan.orders is None:
+        return shapley_weights(plan.coalitions.shape[1])
+    count, players = plan.orders.shape
+    weights = np.zeros((len(plan.coalitions), players))
+    for number, order in enumerate(plan.orders):
+        first = 2 + number * (players - 1)
+        before = [0, *range(first, first + players - 1)]
+        after = [*range(first, first + players - 1), 1]
+        weights[after, order] += 1 / count
+        weights[before, order] -= 1 / count
+    return weights
+
+
+def mean_by_size(plan: Plan, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean value (…, M+1) of the played coalitions of each size, from ``values`` (…, S)."""
+    size = plan.coalitions.sum(axis=1)
+    sizes = range(plan.coalitions.shape[1] + 1)
+    return np.stack([values[..., size == s].mean(axis=-1) for s in sizes], axis=-1)

@@ -38,7 +38,8 @@ class Thresholds:
     def __post_init__(self) -> None:
         if self.direction not in get_args(Direction):
             raise SettingsError(
-                f"direction={self.direction!r} is unknown; use one of {', '.join(get_args(Direction))}"
+                f"direction={self.direction!r} is unknown; use one of "
+                f"{', '.join(get_args(Direction))}"
             )
         for field in fields(self):
             found = getattr(self, field.name)
@@ -154,8 +155,8 @@ class Comparison:
             ],
             "bands": [asdict(band) for band in self.bands],
             "notes": list(self.notes),
-            "candidate": self.candidate.as_dict(),
-            "baseline": self.baseline.as_dict(),
+            "candidate": self.candidate.as_dict(self.level),
+            "baseline": self.baseline.as_dict(self.level),
         }
 
     def _score(self) -> str:
@@ -218,11 +219,16 @@ def _sentence(check: Check, level: float) -> str:
 
 
 def _signed(value: float, digits: int = 3) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
+    return _known(f"{value:+.{digits}f}")
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:+.1f}%".replace("-", "−")
+    return _known(f"{100 * value:+.1f}%")
+
+
+def _known(text: str) -> str:
+    # Of a degenerate profile, or of one image, some numbers do not exist.
+    return "n/a" if "nan" in text else text.replace("-", "−").replace("inf", "∞")
 
 
 def _share(value: float) -> str:

@@ -17,6 +17,7 @@ from pytest_iaside.report.svg import WIDTH, Scale
 Values = Sequence[float | None]
 LEFT, RIGHT, TOP = 40.0, WIDTH - 8.0, 20.0
 AXIS = 48.0  # height of the bands and their frequencies under a chart
+LEAST_NATS = 0.01  # what a chart of nats spans at least: ten times what rounding moves
 MARKER = {"baseline": svg.circle, "candidate": svg.diamond}
 
 
@@ -35,7 +36,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Change:
-    """The paired change of each band's ψ; ``moved`` are those that are real, ``allowed`` the limit."""
+    """The paired change of each band's ψ; ``moved`` are the real ones, ``allowed`` the limit."""
 
     values: Values
     low: Values
@@ -60,18 +61,23 @@ def score_chart(
     top, step = 14.0 + 13 * len(thresholds), 24.0
     bottom = top + step * len(points)
     parts: list[str] = []
-    for near, far in ((attainable[0], max(thresholds.values(), default=None)), (most, attainable[1])):
+    for near, far in (
+        (attainable[0], max(thresholds.values(), default=None)),
+        (most, attainable[1]),
+    ):
         if near is not None and far is not None:
             left, right = across(across.clip(near)), across(across.clip(far))
             parts.append(svg.box(left, top, right - left, bottom - top, "beyond"))
     parts += _horizontal_axis(across, bottom, most=6)
     parts.append(svg.line(across(0), top, across(0), bottom, "zero"))
+    labels: list[str] = []
     for number, (name, limit) in enumerate(thresholds.items()):
         place = across(across.clip(limit))
         anchor = "start" if place < (across.start + across.end) / 2 else "end"
         height = 10.0 + 13 * number
         parts.append(svg.line(place, height + 3, place, bottom, "limit"))
-        parts.append(svg.text(place, height, f"{name} {fixed(limit)}", "note", anchor))
+        labels.append(svg.text(place, height, f"{name} {fixed(limit)}", "note", anchor))
+    parts += labels  # over every line, so that none crosses a label
     for number, (name, (value, low, high)) in enumerate(points.items()):
         y = top + step * (number + 0.5)
         role = "baseline" if name == "baseline" else "candidate"
@@ -106,8 +112,10 @@ def sid_chart(ident: str, edges: Sequence[float], series: Sequence[Series]) -> s
                 parts.append(svg.box(x, up(value), slot - 0.6, up(0) - up(value), one.role))
             parts.append(_interval(up, x + slot / 2, one, place))
     parts += _band_axis(across, edges, bottom)
-    if all(value is None for one in series for value in one.values):
-        parts.append(svg.text((LEFT + RIGHT) / 2, bottom / 2, "all ψ equal: there is no SID"))
+    without = [one.role for one in series if all(value is None for value in one.values)]
+    if without:
+        missing = f"{' and '.join(without)}: all ψ equal, no SID"
+        parts.append(svg.text(RIGHT, TOP + 16, missing, "note", "end"))
     description = _described(series, "band", 3)
     return svg.document(ident, "SID by band", description, bottom + AXIS, parts)
 
@@ -117,7 +125,7 @@ def psi_chart(
 ) -> str:
     """Raw ψ of each band and, on a scale of its own below, the paired change with moved bands."""
     bottom = 140.0
-    up = _vertical(series, bottom)
+    up = _vertical(series, bottom, LEAST_NATS)
     across = Scale(edges[0], edges[-1], LEFT, RIGHT)
     parts: list[str] = []
     lower = bottom + 136 if change else bottom
@@ -149,11 +157,11 @@ def size_chart(ident: str, series: Sequence[Series]) -> str:
     bottom = 150.0
     values = [value for one in series for value in one.values if value is not None]
     low, high = min(values, default=-1.0), max(values, default=0.0)
-    room = 0.06 * (high - low) or 1.0
+    room = max(0.06 * (high - low), LEAST_NATS)
     up = Scale(low - room, high + room, bottom, TOP)
     sizes = len(series[0].values) - 1
     across = Scale(0, sizes, LEFT + 8, RIGHT - 8)
-    parts = _value_axis(up, "log-likelihood in nats")
+    parts = _value_axis(up, "log-likelihood in nats", zero=False)
     parts.append(svg.line(LEFT, bottom, RIGHT, bottom, "axis"))
     skip = 1 if sizes <= 16 else 2
     for size in range(0, sizes + 1, skip):
@@ -174,7 +182,7 @@ def _change_panel(
 ) -> list[str]:
     bounds = [*change.low, *change.high, change.allowed]
     # The room above is for the marks of moved bands: one line, to be read at a glance.
-    up = Scale(*svg.domain(change.values, bounds), bottom - 4, top + 24)
+    up = Scale(*svg.domain(change.values, bounds, LEAST_NATS), bottom - 4, top + 24)
     parts = _value_axis(up, "paired change in nats", most=4, name_at=top - 6)
     if change.allowed is not None and up.holds(change.allowed):
         place = up(change.allowed)
@@ -199,31 +207,36 @@ def _change_panel(
     return parts
 
 
-def _vertical(series: Sequence[Series], bottom: float) -> Scale:
+def _vertical(series: Sequence[Series], bottom: float, least: float = 0.0) -> Scale:
     values = [value for one in series for value in one.values]
     bounds = [bound for one in series for bound in (*one.low, *one.high)]
-    return Scale(*svg.domain(values, bounds), bottom, TOP)
+    return Scale(*svg.domain(values, bounds, least), bottom, TOP)
 
 
 def _interval(up: Scale, x: float, one: Series, place: int) -> str:
     return svg.whisker(up, x, *one.interval(place), one.role, along="y")
 
 
-def _value_axis(up: Scale, name: str, most: int = 6, name_at: float = TOP - 8) -> list[str]:
+def _value_axis(
+    up: Scale, name: str, most: int = 6, name_at: float = TOP - 8, *, zero: bool = True
+) -> list[str]:
     parts = [svg.text(2, name_at, name, "note", "start")]
     step = svg.nice_step(up.low, up.high, most)
-    for tick in svg.nice_ticks(up.low, up.high, most):
-        css = "zero" if abs(tick) < step / 2 else "grid"
-        parts.append(svg.line(LEFT, up(tick), RIGHT, up(tick), css))
+    ticks = svg.nice_ticks(up.low, up.high, most)
+    parts.append(svg.strokes([(LEFT, up(tick), RIGHT - LEFT, 0) for tick in ticks], "grid"))
+    if zero and up.holds(0):
+        parts.append(svg.line(LEFT, up(0), RIGHT, up(0), "zero"))
+    for tick in ticks:
         parts.append(svg.text(LEFT - 5, up(tick) + 3.5, svg.tick_text(tick, step), "", "end"))
     return parts
 
 
 def _horizontal_axis(across: Scale, y: float, most: int) -> list[str]:
-    parts = [svg.line(across.start, y, across.end, y, "axis")]
     step = svg.nice_step(across.low, across.high, most)
-    for tick in svg.nice_ticks(across.low, across.high, most):
-        parts.append(svg.line(across(tick), y, across(tick), y + 3, "axis"))
+    ticks = svg.nice_ticks(across.low, across.high, most)
+    whole = (across.start, y, across.end - across.start, 0.0)
+    parts = [svg.strokes([whole, *((across(tick), y, 0.0, 3.0) for tick in ticks)], "axis")]
+    for tick in ticks:
         parts.append(svg.text(across(tick), y + 15, svg.tick_text(tick, step)))
     return parts
 
@@ -232,11 +245,10 @@ def _band_axis(across: Scale, edges: Sequence[float], y: float) -> list[str]:
     parts = [svg.text(LEFT - 5, y + 13, "band", "note", "end")]
     slot = (across.end - across.start) / (len(edges) - 1)
     skip = 1 if slot >= 14 else 2
+    parts.append(svg.strokes([(across(edge), y, 0.0, 4.0) for edge in edges], "axis"))
     for band, (left, right) in enumerate(pairwise(edges)):
-        parts.append(svg.line(across(left), y, across(left), y + 4, "axis"))
         if band % skip == 0:
             parts.append(svg.text(across((left + right) / 2), y + 13, str(band)))
-    parts.append(svg.line(across.end, y, across.end, y + 4, "axis"))
     parts += _horizontal_axis(across, y + 17, most=6)
     parts.append(svg.text(across.end, y + 43, "cycles/pixel", "note", "end"))
     return parts

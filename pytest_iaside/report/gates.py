@@ -29,12 +29,15 @@ class Gate:
     """One gate as reports show it.
 
     ``word`` is its verdict, or what was done where nothing was compared; a gate that passes
-    its checks and fails all the same, under fail_on='any-change', is ``changed``. Scores are
-    signed SRC; ``low``…``high`` is the paired interval of ``change``. What a record does not
-    hold is None.
+    its checks and fails all the same, under fail_on='any-change', is ``changed``. ``profile`` is
+    of the model under test; ``comparison`` None where it was compared with itself only, as a
+    new baseline is. Scores are signed SRC; ``low``…``high`` is the paired interval of
+    ``change``. What a record does not hold is None.
     """
 
     record: Record
+    comparison: Mapping[str, Any] | None
+    profile: Mapping[str, Any] | None
     label: str
     word: str
     failed: bool
@@ -51,19 +54,6 @@ class Gate:
     @property
     def mark(self) -> str:
         return MARKS[self.word]
-
-    @property
-    def comparison(self) -> Mapping[str, Any] | None:
-        found: Mapping[str, Any] | None = self.record.get("comparison")
-        return found
-
-    @property
-    def profile(self) -> Mapping[str, Any] | None:
-        """The profile of the model under test."""
-        found: Mapping[str, Any] | None = (
-            self.comparison["candidate"] if self.comparison else self.record.get("profile")
-        )
-        return found
 
     @property
     def baseline(self) -> Mapping[str, Any] | None:
@@ -106,11 +96,14 @@ def tally(found: Sequence[Gate]) -> dict[str, int]:
 
 
 def _gate(record: Record, label: str) -> Gate:
-    comparison = record.get("comparison")
-    profile = comparison["candidate"] if comparison else record.get("profile")
+    comparison = record["comparison"]
+    profile = comparison["candidate"] if comparison else record["profile"]
+    if record["status"] != "compared":
+        comparison = None
     score = finite(profile["signed_src"]) if profile else None
     baseline_score = finite(comparison["baseline"]["signed_src"]) if comparison else None
-    paired = next((c for c in comparison["checks"] if c["name"] == "src"), {}) if comparison else {}
+    checks = comparison["checks"] if comparison else ()
+    paired: Mapping[str, Any] = next((check for check in checks if check["name"] == "src"), {})
     change = finite(paired.get("change"))
     if change is None and score is not None and baseline_score is not None:
         change = score - baseline_score  # no limit on the drop: a difference without interval
@@ -119,8 +112,12 @@ def _gate(record: Record, label: str) -> Gate:
     sentence = printable(record["summary"])
     if failed and word in ("changed", "inconclusive") and record["fail_on"] != "drift":
         sentence += f" (fails under fail_on={printable(record['fail_on'])})"
+    if failed and comparison is None and profile and not profile["structured"]:
+        sentence += f"; unstructured: {printable(profile['unstructured_because'])}"
     return Gate(
         record=record,
+        comparison=comparison,
+        profile=profile,
         label=label,
         word=word,
         failed=failed,

@@ -56,8 +56,8 @@ def render(records: Sequence[Record], *, meta: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
+        finalize=_printable,
     )
-    environment.filters["printable"] = printable
     environment.globals.update(passes=count, duration=duration)
     script = environment.get_template("report.js.j2").render()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -72,3 +72,8 @@ def render(records: Sequence[Record], *, meta: Mapping[str, Any]) -> str:
         script=Markup(script),
         script_digest=digest,
     )
+
+
+def _printable(value: Any) -> Any:
+    """What Jinja writes for ``value``: escaped afterwards, unless it is markup of our own."""
+    return value if isinstance(value, Markup) else printable(value)

@@ -87,12 +87,15 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def printable(text: Any) -> str:
+def printable(text: object) -> str:
     """``text`` in one line, every character that is not printable as its escape code.
 
     Test ids may hold line breaks, terminal escapes, marks that turn the writing direction,
     and lone surrogates that no file can be written with.
     """
+    text = str(text)
+    if text.isprintable():
+        return text
     return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )

@@ -30,9 +30,7 @@ class ProgressLine:
 
     def __call__(self, progress: Progress) -> None:
         # By the measurement's own clock: what is written does not depend on the terminal.
-        recent = self._written is not None and (
-            progress.seconds - self._written < SECONDS_BETWEEN
-        )
+        recent = self._written is not None and (progress.seconds - self._written < SECONDS_BETWEEN)
         if recent and progress.images_done < progress.images:
             return
         self._written = progress.seconds

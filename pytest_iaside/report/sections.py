@@ -42,7 +42,6 @@ class Section:
 
     ident: str
     gate: Gate
-    reasons: list[Mapping[str, Any]]
     warnings: list[str]
     checks: Table | None
     figures: list[Figure]
@@ -58,7 +57,6 @@ def section(gate: Gate, number: int) -> Section:
     return Section(
         ident=ident,
         gate=gate,
-        reasons=[check for check in gate.checks if check["verdict"] != "pass"],
         warnings=_warnings(gate),
         checks=checks_table(gate) if gate.checks else None,
         figures=_figures(gate, ident, profiles) if profiles else [],
@@ -75,8 +73,8 @@ def _profiles(gate: Gate) -> dict[str, Profile]:
 def _warnings(gate: Gate) -> list[str]:
     notes = list(gate.comparison["notes"]) if gate.comparison else []
     profile = gate.profile
-    # A comparison says it in its check "structured".
-    if profile and not gate.comparison and not profile["structured"]:
+    # A comparison says it in its check "structured", a failed gate in its sentence.
+    if profile and not gate.comparison and not gate.failed and not profile["structured"]:
         notes.insert(0, f"The profile is unstructured: {profile['unstructured_because']}")
     return notes
 
@@ -107,7 +105,9 @@ def _score_figure(gate: Gate, ident: str, profiles: Mapping[str, Profile]) -> Fi
     base, change, allowed = gate.baseline_score, gate.change, gate.comparison or {}
     if base is not None and change is not None and gate.low is not None and gate.high is not None:
         points["paired"] = (base + change, base + gate.low, base + gate.high)
-        rows.append(plain_row("paired change", signed(change), interval_text(gate.low, gate.high, signed)))
+        rows.append(
+            plain_row("paired change", signed(change), interval_text(gate.low, gate.high, signed))
+        )
         about += (
             " The row “paired” decides: the change image by image, drawn from the baseline's score."
         )
@@ -185,9 +185,7 @@ def _allowed_band_change(comparison: Mapping[str, Any]) -> float | None:
 
 
 def _size_figure(ident: str, profiles: Mapping[str, Profile]) -> Figure:
-    series = [
-        Series(role, finite_list(profile["by_size"])) for role, profile in profiles.items()
-    ]
+    series = [Series(role, finite_list(profile["by_size"])) for role, profile in profiles.items()]
     chart = charts.size_chart(ident, series)
     rows = [
         plain_row(str(size), *(fixed(one.values[size]) for one in series))
@@ -205,7 +203,10 @@ def _size_figure(ident: str, profiles: Mapping[str, Profile]) -> Figure:
 def _series(role: str, profile: Profile, what: str) -> Series:
     interval = profile["intervals"][what]
     return Series(
-        role, finite_list(profile[what]), finite_list(interval["low"]), finite_list(interval["high"])
+        role,
+        finite_list(profile[what]),
+        finite_list(interval["low"]),
+        finite_list(interval["high"]),
     )
 
 

@@ -16,15 +16,8 @@ JSON_FORMAT = "iaside-report/1"
 # GitHub cuts comments at 65,536 characters; whoever posts one adds a few of their own.
 MARKDOWN_BYTES = 64_000
 LONGEST_LABEL = 120
-COLOURS = {
-    "drift": "31",
-    "refused": "31",
-    "changed": "31",
-    "inconclusive": "33",
-    "updated": "36",
-    "created": "36",
-    "pass": "32",
-}
+FAILED = "31"  # the terminal's red
+COLOURS = {"inconclusive": "33", "updated": "36", "created": "36", "pass": "32"}
 GAP = "  "
 
 
@@ -53,7 +46,10 @@ def terminal_lines(records: Sequence[Record], *, width: int, color: bool) -> lis
     right = (True, False, False, True, True)
 
     def line(row: Sequence[str], paint: str = "") -> str:
-        texts = [pad(*cell, right=r) for *cell, r in zip(row, widths, right, strict=True)]
+        texts = [
+            pad(cell, room, right=to_right)
+            for cell, room, to_right in zip(row, widths, right, strict=True)
+        ]
         if paint:
             texts[2] = f"\x1b[{paint}m{texts[2]}\x1b[0m"
         return GAP.join(texts).rstrip()
@@ -63,7 +59,8 @@ def terminal_lines(records: Sequence[Record], *, width: int, color: bool) -> lis
     beside = longest <= width - numbers_width - len(GAP)
     lines = [GAP.join((pad("gate", longest), line(head))) if beside else f"gate{GAP}{line(head)}"]
     for gate, row in zip(found, rows, strict=True):
-        numbers = line(row, COLOURS[gate.word] if color else "")
+        paint = FAILED if gate.failed else COLOURS.get(gate.word, FAILED)
+        numbers = line(row, paint if color else "")
         if beside:
             lines.append(GAP.join((pad(gate.label, longest), numbers)))
         else:
@@ -193,7 +190,10 @@ def _escape(text: Any) -> str:
     plain = printable(text)
     # An underscore inside a word is no markup, and names are full of them.
     marked = re.sub(r"[\\*\[\]~$#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", plain)
-    entities = {character: f"&#{ord(character)};" for character in "`|<>"} | {"&": "&amp;"}
+    entities: dict[str, str | int | None] = {
+        character: f"&#{ord(character)};" for character in "`|<>"
+    }
+    entities["&"] = "&amp;"
     # GitHub looks for mentions in the rendered text, where an entity is a plain @ again.
     entities["@"] = "@&#8203;"
     return marked.translate(str.maketrans(entities))

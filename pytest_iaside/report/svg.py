@@ -33,12 +33,13 @@ class Scale:
 
 
 def domain(
-    values: Iterable[float | None], bounds: Iterable[float | None] = ()
+    values: Iterable[float | None], bounds: Iterable[float | None] = (), least: float = 0.0
 ) -> tuple[float, float]:
     """A range that holds 0, all ``values``, and the ``bounds`` that are not far off them.
 
     An interval of two images can be a hundred times wider than what it is about: bounds beyond
-    1.5 times the values' spread are left to run off the chart.
+    1.5 times the values' spread are left to run off the chart. A range narrower than ``least``
+    is widened to it, lest rounding errors fill a chart.
     """
     known = [0.0, *(value for value in values if value is not None)]
     low, high = min(known), max(known)
@@ -51,8 +52,9 @@ def domain(
             min([low, *(max(bound, low - furthest) for bound in reach)]),
             max([high, *(min(bound, high + furthest) for bound in reach)]),
         )
-    if low == high:
-        low, high = low - 1.0, high + 1.0
+    if high - low < least or low == high:
+        middle, half = (low + high) / 2, least / 2 or 1.0
+        low, high = middle - half, middle + half
     room = 0.06 * (high - low)
     return low - room if low < 0 else low, high + room if high > 0 else high
 
@@ -67,7 +69,9 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
 def nice_step(low: float, high: float, most: int) -> float:
     """The least step of 1, 2 or 5·10ⁿ that leaves at most ``most`` ticks in ``low``…``high``."""
     power = math.floor(math.log10((high - low) / most))
-    for step in (factor * 10.0**exponent for exponent in (power, power + 1) for factor in (1, 2, 5)):
+    for step in (
+        factor * 10.0**exponent for exponent in (power, power + 1) for factor in (1, 2, 5)
+    ):
         if math.floor(high / step + 1e-9) - math.ceil(low / step - 1e-9) + 1 <= most:
             return step
     return 10.0 ** (power + 2)
@@ -91,15 +95,26 @@ def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
     return f'<line x1="{at(x1)}" y1="{at(y1)}" x2="{at(x2)}" y2="{at(y2)}" class="{css}"/>'
 
 
+def strokes(segments: Iterable[tuple[float, float, float, float]], css: str) -> str:
+    """Lines from (x, y) by (dx, dy), all in one path: many elements make a report large."""
+    path = "".join(
+        f"M{at(x)} {at(y)}"
+        + (f"v{at(dy)}" if dx == 0 else f"h{at(dx)}" if dy == 0 else f"l{at(dx)} {at(dy)}")
+        for x, y, dx, dy in segments
+    )
+    return f'<path d="{path}" class="{css}"/>'
+
+
 def box(x: float, y: float, width: float, height: float, css: str) -> str:
     return (
         f'<rect x="{at(x)}" y="{at(y)}" width="{at(width)}" height="{at(height)}" class="{css}"/>'
     )
 
 
-def text(x: float, y: float, content: str, css: str = "", anchor: str = "middle") -> str:
-    style = f' class="{css}"' if css else ""
-    return f'<text x="{at(x)}" y="{at(y)}" text-anchor="{anchor}"{style}>{escape(content)}</text>'
+def text(x: float, y: float, content: str, css: str = "", anchor: str = "") -> str:
+    """Text around x, or with its "start" or "end" there."""
+    style = (f' text-anchor="{anchor}"' if anchor else "") + (f' class="{css}"' if css else "")
+    return f'<text x="{at(x)}" y="{at(y)}"{style}>{escape(content)}</text>'
 
 
 def circle(x: float, y: float, css: str) -> str:
@@ -134,23 +149,21 @@ def whisker(
     if low is None or high is None or high < scale.low or low > scale.high:
         return ""
     near, far = scale(scale.clip(low)), scale(scale.clip(high))
-    parts = [(near, cross, far, cross)]
+    segments = [(near, cross, far - near, 0.0)]
     for bound, place in ((low, near), (high, far)):
         if scale.holds(bound):
-            parts.append((place, cross - CAP, place, cross + CAP))
-    swap = along == "y"
-    path = "".join(
-        f"M{at(b)} {at(a)}L{at(d)} {at(c)}" if swap else f"M{at(a)} {at(b)}L{at(c)} {at(d)}"
-        for a, b, c, d in parts
-    )
-    return f'<path d="{path}" class="whisker {css}"/>'
+            segments.append((place, cross - CAP, 0.0, 2 * CAP))
+    if along == "y":
+        segments = [(y, x, dy, dx) for x, y, dx, dy in segments]
+    return strokes(segments, f"whisker {css}")
 
 
 def document(ident: str, title: str, description: str, height: float, parts: Sequence[str]) -> str:
     """An SVG that says what it shows; ``ident`` is unique in the page. Text is escaped here."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {at(WIDTH)} '
-        f'{at(height)}" role="img" aria-labelledby="{ident}-title {ident}-desc">'
+        f'{at(height)}" text-anchor="middle" role="img" '
+        f'aria-labelledby="{ident}-title {ident}-desc">'
         f'<title id="{ident}-title">{escape(title)}</title>'
         f'<desc id="{ident}-desc">{escape(description)}</desc>{"".join(parts)}</svg>'
     )

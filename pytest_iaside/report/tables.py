@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_iaside.report.gates import Gate
-from pytest_iaside.report.numbers import NONE, count, duration, finite, fixed, percent, share, signed
+from pytest_iaside.report.numbers import (
+    NONE,
+    count,
+    duration,
+    finite,
+    fixed,
+    percent,
+    share,
+    signed,
+)
 
 Profile = Mapping[str, Any]
 
@@ -137,5 +146,3 @@ def _facts(profile: Profile) -> dict[str, str]:
     # A baseline that was read from its file does not tell how long it took.
     facts["cost: time"] = duration(profile["seconds"] or None)
     return facts
-
-

@@ -21,17 +21,17 @@ def shorten(text: str, room: int) -> str:
         return text
     if room < 1:
         return ""
-    head, tail = "", ""
-    front, back = 0, len(text) - 1
+    front, back = 0, len(text)
+    in_front, behind = 0, 0  # columns taken so far
     while True:
-        from_back = cells(tail) < cells(head)
-        character = text[back] if from_back else text[front]
-        if cells(head) + cells(tail) + _width(character) > room - 1:
-            return f"{head}…{tail}"
+        from_back = behind < in_front
+        width = _width(text[back - 1] if from_back else text[front])
+        if in_front + behind + width > room - 1:
+            return f"{text[:front]}…{text[back:]}"
         if from_back:
-            tail, back = character + tail, back - 1
+            back, behind = back - 1, behind + width
         else:
-            head, front = head + character, front + 1
+            front, in_front = front + 1, in_front + width
 
 
 def pad(text: str, room: int, *, right: bool = False) -> str:

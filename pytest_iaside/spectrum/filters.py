@@ -58,7 +58,8 @@ def split(images: Tensor, partition: BandPartition) -> Tensor:
     # Every band is symmetric under (u, v) → (−u, −v): half of the plane says it all.
     masks = index[:, : width // 2 + 1] == bands[:, None, None]
     spectrum = torch.fft.rfft2(images.to(torch.float64))
-    return torch.fft.irfft2(spectrum[:, None] * masks[:, None], s=(height, width))
+    parts: Tensor = torch.fft.irfft2(spectrum[:, None] * masks[:, None], s=(height, width))
+    return parts
 
 
 def components(

@@ -27,8 +27,9 @@ def _pictures(count):
 
 def _play(pictures, forward, targets, batch_size=5):
     names = tuple(f"image {i}" for i in range(len(pictures.parts)))
+    coalitions = COALITIONS.expand(len(names), -1, -1)
     return play_coalitions(
-        pictures, COALITIONS, targets, forward, batch_size=batch_size, names=names
+        pictures, coalitions, targets, forward, batch_size=batch_size, names=names
     )
 
 

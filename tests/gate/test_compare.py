@@ -13,7 +13,7 @@ from profiles import TRAINED, make_profile
 from scipy import stats
 
 from pytest_iaside import BaselineError, SettingsError, Thresholds, compare
-from pytest_iaside.gate.compare import holm
+from pytest_iaside.gate.checks import holm
 from pytest_iaside.score import sid, signed_src
 
 ALL = Thresholds(
@@ -230,3 +230,27 @@ def test_holm_against_its_definition():
 def test_thresholds_that_cannot_be_are_named(arguments, message):
     with pytest.raises(SettingsError, match=message):
         Thresholds(**arguments)
+
+
+def test_unpaired_comparison_only_when_asked_and_with_wider_intervals():
+    baseline = make_profile(images=60, noise=1.0)
+    candidate = _changed(baseline, np.full(8, -0.01), noise=0.05)
+    other = replace(
+        candidate,
+        digests=tuple(f"{i + 1000:032x}" for i in range(60)),
+        reference=replace(candidate.reference, digest="e" * 32),
+    )
+    with pytest.raises(BaselineError, match="reference sample: 60 images"):
+        compare(other, baseline)
+    unpaired, paired = compare(other, baseline, paired=False), compare(candidate, baseline)
+    assert unpaired.notes[0].startswith("unpaired: 60 images here against 60 there")
+    for wide, narrow in zip(unpaired.bands, paired.bands, strict=True):
+        assert wide.change == pytest.approx(narrow.change)
+        assert wide.high - wide.low > 10 * (narrow.high - narrow.low)
+
+
+def test_other_designs_are_refused():
+    exact = make_profile()
+    latin = replace(exact, rules=replace(exact.rules, design="latin"))
+    with pytest.raises(BaselineError, match="design: 'latin' here, 'exact' there"):
+        compare(latin, exact)

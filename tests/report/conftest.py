@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pytest_iaside.game.rules import Rules
 from pytest_iaside.gate.compare import compare
 from pytest_iaside.gate.verdict import Thresholds
-from pytest_iaside.game.rules import Rules
 from pytest_iaside.profile import ModelFacts, ReferenceFacts, SpectralProfile
 
 PSI = (4.75, 1.47, 0.50, 0.20, 0.16, -0.05, -0.30, -0.23)
@@ -48,7 +48,11 @@ def make_profile(
         labels=np.arange(images) % 10,
         rules=Rules(bands=bands),
         reference=ReferenceFacts(
-            digest="5d41402abc4b2a76", images=images, channels=3, height=side, width=side,
+            digest="5d41402abc4b2a76",
+            images=images,
+            channels=3,
+            height=side,
+            width=side,
             labels="dataset",
         ),
         model=ModelFacts(name=model, classes=1000, fingerprint="9e107d9d372bb682"),
@@ -145,22 +149,23 @@ def edge_cases() -> dict[str, dict[str, Any]]:
     usual = make_profile()
     wide = make_profile(np.geomspace(3, 0.02, 16), images=30)
     pair = make_profile(images=2)
+    cases: tuple[tuple[str, SpectralProfile, SpectralProfile | None, dict[str, Any]], ...] = (
+        ("one_image", fallen_band(one), one, {}),
+        ("one_image_new", one, None, {}),
+        ("two_images", fallen_band(pair), pair, {}),
+        ("degenerate", flat, usual, {}),
+        ("degenerate_new", flat, None, {}),
+        ("unstructured", noise, noise, {}),
+        ("sixteen_bands", fallen_band(wide, 9, 0.2), wide, {}),
+        ("four_bands", make_profile([2.0, 1.0, 0.2, -0.1], side=16), None, {}),
+        (
+            "every_limit",
+            fallen_band(usual, 0, 0.9),
+            usual,
+            {"thresholds": Thresholds(min_src=0.46, direction="any"), "fail_on": "any-change"},
+        ),
+    )
     return {
         name: make_record(candidate, baseline, test=f"tests/test_edge.py::test_{name}", **options)
-        for name, candidate, baseline, options in (
-            ("one_image", fallen_band(one), one, {}),
-            ("one_image_new", one, None, {}),
-            ("two_images", fallen_band(pair), pair, {}),
-            ("degenerate", flat, usual, {}),
-            ("degenerate_new", flat, None, {}),
-            ("unstructured", noise, noise, {}),
-            ("sixteen_bands", fallen_band(wide, 9, 0.2), wide, {}),
-            ("four_bands", make_profile([2.0, 1.0, 0.2, -0.1], side=16), None, {}),
-            (
-                "every_limit",
-                fallen_band(usual, 0, 0.9),
-                usual,
-                {"thresholds": Thresholds(min_src=0.46, direction="any"), "fail_on": "any-change"},
-            ),
-        )
+        for name, candidate, baseline, options in cases
     }

@@ -1,0 +1,46 @@
+# Everything this project can be asked to do. Needs python3 (3.11 or later) and make; each
+# target sets itself up. `make` alone lists the targets.
+
+PYTHON ?= python3
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Inside the environment, so that removing the environment forgets it too.
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test lint demo bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+venv: $(INSTALLED) ## create .venv with all that demo, tests and benchmarks need
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or later is needed; say which with make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# Each worker gets one thread: more would only make them wait for each other.
+test: venv lint ## format, lint, types, then the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+lint: venv ## format, lint and types only
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+demo: venv ## a green gate, then a red one, on example_project
+	@$(BIN)/python example_project/demo.py
+
+bench: venv ## print the tables of benchmarks/
+	@for script in benchmarks/*.py; do \
+		echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
+	done
+
+clean: ## remove .venv, caches and reports
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf iaside-report example_project/iaside-report example_project/.pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

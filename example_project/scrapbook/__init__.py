@@ -1,0 +1,1 @@
+"""Scrapbook: tags the photographs of a scanned album and reads its handwritten page numbers."""

@@ -1,0 +1,109 @@
+"""A small project to run pytest in: images of three classes, each a wave of one frequency."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# pytester forgets, after each run in process, the modules that the run imported; torch cannot
+# be imported twice.
+import pytest_iaside.assertion
+import pytest_iaside.report.html
+import pytest_iaside.report.progress
+import pytest_iaside.report.summary  # noqa: F401 (as above)
+
+# Hypothesis' plugin imports all of hypothesis at the end of each run.
+OTHERS_OFF = ("-p", "no:hypothesispytest", "-p", "no:anyio")
+
+MODELS = """
+import os
+import torch
+from pytest_iaside import ReferenceSample
+
+GRID = torch.arange(16) / 16
+WAVES = torch.stack([torch.cos(2 * torch.pi * k * GRID) for k in (1, 3, 7)])
+
+def reference(labels=True, count=24):
+    generator = torch.Generator().manual_seed(0)
+    classes = torch.arange(24) % 3
+    images = 0.5 + 0.2 * WAVES[classes][:, None, None, :].expand(24, 1, 16, 16)
+    noise = 0.05 * torch.randn(24, 1, 16, 16, generator=generator)
+    images = (images + noise).clamp(0, 1)[:count]
+    return ReferenceSample(images, classes[:count] if labels else None)
+
+def model(images):
+    # Finds the wave of each class; GAIN is how well that of the second one.
+    gain = torch.tensor([2.0, 2.0 * float(os.environ["GAIN"]), 2.0])
+    return (images.mean(dim=(1, 2)) @ WAVES.T) * gain
+
+def blind(images):
+    return images.mean(dim=(1, 2, 3))[:, None] * torch.tensor([0.0, 1e-9, 0.0])
+"""
+
+CONFTEST = """
+import pytest
+
+@pytest.fixture(scope="session")
+def spectral_reference():
+    import models
+    return models.reference()
+"""
+
+TEST = """
+import models
+from pytest_iaside import assert_spectral_robustness
+
+def test_robust():
+    assert_spectral_robustness(models.model)
+"""
+
+
+class Project:
+    """A project whose model is as good as ``gain`` says."""
+
+    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pytester = pytester
+        self.monkeypatch = monkeypatch
+        self.root = pytester.path
+        pytester.makepyfile(models=MODELS, conftest=CONFTEST, test_it=TEST)
+        self.ini()
+
+    def ini(self, *lines: str) -> None:
+        self.pytester.makeini("\n".join(["[pytest]", "iaside_bands = 4", *lines]))
+
+    def write(self, source: str, module: str = "test_it") -> None:
+        self.pytester.makepyfile(**{module: source})
+
+    def call(self, arguments: str = "models.model", test: str = "test_robust") -> None:
+        """A test file with one test that asserts with ``arguments``."""
+        self.write(
+            "import models, pytest\nfrom pytest_iaside import assert_spectral_robustness\n"
+            f"def {test}():\n    assert_spectral_robustness({arguments})\n"
+        )
+
+    def run(self, *arguments: str, gain: float = 1.0) -> pytest.RunResult:
+        self.monkeypatch.setenv("GAIN", str(gain))
+        return self.pytester.runpytest_inprocess(*OTHERS_OFF, *arguments)
+
+    def records(self, *arguments: str, gain: float = 1.0) -> list[dict[str, Any]]:
+        """Run, and read the records of the run's JSON."""
+        self.run("--iaside-json=out.json", *arguments, gain=gain)
+        document = json.loads((self.root / "out.json").read_text())
+        return document["gates"]
+
+    @property
+    def baselines(self) -> list[Path]:
+        return sorted(self.root.rglob("__iaside__/*/*.yaml"))
+
+    @property
+    def baseline(self) -> Path:
+        (path,) = self.baselines
+        return path
+
+    def contents(self) -> dict[str, bytes]:
+        """Every file of the baseline store."""
+        files = self.root.rglob("__iaside__/*/*")
+        return {str(file.relative_to(self.root)): file.read_bytes() for file in files}

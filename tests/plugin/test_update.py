@@ -1,0 +1,156 @@
+"""Baselines are written when asked for, where nobody else's is, and never otherwise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import yaml
+from project import Project
+
+from pytest_iaside.profile import SpectralProfile
+
+
+def test_a_missing_baseline_fails_and_names_the_command_that_creates_it(project: Project) -> None:
+    result = project.run()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "E *BaselineError: there is no baseline for this test yet "
+            "(__iaside__/test_it/test_robust-????????.yaml); create it with the command below,*",
+            'E *pytest "test_it.py::test_robust" --iaside-update=new',
+        ]
+    )
+    # The traceback ends at the user's line.
+    assert "assertion.py" not in result.stdout.str()
+    assert project.baselines == []
+
+
+def test_a_missing_baseline_is_noticed_before_anything_is_measured(project: Project) -> None:
+    project.call("lambda images: pytest.exit('measured')")
+    assert project.run().ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_new_writes_a_baseline_that_then_passes(project: Project) -> None:
+    (record,) = project.records("--iaside-update=new")
+    assert (record["status"], record["failed"], record["verdict"]) == ("created", False, "pass")
+    assert record["baseline"] == project.baseline.relative_to(project.root).as_posix()
+    document = yaml.safe_load(project.baseline.read_text())
+    assert document["test"] == {"node_id": "test_it.py::test_robust", "name": None}
+    assert list(document) == sorted(document)
+    profile = SpectralProfile.load(project.baseline)
+    assert profile.log_likelihood is None
+    assert profile.image_psi.shape == (24, 4)
+    before = project.contents()
+    (record,) = project.records()
+    assert (record["status"], record["failed"], record["verdict"]) == ("compared", False, "pass")
+    assert record["comparison"]["candidate"]["psi"] == pytest.approx(profile.psi, abs=1e-9)
+    assert project.contents() == before
+
+
+def test_new_leaves_existing_baselines_alone(gated: Project) -> None:
+    before = gated.contents()
+    assert gated.run("--iaside-update=new", gain=0.2).ret == pytest.ExitCode.TESTS_FAILED
+    assert gated.contents() == before
+
+
+def test_changed_leaves_those_that_hold_alone(gated: Project) -> None:
+    before = gated.contents()
+    (record,) = gated.records("--iaside-update=changed", gain=1.0001)
+    assert record["status"] == "compared"
+    assert gated.contents() == before
+
+
+def test_changed_writes_those_that_do_not_hold(gated: Project) -> None:
+    old = SpectralProfile.load(gated.baseline).psi
+    (record,) = gated.records("--iaside-update=changed", gain=0.2)
+    assert (record["status"], record["failed"]) == ("updated", False)
+    # It is compared with itself then.
+    comparison = record["comparison"]
+    assert comparison["candidate"]["psi"] == comparison["baseline"]["psi"]
+    new = SpectralProfile.load(gated.baseline).psi
+    assert new[1] < old[1] - 0.1
+    assert gated.run(gain=0.2).ret == pytest.ExitCode.OK
+
+
+def test_changed_writes_missing_ones(project: Project) -> None:
+    (record,) = project.records("--iaside-update=changed")
+    assert record["status"] == "created"
+    assert len(project.baselines) == 1
+
+
+def test_changed_replaces_what_no_longer_fits(gated: Project) -> None:
+    gated.ini("iaside_absence = replacement")
+    assert gated.run().ret == pytest.ExitCode.TESTS_FAILED
+    (record,) = gated.records("--iaside-update=changed")
+    assert record["status"] == "updated"
+    assert SpectralProfile.load(gated.baseline).rules.absence == "replacement"
+
+
+def test_all_writes_also_those_that_hold(gated: Project) -> None:
+    old = SpectralProfile.load(gated.baseline)
+    (record,) = gated.records("--iaside-update=all", gain=1.0001)
+    assert record["status"] == "updated"
+    new = SpectralProfile.load(gated.baseline)
+    assert 0 < np.abs(new.image_psi - old.image_psi).max() < 0.01
+
+
+@pytest.mark.parametrize("variable", ["CI", "BUILD_NUMBER"])
+def test_updates_are_refused_in_ci(
+    project: Project, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    result = project.run("--iaside-update=new")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --iaside-update=new is refused because CI or *"])
+    assert project.baselines == []
+    assert project.run("--iaside-update=new", "--iaside-update-in-ci").ret == pytest.ExitCode.OK
+    assert len(project.baselines) == 1
+
+
+def test_no_baseline_is_written_that_does_not_pass_against_itself(project: Project) -> None:
+    project.call("models.model, min_src=0.5")
+    result = project.run("--iaside-update=new")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["E *AssertionError: SRC *at least +0.500*"])
+    assert project.baselines == []
+
+
+def test_a_named_baseline_is_compared_with_and_never_written(project: Project) -> None:
+    project.call("models.model, baseline='good.yaml'")
+    result = project.run("--iaside-update=all")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "E *BaselineError: there is no baseline at good.yaml; make one with measure(model, *",
+            'E *iaside measure MODEL REFERENCE --output "good.yaml"',
+        ]
+    )
+    assert list(project.root.glob("*.yaml")) == []
+    project.call("models.model")
+    project.run("--iaside-update=new")
+    SpectralProfile.load(project.baseline).save("good.yaml")
+    project.call("models.model, baseline='good.yaml'")
+    before = (project.root / "good.yaml").read_bytes()
+    assert project.run("--iaside-update=all", gain=0.2).ret == pytest.ExitCode.TESTS_FAILED
+    (record,) = project.records("--iaside-update=all")
+    assert (record["baseline"], record["status"]) == ("good.yaml", "compared")
+    assert (project.root / "good.yaml").read_bytes() == before
+
+
+def test_predictions_that_move_cannot_hide_from_the_baseline(project: Project) -> None:
+    # At gain −1 the second class is never predicted: on its own predictions the model loses
+    # nothing, on those that the baseline stored it does.
+    project.call("models.model, models.reference(labels=False)")
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    stored = SpectralProfile.load(project.baseline)
+    assert stored.reference.labels == "predicted"
+    np.testing.assert_array_equal(stored.labels, np.arange(24) % 3)
+    (record,) = project.records(gain=-1.0)
+    assert (record["verdict"], record["failed"]) == ("drift", True)
+    assert record["comparison"]["notes"] == []
+    assert record["comparison"]["candidate"]["value"] < record["comparison"]["baseline"]["value"]
+    # Accepted, the new baseline holds the new model's own predictions.
+    (record,) = project.records("--iaside-update=changed", gain=-1.0)
+    assert record["status"] == "updated"
+    assert set(SpectralProfile.load(project.baseline).labels) == {0, 2}
+    assert project.run(gain=-1.0).ret == pytest.ExitCode.OK

@@ -1,0 +1,200 @@
+"""The HTML report: right numbers, nothing of a user's taken for markup, one whole file."""
+
+from __future__ import annotations
+
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from conftest import META, make_record
+
+from pytest_iaside.errors import SpectralRobustnessError
+from pytest_iaside.report.html import render, write_html
+from pytest_iaside.report.numbers import fixed, signed
+
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+HOSTILE = "<script>alert(1)</script>\"'`</style></script>{{ 7*7 }}\u202e\x00\ud800\n" + "x" * 300
+
+
+class Page(HTMLParser):
+    """Reads a page, checks that every element is closed in order, and keeps what it holds."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() and self.open[-1] not in ("style", "script"):
+            self.texts.append(data.strip())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def test_numbers_of_a_red_gate_are_there(red: dict[str, Any]) -> None:
+    page = Page(render([red], meta=META))
+    comparison = red["comparison"]
+    texts = set(page.texts)
+    assert "1 of 1 gate failed" in texts
+    assert red["summary"] in texts
+    assert {red["accept"], red["reproduce"]} <= texts
+    for profile in (comparison["baseline"], comparison["candidate"]):
+        assert fixed(profile["signed_src"]) in texts
+        for what in ("psi", "sid"):
+            assert {fixed(value) for value in profile[what]} <= texts
+            bounds = profile["intervals"][what]
+            assert {
+                f"{fixed(low)}…{fixed(high)}"
+                for low, high in zip(bounds["low"], bounds["high"], strict=True)
+            } <= texts
+        assert {fixed(value) for value in profile["by_size"]} <= texts
+    assert {signed(band["change"]) for band in comparison["bands"]} <= texts
+    assert texts >= {"▼ fell", "<0.001", "15,360 forward passes", "53 s", "4.750", "−0.230"}
+    # ψ −0.05 → −0.23 nats is 2.8 % of the baseline's v(all) of 6.5 nats; 1 % is allowed.
+    assert texts >= {"ψ of band 5 (0.31–0.38 cycles/px), nats", "−2.8% of v(all)", "−1.0%"}
+    assert texts >= {"2.14.1", "2.15.0", "≠ differs", "1 differs"}
+
+
+def test_gates_stand_worst_first(
+    red: dict[str, Any], green: dict[str, Any], new: dict[str, Any], refused: dict[str, Any]
+) -> None:
+    page = Page(render([green, new, refused, red], meta=META))
+    assert "2 of 4 gates failed" in page.texts
+    articles = [one["class"] for one in page.all("article")]
+    assert articles == [
+        "gate is-drift failed",
+        "gate is-refused failed",
+        "gate is-created",
+        "gate is-pass",
+    ]
+    targets = {one["href"] for one in page.all("a")} - {"#gates"}
+    assert targets == {f"#gate-{number}-name" for number in range(1, 5)}
+    assert targets <= {f"#{attributes.get('id')}" for _, attributes in page.elements}
+
+
+def test_what_the_browser_needs(red: dict[str, Any], green: dict[str, Any]) -> None:
+    source = render([red, green], meta=META)
+    page = Page(source)
+    assert page.all("html") == [{"lang": "en"}]
+    identifiers = [one["id"] for _, one in page.elements if one.get("id")]
+    assert len(identifiers) == len(set(identifiers))
+    named = [one.get("aria-labelledby") for _, one in page.elements]
+    assert {name for names in named for name in (names or "").split()} <= set(identifiers)
+    assert all(one["href"].startswith("#") for one in page.all("a") + page.all("use"))  # type: ignore[union-attr]  # every one has it
+    assert not any("src" in one for _, one in page.elements)
+    assert not re.search(r"url\(|@import|<link", source)
+    charts = re.findall(r"<svg xmlns.*?</svg>", source, flags=re.DOTALL)
+    assert len(charts) == 8
+    for chart in charts:
+        ElementTree.fromstring(chart)
+
+
+def test_edge_cases_say_none_rather_than_nan(edge_cases: dict[str, dict[str, Any]]) -> None:
+    for name, record in edge_cases.items():
+        # The sentences are the comparison's own.
+        source = render([{**record, "summary": ""}], meta=META)
+        texts = Page(source).texts
+        assert not any(re.search(r"\b(nan|inf|None)\b", text) for text in texts), name
+        assert len(re.findall("<svg xmlns", source)) == 4, name
+    source = render([edge_cases["degenerate_new"]], meta=META)
+    assert "candidate: all ψ equal, no SID" in source
+    assert "The profile is unstructured: ψ differs between bands by 0 nats" in source
+    source = render([edge_cases["every_limit"]], meta=META)
+    assert {"≥ 0.460", "±0.020", "±5.0%"} <= set(Page(source).texts)
+
+
+def test_user_text_is_never_markup(red: dict[str, Any]) -> None:
+    plain = Page(render([red], meta=META))
+    profile = {**red["comparison"]["candidate"], "environment": {HOSTILE: HOSTILE}}
+    profile["model"] = {**profile["model"], "name": HOSTILE}
+    hostile = {
+        **red,
+        **dict.fromkeys(("test", "baseline", "summary", "accept", "reproduce"), HOSTILE),
+        "name": HOSTILE,
+        "comparison": {**red["comparison"], "candidate": profile, "notes": [HOSTILE]},
+    }
+    source = render([hostile], meta={**META, HOSTILE: HOSTILE})
+    page = Page(source)
+    assert len(page.all("script")) == 1 and len(page.all("style")) == 1
+    assert len(page.all("svg")) == len(plain.all("svg"))
+    assert "<script>alert" not in source
+    assert {one for one in source if not one.isprintable()} == {"\n"}
+    shown = HOSTILE.encode("unicode_escape").decode("ascii")
+    assert shown in page.texts
+
+
+def test_size_of_ten_gates(red: dict[str, Any]) -> None:
+    source = render([red] * 10, meta=META)
+    assert len(source.encode()) < 300_000
+    script = re.findall(r"<script>(.*?)</script>", source, flags=re.DOTALL)
+    assert len(script) == 1 and len(script[0]) < 5_000
+
+
+def test_nothing_measured() -> None:
+    assert "No gate ran" in Page(render([], meta=META)).texts
+
+
+class TestWrite:
+    def test_makes_folders_and_replaces(self, tmp_path: Path, new: dict[str, Any]) -> None:
+        path = tmp_path / "a" / "b" / "index.html"
+        assert write_html([], path, meta=META) == path
+        assert write_html([new], path, meta=META) == path
+        assert path.read_text(encoding="utf-8") == render([new], meta=META)
+        assert [one.name for one in path.parent.iterdir()] == ["index.html"]
+        assert path.stat().st_mode & 0o777 == 0o644
+
+    def test_unwritable(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("kept")
+        with pytest.raises(SpectralRobustnessError, match="choose another path with --iaside-re"):
+            write_html([], tmp_path / "file" / "index.html", meta=META)
+        assert (tmp_path / "file").read_text() == "kept"
+
+    def test_killed_while_replacing_keeps_the_old(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "index.html"
+        path.write_text("old")
+
+        def fail(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "replace", fail)
+        with pytest.raises(SpectralRobustnessError, match="No space left on device"):
+            write_html([], path, meta=META)
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_baseline_is_not_compared_with_itself(edge_cases: dict[str, dict[str, Any]]) -> None:
+    record = {**edge_cases["unstructured"], "status": "created", "summary": "created a.yaml"}
+    page = Page(render([record], meta=META))
+    (sentence,) = {text for text in page.texts if text.startswith("created a.yaml")}
+    assert "; unstructured: ψ differs between bands by 2e-06 nats" in sentence
+    assert not {"Checks", "≠ differs", "paired"} & set(page.texts)
+
+
+def test_record_without_comparison_or_profile() -> None:
+    record = make_record(None, summary="cannot read it", accept="", reproduce="")
+    page = Page(render([record], meta=META))
+    assert "cannot read it" in page.texts
+    assert page.all("figure") == [] and page.all("pre") == []

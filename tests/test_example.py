@@ -1,0 +1,70 @@
+"""The example project, as ``make demo`` runs it: green where it must be, red where it must be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[1] / "example_project"
+
+
+@pytest.fixture
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the example project, so that reports and changes stay out of the repository."""
+    # What the session around it was started with is not meant for this one.
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    ignored = shutil.ignore_patterns("iaside-report", "__pycache__", ".pytest_cache")
+    return Path(shutil.copytree(EXAMPLE, tmp_path / "example", ignore=ignored))
+
+
+def demo(example: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "demo.py", *options]
+    return subprocess.run(
+        command, cwd=example, capture_output=True, encoding="utf-8", check=False, timeout=480
+    )
+
+
+def gates(example: Path, folder: str) -> list[dict[str, Any]]:
+    text = (example / "iaside-report" / f"{folder}.json").read_text(encoding="utf-8")
+    found: list[dict[str, Any]] = json.loads(text)["gates"]
+    return found
+
+
+def test_the_demo_is_green_and_then_red(example: Path) -> None:
+    done = demo(example)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "models as they are: pass, pass: green" in done.stdout
+    assert "worse models:       drift, drift: red" in done.stdout
+    report = example / "iaside-report" / "index.html"
+    assert f"report, for any browser: {report}" in done.stdout
+    page = report.read_text(encoding="utf-8")
+    for gate in gates(example, "candidates"):
+        assert gate["test"].rpartition("::")[2] in page
+    # The committed baselines were made on another machine: what is left is rounding.
+    for gate in gates(example, "tests"):
+        new, old = (gate["comparison"][side]["psi"] for side in ("candidate", "baseline"))
+        assert new == pytest.approx(old, abs=1e-3)
+
+
+def test_the_demo_fails_where_green_is_not_green(example: Path) -> None:
+    shutil.rmtree(example / "tests" / "__iaside__" / "test_digits")
+    done = demo(example, "-k", "digit")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "models as they are: refused: NOT GREEN" in done.stdout
+
+
+def test_the_demo_fails_where_red_is_not_red(example: Path) -> None:
+    worse = example / "candidates" / "test_worse_models.py"
+    text = worse.read_text(encoding="utf-8")
+    assert "wrong_labels=0.3" in text
+    worse.write_text(text.replace("wrong_labels=0.3", "wrong_labels=0.0"), encoding="utf-8")
+    done = demo(example, "-k", "digit")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "worse models:       pass: NOT RED" in done.stdout
