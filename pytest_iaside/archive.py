@@ -29,7 +29,9 @@ def write(path: Path, document: Mapping[str, Any], arrays: Arrays) -> None:
     """
     path = Path(path)
     packed = io.BytesIO()
-    np.savez_compressed(packed, allow_pickle=False, **arrays)
+    # Plainly typed: numpy's own signature takes a name `allow_pickle` for an option.
+    named: dict[str, Any] = dict(arrays)
+    np.savez_compressed(packed, **named)
     content = packed.getvalue()
     store = _arrays_path(path)
     digest = hashlib.sha256(content).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
@@ -21,6 +21,7 @@ from pytest_iaside.errors import (
 from pytest_iaside.game.rules import Rules
 from pytest_iaside.gate import baseline as store
 from pytest_iaside.gate.compare import compare, require_same_game
+from pytest_iaside.gate.sequential import compare_sequentially, drawing_order, stopping_rule
 from pytest_iaside.gate.verdict import Comparison
 from pytest_iaside.measure import measure
 from pytest_iaside.profile import ReferenceFacts, SpectralProfile
@@ -194,8 +195,7 @@ class _Gate:
         try:
             # Before the measurement, which takes minutes and would be in vain.
             _require_fit(rules, sample, old, settings.measure.get("samples"))
-            self.profile = self._measure(model, sample, settings, labels_from=old)
-            comparison = compare(self.profile, old, settings.thresholds, level=settings.level)
+            comparison = self._hold_against(model, sample, old, settings)
         except BaselineError as error:
             if self.mode == "changed":
                 return None
@@ -203,12 +203,26 @@ class _Gate:
         holds = comparison.verdict == "pass" and not comparison.fails(settings.fail_on)
         return comparison if holds or self.mode != "changed" else None
 
+    def _hold_against(
+        self, model: Any, sample: ReferenceSample, old: SpectralProfile, settings: Settings
+    ) -> Comparison:
+        thresholds, level = settings.thresholds, settings.level
+        if settings.measure.get("samples") != "auto":
+            self.profile = self._measure(model, sample, settings, labels_from=old)
+            return compare(self.profile, old, thresholds, level=level)
+        sample = sample.take(drawing_order(sample.digests, settings.measure.get("seed", 0)))
+        rule = stopping_rule(old, thresholds, level=level)
+        self.profile = self._measure(model, sample, settings, labels_from=old, until=rule)
+        exhausted = len(self.profile) == len(sample)
+        return compare_sequentially(self.profile, old, thresholds, level=level, exhausted=exhausted)
+
     def _measure(
         self,
         model: Any,
         sample: ReferenceSample,
         settings: Settings,
         labels_from: SpectralProfile | None = None,
+        until: Callable[[SpectralProfile], int | None] | None = None,
     ) -> SpectralProfile:
         executor = self.test.fixture("spectral_executor") if self.test else None
         with self.test.progress() if self.test else nullcontext() as progress:
@@ -220,6 +234,7 @@ class _Gate:
                     executor=executor,
                     progress=progress,
                     labels_from=labels_from,
+                    until=until,
                 )
             except ReferenceSampleError as error:
                 if labels_from is None or sample.labels is not None:
@@ -303,19 +318,13 @@ class _Gate:
 
 
 def _require_fit(
-    rules: Rules, sample: ReferenceSample, old: SpectralProfile, samples: int | None
+    rules: Rules,
+    sample: ReferenceSample,
+    old: SpectralProfile,
+    samples: int | Literal["auto"] | None,
 ) -> None:
-    channels, height, width = sample.shape
-    facts = ReferenceFacts(
-        digest=sample.digest,
-        images=len(sample),
-        channels=channels,
-        height=height,
-        width=width,
-        labels=sample.label_kind,
-    )
-    digests = sample.digests[:samples]
-    require_same_game(rules, facts, digests, old)
+    digests = sample.digests if samples == "auto" else sample.digests[:samples]
+    require_same_game(rules, ReferenceFacts.of(sample), digests, old)
     unlabelled = set(digests) - set(old.digests)
     if sample.labels is None and unlabelled:
         raise BaselineError(

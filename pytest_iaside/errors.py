@@ -24,3 +24,8 @@ class ModelError(SpectralRobustnessError):
 
 class BaselineError(SpectralRobustnessError):
     """A baseline is missing, unreadable, or does not fit what it is compared with."""
+
+
+def one_line(error: Exception) -> str:
+    """What another library raised, for the middle of a message."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

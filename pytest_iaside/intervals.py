@@ -120,7 +120,7 @@ def paired_error(ours: Rows, theirs: Rows, change: Change) -> tuple[Rows, Rows]:
         return change(mean[..., :width], mean[..., width:])
 
     error = jackknife_error(rows, statistic)
-    known = np.nan_to_num(error, nan=np.inf) if len(rows) < 2 else error
+    known = np.full_like(error, np.inf) if len(rows) < 2 else error
     return known, _freedom(rows, error)
 
 

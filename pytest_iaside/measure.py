@@ -16,10 +16,9 @@ import torch
 
 from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
-from pytest_iaside.execute.play import Execution, Rows, Shard, join, play, play_on, shards
+from pytest_iaside.execute.play import Execution, Rows, Shard, join, play, play_on, ready, shards
 from pytest_iaside.game.coalitions import Design
 from pytest_iaside.game.rules import DType, Rules
-from pytest_iaside.models.backends import open_backend
 from pytest_iaside.models.classifier import Classifier, as_classifier
 from pytest_iaside.profile import ModelFacts, ReferenceFacts, SpectralProfile
 from pytest_iaside.spectrum.bands import BandPartition, Norm
@@ -97,7 +96,6 @@ def measure(
     pinned = _pin_labels(sample, labels_from)
 
     fingerprint = classifier.fingerprint()
-    environment = _environment(execution)
     work = shards(pinned, rules, reference, SHARD)
     done: list[Rows] = []
 
@@ -123,7 +121,7 @@ def measure(
                 fingerprint=fingerprint,
             ),
             forward_passes=played.forward_passes,
-            environment=environment,
+            environment=_environment() | played.environment,
             seconds=time.perf_counter() - began,
         )
 
@@ -159,11 +157,9 @@ def _results(
             play, [classifier] * count, [rules] * count, [execution] * count, work
         )
         return
-    with open_backend(
-        classifier, backend=execution.backend, device=execution.device, dtype=rules.dtype
-    ) as backend:
+    with ready(classifier, rules, execution, work[0]) as backend:
         for shard in work:
-            yield from play_on(backend, classifier, rules, execution, shard)
+            yield from play_on(backend, classifier, rules, shard)
 
 
 def _first(reference: ReferenceSample, samples: int | Literal["auto"] | None) -> ReferenceSample:
@@ -192,14 +188,11 @@ def _pin_labels(sample: ReferenceSample, source: SpectralProfile | None) -> Refe
     return sample.with_labels([known[digest] for digest in sample.digests])
 
 
-def _environment(execution: Execution) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     return {
         "pytest-iaside": metadata.version("pytest-iaside"),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": np.__version__,
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": execution.device,
-        "backend": execution.backend,
-        "batch_size": str(execution.batch_size),
     }

@@ -8,13 +8,14 @@ from numpy.typing import ArrayLike, NDArray
 BETA = 0.75
 
 
-def sid(psi: ArrayLike) -> NDArray[np.float64]:
+def sid(psi: ArrayLike, least: ArrayLike | None = None) -> NDArray[np.float64]:
     """Spectral importance distribution Ψ* (…, M) of Shapley values (…, M): SPEC.md 1.5.
 
-    Sums to 1 with least entry 0; NaN where all ψ are equal (the shares are then 0/0).
+    Sums to 1 with least entry 0; NaN where all ψ are equal (the shares are then 0/0). With
+    ``least`` (…, 1) the shares are of ψ above that value instead of above their own least.
     """
     psi = np.asarray(psi, dtype=np.float64)
-    shifted = psi - psi.min(axis=-1, keepdims=True)
+    shifted = psi - (psi.min(axis=-1, keepdims=True) if least is None else np.asarray(least))
     total = shifted.sum(axis=-1, keepdims=True)
     return np.asarray(np.divide(shifted, total, out=np.full_like(shifted, np.nan), where=total > 0))
 

@@ -6,7 +6,6 @@ a value fits the images is for the measurement to say.
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -34,7 +33,7 @@ class SettingKeywords(TypedDict, total=False):
     absence: Absence
     space: Space
     design: Design
-    samples: int | None
+    samples: int | Literal["auto"] | None
     seed: int
     device: str
     backend: str
@@ -86,7 +85,9 @@ def _choice(literal: Any) -> Kind:
 
 
 WHOLE = Kind("a whole number", _is_whole, _number, "int")
-WHOLE_OR_NONE = Kind("a whole number or none", lambda v: v is None or _is_whole(v), _number)
+SAMPLES = Kind(
+    "a whole number, auto or none", lambda v: v in ("auto", None) or _is_whole(v), _number
+)
 WHOLE_OR_AUTO = Kind("a whole number or auto", lambda v: v == "auto" or _is_whole(v), _number)
 NUMBER_OR_NONE = Kind("a number or none", lambda v: v is None or _is_number(v), _number)
 SHARE = Kind("a number between 0 and 1", lambda v: _is_number(v) and 0 < v < 1, _number, "float")
@@ -99,8 +100,8 @@ MEASURE: dict[str, tuple[Kind, str]] = {
     "partition": (TEXT, "shape of the bands: linf or l2"),
     "absence": (TEXT, "what stands for an absent band: zero, gaussian or replacement"),
     "space": (TEXT, "what is filtered: input (after normalisation) or pixel"),
-    "design": (TEXT, "which coalitions are played: exact"),
-    "samples": (WHOLE_OR_NONE, "measure only the first of the reference images"),
+    "design": (TEXT, "which coalitions are played: auto, exact, latin or permutation"),
+    "samples": (SAMPLES, "measure only so many of the reference images; auto: until decided"),
     "seed": (WHOLE, "seed of everything that is drawn"),
     "device": (TEXT, "where the model runs: auto, cpu, cuda, cuda:1, …"),
     "backend": (TEXT, "what runs the model: auto, eager, onnx"),
@@ -188,6 +189,8 @@ def read_text(name: str, text: str, source: str) -> Any:
 
 def unknown(what: str, name: str, valid: Iterable[str]) -> str:
     """``unknown setting 'max_drop'; did you mean …? Valid are …``."""
+    import difflib  # Only a session that ends here pays for it.
+
     valid = list(valid)
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."

@@ -27,7 +27,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def demo(example: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "demo.py", *options]
     return subprocess.run(
-        command, cwd=example, capture_output=True, encoding="utf-8", check=False, timeout=480
+        command, cwd=example, capture_output=True, encoding="utf-8", check=False, timeout=900
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +15,13 @@ from torch import Tensor
 from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
 from pytest_iaside.game.coalitions import Plan, plan
-from pytest_iaside.game.evaluate import play_coalitions
+from pytest_iaside.game.evaluate import Round, play_coalitions
 from pytest_iaside.game.rules import Rules
 from pytest_iaside.game.shapley import mean_by_size, plan_weights
-from pytest_iaside.models.backends import Backend, open_backend
+from pytest_iaside.models.backends import Backend, Workload, open_backend
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.spectrum.bands import BandPartition
-from pytest_iaside.spectrum.filters import components, gaussian_absence
+from pytest_iaside.spectrum.filters import Components, components, gaussian_absence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class Shard:
 
     sample: ReferenceSample
     absent: Tensor | None
+    passes: int
+    """Forward passes of the whole game, of which this is a part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,8 @@ class Rows:
     log_probabilities: NDArray[np.float64]
     """(K, classes) of the clean images."""
     forward_passes: int
+    environment: dict[str, str]
+    """What they were found with; changes nothing but the last digits."""
 
 
 def shards(sample: ReferenceSample, rules: Rules, whole: ReferenceSample, size: int) -> list[Shard]:
@@ -66,6 +71,7 @@ def shards(sample: ReferenceSample, rules: Rules, whole: ReferenceSample, size: 
     What a piece holds does not depend on how the sample is cut.
     """
     partner = _partners(whole) if rules.absence == "replacement" else {}
+    passes = len(sample) * (len(_plans(sample.take([0]), rules)[0].coalitions) + 1)
     pieces = []
     for start in range(0, len(sample), size):
         piece = sample.take(range(start, min(start + size, len(sample))))
@@ -81,68 +87,69 @@ def shards(sample: ReferenceSample, rules: Rules, whole: ReferenceSample, size: 
             absent = torch.cat(
                 [whole.pixels(i, i + 1) for i in (partner[digest] for digest in piece.digests)]
             )
-        pieces.append(Shard(piece, absent))
+        pieces.append(Shard(piece, absent, passes))
     return pieces
+
+
+@contextmanager
+def ready(
+    classifier: Classifier, rules: Rules, execution: Execution, shard: Shard
+) -> Iterator[Backend]:
+    """The backend for the game that ``shard`` is a part of."""
+    with open_backend(
+        classifier,
+        backend=execution.backend,
+        device=execution.device,
+        dtype=rules.dtype,
+        batch_size=execution.batch_size,
+        workload=Workload(_first_inputs(classifier, rules, shard), shard.passes),
+    ) as backend:
+        yield backend
 
 
 def play(classifier: Classifier, rules: Rules, execution: Execution, shard: Shard) -> Rows:
     """Play ``shard`` in this process; the function that executors are sent."""
-    with open_backend(
-        classifier, backend=execution.backend, device=execution.device, dtype=rules.dtype
-    ) as backend:
-        return join(list(play_on(backend, classifier, rules, execution, shard)))
+    with ready(classifier, rules, execution, shard) as backend:
+        return join(list(play_on(backend, classifier, rules, shard)))
 
 
-def play_on(
-    backend: Backend, classifier: Classifier, rules: Rules, execution: Execution, shard: Shard
-) -> Iterator[Rows]:
-    """Play ``shard`` on an open backend, a few images at a time."""
-    sample = shard.sample
-    _, height, width = sample.shape
-    partition = BandPartition(height, width, rules.bands, rules.partition)
-    batch_size = _batch_size(execution, backend.device, height * width)
+def play_on(backend: Backend, classifier: Classifier, rules: Rules, shard: Shard) -> Iterator[Rows]:
+    """Play ``shard`` on an open backend; its images as they are done, a few at a time."""
+    sample, device = shard.sample, backend.device
+    batch_size = backend.setup.batch_size
     plans = _plans(sample, rules)
     played = len(plans[0].coalitions)
+    pixels = _to(device, sample.pixels())
+    clean = [classifier.normalise(pixels[some]) for some in _pieces(len(sample), batch_size)]
+    logits = torch.cat(list(backend.forward_many(clean)))
+    sample.check_classes(logits.shape[1])
+    targets = logits.argmax(dim=1) if sample.labels is None else _to(device, sample.labels)
+    log_probabilities = _to_host(torch.log_softmax(logits.to(torch.float64), dim=1))
     # Images whose coalitions share a batch are taken apart together, others one by one.
-    together = max(1, batch_size // played)
-    for some in _pieces(len(sample), together):
-        pixels = sample.pixels(some.start, some.stop).to(backend.device)
-        inputs = classifier.normalise(pixels)
-        logits = backend.forward(inputs)
-        sample.check_classes(logits.shape[1])
-        if sample.labels is None:
-            targets = logits.argmax(dim=1)
-        else:
-            targets = sample.labels[some].to(backend.device)
-        absent = None if shard.absent is None else shard.absent[some].to(backend.device)
-        if absent is not None and rules.absence == "replacement" and rules.space == "input":
-            absent = classifier.normalise(absent)
-        pictures = components(
-            pixels,
-            partition,
-            absent=absent,
-            mean=classifier.mean,
-            std=classifier.std,
-            space=rules.space,
-        )
-        coalitions = np.stack([each.coalitions for each in plans[some]])
-        found = play_coalitions(
-            pictures,
-            torch.from_numpy(coalitions).to(backend.device, torch.float32),
-            targets,
-            backend.forward,
-            batch_size=batch_size,
-            names=sample.names[some],
-        )
-        log_likelihood = found.cpu().numpy()
+    pieces = list(_pieces(len(sample), max(1, batch_size // played)))
+
+    def rounds() -> Iterator[Round]:
+        for some in pieces:
+            coalitions = torch.from_numpy(np.stack([each.coalitions for each in plans[some]]))
+            yield Round(
+                _take_apart(backend, classifier, rules, shard, some, pixels[some]),
+                _to(device, coalitions).to(torch.float32),
+                targets[some],
+                sample.names[some],
+            )
+
+    results = play_coalitions(rounds(), backend.forward_many, batch_size=batch_size)
+    for some, found in zip(pieces, results, strict=True):
+        log_likelihood = _to_host(found)
         rows = list(zip(log_likelihood, plans[some], strict=True))
         yield Rows(
             # Relative to the empty coalition first: v(∅) is large against what bands add.
             image_psi=np.stack([(row - row[0]) @ plan_weights(each) for row, each in rows]),
             by_size=np.stack([mean_by_size(each, row) for row, each in rows]),
             log_likelihood=log_likelihood,
-            log_probabilities=torch.log_softmax(logits.to(torch.float64), dim=1).cpu().numpy(),
-            forward_passes=len(pixels) * (played + 1),
+            log_probabilities=log_probabilities[some],
+            forward_passes=len(rows) * (played + 1),
+            environment=_environment(backend),
         )
 
 
@@ -154,15 +161,75 @@ def join(rows: list[Rows]) -> Rows:
         log_likelihood=np.concatenate([r.log_likelihood for r in rows]),
         log_probabilities=np.concatenate([r.log_probabilities for r in rows]),
         forward_passes=sum(r.forward_passes for r in rows),
+        # Several workers may each have another machine.
+        environment={
+            key: ", ".join(dict.fromkeys(r.environment[key] for r in rows))
+            for key in rows[0].environment
+        },
     )
 
 
-def _batch_size(execution: Execution, device: torch.device, pixels: int) -> int:
-    if isinstance(execution.batch_size, int):
-        return execution.batch_size
-    # On CPUs what counts is that activations stay in cache: 8 images of 224×224.
-    at_once = 8 if device.type == "cpu" else 256
-    return int(np.clip(at_once * 224 * 224 // pixels, 4, 1024))
+def _take_apart(
+    backend: Backend,
+    classifier: Classifier,
+    rules: Rules,
+    shard: Shard,
+    some: slice,
+    pixels: Tensor,
+) -> Components:
+    absent = None if shard.absent is None else _to(backend.device, shard.absent[some])
+    if absent is not None and rules.absence == "replacement" and rules.space == "input":
+        absent = classifier.normalise(absent)
+    return components(
+        pixels,
+        _partition(shard.sample, rules),
+        absent=absent,
+        mean=classifier.mean,
+        std=classifier.std,
+        space=rules.space,
+        channels_last=backend.setup.channels_last,
+    )
+
+
+def _first_inputs(classifier: Classifier, rules: Rules, shard: Shard) -> Tensor:
+    """What the network will see of the first image: some low bands, or some high ones."""
+    pictures = components(
+        shard.sample.pixels(0, 1),
+        _partition(shard.sample, rules),
+        mean=classifier.mean,
+        std=classifier.std,
+        space=rules.space,
+    )
+    low = torch.arange(rules.bands) < torch.linspace(1, rules.bands, 4)[:, None]
+    return pictures.combine(torch.cat([low, ~low]))
+
+
+def _partition(sample: ReferenceSample, rules: Rules) -> BandPartition:
+    _, height, width = sample.shape
+    return BandPartition(height, width, rules.bands, rules.partition)
+
+
+def _environment(backend: Backend) -> dict[str, str]:
+    setup, note = backend.setup, f" ({backend.note})" if backend.note else ""
+    return {
+        "device": str(backend.device),
+        "backend": f"{setup.backend}{note}",
+        "batch_size": str(setup.batch_size),
+        "memory_format": "channels_last" if setup.channels_last else "contiguous",
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def _to(device: torch.device, tensor: Tensor) -> Tensor:
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        # From pinned memory the copy goes on by itself.
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _to_host(tensor: Tensor) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = tensor.cpu().numpy()
+    return found
 
 
 def _pieces(count: int, size: int) -> Iterator[slice]:

@@ -17,6 +17,7 @@ from pytest_iaside.intervals import (
     unpaired_error,
 )
 from pytest_iaside.score import sid, signed_src
+from pytest_iaside.shares import Shares, change_interval, interval, least
 from pytest_iaside.spectrum.bands import BandPartition
 from pytest_iaside.structure import RESOLUTION
 
@@ -45,6 +46,20 @@ class Evidence:
         found, error, freedom = self._error(change)
         reach = self.law.reach(1 - (1 - self.level) / places, freedom) * error
         return found, found - reach, found + reach
+
+    def estimate_shares(self, quantity: Shares, places: int) -> tuple[Rows, Rows, Rows]:
+        """The same for the change of what is read off the SID."""
+        ours, theirs = self.ours.mean(axis=0), self.theirs.mean(axis=0)
+        found = quantity(ours, least(ours)) - quantity(theirs, least(theirs))
+        low, high = change_interval(
+            self.ours,
+            self.theirs,
+            quantity,
+            1 - (1 - self.level) / places,
+            law=self.law,
+            paired=self.paired,
+        )
+        return found, low, high
 
     def p_values(self, change: Change, resolution: float) -> Rows:
         """Two-sided p-values of no change beyond ``resolution``, one per entry."""
@@ -116,20 +131,16 @@ def worst(verdicts: list[Verdict]) -> Verdict:
 
 def _check(name: CheckName, evidence: Evidence, allowed: float, direction: Direction) -> Check:
     """One check over one or more places (bands, edges), simultaneous over all of them."""
-    quantity = _QUANTITIES[name]
     places = _places(name, evidence.partition)
-
-    def change(ours: Rows, theirs: Rows) -> Rows:
-        difference = quantity(ours) - quantity(theirs)
-        if name not in ("value", "band"):
-            return difference
-        value = theirs.sum(axis=-1, keepdims=True)
-        # A baseline that gains nothing has no share to lose: undecided, see `structured`.
-        return np.asarray(
-            np.divide(difference, value, out=np.full_like(difference, np.nan), where=value > 0)
-        )
-
-    found, low, high = evidence.estimate(change, len(places))
+    ours, theirs = evidence.ours.mean(axis=0), evidence.theirs.mean(axis=0)
+    if name in _SHARES:
+        shares = _SHARES[name]
+        here, there = shares(ours, least(ours)), shares(theirs, least(theirs))
+        found, low, high = evidence.estimate_shares(shares, len(places))
+    else:
+        quantity = _NATS[name]
+        here, there = quantity(ours), quantity(theirs)
+        found, low, high = evidence.estimate(_relative_to_value(quantity), len(places))
     verdicts = [_decide(a, b, allowed, direction) for a, b in zip(low, high, strict=True)]
     verdict = worst(verdicts)
     # The place that decides: of those with the check's verdict, the one changed the most.
@@ -138,8 +149,8 @@ def _check(name: CheckName, evidence: Evidence, allowed: float, direction: Direc
     at = min(candidates, key=lambda place: key[place])
     return Check(
         name=name,
-        baseline=float(quantity(evidence.theirs.mean(axis=0))[at]),
-        candidate=float(quantity(evidence.ours.mean(axis=0))[at]),
+        baseline=float(there[at]),
+        candidate=float(here[at]),
         change=float(found[at]),
         low=float(low[at]),
         high=float(high[at]),
@@ -150,19 +161,36 @@ def _check(name: CheckName, evidence: Evidence, allowed: float, direction: Direc
     )
 
 
-def _min_src(evidence: Evidence, least: float) -> Check:
-    found, low, high = (
-        float(bound[0]) for bound in evidence.estimate(lambda ours, _: _score(ours))
+def _relative_to_value(quantity: Statistic) -> Change:
+    """The change of ``quantity`` as a share of the baseline's v(all)."""
+
+    def change(ours: Rows, theirs: Rows) -> Rows:
+        difference = quantity(ours) - quantity(theirs)
+        value = theirs.sum(axis=-1, keepdims=True)
+        # A baseline that gains nothing has no share to lose: undecided, see `structured`.
+        return np.asarray(
+            np.divide(difference, value, out=np.full_like(difference, np.nan), where=value > 0)
+        )
+
+    return change
+
+
+def _min_src(evidence: Evidence, minimum: float) -> Check:
+    ours, theirs = (
+        float(_score(psi, least(psi))[0])
+        for psi in (evidence.ours.mean(axis=0), evidence.theirs.mean(axis=0))
     )
+    bounds = interval(evidence.ours, _score, evidence.level, law=evidence.law)
+    low, high = (float(bound[0]) for bound in bounds)
     return Check(
         name="min_src",
-        baseline=float(_score(evidence.theirs.mean(axis=0))[0]),
-        candidate=found,
-        change=found,
+        baseline=theirs,
+        candidate=ours,
+        change=ours,
         low=low,
         high=high,
-        limit=least,
-        verdict=_decide(low - least, high - least, 0.0, "worse"),
+        limit=minimum,
+        verdict=_decide(low - minimum, high - minimum, 0.0, "worse"),
     )
 
 
@@ -174,21 +202,25 @@ def _decide(low: float, high: float, allowed: float, direction: Direction) -> Ve
     return "inconclusive"  # NaN ends here as well: every comparison with it is false
 
 
-def _score(psi: Rows) -> Rows:
-    return signed_src(sid(psi))[..., None]
+def _score(psi: Rows, at: Rows) -> Rows:
+    return signed_src(sid(psi, at))[..., None]
 
 
-def _importance_below(psi: Rows) -> Rows:
+def _importance_below(psi: Rows, at: Rows) -> Rows:
     """Share of importance below each inner band edge, (…, M−1)."""
-    return np.asarray(np.cumsum(sid(psi), axis=-1)[..., :-1])
+    return np.asarray(np.cumsum(sid(psi, at), axis=-1)[..., :-1])
 
 
-_QUANTITIES: dict[CheckName, Statistic] = {
-    "src": _score,
-    "sid": _importance_below,
-    "value": lambda psi: psi.sum(axis=-1, keepdims=True),
-    "band": lambda psi: psi,
-}
+def _value(psi: Rows) -> Rows:
+    return np.asarray(psi.sum(axis=-1, keepdims=True))
+
+
+def _bands(psi: Rows) -> Rows:
+    return psi
+
+
+_SHARES: dict[CheckName, Shares] = {"src": _score, "sid": _importance_below}
+_NATS: dict[CheckName, Statistic] = {"value": _value, "band": _bands}
 
 
 def _places(name: CheckName, partition: BandPartition) -> list[str]:

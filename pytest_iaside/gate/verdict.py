@@ -219,11 +219,12 @@ def _sentence(check: Check, level: float) -> str:
 
 
 def _signed(value: float, digits: int = 3) -> str:
-    return _known(f"{value:+.{digits}f}")
+    return _known(f"{round(value, digits) + 0.0:+.{digits}f}")
 
 
 def _percent(value: float) -> str:
-    return _known(f"{100 * value:+.1f}%")
+    # Adding 0 takes the sign off a zero: "−0.0%" of nothing reads like a loss.
+    return _known(f"{round(100 * value, 1) + 0.0:+.1f}%")
 
 
 def _known(text: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_iaside.errors import ModelError, SettingsError
+from pytest_iaside.errors import ModelError, SettingsError, one_line
 
 Network = nn.Module | Callable[[Tensor], Any] | Path
 Channels = float | Sequence[float] | Tensor
@@ -86,7 +86,7 @@ class Classifier:
             except Exception as error:  # Unknown names, missing weights, no network: all its own.
                 raise ModelError(
                     f"timm cannot create {name_or_model!r} with its weights "
-                    f"({_one_line(error)}); see timm.list_models(pretrained=True)"
+                    f"({one_line(error)}); see timm.list_models(pretrained=True)"
                 ) from error
         elif not isinstance(name_or_model, nn.Module):
             raise ModelError(
@@ -113,7 +113,7 @@ class Classifier:
                 member = models.get_weight(weights)
             except Exception as error:  # ValueError or AttributeError, by what is misspelt.
                 raise ModelError(
-                    f"torchvision has no weights {weights!r} ({_one_line(error)}); {advice}"
+                    f"torchvision has no weights {weights!r} ({one_line(error)}); {advice}"
                 ) from error
         else:
             member = weights
@@ -131,7 +131,7 @@ class Classifier:
             model = models.get_model(names[0], weights=member)
         except Exception as error:  # Downloads fail in many ways.
             raise ModelError(
-                f"torchvision cannot load {member} ({_one_line(error)}); download the weights "
+                f"torchvision cannot load {member} ({one_line(error)}); download the weights "
                 "where there is a network connection, or pass the model itself"
             ) from error
         preset = member.transforms()
@@ -375,7 +375,3 @@ def _library(module: str, *, package: str | None = None) -> Any:
             f"{package} is needed for this model and cannot be imported ({error}); "
             f"pip install {package}"
         ) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
+
+import torch
 
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 KEEP = 1 << 30
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 @cache
@@ -24,3 +32,55 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, KEEP)) and bool(mallopt(M_TRIM_THRESHOLD, KEEP))
+
+
+def usable_threads() -> int:
+    """How many threads to compute with.
+
+    Never more than PyTorch was told, the process may run on, or its cgroup is given; and
+    under pytest-xdist each worker takes its share, unless OMP_NUM_THREADS says how many.
+    """
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    quota = _cgroup_cores()
+    cores = max(1, cores if math.isinf(quota) else min(cores, math.ceil(quota)))
+    if "OMP_NUM_THREADS" not in os.environ:
+        with suppress(KeyError, ValueError):
+            cores = max(1, cores // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    return min(cores, torch.get_num_threads())
+
+
+@contextmanager
+def limited_threads() -> Iterator[int]:
+    """PyTorch on ``usable_threads``, and as it was afterwards."""
+    before, threads = torch.get_num_threads(), usable_threads()
+    if threads == before:
+        yield threads
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def _cgroup_cores(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> float:
+    """The CPU time that a container may use, in cores; infinite where nothing limits it."""
+    cores = math.inf
+    with suppress(OSError, ValueError):
+        # Version 2: any group from our own upwards may set a limit.
+        line = next((x for x in own.read_text().splitlines() if x.startswith("0::")), "0::/")
+        group = root / line.removeprefix("0::").lstrip("/")
+        for folder in (group, *group.parents):
+            if folder != root and root not in folder.parents:
+                break
+            with suppress(OSError, ValueError):
+                quota, period = (folder / "cpu.max").read_text().split()
+                cores = min(cores, int(quota) / int(period))  # No number ("max"): no limit.
+    with suppress(OSError, ValueError):
+        quota, period = (
+            (root / "cpu" / f"cpu.cfs_{what}_us").read_text() for what in ("quota", "period")
+        )
+        cores = min(cores, int(quota) / int(period) if int(quota) > 0 else math.inf)
+    return cores

@@ -23,28 +23,30 @@ Space = Literal["input", "pixel"]
 class Components:
     """Images taken apart: a coalition S shows ``offset + Σ_{i∈S} parts[i]``.
 
-    ``parts`` is (K, M, H·W·C) and ``offset`` (K, 1, H·W·C) or None where it is zero. Pixels
-    lie in the order height, width, channel, so that a product of them is a batch in
-    ``channels_last`` memory format without a copy.
+    ``parts`` is (K, M, H·W·C) and ``offset`` (K, 1, H·W·C) or None where it is zero; ``shape``
+    is (C, H, W). With ``channels_last`` the pixels lie in the order height, width, channel, so
+    that a product of them is a batch in that memory format without a copy.
     """
 
     parts: Tensor
     offset: Tensor | None
     shape: tuple[int, int, int]
+    channels_last: bool
 
     def of(self, images: slice) -> Components:
         """The components of some of the images."""
         offset = None if self.offset is None else self.offset[images]
-        return Components(self.parts[images], offset, self.shape)
+        return Components(self.parts[images], offset, self.shape, self.channels_last)
 
     def combine(self, coalitions: Tensor) -> Tensor:
         """Filtered images (K·S, C, H, W) of ``coalitions``, (S, M) or (K, S, M) of 0 and 1."""
-        height, width, channels = self.shape
+        channels, height, width = self.shape
         mixed: Tensor = torch.matmul(coalitions.to(self.parts), self.parts)
         if self.offset is not None:
             mixed += self.offset
-        batch: Tensor = mixed.view(-1, height, width, channels).permute(0, 3, 1, 2)
-        return batch
+        if self.channels_last:
+            return mixed.view(-1, height, width, channels).permute(0, 3, 1, 2)
+        return mixed.view(-1, channels, height, width)
 
 
 def split(images: Tensor, partition: BandPartition) -> Tensor:
@@ -71,6 +73,7 @@ def components(
     std: Tensor | None = None,
     space: Space = "input",
     dtype: torch.dtype = torch.float32,
+    channels_last: bool = True,
 ) -> Components:
     """Prepare [0, 1] images (K, C, H, W) for playing coalitions of their bands.
 
@@ -97,10 +100,11 @@ def components(
             offset = absent.to(torch.float64)
         parts = parts / std
         offset = (offset - mean) / std
-    parts = parts.permute(0, 1, 3, 4, 2).reshape(count, partition.bands, -1).to(dtype)
+    order = (0, 1, 3, 4, 2) if channels_last else (0, 1, 2, 3, 4)
+    parts = parts.permute(order).reshape(count, partition.bands, -1).to(dtype)
     if offset is not None:
-        offset = offset.permute(0, 2, 3, 1).reshape(count, 1, -1).to(dtype)
-    return Components(parts, offset, (height, width, channels))
+        offset = offset[:, None].permute(order).reshape(count, 1, -1).to(dtype)
+    return Components(parts, offset, (channels, height, width), channels_last)
 
 
 def gaussian_absence(shape: tuple[int, int, int], *, seed: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_iaside.errors import ModelError
 from pytest_iaside.game.coalitions import exact_coalitions
-from pytest_iaside.game.evaluate import log_likelihood, play_coalitions
+from pytest_iaside.game.evaluate import Round, log_likelihood, play_coalitions
 from pytest_iaside.game.shapley import shapley_values
 from pytest_iaside.spectrum.bands import BandPartition
 from pytest_iaside.spectrum.filters import components, split
@@ -28,9 +30,9 @@ def _pictures(count):
 def _play(pictures, forward, targets, batch_size=5):
     names = tuple(f"image {i}" for i in range(len(pictures.parts)))
     coalitions = COALITIONS.expand(len(names), -1, -1)
-    return play_coalitions(
-        pictures, coalitions, targets, forward, batch_size=batch_size, names=names
-    )
+    played = Round(pictures, coalitions, targets, names)
+    (found,) = play_coalitions([played], partial(map, forward), batch_size=batch_size)
+    return found
 
 
 def test_a_log_probability_linear_in_the_image_has_known_shapley_values():

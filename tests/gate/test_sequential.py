@@ -39,7 +39,7 @@ BORDERLINE = [0, 0, 0, 0, 0, -0.065, 0, 0]
 
 @pytest.mark.parametrize("shift", [np.zeros(8), FALLEN], ids=["same", "fallen"])
 def test_clear_cases_stop_at_the_minimum(shift):
-    assert _stop(_candidate(shift, noise=0.01), [1] * 120) == MINIMUM_IMAGES
+    assert _stop(_candidate(shift, noise=0.003), [1] * 120) == MINIMUM_IMAGES
 
 
 def test_an_unclear_case_never_stops_early():

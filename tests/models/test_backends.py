@@ -253,7 +253,7 @@ class TestDevice:
             asked.append(device)
             return torch.device("cpu")
 
-        monkeypatch.setattr("pytest_iaside.models.backends._usable_device", usable)
+        monkeypatch.setattr("pytest_iaside.models.backends.placing.usable_device", usable)
         with open_backend(Classifier(network())):
             pass
         assert asked == ["cuda" if cuda else "cpu"]
@@ -283,9 +283,15 @@ class TestChoice:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"backend": "tpu"}, "backend='tpu' is unknown; use one of auto, eager, onnx"),
-            ({"dtype": "int8"}, "dtype='int8' is unknown; use one of float32"),
-            ({"backend": "onnx"}, "which is not an .onnx file; use backend='eager' or 'auto'"),
+            (
+                {"backend": "tpu"},
+                "backend='tpu' is unknown; use one of auto, eager, compile, openvino, onnx",
+            ),
+            ({"dtype": "int8"}, "dtype='int8' is unknown; use one of float32, bfloat16"),
+            (
+                {"backend": "onnx"},
+                "which is not an .onnx file; use backend='eager' or 'compile' or 'openvino'",
+            ),
         ],
     )
     def test_what_does_not_exist_or_fit(self, settings: dict[str, str], message: str) -> None:
@@ -294,9 +300,9 @@ class TestChoice:
 
     def test_available(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-        assert available_backends() == ("eager", "onnx")
+        assert available_backends() == ("eager", "compile", "openvino", "onnx")
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-        assert available_backends() == ("eager",)
+        assert available_backends() == ("eager", "compile")
 
 
 @pytest.fixture

@@ -121,7 +121,9 @@ def test_a_baseline_made_with_other_settings(
 ) -> None:
     # It is told before the model is run at all.
     gated.call("lambda images: pytest.exit('measured')")
-    gated.pytester.makeini("\n".join(["[pytest]", "iaside_bands = 4"][: 2 - ("bands" in lines[0])] + lines))
+    gated.pytester.makeini(
+        "\n".join(["[pytest]", "iaside_bands = 4"][: 2 - ("bands" in lines[0])] + lines)
+    )
     refused(
         gated,
         f"the baseline was made for something else, so nothing was compared: {message}. Restore *",
@@ -132,7 +134,10 @@ def test_a_misfit_names_the_command(gated: Project) -> None:
     gated.ini("iaside_space = pixel")
     result = gated.run()
     result.stdout.fnmatch_lines(
-        ["E *To make a new baseline:", 'E *pytest "test_it.py::test_robust" --iaside-update=changed']
+        [
+            "E *To make a new baseline:",
+            'E *pytest "test_it.py::test_robust" --iaside-update=changed',
+        ]
     )
 
 
@@ -151,9 +156,7 @@ def test_a_baseline_of_another_reference_sample(
     gated: Project, reference: str, message: str
 ) -> None:
     gated.call(f"lambda images: pytest.exit('measured'), {reference}")
-    refused(
-        gated, f"the baseline was made for something else, so nothing was compared: {message}*"
-    )
+    refused(gated, f"the baseline was made for something else, so nothing was compared: {message}*")
 
 
 def test_predicted_labels_that_the_baseline_does_not_hold(project: Project) -> None:

@@ -33,7 +33,9 @@ def test_a_failure_says_what_why_and_what_to_do_in_eighty_columns(gated: Project
     errors = [line for line in result.outlines if line.startswith("E  ")][1:]
     assert max(map(len, errors)) <= 80
     said = " ".join(line.removeprefix("E").strip() for line in errors)
-    value = next(c for c in gated.records(gain=WORSE)[0]["comparison"]["checks"] if c["name"] == "value")
+    value = next(
+        c for c in gated.records(gain=WORSE)[0]["comparison"]["checks"] if c["name"] == "value"
+    )
     assert f"value: drift: {value['sentence']}" in said
     assert "band 1 (0.12–0.25 cycles/px) 0.34 → 0.18 nats (−0.16, 95% CI −0." in said
     assert "structured" not in said  # it passed
@@ -105,9 +107,7 @@ def test_junit_has_small_properties_and_not_the_record(gated: Project) -> None:
     assert failure.get("message", "").startswith("AssertionError: SRC 0.051 → 0.044 (−0.007")
 
 
-def test_the_step_summary_is_appended_to(
-    gated: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_step_summary_is_appended_to(gated: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     summary = gated.root / "summary.md"
     summary.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
@@ -183,5 +183,6 @@ def test_progress_is_shown_on_a_terminal_and_not_in_ci(
     )
     text = gated.run().stdout.str()
     assert ("24/24 images" in text) == (terminal and not ci)
-    # On a line of its own: it is erased, and pytest's is to stay.
-    assert ("test_it.py \n\riaside test_robust: 8/24 images" in text) == (terminal and not ci)
+    # On a line of its own, for it is erased and pytest's is to stay. (pytester takes the
+    # carriage return for one more line.)
+    assert ("test_it.py \n\niaside test_robust: 8/24 images" in text) == (terminal and not ci)

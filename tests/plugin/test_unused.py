@@ -73,9 +73,7 @@ def test_those_that_a_passing_test_no_longer_asks_for_are_listed(two: Project) -
     assert names(two) == ["test_one", "test_two-m"]
 
 
-@pytest.mark.parametrize(
-    "body", ["pytest.skip('today')", "assert 0", "pytest.xfail('known')"]
-)
+@pytest.mark.parametrize("body", ["pytest.skip('today')", "assert 0", "pytest.xfail('known')"])
 def test_those_of_tests_that_did_not_get_there_are_kept(two: Project, body: str) -> None:
     two.write(TWO.replace("gate(models.model, name='n')", body), "sub/test_two")
     assert "1 unused" not in two.run("--iaside-prune").stdout.str()

@@ -82,9 +82,9 @@ def test_in_a_marker(project: Project, marker: str, message: str) -> None:
     result = project.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     start = "ERROR: test_it.py::test_robust: @pytest.mark.iaside"
-    assert any(
-        line.startswith(start) and line.endswith(message) for line in result.errlines
-    ), result.errlines
+    assert any(line.startswith(start) and line.endswith(message) for line in result.errlines), (
+        result.errlines
+    )
 
 
 @pytest.mark.parametrize(

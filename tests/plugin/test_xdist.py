@@ -25,13 +25,10 @@ def test_other(): pass
 def test_results_reach_the_controller(project: Project) -> None:
     project.monkeypatch.setenv("OMP_NUM_THREADS", "1")
     project.write(MANY)
-    update = project.run("-n", "2", "--dist=loadgroup", "--iaside-update=new")
-    update.assert_outcomes(passed=3, failed=1)
+    project.run("--iaside-update=new").assert_outcomes(passed=3, failed=1)
     assert len(project.baselines) == 2
     project.write(MANY.replace("test_two(", "test_three("))
-    result = project.run(
-        "-n", "2", "--iaside-json=out.json", "--junit-xml=junit.xml", gain=0.3
-    )
+    result = project.run("-n", "2", "--iaside-json=out.json", "--junit-xml=junit.xml", gain=0.3)
     # A wrong setting in one worker decides the exit status of the whole.
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(["wrong setting: *unknown setting 'band'; did you mean 'bands'*"])
@@ -112,7 +109,9 @@ def test_pruning_is_refused(
 
 def test_a_wrong_marker_stops_the_run(project: Project) -> None:
     project.write("", "conftest")
-    project.write("import pytest\n@pytest.mark.iaside(band=3)\ndef test_a(): assert 0\ndef test_b(): pass")
+    project.write(
+        "import pytest\n@pytest.mark.iaside(band=3)\ndef test_a(): assert 0\ndef test_b(): pass"
+    )
     result = project.run("-n", "2")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(

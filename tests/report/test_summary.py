@@ -34,6 +34,7 @@ class TestTerminal:
         )
         check = next(c for c in red["comparison"]["checks"] if c["name"] == "src")
         change = f"{check['change']:+.3f} ({check['low']:+.3f}…{check['high']:+.3f})"
+        change = change.replace("-", "−")
         assert lines[:2] == [
             "gate      signed SRC  change (95% CI)         verdict    passes  time",
             f"a · x  0.346 → 0.357  {change}  ✗ drift     15.4k  53 s",

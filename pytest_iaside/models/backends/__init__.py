@@ -1,0 +1,114 @@
+"""Backends: what runs a classifier's network on prepared inputs, and where."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.models.backends.base import Backend, Setup, Workload, usual_batch
+from pytest_iaside.models.backends.choosing import Workshop, choose
+from pytest_iaside.models.backends.eager import EagerBackend
+from pytest_iaside.models.backends.onnx import OnnxBackend
+from pytest_iaside.models.backends.placing import in_eval_mode, module_device, moved, usable_device
+from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.models.tuning import keep_freed_memory, limited_threads
+
+__all__ = ["Backend", "BackendName", "ComputeType", "Setup", "Workload", "available_backends"]
+__all__ += ["open_backend"]
+
+BackendName = Literal["auto", "eager", "compile", "openvino", "onnx"]
+ComputeType = Literal["float32", "bfloat16"]
+
+
+def available_backends() -> tuple[str, ...]:
+    """The backends that this environment can run."""
+    packages = {"openvino": "openvino", "onnx": "onnxruntime"}
+    found = (name for name, package in packages.items() if importlib.util.find_spec(package))
+    return ("eager", "compile", *found)
+
+
+@contextmanager
+def open_backend(
+    classifier: Classifier,
+    *,
+    backend: str = "auto",
+    device: str | torch.device = "auto",
+    dtype: str = "float32",
+    batch_size: int | str = "auto",
+    workload: Workload | None = None,
+) -> Iterator[Backend]:
+    """Make ``classifier`` ready to run, and put its module back as it was afterwards.
+
+    ``device="auto"``: where the module's weights lie if that is not the CPU, else CUDA where
+    there is one. A plain function stays on the CPU unless a device is named.
+    ``backend="auto"``: for a module on the CPU the fastest one that is installed and agrees
+    with PyTorch on ``workload``, if the workload is worth the choice; else PyTorch.
+
+    Raises SettingsError when the backend, device or dtype is unknown, unavailable or does not
+    fit the network; ModelError when the network cannot be prepared.
+    """
+    for what, found, choices in (
+        ("backend", backend, get_args(BackendName)),
+        ("dtype", dtype, get_args(ComputeType)),
+    ):
+        if found not in choices:
+            raise SettingsError(f"{what}={found!r} is unknown; use one of {', '.join(choices)}")
+    network = classifier.network
+    _check_fits(classifier, backend, dtype)
+    keep_freed_memory()
+    with limited_threads():
+        inputs, passes = (None, 0) if workload is None else (workload.inputs, workload.passes)
+        if isinstance(network, nn.Module):
+            target = module_device(network, device)
+            if backend == "openvino" and target.type != "cpu":
+                raise SettingsError(
+                    f"backend='openvino' runs on the CPU, not on {target}; use device='cpu', or "
+                    "backend='auto'"
+                )
+            with moved(network, target, classifier.name), in_eval_mode(network):
+                workshop = Workshop(network, target, classifier.name, dtype, inputs)
+                yield choose(workshop, backend, batch_size, passes)
+            return
+        if isinstance(network, Path):
+            if device != "auto" and usable_device(device).type != "cpu":
+                raise SettingsError(
+                    f"device={str(device)!r} is not available for .onnx files; use 'cpu' or 'auto'"
+                )
+            target = torch.device("cpu")
+        else:
+            # What a function holds inside is unknown, so "auto" cannot move it.
+            target = torch.device("cpu") if device == "auto" else usable_device(device)
+        size = usual_batch(target, inputs) if isinstance(batch_size, str) else batch_size
+        if isinstance(network, Path):
+            yield OnnxBackend(network, Setup("onnx", size, False), classifier.name)
+        else:
+            setup = Setup("eager", size, True)
+            yield EagerBackend(network, setup, target, classifier.name, dtype)
+
+
+def _check_fits(classifier: Classifier, backend: str, dtype: str) -> None:
+    network = classifier.network
+    kinds = {
+        True: ("an .onnx file", ("onnx",)),
+        False: ("not an .onnx file", ("eager", "compile", "openvino")),
+    }
+    kind, fitting = kinds[isinstance(network, Path)]
+    if not isinstance(network, (Path, nn.Module)):
+        kind, fitting = "a plain function", ("eager",)
+    if backend not in ("auto", *fitting):
+        raise SettingsError(
+            f"backend={backend!r} cannot run {classifier.name}, which is {kind}; "
+            f"use backend={' or '.join(map(repr, fitting))} or 'auto'"
+        )
+    if dtype != "float32" and isinstance(network, Path):
+        raise SettingsError(
+            f"dtype={dtype!r} cannot be had of {classifier.name}, which is an .onnx file; use "
+            "dtype='float32', or give the PyTorch module"
+        )

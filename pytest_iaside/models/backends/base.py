@@ -1,0 +1,129 @@
+"""What every backend has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pytest_iaside.errors import ModelError, one_line
+
+# Filtered images of 224×224 at once: on CPUs their activations should stay in cache.
+AT_ONCE = {"cpu": 8, "cuda": 256}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One way to run a network."""
+
+    backend: str
+    batch_size: int
+    channels_last: bool
+    """Whether batches lie in memory pixel by pixel, or channel by channel."""
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """What a backend is opened for: ``passes`` inputs, of which ``inputs`` are some.
+
+    ``inputs`` (batch, channels, height, width) float32 are what the network is fed.
+    """
+
+    inputs: Tensor
+    passes: int
+
+
+class Unfit(ModelError):
+    """A backend cannot run a network, though PyTorch may; ``why`` in a few words."""
+
+    def __init__(self, label: str, why: str) -> None:
+        super().__init__(f"{label} cannot be run so: {why}; use backend='auto' or 'eager'")
+        self.why = why
+
+
+class Backend(ABC):
+    """A network that is ready to run; valid until its ``open_backend`` ends."""
+
+    note = ""
+    """Why this backend was taken, where another one was to be expected."""
+
+    def __init__(self, setup: Setup, device: torch.device, label: str) -> None:
+        self.setup = setup
+        self.device = device
+        self._label = label
+        self._most: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.setup.backend
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits (batch, classes), float32 or float64, on ``device``, without gradients.
+
+        ``inputs`` (batch, channels, height, width) float32 are what the network is fed,
+        normalised already. What does not fit into memory is run in halves, from then on.
+        Raises ModelError when the network fails or returns no logits.
+        """
+        while True:
+            pieces = [inputs] if self._most is None else list(torch.split(inputs, self._most))
+            try:
+                found = [self._run(piece) for piece in pieces]
+                return found[0] if len(found) == 1 else torch.cat(found)
+            except Exception as error:
+                if len(pieces[0]) == 1 or not _out_of_memory(error):
+                    raise
+            # Out here the error is gone, and with it all that its traceback kept in memory.
+            self._most = (len(pieces[0]) + 1) // 2
+            self.setup = replace(self.setup, batch_size=min(self._most, self.setup.batch_size))
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def forward_many(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        """``forward`` of each of ``batches``, in their order.
+
+        A backend that runs in the background takes a few batches ahead of what it has given
+        back, so that the next are made while the last are under way.
+        """
+        return map(self.forward, batches)
+
+    @abstractmethod
+    def _run(self, inputs: Tensor) -> Tensor:
+        """``forward``, of all inputs at once."""
+
+    def _failure(self, inputs: Tensor, error: Exception) -> ModelError:
+        return ModelError(
+            f"{self._label} failed on float32 inputs of shape {tuple(inputs.shape)} on "
+            f"{self.device} ({one_line(error)}); check that it takes a batch of such images"
+        )
+
+
+def usual_batch(device: torch.device, inputs: Tensor | None) -> int:
+    """How many images like ``inputs`` to run at once where nothing was measured."""
+    pixels = 224 * 224 if inputs is None else inputs.shape[-2] * inputs.shape[-1]
+    at_once = AT_ONCE.get(device.type, AT_ONCE["cuda"])
+    return min(max(at_once * 224 * 224 // pixels, 4), 1024)
+
+
+def in_batches_of(size: int, inputs: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+    """``run`` on ``inputs``, fed exactly ``size`` of them each time.
+
+    The last ones are made up by repeating an image; what is returned for them is dropped.
+    """
+    missing = -len(inputs) % size
+    filled = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)]) if missing else inputs
+    return torch.cat([run(piece) for piece in torch.split(filled, size)])[: len(inputs)]
+
+
+def _out_of_memory(error: BaseException | None) -> bool:
+    # The network may have wrapped what PyTorch raised, and so do we.
+    while error is not None:
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+            return True
+        # PyTorch has no kind of its own for the CPU's memory.
+        if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,90 @@
+"""The network itself, called by PyTorch; compiled by it, if that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pytest_iaside.models.backends.base import Backend, Setup, in_batches_of
+from pytest_iaside.models.classifier import check_logits
+
+
+class EagerBackend(Backend):
+    """A module or a function, called as it is."""
+
+    def __init__(
+        self,
+        network: Callable[[Tensor], Any],
+        setup: Setup,
+        device: torch.device,
+        label: str,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(setup, device, label)
+        self._network = network
+        self._dtype = dtype
+
+    def _run(self, inputs: Tensor) -> Tensor:
+        layout = torch.channels_last if self.setup.channels_last else torch.contiguous_format
+        inputs = inputs.to(self.device, torch.float32, memory_format=layout, non_blocking=True)
+        with ExitStack() as stack:
+            # Not inference_mode: tensors that a module keeps from it (a lazily filled cache)
+            # can never be trained with again, and the module is the user's.
+            stack.enter_context(torch.no_grad())
+            if self._dtype == "bfloat16":
+                stack.enter_context(torch.autocast(self.device.type, torch.bfloat16))
+            elif self.device.type == "cuda":
+                stack.enter_context(exact_float32())
+            try:
+                found = self._network(inputs)
+            except Exception as error:  # Whatever the user's network raises.
+                raise self._failure(inputs, error) from error
+            logits = check_logits(found, len(inputs)).detach()
+            if logits.dtype not in (torch.float32, torch.float64):
+                logits = logits.float()
+            # A copy: a network may hand out the same tensor each time.
+            return logits.to(self.device, copy=True)
+
+
+class CompiledBackend(EagerBackend):
+    """A module compiled by TorchInductor for one batch size, which takes a minute.
+
+    On CPUs its weights are frozen into the code; on CUDA it is recorded as a CUDA graph.
+    """
+
+    def __init__(
+        self, network: nn.Module, setup: Setup, device: torch.device, label: str, dtype: str
+    ) -> None:
+        how: dict[str, Any] = (
+            {"mode": "reduce-overhead"}
+            if device.type == "cuda"
+            else {"options": {"freezing": True}}
+        )
+        super().__init__(torch.compile(network, dynamic=False, **how), setup, device, label, dtype)
+
+    def _run(self, inputs: Tensor) -> Tensor:
+        # Another size of batch would be compiled anew.
+        return in_batches_of(self.setup.batch_size, inputs, super()._run)
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """float32 as it says on CUDA too: no TensorFloat-32, and the same algorithm every time."""
+    backends = torch.backends
+    # Modules whose attributes appear when PyTorch is imported.
+    places: tuple[Any, ...] = (backends.cudnn.conv, backends.cuda.matmul)  # type: ignore[attr-defined]
+    before = [place.fp32_precision for place in places]
+    fixed = backends.cudnn.deterministic, backends.cudnn.benchmark
+    try:
+        for place in places:
+            place.fp32_precision = "ieee"
+        backends.cudnn.deterministic, backends.cudnn.benchmark = True, False
+        yield
+    finally:
+        for place, precision in zip(places, before, strict=True):
+            place.fp32_precision = precision
+        backends.cudnn.deterministic, backends.cudnn.benchmark = fixed

@@ -1,0 +1,79 @@
+"""An .onnx file, run by ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pytest_iaside.errors import ModelError, one_line
+from pytest_iaside.models.backends.base import Backend, Setup, in_batches_of
+from pytest_iaside.models.classifier import check_logits
+
+
+class OnnxBackend(Backend):
+    """An .onnx file with one float32 input of images and one output of logits."""
+
+    def __init__(self, path: Path, setup: Setup, label: str) -> None:
+        super().__init__(setup, torch.device("cpu"), label)
+        try:
+            runtime = importlib.import_module("onnxruntime")
+        except ImportError as error:
+            raise ModelError(
+                f"onnxruntime is needed to run {path} and cannot be imported ({error}); "
+                "pip install onnxruntime"
+            ) from error
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        try:
+            self._session = runtime.InferenceSession(
+                str(path), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's own kinds, one for each stage of loading.
+            raise ModelError(
+                f"ONNX Runtime cannot load {path} ({one_line(error)}); export the model again"
+            ) from error
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
+            found = ", ".join(f"{i.name}: {i.type} {_size(i.shape)}" for i in inputs)
+            raise ModelError(
+                f"{path} takes {found}; expected one float32 input of (batch, channels, height, "
+                "width): export the model again with such an input"
+            )
+        self._input, self._shape = inputs[0].name, inputs[0].shape
+        outputs = [output.name for output in self._session.get_outputs()]
+        if len(outputs) > 1 and "logits" not in outputs:
+            raise ModelError(
+                f"{path} has the outputs {', '.join(outputs)}; expected a single one, or one "
+                "named logits: export the model again with that name"
+            )
+        self._output = "logits" if "logits" in outputs else outputs[0]
+
+    def _run(self, inputs: Tensor) -> Tensor:
+        wanted, found = self._shape[1:], inputs.shape[1:]
+        if any(isinstance(w, int) and w != f for w, f in zip(wanted, found, strict=True)):
+            raise ModelError(
+                f"{self._label} takes images of {_size(wanted)}, but they are {_size(found)} "
+                "(channels×height×width); resize the reference sample or export the model again"
+            )
+        batch = inputs.to("cpu", torch.float32)
+        fixed = self._shape[0]
+        return (
+            in_batches_of(fixed, batch, self._feed) if isinstance(fixed, int) else self._feed(batch)
+        )
+
+    def _feed(self, batch: Tensor) -> Tensor:
+        feed = {self._input: batch.contiguous().numpy(force=True)}
+        try:
+            (found,) = self._session.run([self._output], feed)
+        except Exception as error:  # ONNX Runtime's own kinds.
+            raise self._failure(batch, error) from error
+        logits = check_logits(found, len(batch))
+        return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
+
+
+def _size(shape: Sequence[object]) -> str:
+    return "×".join(str(side) for side in shape)

@@ -1,0 +1,89 @@
+"""A user's module: put where and how it has to be to run, and back again afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import torch
+from torch import Tensor, nn
+
+from pytest_iaside.errors import ModelError, SettingsError, one_line
+
+
+@contextmanager
+def in_eval_mode(module: nn.Module) -> Iterator[None]:
+    """``module`` in eval mode, and every part of it in its own mode afterwards."""
+    flags = {part: part.training for part in module.modules()}
+    try:
+        if any(flags.values()):
+            # Exported programs have one mode, which the export fixed, and refuse eval().
+            with suppress(NotImplementedError):
+                module.eval()
+        yield
+    finally:
+        # The module's own train() first, which may do more than set flags; then every flag
+        # by itself: a network may hold parts in another mode than its own.
+        if flags[module] and not module.training:
+            module.train()
+        for part, training in flags.items():
+            if part.training != training:
+                part.training = training
+
+
+@contextmanager
+def moved(module: nn.Module, target: torch.device, label: str) -> Iterator[None]:
+    """``module`` on ``target``, and back where it was afterwards."""
+    home = next((tensor.device for tensor in _state(module)), target)
+    if home == target:
+        yield
+        return
+    try:
+        try:
+            module.to(target)
+        except Exception as error:  # Out of memory, or a module that cannot be moved.
+            raise ModelError(
+                f"{label} cannot be moved from {home} to {target} ({one_line(error)}); "
+                f"use device='{home}'"
+            ) from error
+        yield
+    finally:
+        module.to(home)
+
+
+def module_device(module: nn.Module, device: str | torch.device) -> torch.device:
+    """Where ``module`` is to run; ``"auto"`` is where it lies if not on the CPU, else CUDA.
+
+    Raises SettingsError when ``device`` cannot be used, or the module is spread over several.
+    """
+    homes = list(dict.fromkeys(tensor.device for tensor in _state(module)))
+    if len(homes) > 1:
+        # Spread over several devices on purpose: it is run as it stands.
+        if device == "auto":
+            return homes[0]
+        raise SettingsError(
+            f"device={str(device)!r} was asked for, but the model is spread over "
+            f"{', '.join(map(str, homes))}; use device='auto'"
+        )
+    if device != "auto":
+        return usable_device(device)
+    if homes and homes[0].type != "cpu":
+        return homes[0]
+    return usable_device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """``device`` with its index; raises SettingsError where this machine has none such."""
+    try:
+        # The tensor's own device carries the index: cuda:0 for "cuda".
+        return torch.empty(0, device=device).device
+    except Exception as error:  # RuntimeError, AssertionError and others, by kind of device.
+        raise SettingsError(
+            f"device={str(device)!r} cannot be used here ({one_line(error)}); use 'auto', 'cpu' "
+            "or a device that this machine has"
+        ) from error
+
+
+def _state(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()

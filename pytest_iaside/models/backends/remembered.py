@@ -1,0 +1,67 @@
+"""What was found out about this machine once, and holds from then on.
+
+Which backend is fastest is a matter of timing. A second run must not decide it anew: the
+backends agree only up to rounding, and the same inputs have to give the same profile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+FOLDER_VARIABLE = "IASIDE_CACHE_DIR"
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: IASIDE_CACHE_DIR, else the platform's own place."""
+    asked = os.environ.get(FOLDER_VARIABLE)
+    if asked:
+        return Path(asked)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "pytest-iaside"
+
+
+def recall(key: str) -> Any:
+    """What was remembered under ``key``; None where nothing was, or it cannot be read."""
+    try:
+        return json.loads(_file(key).read_text())
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: there is no home.
+        return None
+
+
+def remember(key: str, value: Any) -> Any:
+    """Keep ``value`` unless another process was first; what holds from now on.
+
+    None where nothing can be written.
+    """
+    try:
+        file = _file(key)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps(value, indent=1) + "\n")
+        try:
+            # Fails where the name is taken already, unlike a rename.
+            os.link(draft, file)
+        except FileExistsError:
+            pass
+        except OSError:  # A file system without links.
+            os.replace(draft, file)
+        finally:
+            with suppress(OSError):
+                draft.unlink()
+    except (OSError, RuntimeError):
+        return None
+    return recall(key)
+
+
+def _file(key: str) -> Path:
+    return cache_folder() / "backends" / f"{key}.json"
