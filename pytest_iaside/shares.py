@@ -37,7 +37,7 @@ def interval(rows: Rows, shares: Shares, level: float, *, law: Law = STUDENT) ->
 
     if len(rows) < 2:
         return _anything(once(rows[0], nothing[0]))
-    if _certain(rows):
+    if certain(rows):
         return _around(rows, nothing, once, level, law)
     low, high = _least_bounds(rows, 1 - (1 - level) / 2, law)
     return _union(
@@ -62,7 +62,7 @@ def change_interval(
 
     if min(len(ours), len(theirs)) < 2:
         return _anything(once(ours[0], theirs[0]))
-    if _certain(ours) and _certain(theirs):
+    if certain(ours) and certain(theirs):
         return _around(ours, theirs, once, level, law, paired)
     # Half of the error is for the shares, a sixth for each of three bounds on the least ψ.
     half, sixth = 1 - (1 - level) / 2, 1 - (1 - level) / 6
@@ -111,7 +111,8 @@ def _anything(like: Rows) -> tuple[Rows, Rows]:
     return np.full_like(like, -np.inf), np.full_like(like, np.inf)
 
 
-def _certain(rows: Rows) -> bool:
+def certain(rows: Rows) -> bool:
+    """Whether it is beyond doubt which band has the least mean ψ of rows (K, M)."""
     return int(_may_be_least(rows).sum()) == 1
 
 

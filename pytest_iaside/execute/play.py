@@ -20,6 +20,7 @@ from pytest_iaside.game.rules import Rules
 from pytest_iaside.game.shapley import mean_by_size, plan_weights
 from pytest_iaside.models.backends import Backend, Workload, open_backend
 from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.models.tuning import return_freed_memory
 from pytest_iaside.spectrum.bands import BandPartition
 from pytest_iaside.spectrum.filters import Components, components, gaussian_absence
 
@@ -151,6 +152,7 @@ def play_on(backend: Backend, classifier: Classifier, rules: Rules, shard: Shard
             forward_passes=len(rows) * (played + 1),
             environment=_environment(backend),
         )
+    return_freed_memory()
 
 
 def join(rows: list[Rows]) -> Rows:

@@ -34,9 +34,10 @@ def exact_coalitions(players: int) -> NDArray[np.bool_]:
 def plan(design: Design, players: int, key: str) -> Plan:
     """The coalitions of ``design``; what is drawn depends on ``key`` and on nothing else.
 
-    ``auto`` is ``exact`` up to 10 players and ``latin`` beyond. ``exact`` plays all 2^M. The others play M orders, M·(M−1) + 2 coalitions: ``permutation``
-    draws them independently; ``latin`` draws one circular arrangement and starts it at each
-    player in turn, so that everyone arrives once at every place. Both are unbiased.
+    ``auto`` is ``exact`` up to 10 players and ``latin`` beyond. ``exact`` plays all 2^M. The
+    others play M orders, M·(M−1) + 2 coalitions: ``permutation`` draws them independently;
+    ``latin`` draws one circular arrangement and starts it at each player in turn, so that
+    everyone arrives once at every place. Both are unbiased.
     """
     if resolved(design, players) == "exact":
         return Plan(exact_coalitions(players))

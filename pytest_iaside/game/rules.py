@@ -65,11 +65,11 @@ class Rules:
 
     def differences(self, other: Rules) -> list[str]:
         """One line per rule that differs: ``bands: 8 here, 6 there``."""
+        ours, theirs = self.as_dict(), other.as_dict()
         return [
-            f"{field.name}: {getattr(self, field.name)!r} here, {getattr(other, field.name)!r} there"
-            for field in fields(self)
-            if getattr(self, field.name) != getattr(other, field.name)
-            and not (field.name == "seed" and not self.draws)
+            f"{name}: {ours[name]!r} here, {theirs[name]!r} there"
+            for name in self.names()
+            if ours[name] != theirs[name] and (name != "seed" or self.draws)
         ]
 
     @property

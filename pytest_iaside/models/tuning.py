@@ -27,11 +27,31 @@ def keep_freed_memory() -> bool:
     at a time: batches of 64 images at 224×224 then take four times as long as they need to.
     For this process, from the first measurement on; False where the C library is another.
     """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
+    libc = _glibc()
+    if libc is None:
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, KEEP)) and bool(mallopt(M_TRIM_THRESHOLD, KEEP))
+    return bool(libc.mallopt(M_MMAP_THRESHOLD, KEEP)) and bool(libc.mallopt(M_TRIM_THRESHOLD, KEEP))
+
+
+def return_freed_memory() -> None:
+    """Give back what ``keep_freed_memory`` kept.
+
+    Once in every few images: between the tensors that come and go, small lasting ones come to
+    lie, so that what is kept does not fit the next one, and without this the peak grows by
+    1 GiB over 100 images at 224×224.
+    """
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return None
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
 
 
 def usable_threads() -> int:
