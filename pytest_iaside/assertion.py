@@ -22,7 +22,7 @@ from pytest_iaside.game.rules import Rules
 from pytest_iaside.gate import baseline as store
 from pytest_iaside.gate.compare import compare, require_same_game
 from pytest_iaside.gate.sequential import compare_sequentially, drawing_order, stopping_rule
-from pytest_iaside.gate.verdict import Comparison
+from pytest_iaside.gate.verdict import Comparison, confidence
 from pytest_iaside.measure import measure
 from pytest_iaside.profile import ReferenceFacts, SpectralProfile
 from pytest_iaside.running import RunningTest, running_test
@@ -279,7 +279,7 @@ class _Gate:
                 lines += _wrapped(
                     f"band {band['index']} ({band['label']}) {band['baseline']:.2f} → "
                     f"{band['candidate']:.2f} nats ({signed(band['change'], 2)}, "
-                    f"{facts['level']:.0%} CI {interval})"
+                    f"{confidence(facts['level'])} {interval})"
                 )
         for note in facts["notes"]:
             lines += _wrapped(f"note: {note}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_iaside.errors import SettingsError, SpectralRobustnessError
+from pytest_iaside.gate.verdict import confidence
 from pytest_iaside.session import on_ci
 from pytest_iaside.settings import MEASURE, SETTINGS, THRESHOLDS, Layer, Settings, dashes, read_text
 
@@ -130,7 +131,7 @@ def _table(profile: SpectralProfile, level: float) -> list[str]:
         return f"{show(low)}…{show(high)}"
 
     shares = profile.interval("sid", level)
-    rows = [("band", "ψ (nats)", "± se", "SID", f"{level:.0%} CI")]
+    rows = [("band", "ψ (nats)", "± se", "SID", confidence(level))]
     for band, label in enumerate(profile.partition.labels):
         rows.append(
             (
@@ -153,7 +154,7 @@ def _table(profile: SpectralProfile, level: float) -> list[str]:
         ("v(all), nats", profile.value, profile.interval("value", level), fixed),
     ):
         interval = between(float(found.low), float(found.high), show)
-        lines.append(f"{title:<13} {show(value)}  ({level:.0%} CI {interval})")
+        lines.append(f"{title:<13} {show(value)}  ({confidence(level)} {interval})")
     why = profile.unstructured_because
     lines.append(f"{'structured':<13} {f'no: {why}' if why else 'yes'}")
     lines.append(f"{'measured':<13} {len(profile)} images, {profile.forward_passes} forward passes")

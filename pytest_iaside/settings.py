@@ -106,7 +106,7 @@ MEASURE: dict[str, tuple[Kind, str]] = {
     "device": (TEXT, "where the model runs: auto, cpu, cuda, cuda:1, …"),
     "backend": (TEXT, "what runs the model: auto, eager, onnx"),
     "batch_size": (WHOLE_OR_AUTO, "images for each forward pass, or auto"),
-    "dtype": (TEXT, "precision of the forward passes: float32"),
+    "dtype": (TEXT, "precision of the forward passes: float32 or bfloat16"),
 }
 THRESHOLDS: dict[str, tuple[Kind, str]] = {
     "min_src": (NUMBER_OR_NONE, "least signed SRC of the model"),

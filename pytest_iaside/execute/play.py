@@ -72,7 +72,7 @@ def shards(sample: ReferenceSample, rules: Rules, whole: ReferenceSample, size: 
     What a piece holds does not depend on how the sample is cut.
     """
     partner = _partners(whole) if rules.absence == "replacement" else {}
-    passes = len(sample) * (len(_plans(sample.take([0]), rules)[0].coalitions) + 1)
+    passes = len(sample) * (len(plan(rules.design, rules.bands, "").coalitions) + 1)
     pieces = []
     for start in range(0, len(sample), size):
         piece = sample.take(range(start, min(start + size, len(sample))))

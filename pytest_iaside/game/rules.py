@@ -10,7 +10,7 @@ from pytest_iaside.game.coalitions import Design, resolved
 from pytest_iaside.spectrum.bands import MAX_BANDS, Norm
 from pytest_iaside.spectrum.filters import Absence, Space
 
-DType = Literal["float32"]
+DType = Literal["float32", "bfloat16"]
 MAX_EXACT_BANDS = 16
 
 CHOICES: dict[str, tuple[str, ...]] = {

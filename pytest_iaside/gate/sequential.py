@@ -58,8 +58,9 @@ def stopping_rule(
                 law=law,
             )
             verdict = worst([check.verdict for check in run_checks(evidence, thresholds)])
-            # One drift decides the whole; a pass takes every check.
-            if first.structured and verdict != "inconclusive":
+            # One drift decides the whole; a pass takes every check, and a model that means
+            # something.
+            if verdict == "drift" or (verdict == "pass" and first.structured):
                 return looked_at
         return None
 

@@ -171,9 +171,8 @@ class Comparison:
             if check.name == "src":
                 interval = f"{_signed(check.low)}…{_signed(check.high)}"
                 allowed = f"allowed {_signed(check.limit)}"
-                return (
-                    f"{line} ({_signed(check.change)}, {self.level:.0%} CI {interval}, {allowed})"
-                )
+                ci = confidence(self.level)
+                return f"{line} ({_signed(check.change)}, {ci} {interval}, {allowed})"
         return line
 
     def _worst_band(self) -> BandChange | None:
@@ -184,8 +183,13 @@ class Comparison:
         return min(fallen or moved, key=lambda band: -abs(band.change))
 
 
+def confidence(level: float) -> str:
+    """``95% CI``, ``97.5% CI``."""
+    return f"{100 * level:g}% CI"
+
+
 def _sentence(check: Check, level: float) -> str:
-    interval = f"{level:.0%} CI"
+    interval = confidence(level)
     match check.name:
         case "structured":
             return check.where
@@ -207,7 +211,7 @@ def _sentence(check: Check, level: float) -> str:
             )
         case "value":
             return (
-                f"v(all) {check.baseline:.2f} → {check.candidate:.2f} nats "
+                f"v(all) {_nats(check.baseline)} → {_nats(check.candidate)} nats "
                 f"({_percent(check.change)}, {interval} "
                 f"{_percent(check.low)}…{_percent(check.high)}, allowed {_percent(check.limit)})"
             )
@@ -220,6 +224,10 @@ def _sentence(check: Check, level: float) -> str:
 
 def _signed(value: float, digits: int = 3) -> str:
     return _known(f"{round(value, digits) + 0.0:+.{digits}f}")
+
+
+def _nats(value: float) -> str:
+    return _known(f"{value:.2f}")
 
 
 def _percent(value: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
+from pytest_iaside.gate.verdict import confidence
 from pytest_iaside.report import charts
 from pytest_iaside.report.charts import Change, Series
 from pytest_iaside.report.gates import Gate
@@ -155,7 +156,7 @@ def _psi_figure(gate: Gate, ident: str, profiles: Mapping[str, Profile]) -> Figu
             _allowed_band_change(gate.comparison),
         )
         table = Table(
-            (*table.head, "change", f"{level:.0%} CI, all bands", "p (Holm)", "moved"),
+            (*table.head, "change", f"{confidence(level)}, all bands", "p (Holm)", "moved"),
             [
                 [*row, *_band_change_cells(band)]
                 for row, band in zip(table.rows, bands, strict=True)
@@ -224,7 +225,7 @@ def _band_table(profiles: Mapping[str, Profile], series: Sequence[Series]) -> Ta
 
 
 def _level(profiles: Mapping[str, Profile]) -> str:
-    return f"{_any(profiles).get('level', 0.95):.0%} CI"
+    return confidence(_any(profiles).get("level", 0.95))
 
 
 def _any(profiles: Mapping[str, Profile]) -> Profile:

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_iaside.gate.verdict import confidence
 from pytest_iaside.report.gates import Gate, Record, gates, headline, tally
 from pytest_iaside.report.numbers import compact, duration, fixed, printable, signed
 from pytest_iaside.report.text import cells, pad, shorten
@@ -135,7 +136,7 @@ def _change(gate: Gate) -> str:
 
 def _interval_name(found: Sequence[Gate]) -> str:
     levels = {gate.level for gate in found if gate.level is not None}
-    return f"{levels.pop():.0%} CI" if len(levels) == 1 else "CI"
+    return confidence(levels.pop()) if len(levels) == 1 else "CI"
 
 
 def _wrap(sentence: str, width: int, indent: str) -> list[str]:

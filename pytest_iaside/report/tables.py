@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_iaside.gate.verdict import confidence
 from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.numbers import (
     NONE,
@@ -58,7 +59,7 @@ def checks_table(gate: Gate) -> Table:
         "baseline",
         "candidate",
         "change",
-        f"{gate.comparison['level']:.0%} CI",
+        confidence(gate.comparison["level"]),
         "allowed",
         "verdict",
     )

@@ -54,9 +54,11 @@ def test_when_it_stops_does_not_depend_on_how_the_rounds_are_cut(pieces):
     assert MINIMUM_IMAGES < found < 120
 
 
-def test_an_unstructured_candidate_is_never_a_reason_to_stop():
-    candidate = replace(_candidate(FALLEN), information=np.full(120, -1.0))
-    assert _stop(candidate, [120]) is None
+def test_an_unstructured_candidate_never_passes_early():
+    uninformed = np.full(120, -1.0)
+    same, fallen = (_candidate(shift, noise=0.003) for shift in (np.zeros(8), FALLEN))
+    assert _stop(replace(same, information=uninformed), [120]) is None
+    assert _stop(replace(fallen, information=uninformed), [120]) == MINIMUM_IMAGES
 
 
 def test_intervals_allow_for_having_looked():

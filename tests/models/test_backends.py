@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.models.backends import available_backends, open_backend
+from pytest_iaside.models.backends.eager import exact_float32
 from pytest_iaside.models.classifier import Classifier
 
 
@@ -102,6 +103,129 @@ class TestEager:
     def test_a_function_stays_on_the_cpu(self) -> None:
         with open_backend(Classifier(lambda x: x.mean((2, 3)))) as backend:
             assert backend.device == torch.device("cpu")
+
+
+class TestOutOfMemory:
+    """What does not fit into memory is run in halves, from then on."""
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            torch.OutOfMemoryError("CUDA out of memory"),
+            MemoryError(),
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        ],
+    )
+    @pytest.mark.parametrize("wrapped", [False, True])
+    def test_halves_until_it_fits(self, error: Exception, wrapped: bool) -> None:
+        sizes: list[int] = []
+
+        def small(inputs: Tensor) -> Tensor:
+            sizes.append(len(inputs))
+            if len(inputs) > 3:
+                if wrapped:
+                    raise ValueError("layer 3 failed") from error
+                raise error
+            return inputs.mean((2, 3))
+
+        with open_backend(Classifier(small), device="cpu", batch_size=9) as backend:
+            found = backend.forward(pictures(9))
+            torch.testing.assert_close(found, pictures(9).mean((2, 3)))
+            assert sizes == [9, 5, 3, 3, 3]
+            assert backend.setup.batch_size == 3
+            backend.forward(pictures(4))
+            assert sizes[5:] == [3, 1]
+
+    def test_one_image_that_does_not_fit_is_an_error(self) -> None:
+        def large(inputs: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        with pytest.raises(ModelError, match="OutOfMemoryError: CUDA out of memory"):
+            run(large, pictures(9))
+
+    def test_other_errors_are_not_tried_again(self) -> None:
+        calls: list[int] = []
+
+        def broken(inputs: Tensor) -> Tensor:
+            calls.append(len(inputs))
+            raise RuntimeError("shapes do not match")
+
+        with pytest.raises(ModelError, match="shapes do not match"):
+            run(broken, pictures(9))
+        assert calls == [9]
+
+    def test_memory_is_free_before_the_next_attempt(self) -> None:
+        alive: list[int] = []
+
+        class Activation:
+            def __init__(self) -> None:
+                alive.append(1)
+
+            def __del__(self) -> None:
+                alive.pop()
+
+        def large(inputs: Tensor) -> Tensor:
+            assert not alive
+            kept = Activation()
+            if len(inputs) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            del kept
+            return inputs.mean((2, 3))
+
+        assert run(large, pictures(8)).shape == (8, 3)
+
+
+class TestPrecision:
+    def test_bfloat16_is_autocast(self) -> None:
+        seen: list[torch.dtype] = []
+
+        class Spy(nn.Linear):
+            def forward(self, inputs: Tensor) -> Tensor:
+                found = super().forward(inputs)
+                seen.append(found.dtype)
+                return found
+
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Flatten(), Spy(108, 5))
+        exact = run(module, pictures())
+        found = run(module, pictures(), dtype="bfloat16")
+        assert seen == [torch.float32, torch.bfloat16]
+        assert found.dtype == torch.float32
+        assert 1e-5 < (found - exact).abs().max().item() < 0.05
+
+    def test_float32_on_cuda_is_no_tensorfloat(self) -> None:
+        matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+        before = matmul.fp32_precision, convolution.fp32_precision
+        with pytest.raises(KeyError), exact_float32():
+            assert (matmul.fp32_precision, convolution.fp32_precision) == ("ieee", "ieee")
+            assert torch.backends.cudnn.deterministic
+            raise KeyError
+        assert (matmul.fp32_precision, convolution.fp32_precision) == before
+        assert not torch.backends.cudnn.deterministic
+
+    def test_an_onnx_file_has_the_precision_it_was_written_with(self, tmp_path: Path) -> None:
+        (tmp_path / "n.onnx").write_bytes(b"")
+        with pytest.raises(SettingsError, match="dtype='bfloat16' cannot be had of n"):
+            run(tmp_path / "n.onnx", pictures(), dtype="bfloat16")
+
+
+class TestCompiled:
+    def test_same_logits_for_one_size_of_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sizes: list[int] = []
+
+        def compile(module: nn.Module, **settings: Any) -> Any:
+            assert settings == {"dynamic": False, "options": {"freezing": True}}
+            return lambda inputs: (sizes.append(len(inputs)), module(inputs))[1]
+
+        monkeypatch.setattr(torch, "compile", compile)
+        module = network()
+        with open_backend(
+            Classifier(module), device="cpu", backend="compile", batch_size=4
+        ) as backend:
+            assert backend.name == "compile"
+            found = backend.forward(pictures(10))
+        assert sizes == [4, 4, 4]
+        torch.testing.assert_close(found, run(module, pictures(10)))
 
 
 class CustomTrain(nn.Module):

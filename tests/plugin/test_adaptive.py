@@ -1,0 +1,60 @@
+"""``samples = auto``: as few images as the verdict needs, and the same verdict under xdist."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from project import OTHERS_OFF, Project
+
+from pytest_iaside.gate.sequential import MINIMUM_IMAGES
+
+PASSES = 2**4 + 1  # for each image of the project's four bands
+
+
+def test_a_clear_pass_stops_at_the_minimum(gated: Project) -> None:
+    (record,) = gated.records("--iaside-samples=auto")
+    comparison = record["comparison"]
+    assert (record["verdict"], comparison["images"]) == ("pass", MINIMUM_IMAGES)
+    assert comparison["candidate"]["forward_passes"] == MINIMUM_IMAGES * PASSES
+    assert comparison["candidate"]["reference"]["images"] == 24
+    # Half of the error that 95 % allows is for having looked early.
+    assert comparison["level"] == 0.975
+
+
+def test_a_clear_drift_stops_early_and_fails(gated: Project) -> None:
+    gated.ini("iaside_samples = auto")
+    gated.call("models.blind")
+    (record,) = gated.records()
+    assert record["failed"] and record["verdict"] == "drift"
+    assert MINIMUM_IMAGES <= record["comparison"]["images"] < 24
+
+
+def test_a_baseline_is_made_of_all_images(project: Project) -> None:
+    project.ini("iaside_samples = auto")
+    (record,) = project.records("--iaside-update=new")
+    assert record["status"] == "created"
+    assert record["comparison"]["images"] == 24
+
+
+def test_the_stopping_point_is_the_same_under_xdist_and_in_any_order(gated: Project) -> None:
+    (alone,) = gated.records("--iaside-samples=auto", gain=-1.0)
+    gated.monkeypatch.setenv("GAIN", "-1.0")
+    gated.pytester.runpytest_subprocess(
+        *OTHERS_OFF, "-n", "2", "--iaside-samples=auto", "--iaside-json=out.json"
+    )
+    (shared,) = json.loads((gated.root / "out.json").read_text())["gates"]
+    gated.call("models.model, models.reference().take(range(23, -1, -1))")
+    (reversed_order,) = gated.records("--iaside-samples=auto", gain=-1.0)
+    for other in (shared, reversed_order):
+        assert other["comparison"]["images"] == alone["comparison"]["images"]
+        assert _close(other["comparison"]["checks"], alone["comparison"]["checks"])
+
+
+def _close(ours: list[dict[str, object]], theirs: list[dict[str, object]]) -> bool:
+    numbers = ("change", "low", "high", "baseline", "candidate")
+    return all(
+        a["verdict"] == b["verdict"]
+        and all(a[name] == pytest.approx(b[name], abs=1e-5) for name in numbers)
+        for a, b in zip(ours, theirs, strict=True)
+    )
