@@ -162,7 +162,7 @@ class _Gate:
             return baseline
         path = Path(baseline)
         self.shown = self.test.relative(path.absolute()) if self.test else str(baseline)
-        self.accept = f'iaside measure MODEL REFERENCE --output "{baseline}"'
+        self.accept = f'iaside measure MODEL REFERENCE --output "{self.shown}"'
         if not path.exists():
             raise BaselineError(
                 f"there is no baseline at {baseline}; make one with measure(model, "
@@ -266,7 +266,7 @@ class _Gate:
 
     def _details(self, facts: Mapping[str, Any]) -> list[str]:
         """What a failure says after its first line."""
-        from pytest_iaside.report.numbers import signed
+        from pytest_iaside.report.numbers import fixed, signed
 
         lines = ["", "what did not pass, or changed:"]
         for check in facts["checks"]:
@@ -277,8 +277,8 @@ class _Gate:
             if band["moved"]:
                 interval = f"{signed(band['low'], 2)}…{signed(band['high'], 2)}"
                 lines += _wrapped(
-                    f"band {band['index']} ({band['label']}) {band['baseline']:.2f} → "
-                    f"{band['candidate']:.2f} nats ({signed(band['change'], 2)}, "
+                    f"band {band['index']} ({band['label']}) {fixed(band['baseline'], 2)} → "
+                    f"{fixed(band['candidate'], 2)} nats ({signed(band['change'], 2)}, "
                     f"{confidence(facts['level'])} {interval})"
                 )
         for note in facts["notes"]:

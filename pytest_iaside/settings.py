@@ -104,7 +104,7 @@ MEASURE: dict[str, tuple[Kind, str]] = {
     "samples": (SAMPLES, "measure only so many of the reference images; auto: until decided"),
     "seed": (WHOLE, "seed of everything that is drawn"),
     "device": (TEXT, "where the model runs: auto, cpu, cuda, cuda:1, …"),
-    "backend": (TEXT, "what runs the model: auto, eager, onnx"),
+    "backend": (TEXT, "what runs the model: auto, eager, compile, openvino, onnx"),
     "batch_size": (WHOLE_OR_AUTO, "images for each forward pass, or auto"),
     "dtype": (TEXT, "precision of the forward passes: float32 or bfloat16"),
 }

@@ -218,7 +218,7 @@ def _environment(backend: Backend) -> dict[str, str]:
         "backend": f"{setup.backend}{note}",
         "batch_size": str(setup.batch_size),
         "memory_format": "channels_last" if setup.channels_last else "contiguous",
-        "threads": str(torch.get_num_threads()),
+        "threads": str(backend.threads),
     }
 
 

@@ -109,8 +109,8 @@ def _check_finite(found: Tensor, played: Round) -> None:
     if wrong.any():
         image, coalition = (int(i) for i in wrong.nonzero()[0])
         present = played.coalitions[image, coalition].cpu().bool().numpy()
+        shown = f"with the bands {members(present)} present" if present.any() else "with no band"
         raise ModelError(
-            f"the model returned NaN or infinite logits for {played.names[image]} with the bands "
-            f"{members(present)} present; expected finite numbers: check the weights and the "
-            "preprocessing (mean and std)"
+            f"the model returned NaN or infinite logits for {played.names[image]} {shown}; "
+            "expected finite numbers: check the weights and the preprocessing (mean and std)"
         )

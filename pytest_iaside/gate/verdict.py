@@ -90,6 +90,11 @@ class BandChange:
     p_value: float
     moved: bool
 
+    @property
+    def name(self) -> str:
+        """``band 5 (0.31–0.38 cycles/px)``."""
+        return f"band {self.index} ({self.label})"
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Comparison:
@@ -133,9 +138,9 @@ class Comparison:
     def summary(self) -> str:
         """The verdict in one line, the line that CI annotations show."""
         parts = [self._score()]
-        worst = self._worst_band()
-        if worst is not None:
-            parts.append(f"band {worst.index} ({worst.label}) {_signed(worst.change, 2)} nats")
+        band = self._band()
+        if band:
+            parts.append(band)
         for check in self.checks:
             if check.verdict != "pass" and check.name not in ("src", "band"):
                 parts.append(_sentence(check, self.level))
@@ -175,12 +180,20 @@ class Comparison:
                 return f"{line} ({_signed(check.change)}, {ci} {interval}, {allowed})"
         return line
 
-    def _worst_band(self) -> BandChange | None:
+    def _band(self) -> str:
+        """The band that decides, or else the one that moved the most, and by how much."""
+        for check in self.checks:
+            if check.name == "band" and check.verdict != "pass":
+                nats = next(band.change for band in self.bands if check.where.startswith(band.name))
+                return (
+                    f"{check.where} {_signed(nats, 2)} nats ({_percent(check.change)} of v(all), "
+                    f"{confidence(self.level)} {_percent(check.low)}…{_percent(check.high)}, "
+                    f"allowed {_percent(check.limit)})"
+                )
         moved = [band for band in self.bands if band.moved]
-        if not moved:
-            return None
         fallen = [band for band in moved if band.change < 0]
-        return min(fallen or moved, key=lambda band: -abs(band.change))
+        worst = min(fallen or moved, key=lambda band: -abs(band.change), default=None)
+        return f"{worst.name} {_signed(worst.change, 2)} nats" if worst else ""
 
 
 def confidence(level: float) -> str:

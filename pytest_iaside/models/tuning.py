@@ -72,15 +72,12 @@ def usable_threads() -> int:
 
 
 @contextmanager
-def limited_threads() -> Iterator[int]:
+def limited_threads() -> Iterator[None]:
     """PyTorch on ``usable_threads``, and as it was afterwards."""
-    before, threads = torch.get_num_threads(), usable_threads()
-    if threads == before:
-        yield threads
-        return
-    torch.set_num_threads(threads)
+    before = torch.get_num_threads()
     try:
-        yield threads
+        torch.set_num_threads(usable_threads())
+        yield
     finally:
         torch.set_num_threads(before)
 

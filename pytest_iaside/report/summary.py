@@ -32,7 +32,7 @@ def terminal_lines(records: Sequence[Record], *, width: int, color: bool) -> lis
     if not found:
         return []
     width = max(width, 72)
-    head = ("signed SRC", f"change ({_interval_name(found)})", "verdict", "passes", "time")
+    head = ("signed SRC", f"change ({_interval_name(found)})", "verdict", "forward", "time")
     rows = [
         (
             _scores(gate),

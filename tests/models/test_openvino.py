@@ -74,6 +74,17 @@ def test_many_batches_come_back_in_their_order_and_are_not_drawn_far_ahead() -> 
     assert min(ahead) == 1
 
 
+def test_pytorch_leaves_the_cores_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_iaside.models.tuning.usable_threads", lambda: 2)
+    before = torch.get_num_threads()
+    with opened(network()) as backend:
+        assert backend._compiled.get_property("INFERENCE_NUM_THREADS") == backend.threads == 2
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+    with opened(network(), backend="eager"):
+        assert torch.get_num_threads() == 2
+
+
 def test_a_caller_that_stops_in_the_middle_can_begin_again() -> None:
     module = network()
     with opened(module) as backend:

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from conftest import META, make_record
+from gate_records import META, make_record
 
 from pytest_iaside.errors import SpectralRobustnessError
 from pytest_iaside.report.html import render, write_html

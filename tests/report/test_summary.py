@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import pytest
-from conftest import META
+from gate_records import META
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,10 +36,12 @@ class TestTerminal:
         change = f"{check['change']:+.3f} ({check['low']:+.3f}…{check['high']:+.3f})"
         change = change.replace("-", "−")
         assert lines[:2] == [
-            "gate      signed SRC  change (95% CI)         verdict    passes  time",
-            f"a · x  0.346 → 0.357  {change}  ✗ drift     15.4k  53 s",
+            "gate      signed SRC  change (95% CI)         verdict    forward  time",
+            f"a · x  0.346 → 0.357  {change}  ✗ drift      15.4k  53 s",
         ]
-        assert lines[2] == ("c            → 0.346                          + created   15.4k  53 s")
+        assert lines[2] == (
+            "c            → 0.346                          + created    15.4k  53 s"
+        )
         assert lines[3].startswith("b      0.346 → 0.346  ")
         assert "  ✓ pass  " in lines[3]
         assert lines[4:6] == ["", "✗ a · x:"]

@@ -49,10 +49,13 @@ class Backend(ABC):
 
     note = ""
     """Why this backend was taken, where another one was to be expected."""
+    in_background = False
+    """Whether ``forward_many`` computes while the next batches are made."""
 
     def __init__(self, setup: Setup, device: torch.device, label: str) -> None:
         self.setup = setup
         self.device = device
+        self.threads = torch.get_num_threads()
         self._label = label
         self._most: int | None = None
 

@@ -24,6 +24,8 @@ REASON = 200
 class OpenVinoBackend(Backend):
     """A converted module; batches of any size, a few of them under way at once."""
 
+    in_background = True
+
     def __init__(self, converted: Any, setup: Setup, label: str, dtype: str = "float32") -> None:
         super().__init__(setup, torch.device("cpu"), label)
         self._openvino = _openvino()
@@ -32,7 +34,7 @@ class OpenVinoBackend(Backend):
             "PERFORMANCE_HINT": "THROUGHPUT",
             # By default it takes bfloat16 for float32 where the CPU has it.
             "INFERENCE_PRECISION_HINT": asked,
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": self.threads,
         }
         try:
             self._compiled = self._openvino.Core().compile_model(converted, "CPU", settings)

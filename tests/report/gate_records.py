@@ -1,0 +1,171 @@
+"""Records of gates, made from synthetic profiles: no model runs here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pytest_iaside.game.rules import Rules
+from pytest_iaside.gate.compare import compare
+from pytest_iaside.gate.verdict import Thresholds
+from pytest_iaside.profile import ModelFacts, ReferenceFacts, SpectralProfile
+
+PSI = (4.75, 1.47, 0.50, 0.20, 0.16, -0.05, -0.30, -0.23)
+META = {"command": "pytest tests", "created": "2026-11-22T10:00:00+00:00", "version": "0.1.0"}
+
+
+def make_profile(
+    psi: Any = PSI,
+    *,
+    images: int = 60,
+    spread: float = 0.6,
+    seed: int = 0,
+    side: int = 224,
+    model: str = "efficientnet-lite0",
+    environment: dict[str, str] | None = None,
+) -> SpectralProfile:
+    """A profile whose ψ scatter around ``psi`` over images; the same seed, the same scatter."""
+    psi = np.asarray(psi, dtype=np.float64)
+    bands = len(psi)
+    image_psi: NDArray[np.float64] = psi + spread * np.random.default_rng(seed).normal(
+        size=(images, bands)
+    )
+    image_psi += psi - image_psi.mean(axis=0)
+    empty, full = -7.2, image_psi.sum(axis=1)
+    path = np.linspace(0, 1, bands + 1) ** 0.8
+    return SpectralProfile(
+        image_psi=image_psi,
+        by_size=empty + full[:, None] * path,
+        log_likelihood=None,
+        information=np.full(images, 4.0) + 0.1 * np.arange(images),
+        digests=tuple(f"{image:064x}" for image in range(images)),
+        names=tuple(f"{image}.jpg" for image in range(images)),
+        labels=np.arange(images) % 10,
+        rules=Rules(bands=bands),
+        reference=ReferenceFacts(
+            digest="5d41402abc4b2a76",
+            images=images,
+            channels=3,
+            height=side,
+            width=side,
+            labels="dataset",
+        ),
+        model=ModelFacts(name=model, classes=1000, fingerprint="9e107d9d372bb682"),
+        forward_passes=images * 2**bands,
+        environment=environment or {"torch": "2.14.1", "python": "3.11.7", "backend": "eager"},
+        seconds=47.3,
+    )
+
+
+def fallen_band(profile: SpectralProfile, band: int = 5, by: float = 0.18) -> SpectralProfile:
+    """The same profile with one band's ψ lower by about ``by`` for every image."""
+    drop = np.zeros(profile.rules.bands)
+    drop[band] = by
+    noise = 0.05 * np.random.default_rng(1).normal(size=profile.image_psi.shape)
+    image_psi = profile.image_psi - drop + noise - noise.mean(axis=0)
+    by_size = profile.by_size.copy()
+    by_size[:, 1:] -= by * np.arange(1, by_size.shape[1]) / (by_size.shape[1] - 1)
+    environment = {**profile.environment, "torch": "2.15.0"}
+    return replace(profile, image_psi=image_psi, by_size=by_size, environment=environment)
+
+
+def make_record(
+    candidate: SpectralProfile | None,
+    baseline: SpectralProfile | None = None,
+    *,
+    thresholds: Thresholds = Thresholds(),
+    fail_on: Any = "drift",
+    **changes: Any,
+) -> dict[str, Any]:
+    """A record as a session collects it; ``changes`` replace what it would hold."""
+    test = changes.get("test", "tests/test_models.py::test_classifier_keeps_its_robustness")
+    comparison = compare(candidate, baseline, thresholds) if candidate and baseline else None
+    return {
+        "test": test,
+        "name": None,
+        "baseline": "tests/__iaside__/test_models/test_classifier-1a2b3c.yaml",
+        "status": "compared" if comparison else "created" if candidate else "refused",
+        "failed": comparison.fails(fail_on) if comparison else candidate is None,
+        "verdict": comparison.verdict if comparison else None,
+        "summary": comparison.summary() if comparison else "baseline created from 60 images",
+        "accept": f'pytest "{test}" --iaside-update=changed',
+        "reproduce": f'pytest "{test}"',
+        "fail_on": fail_on,
+        "comparison": comparison.as_dict() if comparison else None,
+        "profile": candidate.as_dict() if candidate and not comparison else None,
+        "seconds": 52.9,
+        **changes,
+    }
+
+
+@pytest.fixture(scope="session")
+def red() -> dict[str, Any]:
+    """A gate that fails: band 5 fell by .18 nats."""
+    baseline = make_profile()
+    return make_record(fallen_band(baseline), baseline)
+
+
+@pytest.fixture(scope="session")
+def green() -> dict[str, Any]:
+    """A gate that passes: nothing but noise between the two."""
+    baseline = make_profile()
+    candidate = fallen_band(baseline, by=0.0)
+    return make_record(candidate, baseline, test="tests/test_models.py::test_other")
+
+
+@pytest.fixture(scope="session")
+def new() -> dict[str, Any]:
+    """A gate whose baseline was just created."""
+    return make_record(make_profile(), test="tests/test_models.py::test_new")
+
+
+@pytest.fixture(scope="session")
+def refused() -> dict[str, Any]:
+    """A gate that compared nothing."""
+    return make_record(
+        None,
+        test="tests/test_models.py::test_refused",
+        summary="the baseline was made for something else, so nothing was compared: bands: 8 "
+        "here, 6 there. Restore the setting, or make a new baseline",
+    )
+
+
+@pytest.fixture(scope="session")
+def record_of() -> Callable[..., dict[str, Any]]:
+    return make_record
+
+
+@pytest.fixture(scope="session")
+def edge_cases() -> dict[str, dict[str, Any]]:
+    """Records that hold NaN, infinity, no baseline, many bands, one image."""
+    one = make_profile(images=1)
+    flat = make_profile([0.0] * 8, spread=0.0)
+    noise = make_profile([1e-6, -2e-6, 0, 3e-6, 1e-6, 0, 2e-6, -1e-6], spread=1e-6)
+    usual = make_profile()
+    wide = make_profile(np.geomspace(3, 0.02, 16), images=30)
+    pair = make_profile(images=2)
+    cases: tuple[tuple[str, SpectralProfile, SpectralProfile | None, dict[str, Any]], ...] = (
+        ("one_image", fallen_band(one), one, {}),
+        ("one_image_new", one, None, {}),
+        ("two_images", fallen_band(pair), pair, {}),
+        ("degenerate", flat, usual, {}),
+        ("degenerate_new", flat, None, {}),
+        ("unstructured", noise, noise, {}),
+        ("sixteen_bands", fallen_band(wide, 9, 0.2), wide, {}),
+        ("four_bands", make_profile([2.0, 1.0, 0.2, -0.1], side=16), None, {}),
+        (
+            "every_limit",
+            fallen_band(usual, 0, 0.9),
+            usual,
+            {"thresholds": Thresholds(min_src=0.46, direction="any"), "fail_on": "any-change"},
+        ),
+    )
+    return {
+        name: make_record(candidate, baseline, test=f"tests/test_edge.py::test_{name}", **options)
+        for name, candidate, baseline, options in cases
+    }
