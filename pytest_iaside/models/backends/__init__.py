@@ -75,10 +75,7 @@ def open_backend(
             with moved(network, target, classifier.name), in_eval_mode(network):
                 workshop = Workshop(network, target, classifier.name, dtype, inputs)
                 chosen = choose(workshop, backend, batch_size, passes)
-                if chosen.in_background:
-                    # It has the cores. PyTorch only makes its batches, and its own threads
-                    # would wait for each other by spinning: a tenth of the speed.
-                    torch.set_num_threads(1)
+                _leave_cores_to(chosen)
                 yield chosen
             return
         if isinstance(network, Path):
@@ -92,10 +89,19 @@ def open_backend(
             target = torch.device("cpu") if device == "auto" else usable_device(device)
         size = usual_batch(target, inputs) if isinstance(batch_size, str) else batch_size
         if isinstance(network, Path):
-            yield OnnxBackend(network, Setup("onnx", size, False), classifier.name)
+            onnx = OnnxBackend(network, Setup("onnx", size, False), classifier.name)
+            _leave_cores_to(onnx)
+            yield onnx
         else:
             setup = Setup("eager", size, True)
             yield EagerBackend(network, setup, target, classifier.name, dtype)
+
+
+def _leave_cores_to(backend: Backend) -> None:
+    # PyTorch only makes the batches then. More of its threads would wait for each other by
+    # spinning, on cores that the backend needs: a tenth of the speed and more.
+    if backend.own_threads:
+        torch.set_num_threads(1)
 
 
 def _check_fits(classifier: Classifier, backend: str, dtype: str) -> None:

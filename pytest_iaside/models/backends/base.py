@@ -49,8 +49,8 @@ class Backend(ABC):
 
     note = ""
     """Why this backend was taken, where another one was to be expected."""
-    in_background = False
-    """Whether ``forward_many`` computes while the next batches are made."""
+    own_threads = False
+    """Whether it computes with threads that are not PyTorch's."""
 
     def __init__(self, setup: Setup, device: torch.device, label: str) -> None:
         self.setup = setup

@@ -17,6 +17,8 @@ from pytest_iaside.models.classifier import check_logits
 class OnnxBackend(Backend):
     """An .onnx file with one float32 input of images and one output of logits."""
 
+    own_threads = True
+
     def __init__(self, path: Path, setup: Setup, label: str) -> None:
         super().__init__(setup, torch.device("cpu"), label)
         try:
@@ -27,7 +29,7 @@ class OnnxBackend(Backend):
                 "pip install onnxruntime"
             ) from error
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = self.threads
         try:
             self._session = runtime.InferenceSession(
                 str(path), sess_options=options, providers=["CPUExecutionProvider"]

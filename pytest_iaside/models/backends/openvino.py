@@ -24,7 +24,7 @@ REASON = 200
 class OpenVinoBackend(Backend):
     """A converted module; batches of any size, a few of them under way at once."""
 
-    in_background = True
+    own_threads = True
 
     def __init__(self, converted: Any, setup: Setup, label: str, dtype: str = "float32") -> None:
         super().__init__(setup, torch.device("cpu"), label)
