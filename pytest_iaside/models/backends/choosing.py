@@ -74,7 +74,7 @@ class Workshop:
             return backend
         exact = backend if self.dtype == "float32" else self.build(setup, "float32")
         plain = self.build(replace(setup, backend="eager"), "float32")
-        gap = _gap(exact.forward(self.inputs), plain.forward(self.inputs))
+        gap = _gap(_in_batches(exact, self.inputs), _in_batches(plain, self.inputs))
         if gap > AGREEMENT:
             raise Unfit(
                 self.label,
@@ -108,8 +108,8 @@ def _ranking(
 ) -> tuple[list[Setup], str]:
     """The setups to try, fastest first, and why another one is not among them."""
     inputs, device = workshop.inputs, workshop.device
-    size = usual_batch(device, inputs) if isinstance(batch_size, str) else batch_size
-    plain = _setup("eager" if asked == "auto" else asked, size)
+    usual = usual_batch(device, inputs)
+    plain = _setup("eager" if asked == "auto" else asked, batch_size, usual)
     if inputs is None or device.type != "cpu" or asked == "compile":
         return [plain], ""
     if _operations(workshop, inputs[:1]) * passes < WORTHWHILE * torch.get_num_threads():
@@ -120,13 +120,13 @@ def _ranking(
     key = _key(workshop, inputs, names, batch_size)
     known = recall(key)
     if known is None:
-        known = remember(key, _probe(workshop, inputs, names, batch_size, size))
+        known = remember(key, _probe(workshop, inputs, names, batch_size, usual))
     try:
         return [Setup(**fields) for fields in known["setups"]], known["note"]
     except (TypeError, KeyError):
         # Nothing can be kept here, or another program's file is in the way. What is not kept
         # would be decided anew each time, and not always alike.
-        return [_setup(name, size) for name in names], ""
+        return [_setup(name, batch_size, usual) for name in names], ""
 
 
 def _probe(
@@ -134,12 +134,12 @@ def _probe(
     inputs: Tensor,
     names: Sequence[str],
     batch_size: int | str,
-    size: int,
+    usual: int,
 ) -> dict[str, Any]:
     """The fastest setup of each backend, fastest first, as JSON can keep it."""
     seconds: dict[Setup, float] = {}
-    note, spent = "", 0.0
-    setups = [_setup(name, size) for name in names]
+    note, spent, resized = "", 0.0, False
+    setups = [_setup(name, batch_size, usual) for name in names]
     setups += [replace(setup, channels_last=False) for setup in setups if setup.channels_last]
     while setups and spent < PATIENCE:
         setup = setups.pop(0)
@@ -153,9 +153,12 @@ def _probe(
         began = time.perf_counter()
         seconds[setup] = _seconds_per_image(backend, inputs, min(seconds.values(), default=None))
         spent += time.perf_counter() - began
-        if not setups and batch_size == "auto" and len({s.batch_size for s in seconds}) == 1:
+        if not setups and batch_size == "auto" and not resized:
+            resized = True
             best = min(seconds, key=seconds.__getitem__)
-            setups = [replace(best, batch_size=many) for many in (size // 2, size * 2)]
+            # Never more than usual: what it takes is memory.
+            sizes = (best.batch_size // 2, best.batch_size * 2)
+            setups = [replace(best, batch_size=many) for many in sizes if 1 <= many <= usual]
     # Of each backend the best, for where the first one turns out not to agree.
     best_of = {setup.backend: setup for setup in sorted(seconds, key=seconds.__getitem__)[::-1]}
     ranked = sorted(
@@ -185,6 +188,10 @@ def _exhaust(logits: Iterator[Tensor]) -> None:
         pass
 
 
+def _in_batches(backend: Backend, inputs: Tensor) -> Tensor:
+    return torch.cat(list(backend.forward_many(torch.split(inputs, backend.setup.batch_size))))
+
+
 def _gap(found: Tensor, expected: Tensor) -> float:
     """The largest difference of two batches of logits in log-probabilities."""
     if not expected.isfinite().all():
@@ -195,9 +202,13 @@ def _gap(found: Tensor, expected: Tensor) -> float:
     return math.inf if math.isnan(gap) else gap
 
 
-def _setup(name: str, size: int) -> Setup:
-    # OpenVINO takes images channel by channel, as a module is converted.
-    return Setup(name, size, channels_last=name != "openvino")
+def _setup(name: str, batch_size: int | str, usual: int) -> Setup:
+    """How ``name`` is run where nothing was measured."""
+    # OpenVINO takes images channel by channel, as a module is converted, and runs several
+    # batches at once.
+    converted = name == "openvino"
+    size = max(1, usual // 2) if converted else usual
+    return Setup(name, batch_size if isinstance(batch_size, int) else size, not converted)
 
 
 def _operations(workshop: Workshop, image: Tensor) -> float:
@@ -213,7 +224,7 @@ def _operations(workshop: Workshop, image: Tensor) -> float:
     handles = []
     try:
         handles = [module.register_forward_hook(count) for module in workshop.network.modules()]
-        workshop.build(_setup("eager", 1)).forward(image)
+        workshop.build(Setup("eager", 1, True)).forward(image)
     except Exception:  # Modules that take no hooks; a network that fails does so again.
         return 0.0
     finally:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import importlib
+import logging
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -96,8 +98,7 @@ def convert(network: nn.Module, inputs: Tensor, label: str) -> Any:
     frontends = importlib.import_module("openvino.frontend")
     decoders = importlib.import_module("openvino.frontend.pytorch.fx_decoder")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quietly():
             exported = torch.export.export(
                 _double(network),
                 (inputs.to("cpu", torch.float32).contiguous(),),
@@ -110,7 +111,9 @@ def convert(network: nn.Module, inputs: Tensor, label: str) -> Any:
             converted = frontend.convert(frontend.load(decoder))
             converted.reshape([-1, *inputs.shape[1:]])
     except Exception as error:  # What can go wrong in two compilers.
-        raise Unfit(label, f"openvino cannot convert it ({one_line(error)[:REASON]})") from error
+        # OpenVINO names what it cannot convert at the end of a report.
+        why = one_line(error).rpartition(" Summary: -- ")[2][:REASON]
+        raise Unfit(label, f"openvino cannot convert it ({why})") from error
     if len(converted.outputs) != 1:
         raise Unfit(label, f"it returns {len(converted.outputs)} tensors to openvino, expected 1")
     return converted
@@ -121,6 +124,24 @@ def _double(network: nn.Module) -> nn.Module:
     it keeps of them must not stay in the user's own."""
     shared: list[Tensor] = [*network.parameters(), *network.buffers()]
     return copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what PyTorch prints on an export: that it fails is no reason for alarm."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("torch")]
+    # In a set: parts of PyTorch share them.
+    handlers = list({handler for name in names for handler in logging.getLogger(name).handlers})
+    levels = [handler.level for handler in handlers]
+    try:
+        for handler in handlers:
+            handler.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for handler, level in zip(handlers, levels, strict=True):
+            handler.setLevel(level)
 
 
 def _openvino() -> Any:
