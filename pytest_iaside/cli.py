@@ -76,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     comparing.add_argument("candidate", help="the profile under test, a .yaml file")
     comparing.add_argument("baseline", help="the profile it is held against")
+    comparing.add_argument(
+        "--unpaired",
+        action="store_true",
+        help="compare profiles of different images, with the wider intervals that takes",
+    )
     comparing.add_argument("--json", metavar="PATH", help="write the comparison as JSON")
     comparing.add_argument("--html", metavar="PATH", help="write the HTML report")
     _add_settings(comparing, COMPARING)
@@ -171,6 +176,7 @@ def _compare(options: argparse.Namespace, command: str) -> int:
         SpectralProfile.load(options.baseline),
         settings.thresholds,
         level=settings.level,
+        paired=not options.unpaired,
     )
     failed = comparison.fails(settings.fail_on)
     record = {

@@ -21,6 +21,7 @@ def images():
     images = 0.5 + 0.2 * WAVES[labels][:, None, None, :].expand(24, 1, 16, 16)
     noise = 0.05 * torch.randn(24, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     return ReferenceSample((images + noise).clamp(0, 1), labels)
+def most(): return images().take(range(20))
 def network(weights):
     return lambda images: (images.mean(dim=(1, 2)) @ WAVES.T) * torch.tensor(weights)
 def good(): return network([2.0, 2.0, 2.0])
@@ -148,3 +149,14 @@ def test_help_exits_0(capsys: pytest.CaptureFixture[str]) -> None:
     output = capsys.readouterr().out
     for option in ("--labels", "--limit", "--bands", "--batch-size", "--output"):
         assert option in output
+
+
+def test_unpaired_is_for_profiles_of_other_images(
+    both: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["measure", "lab:good", "lab:most", "--bands=4", "--output=most.yaml"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "most.yaml", "good.yaml"]) == 2
+    assert "reference sample: 20 images" in capsys.readouterr().err
+    assert main(["compare", "most.yaml", "good.yaml", "--unpaired"]) == 0
+    assert "note: unpaired: 20 images here against 24 there" in capsys.readouterr().out

@@ -58,15 +58,16 @@ def compare(
         paired=paired,
         law=law,
     )
+    checks = run_checks(evidence, thresholds)
     return Comparison(
         candidate=candidate,
         baseline=baseline,
         thresholds=thresholds,
         level=level,
         images=len(ours),
-        checks=(_structured(candidate, baseline), *run_checks(evidence, thresholds)),
+        checks=(_structured(candidate, baseline), *checks),
         bands=band_changes(evidence),
-        notes=notes,
+        notes=(*notes, *_improvements(checks, thresholds)),
     )
 
 
@@ -140,6 +141,19 @@ def _label_notes(
         f"the predicted labels of {other} of {len(ours)} images differ: each model is scored "
         "on its own predictions",
     )
+
+
+def _improvements(checks: list[Check], thresholds: Thresholds) -> list[str]:
+    """A note where something rose by more than it may fall; nothing where that is drift too."""
+    titles = {"src": "signed SRC", "sid": "SID", "value": "v(all)"}
+    better = [titles[c.name] for c in checks if c.name in titles and c.low > -c.limit]
+    if not better or thresholds.direction == "any":
+        return []
+    names = ", ".join(better)
+    return [
+        f"better than the baseline by more than may be lost ({names}): refresh the baseline, so "
+        "that the gain is kept (pytest --iaside-update=all)"
+    ]
 
 
 def _structured(candidate: SpectralProfile, baseline: SpectralProfile) -> Check:

@@ -70,6 +70,10 @@ def terminal_lines(records: Sequence[Record], *, width: int, color: bool) -> lis
         if gate.failed:
             name = shorten(gate.label, width - 4)
             lines += ["", f"{gate.mark} {name}:", *_wrap(gate.sentence, width, "  ")]
+        elif gate.comparison and gate.comparison["notes"]:
+            name = shorten(gate.label, width - 4)
+            notes = "; ".join(gate.comparison["notes"])
+            lines += ["", f"{gate.mark} {name}:", *_wrap(notes, width, "  ")]
     return lines
 
 

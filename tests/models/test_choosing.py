@@ -156,11 +156,12 @@ def test_without_a_place_to_keep_it_the_choice_is_not_by_timing(
 
 def test_what_disagrees_is_not_taken(probed: list[Setup], monkeypatch: pytest.MonkeyPatch) -> None:
     TIMING.update({("openvino", 512, False): 1.0, ("eager", 1024, False): 2.0})
-    run = choosing.OpenVinoBackend.forward
+    run = choosing.OpenVinoBackend.forward_many
+    shift = torch.tensor([0.03, 0, 0, 0, 0])
     monkeypatch.setattr(
         choosing.OpenVinoBackend,
-        "forward",
-        lambda self, inputs: run(self, inputs) + torch.tensor([0.03, 0, 0, 0, 0]),
+        "forward_many",
+        lambda self, batches: (logits + shift for logits in run(self, batches)),
     )
     found = taken(network())
     assert found.setup == Setup("eager", 1024, False)

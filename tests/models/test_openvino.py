@@ -6,10 +6,12 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from pytest_iaside import ReferenceSample, measure
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.models.backends import Workload, open_backend
 from pytest_iaside.models.backends.base import Unfit
@@ -180,10 +182,13 @@ class Branches(nn.Module):
         return found
 
 
-def test_what_cannot_be_converted_says_why() -> None:
+def test_what_cannot_be_converted_says_why_and_nothing_else(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     message = r"Branches cannot be run so: openvino cannot convert it .*; use backend='auto'"
     with pytest.raises(ModelError, match=message), opened(Branches()):
         pytest.fail("it was opened")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_it_runs_on_the_cpu_and_runs_modules() -> None:
@@ -209,3 +214,20 @@ def test_a_missing_openvino_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         opened(network()),
     ):
         pytest.fail("it was opened")
+
+
+@pytest.mark.parametrize("absence", ["zero", "gaussian"])
+def test_a_game_on_it_is_the_same_game(absence: Any) -> None:
+    module = network()
+    images = torch.rand(9, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    model, sample = Classifier(module, mean=0.5, std=0.25), ReferenceSample(images)
+    first, again, plain = (
+        measure(model, sample, bands=4, absence=absence, backend=backend, batch_size=5)
+        for backend in ("openvino", "openvino", "eager")
+    )
+    assert first.environment["backend"] == "openvino"
+    assert first.environment["memory_format"] == "contiguous"
+    assert first.environment["batch_size"] == "5"
+    assert (first.log_likelihood == again.log_likelihood).all()
+    assert np.abs(first.log_likelihood - plain.log_likelihood).max() < 1e-5
+    assert first.labels.tolist() == plain.labels.tolist()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import importlib
-import logging
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from typing import Any
 
 import torch
@@ -128,20 +128,10 @@ def _double(network: nn.Module) -> nn.Module:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what PyTorch prints on an export: that it fails is no reason for alarm."""
-    names = [name for name in logging.root.manager.loggerDict if name.startswith("torch")]
-    # In a set: parts of PyTorch share them.
-    handlers = list({handler for name in names for handler in logging.getLogger(name).handlers})
-    levels = [handler.level for handler in handlers]
-    try:
-        for handler in handlers:
-            handler.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for handler, level in zip(handlers, levels, strict=True):
-            handler.setLevel(level)
+    """Without the pages that PyTorch prints about an export: that it fails is no alarm."""
+    with redirect_stderr(StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _openvino() -> Any:
