@@ -53,8 +53,8 @@ def group(stack: ExitStack, settings: dict) -> Mapping[str, Callable[[], int]]:
         print(f"{settings['way']}: left out: {error}\n")
         return {}
     layout = torch.channels_last if opened.setup.channels_last else torch.contiguous_format
-    inputs = classifier.normalise(sample.pixels()).repeat(opened.setup.batch_size, 1, 1, 1)
-    batch = inputs[: opened.setup.batch_size].to(memory_format=layout)
+    inputs = classifier.normalise(sample.pixels()).repeat(opened.chunk, 1, 1, 1)
+    batch = inputs[: opened.chunk].to(memory_format=layout)
 
     def bare() -> int:
         many = len(sample) * 2**rules.bands // len(batch)

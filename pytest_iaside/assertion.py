@@ -230,7 +230,7 @@ class _Gate:
                 return measure(
                     model,
                     sample,
-                    **settings.measure,
+                    **{"cache": True, **settings.measure},
                     executor=executor,
                     progress=progress,
                     labels_from=labels_from,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_iaside.profile import SpectralProfile
 
 PASSED, DRIFTED, UNUSABLE = 0, 1, 2
+MEASURING = (*(name for name in MEASURE if name != "cache"), "level")
 COMPARING = (*THRESHOLDS, "level", "fail_on")
 
 
@@ -68,7 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     measuring.add_argument(
         "--limit-seed", type=int, help="draw those images at random instead of taking the first"
     )
-    _add_settings(measuring, (*MEASURE, "level"))
+    measuring.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="measure everything anew, and keep nothing for the next run",
+    )
+    _add_settings(measuring, MEASURING)
     measuring.set_defaults(run=_measure)
 
     comparing = commands.add_parser(
@@ -85,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("--html", metavar="PATH", help="write the HTML report")
     _add_settings(comparing, COMPARING)
     comparing.set_defaults(run=_compare)
+
+    keeping = commands.add_parser(
+        "cache", help="list what earlier measurements found, or forget it", allow_abbrev=False
+    )
+    keeping.add_argument("action", choices=("list", "clear"), nargs="?", default="list")
+    keeping.set_defaults(run=_cache)
     return parser
 
 
@@ -105,7 +117,7 @@ def _settings(options: argparse.Namespace, names: Sequence[str]) -> Settings:
 
 
 def _measure(options: argparse.Namespace, command: str) -> int:
-    settings = _settings(options, (*MEASURE, "level"))
+    settings = _settings(options, MEASURING)
     output = Path(options.output)
     if output.suffix != ".yaml":
         raise SettingsError(f"--output {output}: expected the path of a .yaml file")
@@ -121,7 +133,13 @@ def _measure(options: argparse.Namespace, command: str) -> int:
     )
     model = named_model(options.model, Path())
     with _progress(options.model) as progress:
-        profile = measure(model, reference, **settings.measure, progress=progress)
+        profile = measure(
+            model,
+            reference,
+            **settings.measure,
+            progress=progress,
+            cache=not options.no_cache,
+        )
     profile.save(output)
     print("\n".join(_table(profile, settings.level)))
     print(f"written: {output} and {output.with_suffix('.npz').name}")
@@ -162,7 +180,10 @@ def _table(profile: SpectralProfile, level: float) -> list[str]:
         lines.append(f"{title:<13} {show(value)}  ({confidence(level)} {interval})")
     why = profile.unstructured_because
     lines.append(f"{'structured':<13} {f'no: {why}' if why else 'yes'}")
-    lines.append(f"{'measured':<13} {len(profile)} images, {profile.forward_passes} forward passes")
+    kept = profile.passes_from_cache
+    passes = f"{profile.forward_passes - kept} forward passes"
+    known = f" ({kept} more from the cache)" if kept else ""
+    lines.append(f"{'measured':<13} {len(profile)} images, {passes}{known}")
     return lines
 
 
@@ -219,6 +240,29 @@ def _lines(comparison: Comparison, record: dict[str, Any]) -> list[str]:
         lines.append(f"  {check['name']:<10}  {check['verdict']:<12}  {sentence}")
     lines += [f"  note: {note}" for note in comparison.notes]
     return lines
+
+
+def _cache(options: argparse.Namespace, command: str) -> int:
+    from pytest_iaside.execute.cache import LIMIT_VARIABLE, ResultCache
+
+    cache = ResultCache()
+    if options.action == "clear":
+        images = sum(game.images for game in cache.contents())
+        cache.clear()
+        print(f"forgotten: what was found for {images} images ({cache.path})")
+        return PASSED
+    games = cache.contents()
+    if cache.broken:
+        raise SettingsError(
+            f"{cache.path} cannot be used ({cache.broken}); make its folder writable, or name "
+            "another one in the environment variable IASIDE_CACHE_DIR"
+        )
+    for game in games:
+        used = datetime.fromtimestamp(game.used).strftime("%Y-%m-%d %H:%M")
+        print(f"{used}  {game.size / 1e6:7.2f} MB  {game.images:5} images  {game.title}")
+    total = sum(game.size for game in games) / 1e6
+    print(f"{cache.path}: {total:.2f} MB of at most {cache.limit / 1e6:g} MB ({LIMIT_VARIABLE})")
+    return PASSED
 
 
 @contextlib.contextmanager

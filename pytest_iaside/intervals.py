@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 Rows = NDArray[np.float64]
 Statistic = Callable[[Rows], Rows]
@@ -65,10 +65,10 @@ class Student:
     """The law of one look at a number of images that was fixed beforehand."""
 
     def reach(self, level: float, freedom: Rows) -> Rows:
-        return np.asarray(stats.t.ppf(0.5 + level / 2, freedom))
+        return np.asarray(special.stdtrit(freedom, 0.5 + level / 2))
 
     def p_value(self, ratio: Rows, freedom: Rows) -> Rows:
-        return np.asarray(2 * stats.t.sf(ratio, freedom))
+        return np.asarray(2 * special.stdtr(freedom, -ratio))
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ class Anytime:
     def reach(self, level: float, freedom: Rows) -> Rows:
         mixed = self._mixed(freedom)
         z = np.sqrt(2 * (mixed + 1) / mixed * np.log(np.sqrt(mixed + 1) / (1 - level)))
-        return np.asarray(stats.t.isf(stats.norm.sf(z), freedom))
+        return np.asarray(-special.stdtrit(freedom, special.ndtr(-z)))
 
     def p_value(self, ratio: Rows, freedom: Rows) -> Rows:
         mixed = self._mixed(freedom)
         # Through the logarithm: both tails underflow for changes that cannot be missed.
-        z = stats.norm.isf(np.maximum(stats.t.sf(ratio, freedom), 1e-300))
+        z = -special.ndtri(np.maximum(special.stdtr(freedom, -ratio), 1e-300))
         return np.asarray(
             np.minimum(np.sqrt(mixed + 1) * np.exp(-(z**2) * mixed / (2 * (mixed + 1))), 1.0)
         )
@@ -168,7 +168,7 @@ def bca_interval(rows: ArrayLike, statistic: Statistic, level: float, *, seed: i
     replicates = np.asarray(statistic(counts @ rows / count))
     below = np.mean((replicates < value) + 0.5 * (replicates == value), axis=0)
     edge = 0.5 / RESAMPLES
-    bias = stats.norm.ppf(np.clip(below, edge, 1 - edge))
+    bias = special.ndtri(np.clip(below, edge, 1 - edge))
     influence = np.asarray(statistic(leave_one_out(rows)))
     influence = influence.mean(axis=0) - influence
     cubes, squares = (influence**3).sum(axis=0), (influence**2).sum(axis=0)
@@ -177,8 +177,8 @@ def bca_interval(rows: ArrayLike, statistic: Statistic, level: float, *, seed: i
     )
     bounds = []
     for tail in (0.5 - level / 2, 0.5 + level / 2):
-        shifted = bias + stats.norm.ppf(tail)
-        at = stats.norm.cdf(bias + shifted / (1 - acceleration * shifted))
+        shifted = bias + special.ndtri(tail)
+        at = special.ndtr(bias + shifted / (1 - acceleration * shifted))
         bounds.append(_columnwise_quantile(replicates, at))
     return Interval(bounds[0], bounds[1], level)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -16,10 +19,12 @@ import torch
 
 from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
-from pytest_iaside.execute.play import Execution, Rows, Shard, join, play, play_on, ready, shards
+from pytest_iaside.execute.kept import Kept
+from pytest_iaside.execute.play import Execution, Game, play, play_on, ready, shards
+from pytest_iaside.execute.rows import Rows, join
 from pytest_iaside.game.coalitions import Design
 from pytest_iaside.game.rules import DType, Rules
-from pytest_iaside.models.classifier import Classifier, as_classifier
+from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.profile import ModelFacts, ReferenceFacts, SpectralProfile
 from pytest_iaside.spectrum.bands import BandPartition, Norm
 from pytest_iaside.spectrum.filters import Absence, Space
@@ -58,6 +63,7 @@ def measure(
     progress: Callable[[Progress], None] | None = None,
     labels_from: SpectralProfile | None = None,
     until: Callable[[SpectralProfile], int | None] | None = None,
+    cache: bool = False,
 ) -> SpectralProfile:
     """Play every coalition of frequency bands of every reference image through ``model``.
 
@@ -67,7 +73,8 @@ def measure(
     in ``reference`` the model's own predictions on the clean images count, or those of
     ``labels_from``, so that two models are held against the same labels. ``progress`` is
     called after every few images, and ``until`` with the profile so far: it returns at how
-    many images to stop, or None to go on.
+    many images to stop, or None to go on. With ``cache``, what was found for an image before is
+    taken from the disk, and what is found now is kept there (execute/cache.py).
 
     Raises SettingsError for a setting that is out of range or does not fit the images,
     ReferenceSampleError for images or labels that do not fit the model, ModelError where the
@@ -96,7 +103,8 @@ def measure(
     pinned = _pin_labels(sample, labels_from)
 
     fingerprint = classifier.fingerprint()
-    work = shards(pinned, rules, reference, SHARD)
+    game = Game(classifier, rules, execution, pinned, reference)
+    kept = Kept.of(game) if cache else None
     done: list[Rows] = []
 
     def profile() -> SpectralProfile:
@@ -121,15 +129,17 @@ def measure(
                 fingerprint=fingerprint,
             ),
             forward_passes=played.forward_passes,
+            passes_from_cache=played.from_cache,
+            not_kept_because="" if kept is None else kept.why_not,
             environment=_environment() | played.environment,
             seconds=time.perf_counter() - began,
         )
 
-    for rows in _results(classifier, rules, execution, work, executor):
+    for rows in _results(game, kept, executor):
         done.append(rows)
         if progress is not None:
             so_far = sum(len(r.image_psi) for r in done)
-            passes = sum(r.forward_passes for r in done)
+            passes = sum(r.forward_passes - r.from_cache for r in done)
             progress(Progress(so_far, len(sample), passes, time.perf_counter() - began))
         if until is not None and (enough := until(profile())) is not None:
             return profile().first(enough)
@@ -144,22 +154,39 @@ MEASURE_SETTINGS = tuple(
 )
 
 
-def _results(
-    classifier: Classifier,
-    rules: Rules,
-    execution: Execution,
-    work: list[Shard],
-    executor: Executor | None,
-) -> Iterator[Rows]:
-    if executor is not None:
-        count = len(work)
-        yield from executor.map(
-            play, [classifier] * count, [rules] * count, [execution] * count, work
-        )
+def _results(game: Game, kept: Kept | None, executor: Executor | None) -> Iterator[Rows]:
+    """The rows of the sample's images, in their order; those that are kept are not played."""
+    known: Sequence[Rows | None] = [None] * len(game.sample) if kept is None else kept.rows()
+    missing = [i for i, rows in enumerate(known) if rows is None]
+    played = _play(game, tuple(missing), executor)
+    waiting: deque[Rows] = deque()
+    with closing(played):
+        for rows in known:
+            if rows is not None:
+                yield rows
+                continue
+            if not waiting:
+                found = next(played)
+                if kept is not None:
+                    kept.keep(missing[: len(found.image_psi)], found)
+                    del missing[: len(found.image_psi)]
+                waiting.extend(found.each())
+            yield waiting.popleft()
+
+
+def _play(game: Game, images: Sequence[int], executor: Executor | None) -> Generator[Rows]:
+    if not images:
         return
-    with ready(classifier, rules, execution, work[0]) as backend:
-        for shard in work:
-            yield from play_on(backend, classifier, rules, shard)
+    work = shards(game.sample, game.rules, game.whole, SHARD, images)
+    if executor is not None:
+        jobs = list(work)
+        same = ([part] * len(jobs) for part in (game.classifier, game.rules, game.execution))
+        yield from executor.map(play, *same, jobs)
+        return
+    first = next(work)
+    with ready(game.classifier, game.rules, game.execution, first) as backend:
+        for shard in chain([first], work):
+            yield from play_on(backend, game.classifier, game.rules, shard)
 
 
 def _first(reference: ReferenceSample, samples: int | Literal["auto"] | None) -> ReferenceSample:

@@ -45,6 +45,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"write the HTML report, also when all is well (default {state.REPORT})",
     )
     group.addoption("--iaside-json", metavar="PATH", help="write the results as JSON")
+    group.addoption(
+        "--iaside-no-cache",
+        action="store_true",
+        help="measure everything anew, and keep nothing for the next run",
+    )
     for name in settings.ON_COMMAND_LINE:
         _, what = settings.SETTINGS[name]
         group.addoption(f"--iaside-{settings.dashes(name)}", metavar="VALUE", help=what)

@@ -84,6 +84,10 @@ class SpectralProfile:
     model: ModelFacts
     forward_passes: int
     environment: Mapping[str, str] = field(default_factory=dict)
+    passes_from_cache: int = 0
+    """How many of ``forward_passes`` an earlier measurement had run."""
+    not_kept_because: str = ""
+    """Why a later measurement will have to run them again, where they were to be kept."""
     seconds: float = 0.0
 
     def __len__(self) -> int:
@@ -214,6 +218,7 @@ class SpectralProfile:
             names=tuple(self.names[row] for row in rows),
             labels=self.labels[rows],
             forward_passes=round(self.forward_passes * len(rows) / len(self)),
+            passes_from_cache=round(self.passes_from_cache * len(rows) / len(self)),
         )
 
     def convergence(self) -> NDArray[np.float64]:
@@ -358,6 +363,8 @@ class SpectralProfile:
             "model": asdict(self.model),
             "environment": dict(self.environment),
             "forward_passes": self.forward_passes,
+            "passes_from_cache": self.passes_from_cache,
+            "not_kept_because": self.not_kept_because,
             "seconds": self.seconds,
         }
 

@@ -39,6 +39,7 @@ class SettingKeywords(TypedDict, total=False):
     backend: str
     batch_size: int | Literal["auto"]
     dtype: DType
+    cache: bool
     min_src: float | None
     max_src_drop: float | None
     max_sid_shift: float | None
@@ -91,6 +92,11 @@ SAMPLES = Kind(
 WHOLE_OR_AUTO = Kind("a whole number or auto", lambda v: v == "auto" or _is_whole(v), _number)
 NUMBER_OR_NONE = Kind("a number or none", lambda v: v is None or _is_number(v), _number)
 SHARE = Kind("a number between 0 and 1", lambda v: _is_number(v) and 0 < v < 1, _number, "float")
+YES_OR_NO = Kind(
+    "true or false",
+    lambda value: isinstance(value, bool),
+    lambda text: {"true": True, "false": False}.get(text.strip().lower(), text),
+)
 TEXT = Kind("text", lambda v: isinstance(v, str) and v != "", str.strip)
 
 # Settings of measure(), in its order. The choices for those of kind TEXT are known to modules
@@ -107,6 +113,7 @@ MEASURE: dict[str, tuple[Kind, str]] = {
     "backend": (TEXT, "what runs the model: auto, eager, compile, openvino, onnx"),
     "batch_size": (WHOLE_OR_AUTO, "images for each forward pass, or auto"),
     "dtype": (TEXT, "precision of the forward passes: float32 or bfloat16"),
+    "cache": (YES_OR_NO, "take what was found for an image before from the disk: true or false"),
 }
 THRESHOLDS: dict[str, tuple[Kind, str]] = {
     "min_src": (NUMBER_OR_NONE, "least signed SRC of the model"),
@@ -208,6 +215,8 @@ def command_line_layer(config: pytest.Config) -> Layer:
         text = config.getoption(f"iaside_{name}")
         if text is not None:
             values[name] = read_text(name, text, f"--iaside-{dashes(name)}")
+    if config.getoption("iaside_no_cache"):
+        values["cache"] = False
     return Layer("command line", values)
 
 

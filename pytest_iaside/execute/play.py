@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
+from pytest_iaside.execute.rows import Rows, join
 from pytest_iaside.game.coalitions import Plan, plan
 from pytest_iaside.game.evaluate import Round, play_coalitions
 from pytest_iaside.game.rules import Rules
@@ -40,6 +41,19 @@ class Execution:
 
 
 @dataclass(frozen=True, eq=False)
+class Game:
+    """All that decides what is found: which model plays what, on which images."""
+
+    classifier: Classifier
+    rules: Rules
+    execution: Execution
+    sample: ReferenceSample
+    """What is to be played."""
+    whole: ReferenceSample
+    """Of which that may be a part; replacements for missing bands come from here."""
+
+
+@dataclass(frozen=True, eq=False)
 class Shard:
     """Images to play, and for each the picture that stands in for missing bands, if any."""
 
@@ -49,33 +63,23 @@ class Shard:
     """Forward passes of the whole game, of which this is a part."""
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """What was found for K images: one row each, all float64."""
+def shards(
+    sample: ReferenceSample,
+    rules: Rules,
+    whole: ReferenceSample,
+    size: int,
+    images: Sequence[int] | None = None,
+) -> Iterator[Shard]:
+    """``images`` of ``sample`` (all by default) in pieces of ``size``, each made when asked for.
 
-    image_psi: NDArray[np.float64]
-    """(K, M) Shapley values."""
-    by_size: NDArray[np.float64]
-    """(K, M+1) mean log-likelihood of the played coalitions of each size."""
-    log_likelihood: NDArray[np.float64]
-    """(K, S), one column per coalition played."""
-    log_probabilities: NDArray[np.float64]
-    """(K, classes) of the clean images."""
-    forward_passes: int
-    environment: dict[str, str]
-    """What they were found with; changes nothing but the last digits."""
-
-
-def shards(sample: ReferenceSample, rules: Rules, whole: ReferenceSample, size: int) -> list[Shard]:
-    """``sample`` cut into pieces of ``size`` images; ``whole`` is where replacements come from.
-
-    What a piece holds does not depend on how the sample is cut.
+    ``whole`` is where replacements come from. What is played of an image does not depend on how
+    the sample is cut, nor on which others are played.
     """
-    partner = _partners(whole) if rules.absence == "replacement" else {}
+    partner = partners(whole) if rules.absence == "replacement" else {}
     passes = len(sample) * (len(plan(rules.design, rules.bands, "").coalitions) + 1)
-    pieces = []
-    for start in range(0, len(sample), size):
-        piece = sample.take(range(start, min(start + size, len(sample))))
+    wanted = range(len(sample)) if images is None else images
+    for start in range(0, len(wanted), size):
+        piece = sample.take(wanted[start : start + size])
         absent = None
         if rules.absence == "gaussian":
             absent = torch.stack(
@@ -88,8 +92,7 @@ def shards(sample: ReferenceSample, rules: Rules, whole: ReferenceSample, size: 
             absent = torch.cat(
                 [whole.pixels(i, i + 1) for i in (partner[digest] for digest in piece.digests)]
             )
-        pieces.append(Shard(piece, absent, passes))
-    return pieces
+        yield Shard(piece, absent, passes)
 
 
 @contextmanager
@@ -117,7 +120,7 @@ def play(classifier: Classifier, rules: Rules, execution: Execution, shard: Shar
 def play_on(backend: Backend, classifier: Classifier, rules: Rules, shard: Shard) -> Iterator[Rows]:
     """Play ``shard`` on an open backend; its images as they are done, a few at a time."""
     sample, device = shard.sample, backend.device
-    batch_size = backend.setup.batch_size
+    batch_size = backend.chunk
     plans = _plans(sample, rules)
     played = len(plans[0].coalitions)
     pixels = _to(device, sample.pixels())
@@ -153,22 +156,6 @@ def play_on(backend: Backend, classifier: Classifier, rules: Rules, shard: Shard
             environment=_environment(backend),
         )
     return_freed_memory()
-
-
-def join(rows: list[Rows]) -> Rows:
-    """Rows one below the other."""
-    return Rows(
-        image_psi=np.concatenate([r.image_psi for r in rows]),
-        by_size=np.concatenate([r.by_size for r in rows]),
-        log_likelihood=np.concatenate([r.log_likelihood for r in rows]),
-        log_probabilities=np.concatenate([r.log_probabilities for r in rows]),
-        forward_passes=sum(r.forward_passes for r in rows),
-        # Several workers may each have another machine.
-        environment={
-            key: ", ".join(dict.fromkeys(r.environment[key] for r in rows))
-            for key in rows[0].environment
-        },
-    )
 
 
 def _take_apart(
@@ -249,7 +236,7 @@ def _seed(seed: int, digest: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {digest}".encode()).digest()[:8]) >> 1
 
 
-def _partners(whole: ReferenceSample) -> dict[str, int]:
+def partners(whole: ReferenceSample) -> dict[str, int]:
     """For each image's digest the index of its replacement: the next image by digest."""
     index = {digest: i for i, digest in enumerate(whole.digests)}
     if len(index) < 2:

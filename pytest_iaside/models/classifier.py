@@ -36,7 +36,8 @@ class Classifier:
     ``network`` is an nn.Module, a function of (batch, channels, height, width) float32 that
     returns logits (batch, classes), or the path of an .onnx file. Without ``mean`` and
     ``std`` it is fed pixels in [0, 1]; with them (a number or one for each channel)
-    ``(pixels - mean) / std``.
+    ``(pixels - mean) / std``. Results of a plain function are kept for another run only
+    under a ``version``, which must change whenever the function may return something else.
 
     Raises ModelError when the network is none of these; SettingsError for ``mean`` and ``std``.
     """
@@ -47,6 +48,8 @@ class Classifier:
     std: Tensor | None
     """(1,) or (channels,) float32, or None."""
     name: str
+    version: str | None
+    """What the user says that the network computes; see ``identity``."""
 
     def __init__(
         self,
@@ -55,7 +58,10 @@ class Classifier:
         mean: Channels | None = None,
         std: Channels | None = None,
         name: str | None = None,
+        version: str | None = None,
     ) -> None:
+        if version is not None and (not isinstance(version, str) or not version):
+            raise SettingsError(f"version={version!r} cannot be used; expected text, or None")
         checked = _checked_network(network)
         object.__setattr__(self, "network", checked)
         if (mean is None) != (std is None):
@@ -73,6 +79,7 @@ class Classifier:
         object.__setattr__(self, "mean", means)
         object.__setattr__(self, "std", stds)
         object.__setattr__(self, "name", name or _name_of(checked))
+        object.__setattr__(self, "version", version)
 
     @classmethod
     def from_timm(cls, name_or_model: str | nn.Module) -> Classifier:

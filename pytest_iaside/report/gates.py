@@ -128,9 +128,15 @@ def _gate(record: Record, label: str) -> Gate:
         low=finite(paired.get("low")),
         high=finite(paired.get("high")),
         level=comparison["level"] if comparison else None,
-        forward_passes=profile["forward_passes"] if profile else None,
+        forward_passes=_run_now(profile),
         seconds=finite(record["seconds"]),
     )
+
+
+def _run_now(profile: Mapping[str, Any] | None) -> int | None:
+    if profile is None:
+        return None
+    return int(profile["forward_passes"] - profile["passes_from_cache"])
 
 
 def _word(record: Record) -> str:

@@ -144,6 +144,10 @@ def _facts(profile: Profile) -> dict[str, str]:
             for key, value in values.items()
         }
     facts["cost: forward passes"] = count(profile["forward_passes"])
+    if kept := profile["passes_from_cache"]:
+        facts["cost: of them from the cache"] = count(kept)
+    if why := profile["not_kept_because"]:
+        facts["cost: not kept for the next run"] = why
     # A baseline that was read from its file does not tell how long it took.
     facts["cost: time"] = duration(profile["seconds"] or None)
     return facts

@@ -85,7 +85,23 @@ def test_operations_are_those_of_convolutions_and_linear_layers() -> None:
     [
         ({("openvino", 512, False): 1.0, ("eager", 1024, True): 2.0}, ("openvino", 512, False)),
         ({("openvino", 512, False): 2.0, ("eager", 1024, True): 1.0}, ("eager", 1024, True)),
-        ({("openvino", 512, False): 2.0, ("eager", 1024, False): 1.0}, ("eager", 1024, False)),
+        (
+            {
+                ("openvino", 512, False): 2.0,
+                ("eager", 1024, True): 2.5,
+                ("eager", 1024, False): 1.0,
+            },
+            ("eager", 1024, False),
+        ),
+        # Far behind in one memory format, it is not tried in the other.
+        (
+            {
+                ("openvino", 512, False): 2.0,
+                ("eager", 1024, True): 3.1,
+                ("eager", 1024, False): 1.0,
+            },
+            ("openvino", 512, False),
+        ),
         # A tenth faster does not pay for the conversion.
         ({("openvino", 512, False): 1.0, ("eager", 1024, True): 1.1}, ("eager", 1024, True)),
         ({("openvino", 512, False): 2.0, ("openvino", 256, False): 1.0}, ("openvino", 256, False)),
@@ -94,6 +110,11 @@ def test_operations_are_those_of_convolutions_and_linear_layers() -> None:
             ("openvino", 1024, False),
         ),
         ({("eager", 1024, True): 2.0, ("eager", 512, True): 1.0}, ("eager", 512, True)),
+        # Smaller and smaller, as long as that helps.
+        (
+            {("openvino", 512 >> i, False): 5.0 - i for i in range(4)},
+            ("openvino", 64, False),
+        ),
     ],
 )
 def test_the_fastest_is_taken(
@@ -104,7 +125,8 @@ def test_the_fastest_is_taken(
 
 
 def test_a_choice_holds_from_then_on(probed: list[Setup], folder: Path) -> None:
-    TIMING.update({("openvino", 512, False): 2.0, ("eager", 1024, False): 1.0})
+    eager = {("eager", 1024, True): 1.4, ("eager", 1024, False): 1.0}
+    TIMING.update({("openvino", 512, False): 2.0, **eager})
     first = taken(network())
     count = len(probed)
     TIMING.update({("openvino", 512, False): 0.1})
@@ -155,7 +177,7 @@ def test_without_a_place_to_keep_it_the_choice_is_not_by_timing(
 
 
 def test_what_disagrees_is_not_taken(probed: list[Setup], monkeypatch: pytest.MonkeyPatch) -> None:
-    TIMING.update({("openvino", 512, False): 1.0, ("eager", 1024, False): 2.0})
+    TIMING.update({("openvino", 512, False): 1.0, ("eager", 1024, True): 2.0})
     run = choosing.OpenVinoBackend.forward_many
     shift = torch.tensor([0.03, 0, 0, 0, 0])
     monkeypatch.setattr(
@@ -164,7 +186,7 @@ def test_what_disagrees_is_not_taken(probed: list[Setup], monkeypatch: pytest.Mo
         lambda self, batches: (logits + shift for logits in run(self, batches)),
     )
     found = taken(network())
-    assert found.setup == Setup("eager", 1024, False)
+    assert found.setup == Setup("eager", 1024, True)
     assert found.note.startswith("openvino disagrees with PyTorch by 0.02")
     with pytest.raises(ModelError, match=r"openvino disagrees with PyTorch by 0\.02"):
         taken(network(), backend="openvino", passes=1)

@@ -87,7 +87,9 @@ def open_backend(
         else:
             # What a function holds inside is unknown, so "auto" cannot move it.
             target = torch.device("cpu") if device == "auto" else usable_device(device)
-        size = usual_batch(target, inputs) if isinstance(batch_size, str) else batch_size
+        pixels = (224, 224) if inputs is None else inputs.shape[-2:]
+        usual = usual_batch(target, pixels[0] * pixels[1])
+        size = usual if isinstance(batch_size, str) else batch_size
         if isinstance(network, Path):
             onnx = OnnxBackend(network, Setup("onnx", size, False), classifier.name)
             _leave_cores_to(onnx)

@@ -63,6 +63,11 @@ class Backend(ABC):
     def name(self) -> str:
         return self.setup.backend
 
+    @property
+    def chunk(self) -> int:
+        """How many images to make at once; of them the backend takes its batches."""
+        return self.setup.batch_size
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (batch, classes), float32 or float64, on ``device``, without gradients.
 
@@ -103,9 +108,8 @@ class Backend(ABC):
         )
 
 
-def usual_batch(device: torch.device, inputs: Tensor | None) -> int:
-    """How many images like ``inputs`` to run at once where nothing was measured."""
-    pixels = 224 * 224 if inputs is None else inputs.shape[-2] * inputs.shape[-1]
+def usual_batch(device: torch.device, pixels: int = 224 * 224) -> int:
+    """How many images of ``pixels`` (height times width) to run at once if nothing was measured."""
     at_once = AT_ONCE.get(device.type, AT_ONCE["cuda"])
     return min(max(at_once * 224 * 224 // pixels, 4), 1024)
 
@@ -115,9 +119,14 @@ def in_batches_of(size: int, inputs: Tensor, run: Callable[[Tensor], Tensor]) ->
 
     The last ones are made up by repeating an image; what is returned for them is dropped.
     """
-    missing = -len(inputs) % size
-    filled = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)]) if missing else inputs
-    return torch.cat([run(piece) for piece in torch.split(filled, size)])[: len(inputs)]
+    pieces = (filled(piece, size) for piece in torch.split(inputs, size))
+    return torch.cat([run(piece) for piece in pieces])[: len(inputs)]
+
+
+def filled(inputs: Tensor, size: int) -> Tensor:
+    """``inputs`` made up to ``size`` images by repeating the last."""
+    missing = size - len(inputs)
+    return torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)]) if missing else inputs
 
 
 def _out_of_memory(error: BaseException | None) -> bool:

@@ -30,10 +30,12 @@ AGREEMENT = 1e-3
 WORTHWHILE = 5e11
 # Seconds after which no further setup is probed.
 PATIENCE = 1.2
+# What takes longer than the best by this factor is not looked at any further.
+HOPELESS = 1.5
 # PyTorch starts ahead of the others by this factor: their conversion costs time, too.
 LEAD = 0.9
 # Raised whenever a probe changes so that what is remembered of older ones no longer holds.
-VERSION = 1
+VERSION = 2
 
 
 class Workshop:
@@ -108,7 +110,7 @@ def _ranking(
 ) -> tuple[list[Setup], str]:
     """The setups to try, fastest first, and why another one is not among them."""
     inputs, device = workshop.inputs, workshop.device
-    usual = usual_batch(device, inputs)
+    usual = _usual(workshop)
     plain = _setup("eager" if asked == "auto" else asked, batch_size, usual)
     if inputs is None or device.type != "cpu" or asked == "compile":
         return [plain], ""
@@ -138,9 +140,8 @@ def _probe(
 ) -> dict[str, Any]:
     """The fastest setup of each backend, fastest first, as JSON can keep it."""
     seconds: dict[Setup, float] = {}
-    note, spent, resized = "", 0.0, False
+    note, spent = "", 0.0
     setups = [_setup(name, batch_size, usual) for name in names]
-    setups += [replace(setup, channels_last=False) for setup in setups if setup.channels_last]
     while setups and spent < PATIENCE:
         setup = setups.pop(0)
         try:
@@ -153,12 +154,14 @@ def _probe(
         began = time.perf_counter()
         seconds[setup] = _seconds_per_image(backend, inputs, min(seconds.values(), default=None))
         spent += time.perf_counter() - began
-        if not setups and batch_size == "auto" and not resized:
-            resized = True
+        if setup.channels_last and seconds[setup] < HOPELESS * min(seconds.values()):
+            setups.append(replace(setup, channels_last=False))
+        if not setups and batch_size == "auto":
             best = min(seconds, key=seconds.__getitem__)
             # Never more than usual: what it takes is memory.
             sizes = (best.batch_size // 2, best.batch_size * 2)
-            setups = [replace(best, batch_size=many) for many in sizes if 1 <= many <= usual]
+            near = [replace(best, batch_size=size) for size in sizes if 1 <= size <= usual]
+            setups = [setup for setup in near if setup not in seconds]
     # Of each backend the best, for where the first one turns out not to agree.
     best_of = {setup.backend: setup for setup in sorted(seconds, key=seconds.__getitem__)[::-1]}
     ranked = sorted(
@@ -169,16 +172,16 @@ def _probe(
 
 def _seconds_per_image(backend: Backend, inputs: Tensor, best: float | None) -> float:
     """The least of a few runs; only one where that is hopeless against ``best``."""
-    size = backend.setup.batch_size
+    size = backend.chunk
     batch = inputs.repeat(math.ceil(size / len(inputs)), 1, 1, 1)[:size]
-    batches = [batch] * 3
+    batches = [batch] * 2
     _exhaust(backend.forward_many(batches[:1]))  # What is set up on first use.
     least = math.inf
     for _ in range(3):
         began = time.perf_counter()
         _exhaust(backend.forward_many(batches))
         least = min(least, (time.perf_counter() - began) / (size * len(batches)))
-        if best and least > 1.5 * best:
+        if best and least > HOPELESS * best:
             break
     return least
 
@@ -189,7 +192,7 @@ def _exhaust(logits: Iterator[Tensor]) -> None:
 
 
 def _in_batches(backend: Backend, inputs: Tensor) -> Tensor:
-    return torch.cat(list(backend.forward_many(torch.split(inputs, backend.setup.batch_size))))
+    return torch.cat(list(backend.forward_many(torch.split(inputs, backend.chunk))))
 
 
 def _gap(found: Tensor, expected: Tensor) -> float:
@@ -200,6 +203,13 @@ def _gap(found: Tensor, expected: Tensor) -> float:
     one, other = (torch.log_softmax(z.to(torch.float64), dim=1) for z in (found, expected))
     gap = float((one - other).abs().max())
     return math.inf if math.isnan(gap) else gap
+
+
+def _usual(workshop: Workshop) -> int:
+    inputs = workshop.inputs
+    if inputs is None:
+        return usual_batch(workshop.device)
+    return usual_batch(workshop.device, inputs.shape[-2] * inputs.shape[-1])
 
 
 def _setup(name: str, batch_size: int | str, usual: int) -> Setup:

@@ -8,6 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError, one_line
-from pytest_iaside.models.backends.base import Backend, Setup, Unfit
+from pytest_iaside.models.backends.base import Backend, Setup, Unfit, filled, usual_batch
 from pytest_iaside.models.classifier import check_logits
 
 PRECISION = {"float32": "f32", "bfloat16": "bf16"}
@@ -24,7 +25,7 @@ REASON = 200
 
 
 class OpenVinoBackend(Backend):
-    """A converted module; batches of any size, a few of them under way at once."""
+    """A converted module, compiled for one size of batch; a few of them under way at once."""
 
     own_threads = True
 
@@ -38,8 +39,12 @@ class OpenVinoBackend(Backend):
             "INFERENCE_PRECISION_HINT": asked,
             "INFERENCE_NUM_THREADS": self.threads,
         }
+        image = [side.get_length() for side in list(converted.inputs[0].partial_shape)[1:]]
         try:
-            self._compiled = self._openvino.Core().compile_model(converted, "CPU", settings)
+            # For one size of batch: kernels for any size are a tenth slower.
+            fixed = converted.clone()
+            fixed.reshape([setup.batch_size, *image])
+            self._compiled = self._openvino.Core().compile_model(fixed, "CPU", settings)
         except Exception as error:  # OpenVINO's own kinds.
             raise Unfit(
                 label, f"openvino cannot compile it ({one_line(error)[:REASON]})"
@@ -47,43 +52,81 @@ class OpenVinoBackend(Backend):
         taken = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if taken != asked:
             raise Unfit(label, f"openvino computes in {taken} on this CPU, not in {asked}")
-        # One more than can run at once, so that none has to wait for us.
-        at_once = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
-        self._requests = [self._compiled.create_infer_request() for _ in range(at_once)]
+        self._usual = usual_batch(self.device, image[1] * image[2])
+        # A chunk more than can run at once: none has to wait while we take an image apart.
+        at_once = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        ahead = self.chunk // setup.batch_size
+        self._requests = [self._compiled.create_infer_request() for _ in range(at_once + ahead)]
+
+    @property
+    def chunk(self) -> int:
+        # It runs small batches best, one image even. Making and scoring images is quicker the
+        # more there are.
+        size = self.setup.batch_size
+        return max(1, self._usual // size) * size
 
     def _run(self, inputs: Tensor) -> Tensor:
         return next(self.forward_many([inputs]))
 
     def forward_many(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
         idle = list(self._requests)
-        busy: deque[tuple[Any, Tensor]] = deque()
+        busy: deque[_UnderWay] = deque()
+        done: list[Tensor] = []
         try:
             for batch in batches:
-                if not idle:
-                    yield self._finish(*busy[0])
-                    idle.append(busy.popleft()[0])
-                request = idle.pop()
-                batch = batch.to("cpu", torch.float32).contiguous()
-                busy.append((request, batch))
-                # It reads from where the batch lies, which is kept until it is done.
-                request.set_input_tensor(self._openvino.Tensor(batch.numpy(), shared_memory=True))
-                request.start_async()
+                for piece in self._pieces(batch):
+                    if not idle:
+                        yield from self._finish(busy, idle, done)
+                    piece.request = idle.pop()
+                    busy.append(piece)
+                    # It reads from where the images lie, which are kept until it is done.
+                    piece.request.set_input_tensor(
+                        self._openvino.Tensor(piece.inputs.numpy(), shared_memory=True)
+                    )
+                    piece.request.start_async()
             while busy:
-                yield self._finish(*busy[0])
-                busy.popleft()
+                yield from self._finish(busy, idle, done)
         finally:
             # The caller stopped in the middle, or a batch failed: what is under way still reads.
-            for request, _ in busy:
-                request.wait()
+            for piece in busy:
+                piece.request.wait()
 
-    def _finish(self, request: Any, batch: Tensor) -> Tensor:
+    def _pieces(self, batch: Tensor) -> Iterator[_UnderWay]:
+        """``batch`` in pieces of the size that the model is compiled for."""
+        size = self.setup.batch_size
+        batch = batch.to("cpu", torch.float32).contiguous()
+        for start in range(0, len(batch), size):
+            piece = batch[start : start + size]
+            last = start + size >= len(batch)
+            yield _UnderWay(filled(piece, size), len(piece), last)
+
+    def _finish(
+        self, busy: deque[_UnderWay], idle: list[Any], done: list[Tensor]
+    ) -> Iterator[Tensor]:
+        """Wait for the first of ``busy``; yields the logits of a batch that it was the last of."""
+        piece = busy[0]
         try:
-            request.wait()
-            found = request.get_output_tensor(0).data
+            piece.request.wait()
+            found = piece.request.get_output_tensor(0).data
         except Exception as error:  # OpenVINO's own kinds.
-            raise self._failure(batch, error) from error
+            raise self._failure(piece.inputs, error) from error
         # check_logits copies: the request writes its next results to the same place.
-        return check_logits(found, len(batch))
+        done.append(check_logits(found, len(piece.inputs))[: piece.count])
+        idle.append(busy.popleft().request)
+        if piece.last:
+            logits = torch.cat(done)
+            done.clear()
+            yield logits
+
+
+@dataclass(eq=False)
+class _UnderWay:
+    """A piece of a batch, of which the first ``count`` images count."""
+
+    inputs: Tensor
+    count: int
+    last: bool
+    request: Any = None
 
 
 def convert(network: nn.Module, inputs: Tensor, label: str) -> Any:
