@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -32,6 +32,7 @@ from pytest_iaside.settings import Layer, SettingKeywords, Settings
 Status = Literal["compared", "created", "updated"]
 # 80 columns less the eight that pytest puts before each line of a message.
 WIDTH = 72
+FEW = 3  # images that a failure names; the report shows more
 
 
 def assert_spectral_robustness(
@@ -79,6 +80,7 @@ class _Gate:
         self.path: Path | None = None  # of the test's own baseline
         self.shown = ""  # the baseline as people are told of it
         self.accept = ""  # the command that makes the baseline anew
+        self.sample: ReferenceSample | None = None
         self.profile: SpectralProfile | None = None
         self.failure = ""
 
@@ -95,7 +97,7 @@ class _Gate:
         names = {field.name for field in fields(Rules)}
         rules = Rules(**{k: v for k, v in settings.measure.items() if k in names})
         old = self._own() if baseline is None else self._given(baseline)
-        sample = self._reference(reference)
+        sample = self.sample = self._reference(reference)
         if old is not None:
             comparison = self._compare(model, sample, old, rules, settings)
             if comparison is not None:
@@ -261,8 +263,25 @@ class _Gate:
             summary=summary,
             fail_on=settings.fail_on,
             comparison=facts,
+            pictures=self._pictures(comparison, facts, failed) if status == "compared" else None,
         )
         return comparison
+
+    def _pictures(
+        self, comparison: Comparison, facts: Mapping[str, Any], failed: bool
+    ) -> dict[str, Any] | None:
+        """What the report shows of the images behind a change; None where there is no report."""
+        wanted = failed or (self.test is not None and self.test.config.getoption("iaside_report"))
+        if self.test is None or self.sample is None or not wanted or not facts["image_changes"]:
+            return None
+        from pytest_iaside.report.pictures import pictures
+
+        # Whatever fails here must not cost the gate its verdict.
+        with suppress(Exception):
+            return pictures(
+                self.sample, comparison.candidate.rules, facts["image_changes"]["images"]
+            )
+        return None
 
     def _details(self, facts: Mapping[str, Any]) -> list[str]:
         """What a failure says after its first line."""
@@ -281,6 +300,13 @@ class _Gate:
                     f"{fixed(band['candidate'], 2)} nats ({signed(band['change'], 2)}, "
                     f"{confidence(facts['level'])} {interval})"
                 )
+        if changes := facts["image_changes"]:
+            some = "; ".join(
+                f"{image['name']} {signed(image['contribution'])}"
+                for image in changes["images"][:FEW]
+            )
+            whole = f"{signed(changes['change'])} {changes['unit']}".strip()
+            lines += _wrapped(f"images that add most to {changes['quantity']} {whole}: {some}")
         for note in facts["notes"]:
             lines += _wrapped(f"note: {note}")
         lines.append(f"baseline: {self.shown} ({facts['images']} images)")
@@ -311,6 +337,7 @@ class _Gate:
             "fail_on": None,
             "comparison": None,
             "profile": None,
+            "pictures": None,
             "seconds": time.perf_counter() - self.began,
             **facts,
         }

@@ -213,6 +213,7 @@ def _compare(options: argparse.Namespace, command: str) -> int:
         "fail_on": settings.fail_on,
         "comparison": comparison.as_dict(),
         "profile": None,
+        "pictures": None,
         "seconds": comparison.candidate.seconds,
     }
     print("\n".join(_lines(comparison, record)))

@@ -114,6 +114,21 @@ def band_changes(evidence: Evidence) -> tuple[BandChange, ...]:
     )
 
 
+def quantity_of(name: CheckName, partition: BandPartition, where: str) -> Change:
+    """The change that the check ``name`` is of, at its place ``where``: in nats, or of a share."""
+    place = _places(name, partition).index(where) if where else 0
+
+    def change(ours: Rows, theirs: Rows) -> Rows:
+        if name in _SHARES:
+            shares = _SHARES[name]
+            difference = shares(ours, least(ours)) - shares(theirs, least(theirs))
+        else:
+            difference = _NATS[name](ours) - _NATS[name](theirs)
+        return np.asarray(difference[..., place])
+
+    return change
+
+
 def holm(p_values: Rows) -> Rows:
     """Holm's step-down adjustment (1979): reject where the result is below the level."""
     order = np.argsort(p_values)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.game.rules import Rules
 from pytest_iaside.gate.checks import Evidence, band_changes, run_checks
+from pytest_iaside.gate.images import image_changes
 from pytest_iaside.gate.verdict import Check, Comparison, Thresholds
 from pytest_iaside.intervals import STUDENT, Law
 from pytest_iaside.profile import ReferenceFacts, SpectralProfile
@@ -68,6 +69,7 @@ def compare(
         checks=(_structured(candidate, baseline), *checks),
         bands=band_changes(evidence),
         notes=(*notes, *_improvements(checks, thresholds)),
+        image_changes=image_changes(evidence, checks, candidate, ours),
     )
 
 

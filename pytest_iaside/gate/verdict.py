@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pytest_iaside.errors import SettingsError
 
 if TYPE_CHECKING:
+    from pytest_iaside.gate.images import ImageChanges
     from pytest_iaside.profile import SpectralProfile
 
 Verdict = Literal["pass", "drift", "inconclusive"]
@@ -116,6 +117,8 @@ class Comparison:
     checks: tuple[Check, ...]
     bands: tuple[BandChange, ...]
     notes: tuple[str, ...] = ()
+    image_changes: ImageChanges | None = None
+    """What each image adds to the change that decides; None unless images are paired."""
 
     @property
     def verdict(self) -> Verdict:
@@ -164,6 +167,7 @@ class Comparison:
             ],
             "bands": [asdict(band) for band in self.bands],
             "notes": list(self.notes),
+            "image_changes": self.image_changes.as_dict() if self.image_changes else None,
             "candidate": self.candidate.as_dict(self.level),
             "baseline": self.baseline.as_dict(self.level),
         }

@@ -112,6 +112,7 @@ def sid_chart(ident: str, edges: Sequence[float], series: Sequence[Series]) -> s
                 parts.append(svg.box(x, up(value), slot - 0.6, up(0) - up(value), one.role))
             parts.append(_interval(up, x + slot / 2, one, place))
     parts += _band_axis(across, edges, bottom)
+    parts += _hits(across, edges, bottom)
     without = [one.role for one in series if all(value is None for value in one.values)]
     if without:
         missing = f"{' and '.join(without)}: all ψ equal, no SID"
@@ -148,7 +149,7 @@ def psi_chart(
         parts += _change_panel(across, edges, change, bottom + 28, lower)
         moved_bands = [str(band) for band, moved in enumerate(change.moved) if moved]
         description += f" Moved bands: {', '.join(moved_bands) or 'none'}."
-    parts += _band_axis(across, edges, lower)
+    parts += [*_band_axis(across, edges, lower), *_hits(across, edges, lower)]
     return svg.document(ident, "Raw ψ by band, in nats", description, lower + AXIS, parts)
 
 
@@ -173,6 +174,9 @@ def size_chart(ident: str, series: Sequence[Series]) -> str:
         ]
         parts.append(svg.polyline(points, f"path {one.role}"))
         parts += [MARKER[one.role](x, y, f"mark {one.role}") for x, y in points]
+    middles = [across(size - 0.5) for size in range(sizes + 2)]
+    for size, (left, right) in enumerate(pairwise(middles)):
+        parts.append(svg.hit(max(left, LEFT), min(right, RIGHT), TOP, bottom, size))
     description = _described(series, "size", 2)
     return svg.document(ident, "Log-likelihood by coalition size", description, bottom + 36, parts)
 
@@ -252,6 +256,13 @@ def _band_axis(across: Scale, edges: Sequence[float], y: float) -> list[str]:
     parts += _horizontal_axis(across, y + 17, most=6)
     parts.append(svg.text(across.end, y + 43, "cycles/pixel", "note", "end"))
     return parts
+
+
+def _hits(across: Scale, edges: Sequence[float], bottom: float) -> list[str]:
+    return [
+        svg.hit(across(left), across(right), TOP, bottom, band)
+        for band, (left, right) in enumerate(pairwise(edges))
+    ]
 
 
 def _described(series: Sequence[Series], place: str, digits: int) -> str:

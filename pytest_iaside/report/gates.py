@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_iaside.gate.verdict import confidence
 from pytest_iaside.report.numbers import finite, printable
 
 # One assertion of one test, in plain JSON types, as session.py and cli.py collect them.
@@ -93,6 +94,12 @@ def tally(found: Sequence[Gate]) -> dict[str, int]:
     """How many gates there are of each word that occurs, worst first."""
     counts = Counter(gate.word for gate in found)
     return {word: counts[word] for word in WORST_FIRST if counts[word]}
+
+
+def interval_name(found: Sequence[Gate]) -> str:
+    """``95% CI`` where the gates' intervals are all of one level."""
+    levels = {gate.level for gate in found if gate.level is not None}
+    return confidence(levels.pop()) if len(levels) == 1 else "CI"
 
 
 def _gate(record: Record, label: str) -> Gate:

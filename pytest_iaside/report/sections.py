@@ -12,6 +12,7 @@ from pytest_iaside.gate.verdict import confidence
 from pytest_iaside.report import charts
 from pytest_iaside.report.charts import Change, Series
 from pytest_iaside.report.gates import Gate
+from pytest_iaside.report.images import Images, images_of
 from pytest_iaside.report.numbers import finite, finite_list, fixed, p_value, signed
 from pytest_iaside.report.tables import (
     Cell,
@@ -38,29 +39,45 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Detail:
+    """How much is shown of a gate besides its verdict and its checks."""
+
+    charts: bool = True
+    thumbnails: bool = True
+    examples: bool = True
+
+
+@dataclass(frozen=True)
 class Section:
     """Everything that is shown of one gate; ``ident`` is unique in the page."""
 
     ident: str
     gate: Gate
+    detail: Detail
     warnings: list[str]
     checks: Table | None
     figures: list[Figure]
+    images: Images | None
     settings: Table | None
     differences: int
 
 
-def section(gate: Gate, number: int) -> Section:
+def section(gate: Gate, number: int, detail: Detail = Detail()) -> Section:
     """What the report says of ``gate``, the ``number``-th in the page."""
     ident = f"gate-{number}"
-    profiles = _profiles(gate)
+    profiles = _profiles(gate) if detail.charts else {}
+    images = None
+    if detail.charts:
+        images = images_of(gate, thumbnails=detail.thumbnails, examples=detail.examples)
     settings, differences = settings_table(profiles) if profiles else (None, 0)
     return Section(
         ident=ident,
         gate=gate,
+        detail=detail,
         warnings=_warnings(gate),
         checks=checks_table(gate) if gate.checks else None,
         figures=_figures(gate, ident, profiles) if profiles else [],
+        images=images,
         settings=settings,
         differences=differences,
     )

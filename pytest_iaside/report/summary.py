@@ -14,6 +14,10 @@ from pytest_iaside.report.numbers import compact, duration, fixed, printable, si
 from pytest_iaside.report.text import cells, pad, shorten
 
 JSON_FORMAT = "iaside-report/1"
+# What session.schema.json, beside this file, is called: a new version for every change of fields.
+JSON_SCHEMA = "urn:pytest-iaside:session:1"
+# What a record holds for the HTML report only.
+NOT_IN_JSON = ("pictures",)
 # GitHub cuts comments at 65,536 characters; whoever posts one adds a few of their own.
 MARKDOWN_BYTES = 64_000
 LONGEST_LABEL = 120
@@ -106,7 +110,7 @@ def markdown(records: Sequence[Record]) -> str:
 
 
 def json_document(records: Sequence[Record], *, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The session in plain JSON values, records whole and worst first.
+    """The session in plain JSON values, as session.schema.json describes it; worst gate first.
 
     NaN and infinity, which JSON has not, become null.
     """
@@ -114,10 +118,14 @@ def json_document(records: Sequence[Record], *, meta: Mapping[str, Any]) -> dict
     document: dict[str, Any] = _plain(
         {
             "format": JSON_FORMAT,
+            "schema": JSON_SCHEMA,
             "meta": meta,
             "failed": any(gate.failed for gate in found),
             "counts": tally(found),
-            "gates": [gate.record for gate in found],
+            "gates": [
+                {name: value for name, value in gate.record.items() if name not in NOT_IN_JSON}
+                for gate in found
+            ],
         }
     )
     return document

@@ -10,6 +10,7 @@ from typing import Literal
 
 WIDTH = 360.0  # of every chart, in units of its viewBox: small, so that text is legible on a phone
 CAP = 3.0
+SPARK = (112.0, 30.0)  # width and height of a chart in a table's cell
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,36 @@ def triangle(x: float, y: float, css: str, *, down: bool) -> str:
     return f'<path d="M{at(x - 5)} {at(y - 4 * side)}h10l-5 {8 * side}z" class="{css}"/>'
 
 
+def hit(left: float, right: float, top: float, bottom: float, row: int) -> str:
+    """Where the pointer asks for ``row`` of the table under a chart."""
+    return (
+        f'<rect class="hit" data-row="{row}" x="{at(left)}" y="{at(top)}" '
+        f'width="{at(right - left)}" height="{at(bottom - top)}"/>'
+    )
+
+
 def polyline(points: Sequence[tuple[float, float]], css: str) -> str:
     path = " ".join(f"{at(x)},{at(y)}" for x, y in points)
     return f'<polyline points="{path}" class="{css}"/>'
+
+
+def spark(
+    before: Sequence[float | None],
+    after: Sequence[float | None],
+    extent: tuple[float, float],
+) -> str:
+    """Two lines in a table's cell, one value for each place; their numbers stand elsewhere."""
+    across = Scale(0, max(len(before) - 1, 1), 3, SPARK[0] - 3)
+    low, high = min(extent[0], 0.0), max(extent[1], 0.0)
+    up = Scale(low, high if high > low else low + 1, SPARK[1] - 3, 3)
+    parts = [strokes([(across.start, up(0), across.end - across.start, 0.0)], "zero")]
+    for role, values in (("baseline", before), ("candidate", after)):
+        points = [(across(i), up(value)) for i, value in enumerate(values) if value is not None]
+        parts.append(polyline(points, f"path {role}"))
+    return (
+        f'<svg class="spark" viewBox="0 0 {at(SPARK[0])} {at(SPARK[1])}" '
+        f'aria-hidden="true">{"".join(parts)}</svg>'
+    )
 
 
 def whisker(

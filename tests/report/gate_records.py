@@ -98,6 +98,7 @@ def make_record(
         "fail_on": fail_on,
         "comparison": comparison.as_dict() if comparison else None,
         "profile": candidate.as_dict() if candidate and not comparison else None,
+        "pictures": None,
         "seconds": 52.9,
         **changes,
     }

@@ -101,7 +101,8 @@ def test_what_the_browser_needs(red: dict[str, Any], green: dict[str, Any]) -> N
     named = [one.get("aria-labelledby") for _, one in page.elements]
     assert {name for names in named for name in (names or "").split()} <= set(identifiers)
     assert all(one["href"].startswith("#") for one in page.all("a") + page.all("use"))  # type: ignore[union-attr]  # every one has it
-    assert not any("src" in one for _, one in page.elements)
+    sources = [one["src"] or "" for _, one in page.elements if "src" in one]
+    assert sources and all(one.startswith("data:image/png;base64,") for one in sources)
     assert not re.search(r"url\(|@import|<link", source)
     charts = re.findall(r"<svg xmlns.*?</svg>", source, flags=re.DOTALL)
     assert len(charts) == 8
@@ -143,11 +144,44 @@ def test_user_text_is_never_markup(red: dict[str, Any]) -> None:
     assert shown in page.texts
 
 
-def test_size_of_ten_gates(red: dict[str, Any]) -> None:
-    source = render([red] * 10, meta=META)
+def test_size_without_pictures(red: dict[str, Any]) -> None:
+    source = render([red] * 6, meta=META)
     assert len(source.encode()) < 300_000
     script = re.findall(r"<script>(.*?)</script>", source, flags=re.DOTALL)
-    assert len(script) == 1 and len(script[0]) < 5_000
+    assert len(script) == 1 and len(script[0]) < 15_000
+
+
+def test_images_behind_a_change(red: dict[str, Any]) -> None:
+    """Each with its thumbnail, its part of the change and its own ψ."""
+    changes = red["comparison"]["image_changes"]
+    thumbnails = {image["digest"]: f"png{n}" for n, image in enumerate(changes["images"])}
+    pictures = {
+        "thumbnails": thumbnails,
+        "examples": [{"digest": "", "name": "0.jpg", "pictures": {"whole": "aaa", "low": "bbb"}}],
+        "parts": {"low": [0, 1, 2], "middle": [3, 4, 5], "high": [6, 7]},
+        "size": [112, 112],
+        "cropped": True,
+    }
+    page = Page(render([{**red, "pictures": pictures}], meta=META))
+    texts = page.texts
+    assert (
+        "The 12 of 60 images that add most to the change of ψ of band 5 (0.31–0.38 cycles/px) "
+        f"({signed(changes['change'])} nats), the most harmful first."
+    ) in texts
+    for image in changes["images"]:
+        assert image["name"] in texts
+        assert signed(image["contribution"], 4) in texts
+        for before, after in zip(image["baseline_psi"], image["candidate_psi"], strict=True):
+            assert f"{fixed(before, 2)} → {fixed(after, 2)}" in texts
+    shown = [one["src"] for one in page.all("img")]
+    assert shown[:12] == [f"data:image/png;base64,png{n}" for n in range(12)]
+    assert shown[20:] == ["data:image/png;base64,aaa", "data:image/png;base64,bbb"]
+    alternatives = [one["alt"] for one in page.all("img")]
+    assert alternatives[12:] == [
+        *(f"band {b['index']}: {b['label']}" for b in red["comparison"]["bands"]),
+        "0.jpg: all bands",
+        "0.jpg: low: bands 0–2",
+    ]
 
 
 def test_nothing_measured() -> None:

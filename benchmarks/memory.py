@@ -1,0 +1,123 @@
+"""What the game takes besides the model: memory at its peak, and time for many bands.
+
+EfficientNet-Lite0 at 224×224, backend="auto". Peaks are of processes of their own: ``bare`` feeds
+the network with one chunk of images again and again. Times are of one process, in turns.
+
+    python benchmarks/memory.py [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+
+import torch
+from common.lite0 import lite0, photographs
+from common.side_by_side import machine, print_table, ratio, spread, time_side_by_side
+
+from pytest_iaside import Classifier, ReferenceSample, measure
+from pytest_iaside.execute.play import Execution, Shard, play_on, ready, shards
+from pytest_iaside.game.rules import Rules
+from pytest_iaside.models.backends import Backend, Workload, open_backend
+
+PAPER = 51_200  # Forward passes: 200 images, 8 bands.
+GAMES = {"8 bands, exact": (8, "exact"), "12 bands, exact": (12, "exact")}
+GAMES["16 bands, latin"] = (16, "latin")
+
+
+def sample(count: int) -> ReferenceSample:
+    """So many images, no two alike: the photographs, made a little brighter each time round."""
+    images = photographs(24).images
+    rounds = torch.arange(count) // len(images)
+    chosen = images[torch.arange(count) % len(images)]
+    return ReferenceSample((chosen.int() + rounds[:, None, None, None]).clamp(0, 255).byte())
+
+
+def peak() -> float:
+    """MiB that this process had at most."""
+    unit = 1024 if sys.platform == "linux" else 1024**2
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def bare(passes: int) -> tuple[int, float]:
+    """Only the model."""
+    classifier, images = lite0(), sample(200)
+    workload = Workload(classifier.normalise(images.pixels(0, 8)), PAPER)
+    with open_backend(classifier, workload=workload) as backend:
+        chunk = workload.inputs[: backend.chunk]
+        batches = (chunk for _ in range(passes // len(chunk)))
+        return sum(len(logits) for logits in backend.forward_many(batches)), peak()
+
+
+def game(images: int, bands: int, design: str) -> tuple[int, float]:
+    """A whole measurement."""
+    profile = measure(lite0(), sample(images), bands=bands, design=design)
+    return profile.forward_passes, peak()
+
+
+def memory(quick: bool) -> None:
+    """A table of peaks."""
+    many, some, few = (8, 4, 1) if quick else (200, 50, 2)
+    ways = {
+        "bare model": partial(bare, 2000),
+        f"{many} images, 8 bands, exact": partial(game, many, 8, "exact"),
+        f"{few} images, 12 bands, exact": partial(game, few, 12, "exact"),
+        f"{some} images, 16 bands, latin": partial(game, some, 16, "latin"),
+    }
+    context = multiprocessing.get_context("spawn")
+    rows: list[list[str]] = []
+    least = 0.0
+    for name, way in ways.items():
+        with context.Pool(1) as pool:
+            passes, found = pool.apply(way)
+        least = least or found
+        rows.append([name, f"{passes:,}", f"{found:.0f}", f"{found - least:+.0f}"])
+    print_table(["peak memory", "forward passes", "MiB", "more than bare"], rows)
+
+
+def games(stack: ExitStack, settings: dict) -> Mapping[str, Callable[[], int]]:
+    """The same number of passes with more and more bands, on one backend."""
+    classifier = lite0()
+    ways: dict[str, Callable[[], int]] = {}
+    opened = None
+    for name, (bands, design) in GAMES.items():
+        rules = Rules(bands=bands, design=design)
+        passes = {"8": 257, "12": 4097, "16": 243}[name.partition(" ")[0]]
+        images = sample(max(1, settings["passes"] // passes))
+        (shard,) = shards(images, rules, images, len(images))
+        if opened is None:
+            opened = stack.enter_context(
+                ready(classifier, rules, Execution(), replace(shard, passes=PAPER))
+            )
+        ways[name] = partial(_play, opened, classifier, rules, shard)
+    return ways
+
+
+def _play(backend: Backend, classifier: Classifier, rules: Rules, shard: Shard) -> int:
+    return sum(rows.forward_passes for rows in play_on(backend, classifier, rules, shard))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a few images, one round")
+    options = parser.parse_args()
+    print(f"{machine()}\n")
+    memory(options.quick)
+    settings = {"passes": 1000 if options.quick else 4100}
+    speeds = time_side_by_side([games], settings, rounds=1 if options.quick else 3)
+    first = next(iter(speeds))
+    rows = [
+        [name, *spread(values), f"{ratio(speeds, first, name):.3f}"]
+        for name, values in speeds.items()
+    ]
+    print_table(["game", "img/s", "least–most", "time for a pass × 8 bands"], rows)
+
+
+if __name__ == "__main__":
+    main()

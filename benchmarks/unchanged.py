@@ -1,0 +1,64 @@
+"""What a gate costs whose model has not changed: seconds after torch is imported, and passes.
+
+EfficientNet-Lite0 at 224×224 with 24 photographs, each run in a process of its own: what
+assert_spectral_robustness takes from its import to its verdict. The first run keeps its results.
+
+    python benchmarks/unchanged.py
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from unittest import mock
+
+from common.side_by_side import machine, print_table
+
+RUNS = 5
+
+
+def gate(folder: str) -> tuple[float, int, str]:
+    """Seconds, forward passes that were run, and the model's name."""
+    import pytest  # noqa: F401 (as in any session)
+    import torch  # noqa: F401
+    from common.lite0 import lite0, photographs
+
+    classifier, sample = lite0(), photographs(24)
+    baseline = Path(folder) / "baseline.yaml"
+    if not baseline.exists():
+        from pytest_iaside import measure
+
+        measure(classifier, sample).save(baseline)
+    began = time.perf_counter()
+    from pytest_iaside import assert_spectral_robustness
+
+    candidate = assert_spectral_robustness(classifier, sample, baseline=baseline).candidate
+    seconds = time.perf_counter() - began
+    return seconds, candidate.forward_passes - candidate.passes_from_cache, candidate.model.name
+
+
+def main() -> None:
+    print(f"{machine()}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        found = []
+        context = multiprocessing.get_context("spawn")
+        with mock.patch.dict(os.environ, {"IASIDE_CACHE_DIR": folder}):
+            for _ in range(RUNS + 1):
+                with context.Pool(1) as pool:
+                    found.append(pool.apply(gate, (folder,)))
+    (first, passes, name), again = found[0], found[1:]
+    seconds = [each[0] for each in again]
+    middle = f"{statistics.median(seconds):.2f} ({min(seconds):.2f}–{max(seconds):.2f})"
+    rows = [
+        [f"{name}, first time", f"{first:.1f}", f"{passes:,}"],
+        [f"{name}, unchanged", middle, str(max(each[1] for each in again))],
+    ]
+    print_table(["gate", "seconds", "forward passes"], rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""The images behind a change, as the HTML report shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from markupsafe import Markup
+
+from pytest_iaside.report.gates import Gate
+from pytest_iaside.report.numbers import finite, finite_list, fixed, share, signed
+from pytest_iaside.report.pictures import CONTRAST, PARTS, band_masks
+from pytest_iaside.report.svg import spark
+from pytest_iaside.report.tables import Profile, Table, plain_row
+
+LEAST = 1e-3  # a change, in nats or of a score, that is worth a share
+# What each part of a picture is called; the whole comes first.
+TITLES = {"whole": "all bands", "low": "low", "middle": "middle", "high": "high"}
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One image: what it is, what it adds, and its own ψ, baseline beside candidate."""
+
+    name: str
+    label: str
+    thumbnail: str
+    contribution: str
+    share: str
+    chart: Markup
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG, base64-encoded, with what it shows; width and height in its pixels."""
+
+    title: str
+    content: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Example:
+    name: str
+    pictures: list[Picture]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Everything shown of the images of one gate."""
+
+    about: str
+    head: str
+    rows: list[ImageRow]
+    numbers: Table
+    masks: list[Picture]
+    examples: list[Example]
+    examples_about: str
+
+
+def images_of(gate: Gate, *, thumbnails: bool, examples: bool) -> Images | None:
+    """What ``gate`` says of single images; None where it compared none."""
+    changes = gate.comparison["image_changes"] if gate.comparison else None
+    if gate.comparison is None or not changes:
+        return None
+    pictures: Mapping[str, Any] = gate.record["pictures"] or {}
+    small = pictures.get("thumbnails", {}) if thumbnails else {}
+    change, unit = finite(changes["change"]), changes["unit"]
+    scale = _largest(changes["images"])
+    rows = [
+        ImageRow(
+            name=image["name"],
+            label="" if image["label"] is None else str(image["label"]),
+            thumbnail=small.get(image["digest"], ""),
+            contribution=signed(image["contribution"], 4),
+            share=_share(image["contribution"], change),
+            chart=Markup(
+                spark(
+                    finite_list(image["baseline_psi"]),
+                    finite_list(image["candidate_psi"]),
+                    scale,
+                )
+            ),
+        )
+        for image in changes["images"]
+    ]
+    shown, count = len(rows), changes["count"]
+    several = f"The {shown} of {count} images that add" if shown < count else "What each image adds"
+    about = f"{several} {'most ' if shown < count else ''}to the change of {changes['quantity']}"
+    about += f" ({signed(change)}{f' {unit}' if unit else ''}), the most harmful first."
+    profile = gate.comparison["candidate"]
+    return Images(
+        about=about,
+        head=f"adds{f', {unit}' if unit else ''}",
+        rows=rows,
+        numbers=_numbers(changes["images"], len(profile["psi"])),
+        masks=_masks(profile),
+        examples=_examples(pictures) if examples else [],
+        examples_about=_examples_about(pictures),
+    )
+
+
+def _share(contribution: Any, change: float | None) -> str:
+    part = finite(contribution)
+    # Of a change that is all but nothing, a share says nothing.
+    if part is None or change is None or abs(change) < LEAST:
+        return share(None)
+    return share(part / change, 0)
+
+
+def _largest(images: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    values = [
+        value
+        for image in images
+        for value in finite_list([*image["baseline_psi"], *image["candidate_psi"]])
+        if value is not None
+    ]
+    return min(values, default=0.0), max(values, default=0.0)
+
+
+def _numbers(images: Sequence[Mapping[str, Any]], bands: int) -> Table:
+    rows = [
+        plain_row(
+            image["name"],
+            *(
+                f"{fixed(before, 2)} → {fixed(after, 2)}"
+                for before, after in zip(image["baseline_psi"], image["candidate_psi"], strict=True)
+            ),
+        )
+        for image in images
+    ]
+    return Table(("ψ in nats", *(f"band {band}" for band in range(bands))), rows)
+
+
+def _masks(profile: Profile) -> list[Picture]:
+    reference, rules = profile["reference"], profile["rules"]
+    drawn = _drawn_masks(
+        reference["height"], reference["width"], rules["bands"], rules["partition"]
+    )
+    labels = profile["band_labels"]
+    return [
+        Picture(f"{band}", content, f"band {band}: {label}")
+        for band, (content, label) in enumerate(zip(drawn, labels, strict=True))
+    ]
+
+
+@lru_cache(maxsize=16)
+def _drawn_masks(height: int, width: int, bands: int, norm: str) -> tuple[str, ...]:
+    return tuple(band_masks(height, width, bands, norm))
+
+
+def _examples(pictures: Mapping[str, Any]) -> list[Example]:
+    found = []
+    for example in pictures.get("examples", ()):
+        name = example["name"]
+        shown = [
+            Picture(
+                _title(part, pictures["parts"]),
+                content,
+                f"{name}: {_title(part, pictures['parts'])}",
+            )
+            for part in ("whole", *PARTS)
+            if (content := example["pictures"].get(part))
+        ]
+        found.append(Example(name, shown))
+    return found
+
+
+def _title(part: str, parts: Mapping[str, Sequence[int]]) -> str:
+    bands = parts.get(part)
+    if not bands:
+        return TITLES[part]
+    which = f"band {bands[0]}" if len(bands) == 1 else f"bands {bands[0]}–{bands[-1]}"
+    return f"{TITLES[part]}: {which}"
+
+
+def _examples_about(pictures: Mapping[str, Any]) -> str:
+    if not pictures:
+        return ""
+    height, width = pictures["size"]
+    cropped = f"The middle {width}×{height} pixels, not scaled. " if pictures["cropped"] else ""
+    return (
+        f"{cropped}What is left of an image when only some bands are present, filtered before "
+        f"normalisation; without the lowest band around mid-grey, at {CONTRAST} times the contrast."
+    )

@@ -1,0 +1,149 @@
+"""The published schema of --iaside-json: what is written follows it, and it allows nothing else."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gate_records import META, make_profile
+from jsonschema import Draft202012Validator
+
+from pytest_iaside.cli import main
+from pytest_iaside.game.rules import CHOICES, Rules
+from pytest_iaside.report.gates import WORST_FIRST
+from pytest_iaside.report.summary import JSON_FORMAT, JSON_SCHEMA, json_document
+
+# Objects whose keys are a run's own.
+OPEN = ("counts", "environment")
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    file = resources.files("pytest_iaside.report") / "session.schema.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def validator(schema: dict[str, Any]) -> Draft202012Validator:
+    return Draft202012Validator(schema)
+
+
+@pytest.fixture
+def document(
+    red: dict[str, Any],
+    green: dict[str, Any],
+    new: dict[str, Any],
+    refused: dict[str, Any],
+    edge_cases: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """A session with every kind of gate, as it reads back from a file."""
+    records = [red, green, new, refused, *edge_cases.values()]
+    return json.loads(json.dumps(json_document(records, meta=META), allow_nan=False))
+
+
+def objects(value: Any, name: str = "") -> Iterator[dict[str, Any]]:
+    """Every object of fixed shape inside ``value``, itself included; of a list the first."""
+    if isinstance(value, dict):
+        if name not in OPEN:
+            yield value
+        for key, item in value.items():
+            yield from objects(item, key)
+    elif isinstance(value, list):
+        for item in value[:1]:
+            yield from objects(item)
+
+
+def fields(value: Any) -> Iterator[dict[str, Any]]:
+    """The schema of every field inside the schema ``value``."""
+    if isinstance(value, dict):
+        yield from value.get("properties", {}).values()
+        for item in value.values():
+            yield from fields(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from fields(item)
+
+
+def test_it_is_a_schema_and_its_version_is_the_documents(schema: dict[str, Any]) -> None:
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["$id"] == schema["properties"]["schema"]["const"] == JSON_SCHEMA
+    assert schema["properties"]["format"]["const"] == JSON_FORMAT
+    assert JSON_SCHEMA.rpartition(":")[2] == JSON_FORMAT.rpartition("/")[2]
+
+
+def test_every_field_is_described(schema: dict[str, Any]) -> None:
+    found = [field for field in fields(schema) if set(field) != {"type", "minimum"}]  # the counts
+    assert len(found) > 100
+    assert all(field.get("title") and field.get("description") for field in found)
+
+
+def test_every_session_follows_it(
+    validator: Draft202012Validator, document: dict[str, Any]
+) -> None:
+    assert [error.message for error in validator.iter_errors(document)] == []
+    assert validator.is_valid(json_document([], meta=META))
+
+
+def test_what_is_for_the_html_report_stays_out(
+    validator: Draft202012Validator, red: dict[str, Any]
+) -> None:
+    assert validator.is_valid(json_document([{**red, "pictures": {"a": "b"}}], meta=META))
+
+
+@pytest.mark.parametrize(("kind", "least"), [("red", 200), ("new", 60), ("refused", 20)])
+def test_no_field_may_be_missing_and_none_added(
+    validator: Draft202012Validator, request: pytest.FixtureRequest, kind: str, least: int
+) -> None:
+    document = json_document([request.getfixturevalue(kind)], meta=META)
+    whole = copy.deepcopy(document)
+    removed = 0
+    for found in objects(document):
+        for key in list(found):
+            value = found.pop(key)
+            assert not validator.is_valid(document), f"valid without {key}"
+            found[key] = value
+            removed += 1
+        found["another"] = 1
+        assert not validator.is_valid(document), f"valid with another field beside {list(found)}"
+        del found["another"]
+    assert removed > least
+    assert document == whole and validator.is_valid(document)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("format", "iaside-report/2"),
+        ("failed", "no"),
+        ("counts", {"drift": 0}),
+        ("counts", {"skipped": 1}),
+        ("gates", {}),
+    ],
+)
+def test_wrong_values_are_told(
+    validator: Draft202012Validator, document: dict[str, Any], key: str, value: Any
+) -> None:
+    assert not validator.is_valid({**document, key: value})
+
+
+def test_it_names_every_choice_of_a_setting(schema: dict[str, Any]) -> None:
+    rules = schema["$defs"]["rules"]["properties"]
+    assert set(rules) == set(Rules.names())
+    for name, choices in CHOICES.items():
+        # What was played, not that it was left open.
+        assert set(rules[name]["enum"]) == set(choices) - {"auto"}
+    assert tuple(schema["properties"]["counts"]["properties"]) == WORST_FIRST
+
+
+def test_the_command_line_tool_follows_it(validator: Draft202012Validator, tmp_path: Path) -> None:
+    profile = make_profile().save(tmp_path / "old.yaml")
+    out = tmp_path / "out.json"
+    assert main(["compare", str(profile), str(profile), "--json", str(out)]) == 0
+    validator.validate(json.loads(out.read_text(encoding="utf-8")))
