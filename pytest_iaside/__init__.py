@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from pytest_iaside.models.classifier import Classifier
     from pytest_iaside.profile import SpectralProfile
     from pytest_iaside.spectrum.bands import BandPartition
+    from pytest_iaside.spectrum.density import (
+        energy_spectral_density,
+        power_law_exponent,
+        spectral_snr,
+    )
 
 _HOMES = {
     "BandChange": "gate.verdict",
@@ -44,7 +49,10 @@ _HOMES = {
     "Thresholds": "gate.verdict",
     "assert_spectral_robustness": "assertion",
     "compare": "gate.compare",
+    "energy_spectral_density": "spectrum.density",
     "measure": "measure",
+    "power_law_exponent": "spectrum.density",
+    "spectral_snr": "spectrum.density",
 }
 
 __all__ = [
@@ -63,7 +71,10 @@ __all__ = [
     "Thresholds",
     "assert_spectral_robustness",
     "compare",
+    "energy_spectral_density",
     "measure",
+    "power_law_exponent",
+    "spectral_snr",
 ]
 
 
