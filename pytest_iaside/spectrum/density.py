@@ -69,13 +69,16 @@ def spectral_snr(
 def power_law_exponent(radius: NDArray[np.float64], density: NDArray[np.float64]) -> float:
     """α of the power law ESD ∝ r^−α: least squares in log-log, without the mean (r = 0).
 
-    Natural images have about 2, white noise 0. NaN where fewer than two radii have energy.
-    SPEC.md 1.8.
+    Every radius weighs as many frequencies as lie on it, in proportion to r: the lowest few are
+    uncertain, and rounding to whole radii biases them the most. Natural images have about 2, white
+    noise 0. NaN where fewer than two radii have energy. SPEC.md 1.8.
     """
     known = (radius > 0) & (density > 0)
     if known.sum() < 2:
         return float("nan")
-    slope, _ = np.polyfit(np.log(radius[known]), np.log(density[known]), 1)
+    # polyfit's weights multiply residuals, not their squares.
+    weights = np.sqrt(radius[known])
+    slope, _ = np.polyfit(np.log(radius[known]), np.log(density[known]), 1, w=weights)
     return float(-slope)
 
 
