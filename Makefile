@@ -8,9 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Inside the environment, so that removing the environment forgets it too.
 INSTALLED := $(VENV)/.installed
+BROWSER := $(VENV)/.browser
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo bench clean
+.PHONY: help venv browser test lint demo bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -23,8 +24,25 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+# Tried once, by the first `make test`; tests that miss something skip and say so.
+browser: ## try again to install chromium and axe-core, for the tests of the report
+	@rm -f $(BROWSER)
+	@$(MAKE) --no-print-directory $(BROWSER)
+
+CHROMIUM = $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name)))
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo -n)
+
+$(BROWSER): | $(INSTALLED)
+	@test -n "$(strip $(CHROMIUM))" || { \
+		$(SUDO) apt-get update -q && \
+		$(SUDO) apt-get install -q -y --no-install-recommends chromium; \
+	} || echo "No chromium: apt-get could not install it, so the browser tests will skip."
+	@npm install --prefix $(VENV) --no-audit --no-fund --loglevel=error axe-core@4 || \
+		echo "No axe-core: npm could not install it, so the tests of accessibility will skip."
+	@touch $@
+
 # Each worker gets one thread: more would only make them wait for each other.
-test: venv lint ## format, lint, types, then the tests
+test: venv $(BROWSER) lint ## format, lint, types, then the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 lint: venv ## format, lint and types only

@@ -160,3 +160,42 @@ def test_unpaired_is_for_profiles_of_other_images(
     assert "reference sample: 20 images" in capsys.readouterr().err
     assert main(["compare", "most.yaml", "good.yaml", "--unpaired"]) == 0
     assert "note: unpaired: 20 images here against 24 there" in capsys.readouterr().out
+
+
+NETWORK = """
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(WAVES.T * 2.0)
+    def forward(self, images):
+        return images.mean(dim=(1, 2)) @ self.weight
+def net(): return Network()
+"""
+
+
+def test_cache_lists_what_is_kept_and_forgets_it(
+    folder: Path, cache_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "lab.py").write_text(MODULE + NETWORK)
+    assert main(["cache"]) == 0
+    file = cache_folder / "results.sqlite"
+    assert capsys.readouterr().out == f"{file}: 0.00 MB of at most 500 MB (IASIDE_CACHE_MB)\n"
+    assert measured("net", "--bands=4", "--no-cache") == 0
+    assert "408 forward passes\n" in capsys.readouterr().out
+    assert not file.exists()
+    assert measured("net", "--bands=4") == measured("net", "--bands=4", "--samples=9") == 0
+    assert "9 images, 0 forward passes (153 more from the cache)" in capsys.readouterr().out
+    assert main(["cache", "list"]) == 0
+    assert "     24 images  Network, 4 bands, exact, zero\n" in capsys.readouterr().out
+    assert main(["cache", "clear"]) == 0
+    assert capsys.readouterr().out == f"forgotten: what was found for 24 images ({file})\n"
+    assert not file.exists()
+
+
+def test_cache_says_where_it_cannot_be_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "results.sqlite").write_text("in the way")
+    monkeypatch.setenv("IASIDE_CACHE_DIR", str(folder))
+    assert main(["cache"]) == 2
+    assert "cannot be used (file is not a database); make its folder" in capsys.readouterr().err

@@ -16,6 +16,8 @@ from pytest_iaside.report.svg import spark
 from pytest_iaside.report.tables import Profile, Table, plain_row
 
 LEAST = 1e-3  # a change, in nats or of a score, that is worth a share
+VISIBLE = 0.005  # share of a change that is not rounded to 0 %
+FEWEST = 3
 # What each part of a picture is called; the whole comes first.
 TITLES = {"whole": "all bands", "low": "low", "middle": "middle", "high": "high"}
 
@@ -68,7 +70,8 @@ def images_of(gate: Gate, *, thumbnails: bool, examples: bool) -> Images | None:
     pictures: Mapping[str, Any] = gate.record["pictures"] or {}
     small = pictures.get("thumbnails", {}) if thumbnails else {}
     change, unit = finite(changes["change"]), changes["unit"]
-    scale = _largest(changes["images"])
+    listed = _worth_a_row(changes["images"], change)
+    scale = _largest(listed)
     rows = [
         ImageRow(
             name=image["name"],
@@ -84,7 +87,7 @@ def images_of(gate: Gate, *, thumbnails: bool, examples: bool) -> Images | None:
                 )
             ),
         )
-        for image in changes["images"]
+        for image in listed
     ]
     shown, count = len(rows), changes["count"]
     several = f"The {shown} of {count} images that add" if shown < count else "What each image adds"
@@ -95,11 +98,25 @@ def images_of(gate: Gate, *, thumbnails: bool, examples: bool) -> Images | None:
         about=about,
         head=f"adds{f', {unit}' if unit else ''}",
         rows=rows,
-        numbers=_numbers(changes["images"], len(profile["psi"])),
+        numbers=_numbers(listed, len(profile["psi"])),
         masks=_masks(profile),
         examples=_examples(pictures) if examples else [],
         examples_about=_examples_about(pictures),
     )
+
+
+def _worth_a_row(
+    images: Sequence[Mapping[str, Any]], change: float | None
+) -> Sequence[Mapping[str, Any]]:
+    """Those that add something that can be seen, and a few at least."""
+    if change is None or abs(change) < LEAST:
+        return images
+    seen = [
+        image
+        for image in images
+        if (part := finite(image["contribution"])) is not None and part / change >= VISIBLE
+    ]
+    return seen if len(seen) >= FEWEST else images[:FEWEST]
 
 
 def _share(contribution: Any, change: float | None) -> str:
@@ -141,7 +158,7 @@ def _masks(profile: Profile) -> list[Picture]:
     )
     labels = profile["band_labels"]
     return [
-        Picture(f"{band}", content, f"band {band}: {label}")
+        Picture(f"band {band}", content, f"band {band}: {label}")
         for band, (content, label) in enumerate(zip(drawn, labels, strict=True))
     ]
 

@@ -1,0 +1,99 @@
+"""An unchanged model is gated again without a forward pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from project import OTHERS_OFF, Project
+
+# A module, so that it can be told from another one; it leaves a mark whenever it is run.
+NETWORK = """
+import pathlib
+import torch
+from pytest_iaside import assert_spectral_robustness
+import models
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(models.WAVES.T * 2.0)
+
+    def forward(self, images):
+        pathlib.Path("ran").touch()
+        return images.mean(dim=(1, 2)) @ self.weight
+
+def test_robust():
+    network = Network()
+    assert_spectral_robustness(network)
+"""
+PASSES = 24 * (2**4 + 1)
+
+
+@pytest.fixture
+def networked(project: Project) -> Project:
+    project.write(NETWORK)
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    return project
+
+
+def ran(project: Project) -> bool:
+    mark = project.root / "ran"
+    found = mark.exists()
+    mark.unlink(missing_ok=True)
+    return found
+
+
+def test_an_unchanged_model_is_not_run(networked: Project) -> None:
+    assert ran(networked)
+    (record,) = networked.records()
+    assert not ran(networked)
+    assert record["verdict"] == "pass"
+    candidate = record["comparison"]["candidate"]
+    assert candidate["forward_passes"] == candidate["passes_from_cache"] == PASSES
+    result = networked.run()
+    result.stdout.fnmatch_lines(["test_robust *✓ pass *  0  *"])
+
+
+@pytest.mark.parametrize("how", ["--iaside-no-cache", "ini", "keyword"])
+def test_it_is_run_where_the_cache_is_off(networked: Project, how: str) -> None:
+    ran(networked)
+    if how == "ini":
+        networked.ini("iaside_cache = false")
+    elif how == "keyword":
+        networked.write(NETWORK.replace("(network)", "(network, cache=False)"))
+    networked.run(*[how] * how.startswith("--")).assert_outcomes(passed=1)
+    assert ran(networked)
+
+
+def test_nothing_is_kept_where_the_cache_is_off(project: Project, cache_folder: Path) -> None:
+    project.write(NETWORK)
+    project.run("--iaside-update=new", "--iaside-no-cache").assert_outcomes(passed=1)
+    assert not list(cache_folder.glob("results*"))
+
+
+def test_a_changed_model_is_run(networked: Project) -> None:
+    ran(networked)
+    networked.write(NETWORK.replace("2.0", "2.01"))
+    networked.run().assert_outcomes(passed=1)
+    assert ran(networked)
+
+
+def test_code_that_changed_is_run(networked: Project) -> None:
+    """The weights are the same; what is computed with them is not."""
+    networked.write(NETWORK.replace("@ self.weight", "@ self.weight * torch.tensor([2, -1, 2])"))
+    networked.run().assert_outcomes(failed=1)
+
+
+def test_workers_share_it(networked: Project) -> None:
+    ran(networked)
+    result = networked.pytester.runpytest_subprocess(*OTHERS_OFF, "-n", "2")
+    result.assert_outcomes(passed=1)
+    assert not ran(networked)
+
+
+def test_a_wrong_value_is_named(project: Project) -> None:
+    project.ini("iaside_cache = perhaps")
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*iaside_cache: 'perhaps' cannot be used; expected true or false"])
