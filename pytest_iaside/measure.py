@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import platform
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
@@ -159,19 +158,25 @@ def _results(game: Game, kept: Kept | None, executor: Executor | None) -> Iterat
     known: Sequence[Rows | None] = [None] * len(game.sample) if kept is None else kept.rows()
     missing = [i for i, rows in enumerate(known) if rows is None]
     played = _play(game, tuple(missing), executor)
-    waiting: deque[Rows] = deque()
+    at = 0  # In the sample.
     with closing(played):
-        for rows in known:
-            if rows is not None:
+        while at < len(known):
+            if (rows := known[at]) is not None:
+                at += 1
                 yield rows
                 continue
-            if not waiting:
-                found = next(played)
-                if kept is not None:
-                    kept.keep(missing[: len(found.image_psi)], found)
-                    del missing[: len(found.image_psi)]
-                waiting.extend(found.each())
-            yield waiting.popleft()
+            found = next(played)
+            images, missing = missing[: len(found)], missing[len(found) :]
+            if kept is not None:
+                kept.keep(images, found)
+            if images[-1] == at + len(found) - 1:  # None is kept between them.
+                at += len(found)
+                yield found
+                continue
+            for image, row in zip(images, found.each(), strict=True):
+                yield from (rows for rows in known[at:image] if rows is not None)
+                at = image + 1
+                yield row
 
 
 def _play(game: Game, images: Sequence[int], executor: Executor | None) -> Generator[Rows]:

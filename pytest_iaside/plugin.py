@@ -46,6 +46,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--iaside-json", metavar="PATH", help="write the results as JSON")
     group.addoption(
+        "--iaside-markdown",
+        metavar="PATH",
+        help="write the results as markdown, for a comment on a pull request",
+    )
+    group.addoption(
         "--iaside-no-cache",
         action="store_true",
         help="measure everything anew, and keep nothing for the next run",
@@ -53,7 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name in settings.ON_COMMAND_LINE:
         _, what = settings.SETTINGS[name]
         group.addoption(f"--iaside-{settings.dashes(name)}", metavar="VALUE", help=what)
-    for name, (kind, what) in (settings.SETTINGS | settings.SOURCES).items():
+    for name, (kind, what) in (settings.SETTINGS | settings.INI_ONLY).items():
         parser.addini(f"iaside_{name}", what, type=kind.ini, default=None)
 
 
@@ -65,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
         session = state.SpectralSession(
             config, settings.command_line_layer(config), settings.ini_layer(config)
         )
-        for name in settings.SOURCES:
+        for name in settings.INI_ONLY:
             settings.ini_value(config, name)
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
@@ -192,6 +197,11 @@ class _Reports:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.log(report)
+
+    # Of pytest-html, which asks when ours is written: its own pytest_sessionfinish comes last.
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_summary(self, prefix: list[str]) -> None:
+        prefix.extend(self._session.links())
 
 
 class _XdistHooks:

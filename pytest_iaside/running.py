@@ -69,9 +69,12 @@ class RunningTest:
 
     def add(self, record: Record) -> None:
         """Send ``record`` to the controller, and a few numbers of it to JUnit XML."""
+        from pytest_iaside.report.numbers import printable
+
         properties = self.item.user_properties
         properties.append((RECORD, record))
-        suffix = "" if record["name"] is None else f"[{record['name']}]"
+        # Of a property, pytest makes the value fit for XML but not the name.
+        suffix = "" if record["name"] is None else f"[{printable(record['name'])}]"
         properties.append((f"iaside_verdict{suffix}", record["verdict"] or record["status"]))
         comparison = record["comparison"]
         if comparison is None:

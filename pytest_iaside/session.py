@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from pytest_iaside.settings import Layer
+from pytest_iaside.settings import UNSET, Layer, ini_value
 
 Record = dict[str, Any]
 
@@ -55,6 +55,8 @@ class SpectralSession:
     collection_failed: bool = False
     lines: list[str] = field(default_factory=list)
     """What the terminal summary says besides the records."""
+    report: Path | None = None
+    """The HTML report, once it is written."""
 
     def log(self, report: pytest.TestReport) -> None:
         """Take from ``report`` what is ours; called in the controller only."""
@@ -130,25 +132,51 @@ class SpectralSession:
             with self._surviving("HTML report"):
                 from pytest_iaside.report.html import write_html
 
-                path = write_html(records, self._path(wanted or REPORT), meta=meta)
-                self.lines.append(f"report: {self._shown(path)}")
+                limit = ini_value(self.config, "report_mb")
+                options = {} if limit is UNSET else {"limit": float(limit)}
+                path = self._path(wanted or REPORT)
+                self.report = write_html(records, path, meta=meta, **options)
+                self.lines.append(f"report: {self._shown(self.report)}")
         if wanted := self.config.getoption("iaside_json"):
             with self._surviving("JSON"):
                 import json
 
                 from pytest_iaside.report.summary import json_document
 
-                path = self._path(wanted)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                document = json_document(records, meta=meta)
-                path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+                document = json.dumps(json_document(records, meta=meta), indent=1)
+                path = self._write(wanted, document + "\n")
                 self.lines.append(f"JSON: {self._shown(path)}")
+        if wanted := self.config.getoption("iaside_markdown"):
+            with self._surviving("markdown"):
+                from pytest_iaside.report.summary import markdown
+
+                path = self._write(wanted, markdown(records))
+                self.lines.append(f"markdown: {self._shown(path)}")
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             with self._surviving("step summary"):
                 from pytest_iaside.report.summary import markdown
 
                 with open(summary, "a", encoding="utf-8") as file:
                     file.write(markdown(records))
+
+    def links(self) -> list[str]:
+        """HTML for the report of pytest-html: a link to ours, where there is one."""
+        if self.report is not None:
+            with self._surviving("link in the report of pytest-html"):
+                from urllib.parse import quote
+
+                other = self._path(os.path.expandvars(self.config.getoption("htmlpath")))
+                # Relative, so that it holds where both are moved together.
+                target = Path(os.path.relpath(self.report, other.parent)).as_posix()
+                # Quoted, nothing is left in it that HTML would have to escape.
+                return [f'<p><a href="{quote(os.fsencode(target))}">Spectral robustness</a></p>']
+        return []
+
+    def _write(self, wanted: str, text: str) -> Path:
+        path = self._path(wanted)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
 
     @contextlib.contextmanager
     def _surviving(self, what: str) -> Iterator[None]:

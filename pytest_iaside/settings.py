@@ -97,6 +97,9 @@ YES_OR_NO = Kind(
     lambda value: isinstance(value, bool),
     lambda text: {"true": True, "false": False}.get(text.strip().lower(), text),
 )
+MEGABYTES = Kind(
+    "a number from 0.1 to 10", lambda v: _is_number(v) and 0.1 <= v <= 10, _number, "float"
+)
 TEXT = Kind("text", lambda v: isinstance(v, str) and v != "", str.strip)
 
 # Settings of measure(), in its order. The choices for those of kind TEXT are known to modules
@@ -131,12 +134,14 @@ SETTINGS: dict[str, tuple[Kind, str]] = {
 }
 # Those that a command line changes for one run; the rest belong to the project.
 ON_COMMAND_LINE = ("samples", "device", "backend", "batch_size", "fail_on", "level")
-# Keys of the ini file that configure the default fixtures.
-SOURCES: dict[str, tuple[Kind, str]] = {
+# Keys of the ini file that are no settings of a gate: they configure the default fixtures, and
+# the report.
+INI_ONLY: dict[str, tuple[Kind, str]] = {
     "reference": (TEXT, "reference sample: a folder of images, or package.module:factory"),
     "reference_labels": (TEXT, "labels of that folder: folder, none, or a CSV file"),
     "reference_limit": (WHOLE, "take only so many images of that folder"),
     "model": (TEXT, "model: package.module:factory, or an .onnx file"),
+    "report_mb": (MEGABYTES, "megabytes that the HTML report may have at most (default 3)"),
 }
 
 
@@ -187,7 +192,7 @@ class Settings:
 
 def read_text(name: str, text: str, source: str) -> Any:
     """The value of setting ``name`` written as ``text``; raises SettingsError where it is none."""
-    kind = (SETTINGS | SOURCES)[name][0]
+    kind = (SETTINGS | INI_ONLY)[name][0]
     value = kind.read(text)
     if not kind.accepts(value):
         raise SettingsError(f"{source}: {text!r} cannot be used; expected {kind.expected}")
@@ -222,7 +227,7 @@ def command_line_layer(config: pytest.Config) -> Layer:
 
 def ini_layer(config: pytest.Config) -> Layer:
     """Settings of the ini file; raises SettingsError, also for keys of ours that do not exist."""
-    known = [f"iaside_{name}" for name in (*SETTINGS, *SOURCES)]
+    known = [f"iaside_{name}" for name in (*SETTINGS, *INI_ONLY)]
     for key in _ini_keys(config):
         if key.startswith("iaside") and key not in known:
             raise SettingsError(f"{_ini_name(config)}: {unknown('key', key, known)}")
@@ -241,11 +246,18 @@ def ini_value(config: pytest.Config, name: str) -> Any:
     try:
         found = config.getini(key)
     except (TypeError, ValueError) as error:  # pytest's own check of int and float keys
-        expected = (SETTINGS | SOURCES)[name][0].expected
+        expected = (SETTINGS | INI_ONLY)[name][0].expected
         raise SettingsError(f"{_ini_name(config)}: {key}: {error}; expected {expected}") from error
     if found is None:
         return UNSET
-    return read_text(name, found, f"{_ini_name(config)}: {key}") if type(found) is str else found
+    source = f"{_ini_name(config)}: {key}"
+    if type(found) is str:
+        return read_text(name, found, source)
+    # Settings of a gate are checked together with those of its other sources.
+    kind = INI_ONLY.get(name, (None,))[0]
+    if kind is not None and not kind.accepts(found):
+        raise SettingsError(f"{source}: {found!r} cannot be used; expected {kind.expected}")
+    return found
 
 
 def _ini_name(config: pytest.Config) -> str:

@@ -27,9 +27,12 @@ class Rows:
     from_cache: int = 0
     """How many of the forward passes were not run now: what they found had been kept."""
 
+    def __len__(self) -> int:
+        return len(self.image_psi)
+
     def each(self) -> Iterator[Rows]:
         """The rows of each image by itself."""
-        count = len(self.image_psi)
+        count = len(self)
         for i in range(count):
             yield replace(
                 self,

@@ -8,7 +8,6 @@ from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.sections import Detail
 
 LIMIT_MB = 3.0
-MOST_MB = 10.0  # what a report may be told to take: more is slow to open and to send
 
 LEAN = Detail(charts=False, thumbnails=False, examples=False)
 CHARTS = Detail(thumbnails=False, examples=False)

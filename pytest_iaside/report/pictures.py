@@ -9,16 +9,17 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pytest_iaside.data.reference import ReferenceSample
-from pytest_iaside.game.rules import Rules
 from pytest_iaside.spectrum.bands import BandPartition
-from pytest_iaside.spectrum.filters import split
+
+if TYPE_CHECKING:
+    from pytest_iaside.data.reference import ReferenceSample
+    from pytest_iaside.game.rules import Rules
 
 THUMBNAIL = 48  # pixels of the longer side
 EXAMPLES = 4
@@ -72,6 +73,9 @@ def _example(
     sample: ReferenceSample, place: int, partition: BandPartition, thirds: list[list[int]]
 ) -> dict[str, str]:
     """The image, and what is left of it in the low, middle and high bands."""
+    # Here, where a model has run: the controller of xdist's workers draws reports without torch.
+    from pytest_iaside.spectrum.filters import split
+
     pixels = sample.pixels(place, place + 1)
     parts = split(pixels, partition)[0].numpy()
     shown = {"whole": _pixels(sample, place)}

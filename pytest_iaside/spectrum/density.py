@@ -26,8 +26,8 @@ def energy_spectral_density(images: Tensor | NDArray[Any]) -> Curve:
     """
     pictures = _pictures(images, "images")
     rings = _rings(*pictures.shape[-2:])
-    total = sum(_energy(picture, rings) for picture in pictures)
-    return np.arange(len(rings), dtype=np.float64), total / len(pictures)
+    energies = np.stack([_energy(picture, rings) for picture in pictures])
+    return np.arange(len(rings), dtype=np.float64), np.asarray(energies.mean(axis=0))
 
 
 def spectral_snr(

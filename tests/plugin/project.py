@@ -15,8 +15,9 @@ import pytest_iaside.report.html
 import pytest_iaside.report.progress
 import pytest_iaside.report.summary  # noqa: F401 (as above)
 
-# Hypothesis' plugin imports all of hypothesis at the end of each run.
-OTHERS_OFF = ("-p", "no:hypothesispytest", "-p", "no:anyio")
+# Hypothesis' plugin imports all of hypothesis at the end of each run, that of pytest-html jinja2 at
+# the start.
+OTHERS_OFF = ("-p", "no:hypothesispytest", "-p", "no:anyio", "-p", "no:html")
 
 MODELS = """
 import os

@@ -186,3 +186,25 @@ def test_progress_is_shown_on_a_terminal_and_not_in_ci(
     # On a line of its own, for it is erased and pytest's is to stay. (pytester takes the
     # carriage return for one more line.)
     assert ("test_it.py \n\niaside test_robust: 8/24 images" in text) == (terminal and not ci)
+
+
+def test_the_report_keeps_to_the_size_that_is_set(gated: Project) -> None:
+    gated.run(gain=0.3).assert_outcomes(failed=1)
+    report = gated.root / "iaside-report" / "index.html"
+    assert "Left out" not in report.read_text(encoding="utf-8")
+    gated.ini("iaside_report_mb = 0.1")
+    gated.pytester.makepyfile(
+        test_it="import models, pytest\n"
+        "from pytest_iaside import assert_spectral_robustness\n"
+        "@pytest.mark.parametrize('i', range(8))\n"
+        "def test_robust(i):\n"
+        "    assert_spectral_robustness(models.model)\n"
+    )
+    gated.run("--iaside-update=new").assert_outcomes(passed=8)
+    gated.run(gain=0.3).assert_outcomes(failed=8)
+    assert report.stat().st_size <= 100_000
+    assert "Left out, so that this file stays small: the charts of " in report.read_text("utf-8")
+    gated.ini("iaside_report_mb = 11")
+    result = gated.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*iaside_report_mb*expected a number from 0.1 to 10*"])

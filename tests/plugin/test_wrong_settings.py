@@ -16,7 +16,7 @@ VALID = ", ".join(SETTINGS)
         (
             "iaside_max_src_dorp = 0.1",
             "unknown key 'iaside_max_src_dorp'; did you mean 'iaside_max_src_drop'? "
-            "Valid are iaside_bands, *, iaside_model",
+            "Valid are iaside_bands, *, iaside_report_mb",
         ),
         ("iaside_samples = few", "iaside_samples: 'few' cannot be used; expected a whole number*"),
         ("iaside_bands = four", "*four*"),
