@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from pytest_iaside.gate.verdict import BandChange, Check, Comparison, Thresholds
     from pytest_iaside.measure import measure
     from pytest_iaside.models.classifier import Classifier
+    from pytest_iaside.perturb.attacks import fgsm, pgd
+    from pytest_iaside.perturb.corruptions import CORRUPTIONS, corrupt
+    from pytest_iaside.perturb.estimate import Estimate
+    from pytest_iaside.perturb.metrics import mean_corruption_error, mean_prediction_error
+    from pytest_iaside.perturb.stored import stored_corruption
     from pytest_iaside.profile import SpectralProfile
     from pytest_iaside.spectrum.bands import BandPartition
     from pytest_iaside.spectrum.density import (
@@ -34,12 +39,14 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "CORRUPTIONS": "perturb.corruptions",
     "BandChange": "gate.verdict",
     "BandPartition": "spectrum.bands",
     "BaselineError": "errors",
     "Check": "gate.verdict",
     "Classifier": "models.classifier",
     "Comparison": "gate.verdict",
+    "Estimate": "perturb.estimate",
     "ModelError": "errors",
     "ReferenceSample": "data.reference",
     "ReferenceSampleError": "errors",
@@ -49,19 +56,27 @@ _HOMES = {
     "Thresholds": "gate.verdict",
     "assert_spectral_robustness": "assertion",
     "compare": "gate.compare",
+    "corrupt": "perturb.corruptions",
     "energy_spectral_density": "spectrum.density",
+    "fgsm": "perturb.attacks",
+    "mean_corruption_error": "perturb.metrics",
+    "mean_prediction_error": "perturb.metrics",
     "measure": "measure",
+    "pgd": "perturb.attacks",
     "power_law_exponent": "spectrum.density",
     "spectral_snr": "spectrum.density",
+    "stored_corruption": "perturb.stored",
 }
 
 __all__ = [
+    "CORRUPTIONS",
     "BandChange",
     "BandPartition",
     "BaselineError",
     "Check",
     "Classifier",
     "Comparison",
+    "Estimate",
     "ModelError",
     "ReferenceSample",
     "ReferenceSampleError",
@@ -71,10 +86,16 @@ __all__ = [
     "Thresholds",
     "assert_spectral_robustness",
     "compare",
+    "corrupt",
     "energy_spectral_density",
+    "fgsm",
+    "mean_corruption_error",
+    "mean_prediction_error",
     "measure",
+    "pgd",
     "power_law_exponent",
     "spectral_snr",
+    "stored_corruption",
 ]
 
 

@@ -1,0 +1,1 @@
+"""Perturbations of images, and what they cost a classifier: corruptions, attacks, mPE, mCE."""

@@ -1,0 +1,78 @@
+"""A classifier made ready for attacks, which need the gradients of its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pytest_iaside.errors import ModelError, SpectralRobustnessError, one_line
+from pytest_iaside.models.backends.eager import exact_float32
+from pytest_iaside.models.backends.placing import in_eval_mode
+from pytest_iaside.models.classifier import Classifier, check_logits
+
+
+class PixelNetwork(nn.Module):
+    """A classifier as a module from pixels in [0, 1] to logits, as attacks expect one."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        if isinstance(classifier.network, Path):
+            raise ModelError(
+                f"{classifier.name} is an .onnx file, which has no gradients to attack with; give "
+                "the PyTorch module that it was exported from"
+            )
+        self.classifier = classifier
+        self.network = classifier.network
+        self.training = False
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        inputs = self.classifier.normalise(pixels)
+        # A network that overwrites its input must not overwrite the attack's.
+        inputs = inputs.clone() if inputs is pixels else inputs
+        try:
+            logits = self.network(inputs)
+        except SpectralRobustnessError:
+            raise
+        except Exception as error:  # Whatever the user's network raises.
+            raise ModelError(
+                f"{self.classifier.name} failed on inputs of shape {tuple(inputs.shape)} "
+                f"({one_line(error)}); check that it takes a batch of such images"
+            ) from error
+        return check_logits(logits, len(pixels))
+
+
+@contextmanager
+def open_to_attack(classifier: Classifier) -> Iterator[PixelNetwork]:
+    """``classifier`` as a module in eval mode whose parameters collect no gradients.
+
+    Afterwards every mode, and what gradients are asked for, is as it was. Gradients of the
+    pixels can be had inside, also where the caller has switched them off.
+    """
+    model = PixelNetwork(classifier)
+    network = classifier.network
+    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with ExitStack() as stack:
+        if isinstance(network, nn.Module):
+            stack.enter_context(in_eval_mode(network))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        if device_of(model).type == "cuda":
+            stack.enter_context(exact_float32())
+        try:
+            for parameter in wanted:
+                parameter.requires_grad_(False)
+            yield model
+        finally:
+            for parameter in wanted:
+                parameter.requires_grad_(True)
+
+
+def device_of(model: PixelNetwork) -> torch.device:
+    """Where the model's weights lie; the CPU for a plain function."""
+    state = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if state is None else state.device

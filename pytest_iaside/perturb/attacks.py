@@ -1,0 +1,304 @@
+"""Adversarial examples: FGSM and PGD, and whatever other attack a user brings.
+
+An attack is a function ``(model, images, labels) -> images``. ``model`` maps pixels in [0, 1] to
+logits, ``images`` are (batch, channels, height, width) float32 in [0, 1] and ``labels`` (batch,)
+class indices, all on one device. ``functools.partial(fgsm, eps=8 / 255)`` is one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pytest_iaside.data.reference import ROUNDING, ReferenceSample
+from pytest_iaside.errors import ModelError, SettingsError, SpectralRobustnessError, one_line
+from pytest_iaside.models.backends.base import usual_batch
+from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.perturb.attackable import PixelNetwork, device_of, open_to_attack
+
+Attack = Callable[[nn.Module, Tensor, Tensor], Any]
+AttackNorm = Literal["linf", "l2"]
+
+# What torchattacks adds to a gradient's length, so that no division is by 0.
+LEAST_LENGTH = 1e-10
+
+
+def fgsm(
+    classifier: Any,
+    images: Tensor | NDArray[Any],
+    labels: Tensor | ArrayLike | None,
+    *,
+    eps: float,
+    norm: AttackNorm = "linf",
+) -> Tensor:
+    """The fast gradient sign method: one step of length ``eps`` up the cross-entropy.
+
+    With ``norm="l2"`` along the gradient itself. Arguments, result and errors as in ``pgd``.
+    Goodfellow, Shlens and Szegedy, ICLR 2015.
+    """
+    eps = _checked_eps(eps, norm)
+    with _target(classifier, images, labels) as target:
+        step = eps * _direction(target.gradient(target.pixels), norm)
+        return target.result(target.pixels + step)
+
+
+def pgd(
+    classifier: Any,
+    images: Tensor | NDArray[Any],
+    labels: Tensor | ArrayLike | None,
+    *,
+    eps: float,
+    steps: int,
+    step_size: float,
+    norm: AttackNorm = "linf",
+    random_start: bool = False,
+    seed: int = 0,
+) -> Tensor:
+    """Projected gradient ascent of the cross-entropy within ``eps`` of ``images``.
+
+    ``classifier`` is whatever ``Classifier`` accepts, if it has gradients; ``images`` (batch,
+    channels, height, width) are uint8, or float in [0, 1]; ``labels`` (batch,) classes, (batch,
+    classes) distributions, or None for the classifier's own predictions. Returns float32 in [0, 1]
+    on the images' device. All images are run at once; ``adversarial`` takes them in batches.
+    ``random_start`` begins at a point of the ball that depends on the image and ``seed`` only.
+
+    The model is attacked in eval mode, where it lies, and left as it was. Without a random start
+    the result is that of torchattacks' PGD and PGDL2 to the bit: also where the label's probability
+    is 1 in float32, whose gradient is 0, so that the image stays. Madry et al., ICLR 2018.
+
+    Raises SettingsError for a number out of range, ReferenceSampleError for images or labels, and
+    ModelError where the model fails or has no gradient.
+    """
+    eps = _checked_eps(eps, norm)
+    step_size = _positive("step_size", step_size)
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise SettingsError(f"steps={steps!r} must be a whole number above 0")
+    with _target(classifier, images, labels) as target:
+        if eps == 0:
+            return target.result(target.pixels)
+        found = target.pixels
+        if random_start:
+            found = (found + _random_offsets(target.pixels, eps, norm, seed)).clamp(0, 1)
+        for _ in range(steps):
+            found = found + step_size * _direction(target.gradient(found), norm)
+            # Back into the ball, then into the range; both in this order, as torchattacks does.
+            inside = _project(found - target.pixels, eps, norm)
+            found = (target.pixels + inside).clamp(0, 1)
+        return target.result(found)
+
+
+def adversarial(
+    classifier: Any,
+    images: Tensor | NDArray[Any],
+    labels: Tensor | ArrayLike | None,
+    attack: Attack,
+    *,
+    batch_size: int | None = None,
+) -> Tensor:
+    """What ``attack`` makes of ``images``, checked, float32 in [0, 1] on the images' device.
+
+    Arguments as in ``pgd``; an attack gets class indices in any case, of distributions the
+    likeliest. Raises SettingsError where the attack fails or returns anything but finite images of
+    the same shape in [0, 1]; else as ``pgd``.
+    """
+    if not callable(attack):
+        raise SettingsError(
+            f"the attack is a {type(attack).__name__}; expected a function (model, images, labels) "
+            "-> images, such as functools.partial(fgsm, eps=8 / 255)"
+        )
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise SettingsError(f"batch_size={batch_size!r} must be None or a whole number above 0")
+    with _target(classifier, images, labels) as target:
+        pixels, classes = target.pixels, target.classes()
+        size = batch_size or usual_batch(pixels.device, pixels.shape[2] * pixels.shape[3])
+        made = [
+            attacked(target.model, pixels[some], classes[some], attack, target.names[some])
+            for some in (slice(start, start + size) for start in range(0, len(pixels), size))
+        ]
+        return target.result(torch.cat(made))
+
+
+def attacked(
+    model: nn.Module, pixels: Tensor, classes: Tensor, attack: Attack, names: Sequence[str]
+) -> Tensor:
+    """One batch through ``attack``, checked; ``model`` comes from ``open_to_attack``."""
+    try:
+        # A clone: an attack may write into what it is given, and labels are the sample's own.
+        found = attack(model, pixels, classes.clone())
+    except SpectralRobustnessError:
+        raise
+    except Exception as error:  # Whatever the user's attack raises.
+        raise SettingsError(
+            f"the attack {name_of(attack)} failed ({one_line(error)}); it is called as "
+            "(model, images, labels) and returns images"
+        ) from error
+    return checked_images(found, pixels, f"the attack {name_of(attack)}", names)
+
+
+def checked_images(found: Any, like: Tensor, source: str, names: Sequence[str]) -> Tensor:
+    """``found`` as float32 in [0, 1] on the device of ``like``, if it fits ``like`` (batch, …).
+
+    ``source`` made it of the images ``names``; the SettingsError that is raised otherwise says so.
+    """
+    expected = f"expected uint8, or float in [0, 1], of shape {tuple(like.shape)}"
+    if isinstance(found, np.ndarray):
+        found = torch.from_numpy(np.ascontiguousarray(found))
+    if not isinstance(found, Tensor):
+        raise SettingsError(f"{source} returned a {type(found).__name__}; {expected}")
+    if found.shape != like.shape:
+        raise SettingsError(f"{source} returned shape {tuple(found.shape)}; {expected}")
+    pixels: Tensor = found.detach().to(like.device)
+    if pixels.dtype == torch.uint8:
+        return pixels.to(torch.float32) / 255
+    if not pixels.is_floating_point():
+        raise SettingsError(f"{source} returned {found.dtype}; {expected}")
+    flat = pixels.flatten(1)
+    # Written so that NaN, which fails every comparison, counts as outside.
+    inside = ((flat >= -ROUNDING) & (flat <= 1 + ROUNDING)).all(dim=1)
+    if not inside.all():
+        wrong = int((~inside).nonzero()[0])
+        low, high = (float(bound) for bound in torch.aminmax(flat[wrong]))
+        shown = "NaN" if math.isnan(low) else f"values from {low:.4g} to {high:.4g}"
+        raise SettingsError(
+            f"{source} returned {shown} for {names[wrong]}; {expected}: it has to work on "
+            "[0, 1] pixels and clip what it returns, and the model normalises them itself"
+        )
+    return pixels.to(torch.float32).clamp(0, 1)
+
+
+def name_of(function: Any) -> str:
+    """What to call a user's function in a message."""
+    function = getattr(function, "func", function)
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+class _Target:
+    """A model that is open to attack, and the images and labels it is attacked with."""
+
+    def __init__(self, model: PixelNetwork, sample: ReferenceSample, home: torch.device) -> None:
+        self.model = model
+        self.pixels = sample.pixels().to(device_of(model))
+        self.names = sample.names
+        self._sample = sample
+        self._home = home
+        self._answers: Tensor | None = None
+
+    def classes(self) -> Tensor:
+        """(batch,) class indices."""
+        answers = self._labels()
+        return answers if answers.ndim == 1 else answers.argmax(dim=1)
+
+    def gradient(self, pixels: Tensor) -> Tensor:
+        """Of the mean cross-entropy over the batch, with respect to ``pixels``."""
+        answers = self._labels()
+        leaf = pixels.detach().requires_grad_()
+        logits = self.model(leaf)
+        self._sample.check_classes(logits.shape[1])
+        if answers.ndim == 2:
+            answers = answers.to(logits.dtype)
+        gradient = None
+        if logits.requires_grad:
+            # With respect to the pixels alone: nothing is left on the model's parameters.
+            (gradient,) = torch.autograd.grad(
+                functional.cross_entropy(logits, answers), leaf, allow_unused=True
+            )
+        if gradient is None:
+            raise ModelError(
+                f"{self.model.classifier.name} has no gradient with respect to its pixels; an "
+                "attack needs a network that computes in PyTorch from end to end, without "
+                "no_grad, detach or numpy"
+            )
+        finite = gradient.flatten(1).isfinite().all(dim=1)
+        if not finite.all():
+            raise ModelError(
+                f"{self.names[int((~finite).nonzero()[0])]}: the gradient of the model's "
+                "cross-entropy is NaN or infinite; check that its logits are finite"
+            )
+        return gradient
+
+    def result(self, pixels: Tensor) -> Tensor:
+        return pixels.detach().clamp(0, 1).to(self._home)
+
+    def _labels(self) -> Tensor:
+        if self._answers is None:
+            if self._sample.labels is not None:
+                self._answers = self._sample.labels.to(self.pixels.device)
+            else:
+                with torch.no_grad():
+                    self._answers = self.model(self.pixels).argmax(dim=1)
+        return self._answers
+
+
+@contextmanager
+def _target(
+    classifier: Any, images: Tensor | NDArray[Any], labels: Tensor | ArrayLike | None
+) -> Iterator[_Target]:
+    chosen = as_classifier(classifier)
+    home = images.device if isinstance(images, Tensor) else torch.device("cpu")
+    with open_to_attack(chosen) as model:
+        # In here: a tensor that is made in inference mode can have no gradients.
+        yield _Target(model, ReferenceSample(images, labels), home)
+
+
+def _direction(gradient: Tensor, norm: AttackNorm) -> Tensor:
+    if norm == "linf":
+        return gradient.sign()
+    return gradient / (_lengths(gradient) + LEAST_LENGTH)
+
+
+def _project(offsets: Tensor, eps: float, norm: AttackNorm) -> Tensor:
+    if norm == "linf":
+        return offsets.clamp(-eps, eps)
+    # An offset of no length stays: eps / 0 is infinite, and 1 is less.
+    return offsets * (eps / _lengths(offsets)).clamp(max=1)
+
+
+def _random_offsets(pixels: Tensor, eps: float, norm: AttackNorm, seed: int) -> Tensor:
+    """One offset within the ball for each image: uniform in ℓ∞, uniform in length in ℓ2."""
+    sample = ReferenceSample(pixels)
+    rows = []
+    for digest in sample.digests:
+        key = hashlib.sha256(f"pgd {seed} {digest}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(key[:8]) >> 1)
+        if norm == "linf":
+            rows.append(torch.empty(sample.shape).uniform_(-eps, eps, generator=generator))
+        else:
+            row = torch.empty(sample.shape).normal_(generator=generator)
+            length = float(torch.rand((), generator=generator)) * eps
+            rows.append(row * (length / float(row.norm())))
+    return torch.stack(rows).to(pixels.device)
+
+
+def _lengths(values: Tensor) -> Tensor:
+    lengths: Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1)
+    return lengths.view(-1, 1, 1, 1)
+
+
+def _checked_eps(eps: float, norm: str) -> float:
+    if norm not in get_args(AttackNorm):
+        raise SettingsError(
+            f"norm={norm!r} is unknown; use one of {', '.join(get_args(AttackNorm))}"
+        )
+    checked = 0.0 if eps == 0 else _positive("eps", eps)
+    if norm == "linf" and checked > 1:
+        raise SettingsError(
+            f"eps={eps!r} is more than the whole range of pixels, which are in [0, 1]; for "
+            f"{eps} of 255 levels give eps={eps} / 255"
+        )
+    return checked
+
+
+def _positive(what: str, value: float) -> float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        raise SettingsError(f"{what}={value!r} must be a finite number above 0, in units of pixels")
+    return float(value)
