@@ -264,8 +264,21 @@ class _Gate:
             fail_on=settings.fail_on,
             comparison=facts,
             pictures=self._pictures(comparison, facts, failed) if status == "compared" else None,
+            spectrum=self._spectrum(failed),
         )
         return comparison
+
+    def _spectrum(self, failed: bool) -> dict[str, Any] | None:
+        """The spectrum of the reference sample; None where nobody is going to read of it."""
+        exports = ("iaside_report", "iaside_json")
+        wanted = failed or any(self.test and self.test.config.getoption(name) for name in exports)
+        if self.test is None or self.sample is None or not wanted:
+            return None
+        from pytest_iaside.report.spectrum import spectrum_facts
+
+        with suppress(Exception):  # As above.
+            return spectrum_facts(self.sample)
+        return None
 
     def _pictures(
         self, comparison: Comparison, facts: Mapping[str, Any], failed: bool
@@ -338,6 +351,7 @@ class _Gate:
             "comparison": None,
             "profile": None,
             "pictures": None,
+            "spectrum": None,
             "seconds": time.perf_counter() - self.began,
             **facts,
         }

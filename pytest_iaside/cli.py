@@ -214,6 +214,7 @@ def _compare(options: argparse.Namespace, command: str) -> int:
         "comparison": comparison.as_dict(),
         "profile": None,
         "pictures": None,
+        "spectrum": None,
         "seconds": comparison.candidate.seconds,
     }
     print("\n".join(_lines(comparison, record)))

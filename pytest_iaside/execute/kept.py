@@ -42,6 +42,7 @@ class Kept:
                 # Asked for by name, a backend is not to be answered for by another.
                 "execution": asdict(game.execution) | {"batch_size": None},
                 "cuda": torch.cuda.is_available(),
+                "matrix products": torch.get_float32_matmul_precision(),
                 "versions": _versions(),
             }
             key = game_key(facts)

@@ -3,8 +3,8 @@
 Weights alone are not enough: whoever edits ``forward``, or sets ``model.temperature = 2``,
 has another model. So the key covers weights, normalisation, every plain attribute, every hook,
 and the code: the source files of the user's own modules that a network's classes and functions
-come from, with those that they import, and the versions of libraries. Where anything cannot be
-looked into there is no key, and nothing is kept.
+come from, with those that they import and the constants in them, and the versions of
+libraries. Where anything cannot be looked into there is no key, and nothing is kept.
 """
 
 from __future__ import annotations
@@ -207,9 +207,10 @@ class _Description:
             # A library's code is as its version says.
             self._sources[name] = f"library {getattr(root, '__version__', '')} {_content(module)}"
             return
-        self._sources[name] = _content(module) or ""
-        if not self._sources[name]:
+        content = _content(module)
+        if content is None:
             raise Opaque(f"the module {name} has no source file")
+        self._sources[name] = f"{content} {_constants(module)}"
         for value in list(vars(module).values()):
             other = ""
             with contextlib.suppress(Exception):  # Whatever an object does when it is looked at.
@@ -253,6 +254,17 @@ def _is_library(module: types.ModuleType) -> bool:
         return getattr(module.__spec__, "origin", None) in ("built-in", "frozen")
     path = Path(file).resolve()
     return any(folder in path.parents for folder in _library_folders())
+
+
+def _constants(module: types.ModuleType) -> str:
+    """The plain values that a module holds: they may come from the environment, or be set."""
+    found = {
+        name: repr(value)
+        for name, value in vars(module).items()
+        if not name.startswith("__")
+        and all(type(part) in PLAIN for part in (value if type(value) is tuple else (value,)))
+    }
+    return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()
 
 
 def _content(module: types.ModuleType) -> str | None:

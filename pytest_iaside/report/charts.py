@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil, floor, log10
 
 from pytest_iaside.report import svg
 from pytest_iaside.report.numbers import fixed, signed
@@ -179,6 +180,43 @@ def size_chart(ident: str, series: Sequence[Series]) -> str:
         parts.append(svg.hit(max(left, LEFT), min(right, RIGHT), TOP, bottom, size))
     description = _described(series, "size", 2)
     return svg.document(ident, "Log-likelihood by coalition size", description, bottom + 36, parts)
+
+
+def spectrum_chart(
+    ident: str, frequencies: Sequence[float], density: Values, exponent: float | None
+) -> str:
+    """Energy at each frequency, both on logarithmic scales, with the power law that fits best."""
+    points = [
+        (log10(f), log10(d)) for f, d in zip(frequencies, density, strict=True) if d and d > 0
+    ]
+    bottom = 150.0
+    low, high = min((y for _, y in points), default=-1.0), max((y for _, y in points), default=0.0)
+    up = Scale(low - 0.3, high + 0.3, bottom, TOP)
+    across = Scale(log10(frequencies[0]) - 0.05, log10(0.5), LEFT, RIGHT)
+    parts = [svg.text(2, TOP - 8, "mean energy", "note", "start")]
+    ticks = [t for t in range(ceil(up.low), floor(up.high) + 1)]
+    ticks = ticks[:: max(1, len(ticks) // 5)]
+    parts.append(svg.strokes([(LEFT, up(tick), RIGHT - LEFT, 0) for tick in ticks], "grid"))
+    parts += [svg.text(LEFT - 5, up(t) + 3.5, _power(t), "", "end") for t in ticks]
+    parts.append(svg.line(LEFT, bottom, RIGHT, bottom, "axis"))
+    for place in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5):
+        if across.holds(log10(place)):
+            parts.append(svg.text(across(log10(place)), bottom + 14, f"{place:g}"))
+    parts.append(svg.text(across.end, bottom + 29, "cycles/pixel", "note", "end"))
+    if exponent is not None and points:
+        # Through the middle of the points, as least squares goes.
+        x, y = (sum(values) / len(points) for values in zip(*points, strict=True))
+        ends = [(at, y - exponent * (at - x)) for at in (points[0][0], points[-1][0])]
+        inside = [(across(at), up(up.clip(value))) for at, value in ends]
+        parts.append(svg.polyline(inside, "path baseline"))
+    parts += [svg.diamond(across(x), up(y), "mark candidate") for x, y in points]
+    law = "no power law" if exponent is None else f"falls as f^−{fixed(exponent, 2)}"
+    description = f"{len(points)} frequencies from {frequencies[0]:.3g} to 0.5 cycles/pixel; {law}."
+    return svg.document(ident, "Energy by frequency", description, bottom + 36, parts)
+
+
+def _power(exponent: int) -> str:
+    return f"1e{exponent}".replace("-", "−") if abs(exponent) > 2 else f"{10.0**exponent:g}"
 
 
 def _change_panel(

@@ -13,7 +13,8 @@ from pytest_iaside.report import charts
 from pytest_iaside.report.charts import Change, Series
 from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.images import Images, images_of
-from pytest_iaside.report.numbers import finite, finite_list, fixed, p_value, signed
+from pytest_iaside.report.numbers import NONE, finite, finite_list, fixed, p_value, signed
+from pytest_iaside.report.spectrum import spectrum_sentence
 from pytest_iaside.report.tables import (
     Cell,
     Profile,
@@ -35,7 +36,8 @@ class Figure:
     about: str
     chart: Markup
     table: Table
-    marks: Literal["bar", "point"] = "point"
+    marks: Literal["bar", "point", ""] = "point"
+    """What stands for baseline and candidate; nothing where the chart is of neither."""
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,37 @@ def _warnings(gate: Gate) -> list[str]:
     # A comparison says it in its check "structured", a failed gate in its sentence.
     if profile and not gate.comparison and not gate.failed and not profile["structured"]:
         notes.insert(0, f"The profile is unstructured: {profile['unstructured_because']}")
+    if (facts := gate.record["spectrum"]) and not facts["natural"]:
+        notes.append(spectrum_sentence(facts))
     return notes
 
 
 def _figures(gate: Gate, ident: str, profiles: Mapping[str, Profile]) -> list[Figure]:
-    return [
+    found = [
         _score_figure(gate, f"{ident}-src", profiles),
         _sid_figure(f"{ident}-sid", profiles),
         _psi_figure(gate, f"{ident}-psi", profiles),
         _size_figure(f"{ident}-size", profiles),
     ]
+    if facts := gate.record["spectrum"]:
+        found.append(_spectrum_figure(f"{ident}-spectrum", facts))
+    return found
+
+
+def _spectrum_figure(ident: str, facts: dict[str, Any]) -> Figure:
+    density = finite_list(facts["density"])
+    chart = charts.spectrum_chart(ident, facts["frequencies"], density, facts["exponent"])
+    rows = [
+        plain_row(fixed(frequency, 4), NONE if value is None else f"{value:.3g}")
+        for frequency, value in zip(facts["frequencies"], density, strict=True)
+    ]
+    return Figure(
+        "Spectrum of the images",
+        f"{spectrum_sentence(facts)} Measured on {facts['images']} images of the reference sample.",
+        Markup(chart),
+        Table(("cycles/pixel", "mean energy"), rows),
+        marks="",
+    )
 
 
 def _score_figure(gate: Gate, ident: str, profiles: Mapping[str, Profile]) -> Figure:

@@ -179,10 +179,15 @@ def test_it_changes_with_the_code(tmp_path: Path) -> None:
         for name in ("a_model", "helpers"):
             sys.modules.pop(name, None)
         keys.append(key(_imported("a_model", tmp_path).Model()))
+    # A constant that the environment or a test may have set.
+    for factor in (2, 2, 5):
+        sys.modules["helpers"].FACTOR = factor  # type: ignore[attr-defined]
+        keys.append(key(sys.modules["a_model"].Model()))
     for name in ("a_model", "helpers"):
         sys.modules.pop(name, None)
     assert None not in keys
-    assert len(set(keys)) == 3
+    assert len(set(keys)) == 5
+    assert keys[3] == keys[4]
 
 
 def _imported(name: str, folder: Path) -> Any:

@@ -99,6 +99,7 @@ def make_record(
         "comparison": comparison.as_dict() if comparison else None,
         "profile": candidate.as_dict() if candidate and not comparison else None,
         "pictures": None,
+        "spectrum": None,
         "seconds": 52.9,
         **changes,
     }

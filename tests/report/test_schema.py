@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,6 @@ from pytest_iaside.report.summary import JSON_FORMAT, JSON_SCHEMA, json_document
 
 # Objects whose keys are a run's own.
 OPEN = ("counts", "environment")
-
-
-@pytest.fixture(scope="module")
-def schema() -> dict[str, Any]:
-    file = resources.files("pytest_iaside.report") / "session.schema.json"
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
-
-
-@pytest.fixture(scope="module")
-def validator(schema: dict[str, Any]) -> Draft202012Validator:
-    return Draft202012Validator(schema)
 
 
 @pytest.fixture
