@@ -110,7 +110,7 @@ def main() -> None:
     print(f"{machine()}\n")
     memory(options.quick)
     settings = {"passes": 1000 if options.quick else 4100}
-    speeds = time_side_by_side([games], settings, rounds=1 if options.quick else 3)
+    speeds = time_side_by_side([games], settings, rounds=1 if options.quick else 5)
     first = next(iter(speeds))
     rows = [
         [name, *spread(values), f"{ratio(speeds, first, name):.3f}"]
