@@ -120,7 +120,9 @@ def _gate(record: Record, label: str) -> Gate:
     if failed and word in ("changed", "inconclusive") and record["fail_on"] != "drift":
         sentence += f" (fails under fail_on={printable(record['fail_on'])})"
     if failed and comparison is None and profile and not profile["structured"]:
-        sentence += f"; unstructured: {printable(profile['unstructured_because'])}"
+        because = printable(profile["unstructured_because"])
+        # A baseline that is refused for it says so itself.
+        sentence += "" if because in sentence else f"; unstructured: {because}"
     return Gate(
         record=record,
         comparison=comparison,

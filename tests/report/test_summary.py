@@ -184,3 +184,15 @@ def test_text_reports_import_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_refused_profile_says_why_once(edge_cases: dict[str, dict[str, Any]]) -> None:
+    profile = edge_cases["degenerate_new"]["profile"]
+    record = {
+        **edge_cases["degenerate_new"],
+        "status": "refused",
+        "failed": True,
+        "summary": f"this profile makes no baseline: {profile['unstructured_because']}",
+    }
+    text = " ".join(line.strip() for line in terminal_lines([record], width=80, color=False))
+    assert text.count(profile["unstructured_because"]) == 1
