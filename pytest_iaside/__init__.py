@@ -22,7 +22,8 @@ if TYPE_CHECKING:
         SpectralRobustnessError,
     )
     from pytest_iaside.gate.compare import compare
-    from pytest_iaside.gate.verdict import BandChange, Check, Comparison, Thresholds
+    from pytest_iaside.gate.thresholds import Thresholds
+    from pytest_iaside.gate.verdict import BandChange, Check, Comparison
     from pytest_iaside.measure import measure
     from pytest_iaside.models.classifier import Classifier
     from pytest_iaside.perturb.attacks import fgsm, pgd
@@ -53,7 +54,7 @@ _HOMES = {
     "SettingsError": "errors",
     "SpectralProfile": "profile",
     "SpectralRobustnessError": "errors",
-    "Thresholds": "gate.verdict",
+    "Thresholds": "gate.thresholds",
     "assert_spectral_robustness": "assertion",
     "compare": "gate.compare",
     "corrupt": "perturb.corruptions",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.gate.verdict import Direction, FailOn, Thresholds
+from pytest_iaside.gate.thresholds import Direction, FailOn, Thresholds
 
 if TYPE_CHECKING:
     import pytest

@@ -11,7 +11,7 @@ import pytest
 from pytest_iaside import settings
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.gate import compare
-from pytest_iaside.gate.verdict import Thresholds
+from pytest_iaside.gate.thresholds import Thresholds
 from pytest_iaside.measure import MEASURE_SETTINGS
 from pytest_iaside.settings import Layer, Settings
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_iaside.gate.verdict import BandChange, Check, CheckName, Direction, Thresholds, Verdict
+from pytest_iaside.gate.thresholds import Direction, Thresholds
+from pytest_iaside.gate.verdict import BandChange, Check, CheckName, Verdict
 from pytest_iaside.intervals import (
     STUDENT,
     Change,

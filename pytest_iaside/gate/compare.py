@@ -11,7 +11,8 @@ from pytest_iaside.errors import BaselineError
 from pytest_iaside.game.rules import Rules
 from pytest_iaside.gate.checks import Evidence, band_changes, run_checks
 from pytest_iaside.gate.images import image_changes
-from pytest_iaside.gate.verdict import Check, Comparison, Thresholds
+from pytest_iaside.gate.thresholds import Thresholds
+from pytest_iaside.gate.verdict import Check, Comparison
 from pytest_iaside.intervals import STUDENT, Law
 from pytest_iaside.profile import ReferenceFacts, SpectralProfile
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from pytest_iaside.gate.checks import Evidence, run_checks, worst
 from pytest_iaside.gate.compare import LEVEL, compare, pair
-from pytest_iaside.gate.verdict import Comparison, Thresholds
+from pytest_iaside.gate.thresholds import Thresholds
+from pytest_iaside.gate.verdict import Comparison
 from pytest_iaside.intervals import STUDENT, Anytime
 from pytest_iaside.profile import SpectralProfile
 

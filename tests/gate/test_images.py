@@ -13,7 +13,8 @@ from profiles import make_profile
 
 from pytest_iaside.gate.compare import compare
 from pytest_iaside.gate.images import SHOWN
-from pytest_iaside.gate.verdict import Comparison, Thresholds
+from pytest_iaside.gate.thresholds import Thresholds
+from pytest_iaside.gate.verdict import Comparison
 from pytest_iaside.profile import SpectralProfile
 
 PSI = np.array([4.0, 2.0, 1.0, 0.5])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pytest_iaside.game.rules import Rules
 from pytest_iaside.gate.compare import compare
-from pytest_iaside.gate.verdict import Thresholds
+from pytest_iaside.gate.thresholds import Thresholds
 from pytest_iaside.profile import ModelFacts, ReferenceFacts, SpectralProfile
 
 PSI = (4.75, 1.47, 0.50, 0.20, 0.16, -0.05, -0.30, -0.23)
