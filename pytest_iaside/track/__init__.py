@@ -1,0 +1,1 @@
+"""Tracking: a model's robustness over its checkpoints."""
