@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pytest_iaside.errors import SpectralRobustnessError
 from pytest_iaside.report.budget import LIMIT_MB, fitted
 from pytest_iaside.report.gates import Record, gates, headline, interval_name, tally
-from pytest_iaside.report.numbers import count, duration, fixed, printable, signed
 from pytest_iaside.report.sections import Detail, section
-
-TEMPLATES = Path(__file__).parent / "templates"
+from pytest_iaside.report.writing import templates, write_text
 
 
 def write_html(
@@ -36,25 +29,8 @@ def write_html(
 
     Raises SpectralRobustnessError when it cannot be written; what was there then stands.
     """
-    path = Path(path)
-    content = render(records, meta=meta, limit=limit).encode()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.chmod(name, 0o644)  # mkstemp's own mode hides the report from a web server
-            os.replace(name, path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
-    except OSError as error:
-        raise SpectralRobustnessError(
-            f"cannot write the report {path}: {error.strerror or error}; make the folder writable "
-            "or choose another path with --iaside-report"
-        ) from error
-    return path
+    content = render(records, meta=meta, limit=limit)
+    return write_text(content, path, "choose another path with --iaside-report")
 
 
 def render(records: Sequence[Record], *, meta: Mapping[str, Any], limit: float = LIMIT_MB) -> str:
@@ -62,15 +38,7 @@ def render(records: Sequence[Record], *, meta: Mapping[str, Any], limit: float =
 
     What would make it larger than ``limit`` megabytes is left out: example pictures first.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-        finalize=_printable,
-    )
-    environment.globals.update(passes=count, duration=duration, fixed=fixed, signed=signed)
+    environment = templates()
     script = environment.get_template("report.js.j2").render()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     found = gates(records)
@@ -97,8 +65,3 @@ def render(records: Sequence[Record], *, meta: Mapping[str, Any], limit: float =
 
     room = int(limit * 1e6) - len(bind([], [""] * 4).encode())
     return bind(*fitted(found, room, draw))
-
-
-def _printable(value: Any) -> Any:
-    """What Jinja writes for ``value``: escaped afterwards, unless it is markup of our own."""
-    return value if isinstance(value, Markup) else printable(value)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from markupsafe import Markup
 
 from pytest_iaside.gate.verdict import confidence
 from pytest_iaside.report import charts
 from pytest_iaside.report.charts import Change, Series
+from pytest_iaside.report.figures import Figure
 from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.images import Images, images_of
 from pytest_iaside.report.numbers import NONE, finite, finite_list, fixed, p_value, signed
@@ -26,18 +27,6 @@ from pytest_iaside.report.tables import (
     settings_table,
 )
 from pytest_iaside.score import src_range
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A chart, what it shows in a sentence, and all its numbers."""
-
-    title: str
-    about: str
-    chart: Markup
-    table: Table
-    marks: Literal["bar", "point", ""] = "point"
-    """What stands for baseline and candidate; nothing where the chart is of neither."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,61 @@
+"""From templates to a file: what every page that we write has in common."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pytest_iaside.errors import SpectralRobustnessError
+from pytest_iaside.report.numbers import count, duration, fixed, printable, signed
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def templates() -> Environment:
+    """The templates, which escape whatever is not markup of our own."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        finalize=_printable,
+    )
+    environment.globals.update(passes=count, duration=duration, fixed=fixed, signed=signed)
+    return environment
+
+
+def write_text(content: str, path: str | Path, advice: str) -> Path:
+    """Write ``content`` to ``path``, making its folders; atomic.
+
+    Raises SpectralRobustnessError, with ``advice``, when it cannot be written; what was there
+    then stands.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode())
+            os.chmod(name, 0o644)  # mkstemp's own mode hides the file from a web server
+            os.replace(name, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+    except OSError as error:
+        raise SpectralRobustnessError(
+            f"cannot write {path}: {error.strerror or error}; make the folder writable or {advice}"
+        ) from error
+    return path
+
+
+def _printable(value: Any) -> Any:
+    """What Jinja writes for ``value``: escaped afterwards, unless it is markup of our own."""
+    return value if isinstance(value, Markup) else printable(value)

@@ -1,0 +1,58 @@
+"""A page of figures: it holds what it was given, escaped, and names no other file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from markupsafe import Markup
+from test_html import Page as ParsedPage
+
+from pytest_iaside.errors import SpectralRobustnessError
+from pytest_iaside.report.figures import Figure
+from pytest_iaside.report.page import Page, render_page, write_page
+from pytest_iaside.report.tables import Table, plain_row
+
+META = {"created": "2026-11-23", "version": "0", "command": "iaside <study>"}
+PAGE = Page(
+    title="correlation",
+    headline="r = −0.93 over 24 models <of ours>",
+    about="How it came about.",
+    warnings=["one model was left out"],
+    figures=[
+        Figure("Drawn", "A chart.", Markup("<svg></svg>"), Table(("a",), [plain_row("1.5")]), ""),
+        Figure("Told", "No chart.", Markup(""), Table(("b",), [plain_row("<b>")]), "", wide=True),
+    ],
+    facts=Table(("what", "value"), [plain_row("models", "24")]),
+)
+
+
+def test_a_page_holds_its_sentence_figures_tables_and_facts() -> None:
+    text = render_page(PAGE, meta=META)
+    for found in ("r = −0.93 over 24 models &lt;of ours&gt;", "How it came about.", "1.5", "24"):
+        assert found in text
+    assert "one model was left out" in text
+    assert "iaside &lt;study&gt;" in text
+    assert text.count("<svg></svg>") == 1
+    assert "&lt;b&gt;" in text
+    assert '<figure class="wide">' in text
+
+
+def test_a_page_runs_no_script_and_loads_nothing() -> None:
+    text = render_page(PAGE, meta=META)
+    assert "script-src 'none'" in text
+    assert "<script" not in text
+    assert not re.search(r"(src|href)=\"(?!data:|#)", text)
+    ParsedPage(text)  # which also checks that its elements are closed
+
+
+def test_a_page_is_written_into_a_new_folder(tmp_path: Path) -> None:
+    path = write_page(PAGE, tmp_path / "new" / "page.html", meta=META)
+    assert path.read_text(encoding="utf-8") == render_page(PAGE, meta=META)
+
+
+def test_a_page_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SpectralRobustnessError, match=r"cannot write .*file.page\.html"):
+        write_page(PAGE, tmp_path / "file" / "page.html", meta=META)
