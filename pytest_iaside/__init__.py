@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_iaside.assertion import assert_spectral_robustness
+    from pytest_iaside.assertions.perturbation import assert_perturbation_robustness
+    from pytest_iaside.assertions.spectral import assert_spectral_robustness
     from pytest_iaside.data.reference import ReferenceSample
     from pytest_iaside.errors import (
         BaselineError,
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from pytest_iaside.perturb.corruptions import CORRUPTIONS, corrupt
     from pytest_iaside.perturb.estimate import Estimate
     from pytest_iaside.perturb.metrics import mean_corruption_error, mean_prediction_error
+    from pytest_iaside.perturb.readings import measure_perturbations
     from pytest_iaside.perturb.stored import stored_corruption
     from pytest_iaside.profile import SpectralProfile
+    from pytest_iaside.readings import Readings
     from pytest_iaside.spectrum.bands import BandPartition
     from pytest_iaside.spectrum.density import (
         energy_spectral_density,
@@ -49,13 +52,15 @@ _HOMES = {
     "Comparison": "gate.verdict",
     "Estimate": "perturb.estimate",
     "ModelError": "errors",
+    "Readings": "readings",
     "ReferenceSample": "data.reference",
     "ReferenceSampleError": "errors",
     "SettingsError": "errors",
     "SpectralProfile": "profile",
     "SpectralRobustnessError": "errors",
     "Thresholds": "gate.thresholds",
-    "assert_spectral_robustness": "assertion",
+    "assert_perturbation_robustness": "assertions.perturbation",
+    "assert_spectral_robustness": "assertions.spectral",
     "compare": "gate.compare",
     "corrupt": "perturb.corruptions",
     "energy_spectral_density": "spectrum.density",
@@ -63,6 +68,7 @@ _HOMES = {
     "mean_corruption_error": "perturb.metrics",
     "mean_prediction_error": "perturb.metrics",
     "measure": "measure",
+    "measure_perturbations": "perturb.readings",
     "pgd": "perturb.attacks",
     "power_law_exponent": "spectrum.density",
     "spectral_snr": "spectrum.density",
@@ -79,12 +85,14 @@ __all__ = [
     "Comparison",
     "Estimate",
     "ModelError",
+    "Readings",
     "ReferenceSample",
     "ReferenceSampleError",
     "SettingsError",
     "SpectralProfile",
     "SpectralRobustnessError",
     "Thresholds",
+    "assert_perturbation_robustness",
     "assert_spectral_robustness",
     "compare",
     "corrupt",
@@ -93,6 +101,7 @@ __all__ = [
     "mean_corruption_error",
     "mean_prediction_error",
     "measure",
+    "measure_perturbations",
     "pgd",
     "power_law_exponent",
     "spectral_snr",

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import platform
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
-from importlib import metadata
 from itertools import chain
 from typing import Any, Literal
 
-import numpy as np
-import torch
-
+from pytest_iaside.data.choosing import first_images, on_labels_of
 from pytest_iaside.data.reference import ReferenceSample
-from pytest_iaside.errors import ReferenceSampleError, SettingsError
+from pytest_iaside.environment import environment
+from pytest_iaside.errors import ReferenceSampleError
 from pytest_iaside.execute.kept import Kept
 from pytest_iaside.execute.play import Execution, Game, play, play_on, ready, shards
 from pytest_iaside.execute.rows import Rows, join
@@ -98,8 +95,8 @@ def measure(
         )
     _, height, width = reference.shape
     BandPartition(height, width, bands, partition)  # Says now, not in a worker, what is wrong.
-    sample = _first(reference, samples)
-    pinned = _pin_labels(sample, labels_from)
+    sample = first_images(reference, samples)
+    pinned = on_labels_of(sample, labels_from)
 
     fingerprint = classifier.fingerprint()
     game = Game(classifier, rules, execution, pinned, reference)
@@ -130,7 +127,7 @@ def measure(
             forward_passes=played.forward_passes,
             passes_from_cache=played.from_cache,
             not_kept_because="" if kept is None else kept.why_not,
-            environment=_environment() | played.environment,
+            environment=environment() | played.environment,
             seconds=time.perf_counter() - began,
         )
 
@@ -192,39 +189,3 @@ def _play(game: Game, images: Sequence[int], executor: Executor | None) -> Gener
     with ready(game.classifier, game.rules, game.execution, first) as backend:
         for shard in chain([first], work):
             yield from play_on(backend, game.classifier, game.rules, shard)
-
-
-def _first(reference: ReferenceSample, samples: int | Literal["auto"] | None) -> ReferenceSample:
-    if samples is None or samples == "auto":
-        return reference
-    if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
-        raise SettingsError(f"samples={samples!r} must be a whole number above 0, 'auto', or None")
-    if samples > len(reference):
-        raise SettingsError(
-            f"samples={samples} images asked for, but the reference sample holds "
-            f"{len(reference)}; ask for fewer, or None for all of them"
-        )
-    return reference.take(range(samples))
-
-
-def _pin_labels(sample: ReferenceSample, source: SpectralProfile | None) -> ReferenceSample:
-    if source is None or sample.labels is not None or source.labels.ndim != 1:
-        return sample
-    known = dict(zip(source.digests, source.labels.tolist(), strict=True))
-    missing = [name for name, d in zip(sample.names, sample.digests, strict=True) if d not in known]
-    if missing:
-        raise ReferenceSampleError(
-            f"{missing[0]} and {len(missing) - 1} more images have no label in the profile whose "
-            "predictions were to be used; measure that profile on the same reference sample"
-        )
-    return sample.with_labels([known[digest] for digest in sample.digests])
-
-
-def _environment() -> dict[str, str]:
-    return {
-        "pytest-iaside": metadata.version("pytest-iaside"),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "platform": f"{platform.system()} {platform.machine()}",
-    }

@@ -52,7 +52,7 @@ def test_a_profile_or_its_path_is_the_baseline(reference: ReferenceSample, tmp_p
 
 
 def test_what_is_missing_is_asked_for(reference: ReferenceSample, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="pass baseline=, a profile or the path of a saved one"):
+    with pytest.raises(SettingsError, match="pass baseline=, what was measured before or its path"):
         outside(model(1.0), reference)
     path = tmp_path / "none.yaml"
     with pytest.raises(BaselineError) as raised:

@@ -54,6 +54,7 @@ def run(options: argparse.Namespace, command: str) -> int:
     record = {
         "test": options.candidate,
         "name": None,
+        "kind": "spectral",
         "baseline": options.baseline,
         "status": "compared",
         "failed": failed,
@@ -63,6 +64,7 @@ def run(options: argparse.Namespace, command: str) -> int:
         "reproduce": command,
         "fail_on": settings.fail_on,
         "comparison": comparison.as_dict(),
+        "readings": None,
         "profile": None,
         "pictures": None,
         "spectrum": None,

@@ -7,10 +7,10 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import yaml
 
@@ -59,15 +59,29 @@ def path_for(test_file: Path, owner: Owner) -> Path:
     return test_file.parent / FOLDER / test_file.stem / f"{slug}-{digest}.yaml"
 
 
+class Storable(Protocol):
+    """What can be a baseline: it knows how to write itself, with a ``header`` for people."""
+
+    def save(self, path: str | Path, **header: Any) -> Path: ...
+
+
+Stored = TypeVar("Stored", bound=Storable)
+
+
 def load(path: Path, owner: Owner) -> SpectralProfile:
-    """The baseline at ``path``.
+    """The spectral baseline at ``path``; raises as ``owned``."""
+    from pytest_iaside.profile import SpectralProfile
+
+    return owned(path, owner, SpectralProfile.load)
+
+
+def owned(path: Path, owner: Owner, read: Callable[[Path], Stored]) -> Stored:
+    """The baseline of ``owner`` at ``path``, as ``read`` reads it.
 
     Raises BaselineError when it is missing, truncated or corrupt, ForeignBaselineError when it
     belongs to another test or to none.
     """
-    from pytest_iaside.profile import SpectralProfile
-
-    profile = SpectralProfile.load(path)
+    stored = read(path)
     found = owner_of(path)
     if found is None or found.key != owner.key:
         whose = "names no test" if found is None else f"belongs to {found}"
@@ -75,7 +89,7 @@ def load(path: Path, owner: Owner) -> SpectralProfile:
             f"{path} {whose}, expected {owner}; move it away or restore the right one from version "
             "control (it was not touched)"
         )
-    return profile
+    return stored
 
 
 def store(path: Path, profile: SpectralProfile, owner: Owner) -> None:
@@ -88,9 +102,15 @@ def store(path: Path, profile: SpectralProfile, owner: Owner) -> None:
         raise BaselineError(
             f"this profile makes no baseline, nothing was written: {profile.unstructured_because}"
         )
-    replace(profile, log_likelihood=None).save(
-        path, test={"node_id": owner.node_id, "name": owner.name}
-    )
+    put(path, replace(profile, log_likelihood=None), owner)
+
+
+def put(path: Path, measured: Storable, owner: Owner) -> None:
+    """Write ``measured`` as the baseline of ``owner``.
+
+    Raises BaselineError when the folder cannot be written; what was there then stands.
+    """
+    measured.save(path, test={"node_id": owner.node_id, "name": owner.name})
 
 
 def owner_of(path: Path) -> Owner | None:

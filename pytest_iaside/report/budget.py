@@ -64,7 +64,7 @@ def fitted(
 def _has(gate: Gate, detail: Detail) -> bool:
     """Whether ``gate`` has what ``detail`` adds."""
     if detail == CHARTS:
-        return gate.profile is not None
+        return gate.profile is not None or gate.readings is not None
     return bool(gate.record["pictures"])
 
 

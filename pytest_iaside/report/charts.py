@@ -69,7 +69,7 @@ def score_chart(
         if near is not None and far is not None:
             left, right = across(across.clip(near)), across(across.clip(far))
             parts.append(svg.box(left, top, right - left, bottom - top, "beyond"))
-    parts += _horizontal_axis(across, bottom, most=6)
+    parts += horizontal_axis(across, bottom, most=6)
     parts.append(svg.line(across(0), top, across(0), bottom, "zero"))
     labels: list[str] = []
     for number, (name, limit) in enumerate(thresholds.items()):
@@ -103,7 +103,7 @@ def sid_chart(ident: str, edges: Sequence[float], series: Sequence[Series]) -> s
     bottom = 150.0
     up = _vertical(series, bottom)
     across = Scale(edges[0], edges[-1], LEFT, RIGHT)
-    parts = _value_axis(up, "share of importance")
+    parts = value_axis(up, "share of importance")
     for place, (left, right) in enumerate(pairwise(edges)):
         slot = (across(right) - across(left)) * 0.8 / len(series)
         start = across(left) + (across(right) - across(left)) * 0.1
@@ -136,7 +136,7 @@ def psi_chart(
             if moved:
                 width = across(right) - across(left)
                 parts.append(svg.box(across(left), TOP, width, lower - TOP, "moved"))
-    parts += _value_axis(up, "ψ in nats")
+    parts += value_axis(up, "ψ in nats")
     for place, (left, right) in enumerate(pairwise(edges)):
         middle, apart = across((left + right) / 2), (across(right) - across(left)) * 0.2
         for number, one in enumerate(series):
@@ -163,7 +163,7 @@ def size_chart(ident: str, series: Sequence[Series]) -> str:
     up = Scale(low - room, high + room, bottom, TOP)
     sizes = len(series[0].values) - 1
     across = Scale(0, sizes, LEFT + 8, RIGHT - 8)
-    parts = _value_axis(up, "log-likelihood in nats", zero=False)
+    parts = value_axis(up, "log-likelihood in nats", zero=False)
     parts.append(svg.line(LEFT, bottom, RIGHT, bottom, "axis"))
     skip = 1 if sizes <= 16 else 2
     for size in range(0, sizes + 1, skip):
@@ -225,7 +225,7 @@ def _change_panel(
     bounds = [*change.low, *change.high, change.allowed]
     # The room above is for the marks of moved bands: one line, to be read at a glance.
     up = Scale(*svg.domain(change.values, bounds, LEAST_NATS), bottom - 4, top + 24)
-    parts = _value_axis(up, "paired change in nats", most=4, name_at=top - 6)
+    parts = value_axis(up, "paired change in nats", most=4, name_at=top - 6)
     if change.allowed is not None and up.holds(change.allowed):
         place = up(change.allowed)
         parts.append(svg.line(LEFT, place, RIGHT, place, "limit"))
@@ -259,7 +259,7 @@ def _interval(up: Scale, x: float, one: Series, place: int) -> str:
     return svg.whisker(up, x, *one.interval(place), one.role, along="y")
 
 
-def _value_axis(
+def value_axis(
     up: Scale, name: str, most: int = 6, name_at: float = TOP - 8, *, zero: bool = True
 ) -> list[str]:
     parts = [svg.text(2, name_at, name, "note", "start")]
@@ -273,7 +273,7 @@ def _value_axis(
     return parts
 
 
-def _horizontal_axis(across: Scale, y: float, most: int) -> list[str]:
+def horizontal_axis(across: Scale, y: float, most: int) -> list[str]:
     step = svg.nice_step(across.low, across.high, most)
     ticks = svg.nice_ticks(across.low, across.high, most)
     whole = (across.start, y, across.end - across.start, 0.0)
@@ -291,7 +291,7 @@ def _band_axis(across: Scale, edges: Sequence[float], y: float) -> list[str]:
     for band, (left, right) in enumerate(pairwise(edges)):
         if band % skip == 0:
             parts.append(svg.text(across((left + right) / 2), y + 13, str(band)))
-    parts += _horizontal_axis(across, y + 17, most=6)
+    parts += horizontal_axis(across, y + 17, most=6)
     parts.append(svg.text(across.end, y + 43, "cycles/pixel", "note", "end"))
     return parts
 

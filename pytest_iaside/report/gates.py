@@ -32,12 +32,13 @@ class Gate:
     ``word`` is its verdict, or what was done where nothing was compared; a gate that passes
     its checks and fails all the same, under fail_on='any-change', is ``changed``. ``profile`` is
     of the model under test; ``comparison`` None where it was compared with itself only, as a
-    new baseline is. Scores are signed SRC; ``low``…``high`` is the paired interval of
-    ``change``. What a record does not hold is None.
+    new baseline is; ``readings`` is a comparison of another kind. Scores are signed SRC;
+    ``low``…``high`` is the paired interval of ``change``. What a record does not hold is None.
     """
 
     record: Record
     comparison: Mapping[str, Any] | None
+    readings: Mapping[str, Any] | None
     profile: Mapping[str, Any] | None
     label: str
     word: str
@@ -62,7 +63,13 @@ class Gate:
 
     @property
     def checks(self) -> Sequence[Mapping[str, Any]]:
-        return self.comparison["checks"] if self.comparison else ()
+        compared = self.comparison or self.readings
+        return compared["checks"] if compared else ()
+
+    @property
+    def notes(self) -> Sequence[str]:
+        compared = self.comparison or self.readings
+        return compared["notes"] if compared else ()
 
 
 def gates(records: Sequence[Record]) -> list[Gate]:
@@ -103,10 +110,11 @@ def interval_name(found: Sequence[Gate]) -> str:
 
 
 def _gate(record: Record, label: str) -> Gate:
-    comparison = record["comparison"]
+    comparison, readings = record["comparison"], record["readings"]
+    measured = readings["candidate"] if readings else None
     profile = comparison["candidate"] if comparison else record["profile"]
     if record["status"] != "compared":
-        comparison = None
+        comparison = readings = None
     score = finite(profile["signed_src"]) if profile else None
     baseline_score = finite(comparison["baseline"]["signed_src"]) if comparison else None
     checks = comparison["checks"] if comparison else ()
@@ -126,6 +134,7 @@ def _gate(record: Record, label: str) -> Gate:
     return Gate(
         record=record,
         comparison=comparison,
+        readings=readings,
         profile=profile,
         label=label,
         word=word,
@@ -136,8 +145,8 @@ def _gate(record: Record, label: str) -> Gate:
         change=change,
         low=finite(paired.get("low")),
         high=finite(paired.get("high")),
-        level=comparison["level"] if comparison else None,
-        forward_passes=_run_now(profile),
+        level=(comparison or readings or {}).get("level"),
+        forward_passes=measured["forward_passes"] if measured else _run_now(profile),
         seconds=finite(record["seconds"]),
     )
 

@@ -14,7 +14,9 @@ from pytest_iaside.report.charts import Change, Series
 from pytest_iaside.report.figures import Figure
 from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.images import Images, images_of
-from pytest_iaside.report.numbers import NONE, finite, finite_list, fixed, p_value, signed
+from pytest_iaside.report.numbers import finite, finite_list, fixed, p_value, signed
+from pytest_iaside.report.readings import readings_figures
+from pytest_iaside.report.spectra import spectrum_figure
 from pytest_iaside.report.spectrum import spectrum_sentence
 from pytest_iaside.report.tables import (
     Cell,
@@ -60,14 +62,19 @@ def section(gate: Gate, number: int, detail: Detail = Detail()) -> Section:
     images = None
     if detail.charts:
         images = images_of(gate, thumbnails=detail.thumbnails, examples=detail.examples)
-    settings, differences = settings_table(profiles) if profiles else (None, 0)
+    figures = _figures(gate, ident, profiles) if profiles else []
+    measured: Mapping[str, Profile] = profiles
+    if gate.readings and detail.charts:
+        figures = readings_figures(gate, ident)
+        measured = {role: gate.readings[role] for role in ("baseline", "candidate")}
+    settings, differences = settings_table(measured) if measured else (None, 0)
     return Section(
         ident=ident,
         gate=gate,
         detail=detail,
         warnings=_warnings(gate),
         checks=checks_table(gate) if gate.checks else None,
-        figures=_figures(gate, ident, profiles) if profiles else [],
+        figures=figures,
         images=images,
         settings=settings,
         differences=differences,
@@ -80,12 +87,12 @@ def _profiles(gate: Gate) -> dict[str, Profile]:
 
 
 def _warnings(gate: Gate) -> list[str]:
-    notes = list(gate.comparison["notes"]) if gate.comparison else []
+    notes = list(gate.notes)
     profile = gate.profile
     # A comparison says it in its check "structured", a failed gate in its sentence.
     if profile and not gate.comparison and not gate.failed and not profile["structured"]:
         notes.insert(0, f"The profile is unstructured: {profile['unstructured_because']}")
-    if (facts := gate.record["spectrum"]) and not facts["natural"]:
+    if not gate.readings and (facts := gate.record["spectrum"]) and not facts["natural"]:
         notes.append(spectrum_sentence(facts))
     return notes
 
@@ -98,24 +105,8 @@ def _figures(gate: Gate, ident: str, profiles: Mapping[str, Profile]) -> list[Fi
         _size_figure(f"{ident}-size", profiles),
     ]
     if facts := gate.record["spectrum"]:
-        found.append(_spectrum_figure(f"{ident}-spectrum", facts))
+        found.append(spectrum_figure(f"{ident}-spectrum", facts))
     return found
-
-
-def _spectrum_figure(ident: str, facts: dict[str, Any]) -> Figure:
-    density = finite_list(facts["density"])
-    chart = charts.spectrum_chart(ident, facts["frequencies"], density, facts["exponent"])
-    rows = [
-        plain_row(fixed(frequency, 4), NONE if value is None else f"{value:.3g}")
-        for frequency, value in zip(facts["frequencies"], density, strict=True)
-    ]
-    return Figure(
-        "Spectrum of the images",
-        f"{spectrum_sentence(facts)} Measured on {facts['images']} images of the reference sample.",
-        Markup(chart),
-        Table(("cycles/pixel", "mean energy"), rows),
-        marks="",
-    )
 
 
 def _score_figure(gate: Gate, ident: str, profiles: Mapping[str, Profile]) -> Figure:

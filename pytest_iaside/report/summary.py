@@ -13,9 +13,9 @@ from pytest_iaside.report.gates import Gate, Record, gates, headline, tally
 from pytest_iaside.report.numbers import compact, duration, fixed, printable, signed
 from pytest_iaside.report.text import cells, pad, shorten
 
-JSON_FORMAT = "iaside-report/1"
+JSON_FORMAT = "iaside-report/2"
 # What session.schema.json, beside this file, is called: a new version for every change of fields.
-JSON_SCHEMA = "urn:pytest-iaside:session:1"
+JSON_SCHEMA = "urn:pytest-iaside:session:2"
 # What a record holds for the HTML report only.
 NOT_IN_JSON = ("pictures",)
 # GitHub cuts comments at 65,536 characters; whoever posts one adds a few of their own.
@@ -74,9 +74,9 @@ def terminal_lines(records: Sequence[Record], *, width: int, color: bool) -> lis
         if gate.failed:
             name = shorten(gate.label, width - 4)
             lines += ["", f"{gate.mark} {name}:", *_wrap(gate.sentence, width, "  ")]
-        elif gate.comparison and gate.comparison["notes"]:
+        elif gate.notes:
             name = shorten(gate.label, width - 4)
-            notes = "; ".join(gate.comparison["notes"])
+            notes = "; ".join(gate.notes)
             lines += ["", f"{gate.mark} {name}:", *_wrap(notes, width, "  ")]
     return lines
 

@@ -53,7 +53,8 @@ def interval_text(low: Any, high: Any, form: Callable[[Any], str] = fixed) -> st
 
 
 def checks_table(gate: Gate) -> Table:
-    assert gate.comparison is not None
+    if gate.comparison is None:
+        return _reading_checks_table(gate)
     head = (
         "check",
         "baseline",
@@ -115,6 +116,26 @@ def _check_row(check: Mapping[str, Any], comparison: Mapping[str, Any]) -> list[
     return [*plain_row(*texts), Cell(check["verdict"], check["verdict"])]
 
 
+def _reading_checks_table(gate: Gate) -> Table:
+    level = confidence(gate.level or 0.95)
+    head = ("check", "baseline", "candidate", "change", level, "allowed", "verdict")
+    rows = []
+    for check in gate.checks:
+        bound = check["name"] == "bound"
+        form = fixed if bound else signed
+        sign = "≤" if check["better"] == "lower" else "≥"
+        texts = (
+            check["where"],
+            fixed(check["baseline"]),
+            fixed(check["candidate"]),
+            NONE if bound else signed(check["change"]),
+            interval_text(check["low"], check["high"], form),
+            f"{sign} {fixed(check['limit'])}" if bound else signed(check["limit"]),
+        )
+        rows.append([*plain_row(*texts), Cell(check["verdict"], check["verdict"])])
+    return Table(head, rows)
+
+
 def settings_table(profiles: Mapping[str, Profile]) -> tuple[Table, int]:
     """Settings and environments side by side, and how many of the latter's rows differ."""
     facts = {role: _facts(profile) for role, profile in profiles.items()}
@@ -136,7 +157,7 @@ def _facts(profile: Profile) -> dict[str, str]:
     for group, values in (
         ("model", profile["model"]),
         ("reference", profile["reference"]),
-        ("rules", profile["rules"]),
+        ("rules", profile.get("rules", profile.get("settings", {}))),
         ("environment", dict(sorted(profile["environment"].items()))),
     ):
         facts |= {
@@ -144,9 +165,9 @@ def _facts(profile: Profile) -> dict[str, str]:
             for key, value in values.items()
         }
     facts["cost: forward passes"] = count(profile["forward_passes"])
-    if kept := profile["passes_from_cache"]:
+    if kept := profile.get("passes_from_cache"):
         facts["cost: of them from the cache"] = count(kept)
-    if why := profile["not_kept_because"]:
+    if why := profile.get("not_kept_because"):
         facts["cost: not kept for the next run"] = why
     # A baseline that was read from its file does not tell how long it took.
     facts["cost: time"] = duration(profile["seconds"] or None)

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from pytest_iaside.game.rules import Rules
 from pytest_iaside.gate.compare import compare
+from pytest_iaside.gate.held import Limit, compare_readings
 from pytest_iaside.gate.thresholds import Thresholds
 from pytest_iaside.profile import ModelFacts, ReferenceFacts, SpectralProfile
+from pytest_iaside.readings import Quantity, Readings
 
 PSI = (4.75, 1.47, 0.50, 0.20, 0.16, -0.05, -0.30, -0.23)
 META = {"command": "pytest tests", "created": "2026-11-22T10:00:00+00:00", "version": "0.1.0"}
@@ -88,6 +90,7 @@ def make_record(
     return {
         "test": test,
         "name": None,
+        "kind": "spectral",
         "baseline": "tests/__iaside__/test_models/test_classifier-1a2b3c.yaml",
         "status": "compared" if comparison else "created" if candidate else "refused",
         "failed": comparison.fails(fail_on) if comparison else candidate is None,
@@ -97,6 +100,7 @@ def make_record(
         "reproduce": f'pytest "{test}"',
         "fail_on": fail_on,
         "comparison": comparison.as_dict() if comparison else None,
+        "readings": None,
         "profile": candidate.as_dict() if candidate and not comparison else None,
         "pictures": None,
         "spectrum": None,
@@ -135,6 +139,64 @@ def refused() -> dict[str, Any]:
         summary="the baseline was made for something else, so nothing was compared: bands: 8 "
         "here, 6 there. Restore the setting, or make a new baseline",
     )
+
+
+def make_readings(worse: float = 0.0, *, images: int = 40) -> Readings:
+    """Errors under two perturbations, the second ``worse`` by about so much."""
+    random = np.random.default_rng(0)
+    errors = random.uniform(0.1, 0.3, size=(images, 2))
+    errors[:, 1] += worse * random.uniform(0.8, 1.2, size=images)
+    right = (errors < 0.28).astype(np.float64)
+    named = [f"{name} 3" for name in ("contrast", "white_noise")]
+    profile = make_profile(images=images)
+    return Readings(
+        kind="perturbations",
+        quantities=(
+            *(Quantity(name=f"mPE under {n}", family="mpe", better="lower") for n in named),
+            *(
+                Quantity(
+                    name=f"accuracy under {n}", family="accuracy", better="higher", counted=True
+                )
+                for n in named
+            ),
+        ),
+        values=np.hstack([errors, right]),
+        digests=profile.digests,
+        names=profile.names,
+        labels=profile.labels,
+        settings={"perturbations": named, "seed": 0, "temperature": 1.0},
+        reference=profile.reference,
+        model=profile.model,
+        forward_passes=3 * images,
+        environment=profile.environment,
+        seconds=1.5,
+    )
+
+
+@pytest.fixture(scope="session")
+def perturbed() -> dict[str, Any]:
+    """A gate on perturbations that fails: the error under noise rose by .1."""
+    limits = {"mpe": Limit(change=0.02), "accuracy": Limit(change=0.05, bound=0.1)}
+    comparison = compare_readings(make_readings(0.1), make_readings(), limits)
+    snr = {"perturbation": "contrast 3", "decibel": [3.0, 10.0, None]}
+    return {
+        **make_record(None, test="tests/test_models.py::test_perturbed"),
+        "name": "perturbations",
+        "kind": "perturbations",
+        "status": "compared",
+        "failed": comparison.fails("drift"),
+        "verdict": comparison.verdict,
+        "summary": comparison.summary(),
+        "readings": comparison.as_dict(),
+        "spectrum": {
+            "images": 32,
+            "frequencies": [0.01, 0.1, 0.5],
+            "density": [10.0, 0.1, 0.004],
+            "exponent": 2.0,
+            "natural": True,
+            "snr": [snr, {**snr, "perturbation": "white_noise 3", "decibel": [20.0, 1.0, -9.0]}],
+        },
+    }
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from pytest_iaside.report.gates import WORST_FIRST
 from pytest_iaside.report.summary import JSON_FORMAT, JSON_SCHEMA, json_document
 
 # Objects whose keys are a run's own.
-OPEN = ("counts", "environment")
+OPEN = ("counts", "environment", "settings", "limits")
 
 
 @pytest.fixture
@@ -27,10 +27,11 @@ def document(
     green: dict[str, Any],
     new: dict[str, Any],
     refused: dict[str, Any],
+    perturbed: dict[str, Any],
     edge_cases: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """A session with every kind of gate, as it reads back from a file."""
-    records = [red, green, new, refused, *edge_cases.values()]
+    records = [red, green, new, refused, perturbed, *edge_cases.values()]
     return json.loads(json.dumps(json_document(records, meta=META), allow_nan=False))
 
 
@@ -84,7 +85,9 @@ def test_what_is_for_the_html_report_stays_out(
     assert validator.is_valid(json_document([{**red, "pictures": {"a": "b"}}], meta=META))
 
 
-@pytest.mark.parametrize(("kind", "least"), [("red", 150), ("new", 60), ("refused", 20)])
+@pytest.mark.parametrize(
+    ("kind", "least"), [("red", 150), ("new", 60), ("refused", 16), ("perturbed", 70)]
+)
 def test_no_field_may_be_missing_and_none_added(
     validator: Draft202012Validator, request: pytest.FixtureRequest, kind: str, least: int
 ) -> None:
@@ -107,7 +110,7 @@ def test_no_field_may_be_missing_and_none_added(
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("format", "iaside-report/2"),
+        ("format", "iaside-report/1"),
         ("failed", "no"),
         ("counts", {"drift": 0}),
         ("counts", {"skipped": 1}),

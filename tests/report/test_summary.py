@@ -146,7 +146,7 @@ class TestJson:
         document = json_document([edge_cases["degenerate"], red], meta=META)
         back = json.loads(json.dumps(document, allow_nan=False))
         assert back == document
-        assert document["format"] == "iaside-report/1"
+        assert document["format"] == "iaside-report/2"
         assert document["failed"] is True and document["counts"] == {"drift": 2}
         assert document["meta"] == META
         candidates = [gate["comparison"]["candidate"] for gate in document["gates"]]

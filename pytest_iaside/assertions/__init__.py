@@ -1,0 +1,1 @@
+"""What a test asserts: measure, compare with the baseline, record, raise."""

@@ -1,0 +1,162 @@
+"""assert_perturbation_robustness: red where perturbations cost more, beside the spectral gate."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from project import Project
+
+TEST = """
+import os
+import models, pytest, torch
+from pytest_iaside import assert_perturbation_robustness, assert_spectral_robustness
+
+def swayed(images):
+    # Takes noise for the first class, unless GAIN is 1.
+    sway = (float(os.environ["GAIN"]) - 1) * images.var(dim=(1, 2, 3))[:, None]
+    return models.model(images) + sway * torch.tensor([1.0, -1.0, 0.0])
+
+def test_robust():
+    assert_perturbation_robustness(
+        swayed, perturbations=[("white_noise", 5), ("contrast", 5)]{more}
+    )
+"""
+
+
+@pytest.fixture
+def perturbing(project: Project) -> Project:
+    project.write(TEST.format(more=""))
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    return project
+
+
+def test_without_a_baseline_it_says_how_to_make_one(project: Project) -> None:
+    project.write(TEST.format(more=""))
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*there is no baseline for this test yet*"])
+    result.stdout.fnmatch_lines(['*pytest "test_it.py::test_robust" --iaside-update=new'])
+
+
+def test_its_baseline_is_for_people_to_read(perturbing: Project) -> None:
+    document = yaml.safe_load(perturbing.baseline.read_text(encoding="utf-8"))
+    assert document["kind"] == "perturbations"
+    assert document["settings"] == {
+        "perturbations": ["white_noise 5", "contrast 5"],
+        "seed": 0,
+        "temperature": 1.0,
+    }
+    assert set(document["summary"]["means"]) == {
+        "clean accuracy",
+        *(
+            f"{what} under {p} 5"
+            for what in ("mPE", "accuracy")
+            for p in ("white_noise", "contrast")
+        ),
+    }
+    assert document["test"] == {"name": "perturbations", "node_id": "test_it.py::test_robust"}
+
+
+def test_an_unchanged_model_passes(perturbing: Project) -> None:
+    (record,) = perturbing.records()
+    assert record["kind"] == "perturbations"
+    assert record["verdict"] == "pass" and not record["failed"]
+    assert record["readings"]["notes"] == ["both models give the same answers to every image"]
+    assert record["comparison"] is None
+    assert [each["perturbation"] for each in record["spectrum"]["snr"]] == [
+        "white_noise 5",
+        "contrast 5",
+    ]
+
+
+def test_a_model_that_became_worse_is_red_and_says_under_what(perturbing: Project) -> None:
+    result = perturbing.run(gain=60)
+    result.assert_outcomes(failed=1)
+    found = (
+        r"E +AssertionError: .*under (contrast|white_noise) 5 [\d.]+ → [\d.]+ .*95% CI .*allowed"
+    )
+    result.stdout.re_match_lines([found])
+    result.stdout.fnmatch_lines(["*baseline: __iaside__/test_it/*(24 images)"])
+    result.stdout.fnmatch_lines(['*pytest "test_it.py::test_robust" --iaside-update=changed'])
+    page = (perturbing.root / "iaside-report" / "index.html").read_text(encoding="utf-8")
+    assert "Change of mPE" in page and "Where the perturbations lie" in page
+
+
+def test_lines_of_a_failure_fit_a_terminal(perturbing: Project) -> None:
+    result = perturbing.run("--tb=short", gain=60)
+    lines = [line for line in result.outlines if line.startswith("E  ")][1:]
+    lines = [line for line in lines if "__iaside__" not in line]  # a path is not broken
+    assert lines and all(len(line) <= 80 for line in lines)
+
+
+def test_a_change_can_be_accepted(perturbing: Project) -> None:
+    perturbing.run("--iaside-update=changed", gain=60).assert_outcomes(passed=1)
+    perturbing.run(gain=60).assert_outcomes(passed=1)
+
+
+def test_the_same_with_workers(perturbing: Project) -> None:
+    (record,) = perturbing.records("-n2", gain=60)
+    alone = perturbing.records(gain=60)[0]
+    for name in ("verdict", "summary", "readings"):
+        one, other = json.loads(json.dumps(record[name])), alone[name]
+        if name == "readings":
+            for each in (one, other):
+                del each["candidate"]["seconds"]
+        assert one == other
+
+
+def test_it_stands_beside_the_spectral_gate_in_one_test(project: Project) -> None:
+    project.write(TEST.format(more="") + "    assert_spectral_robustness(models.model)\n")
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    assert len(project.baselines) == 2
+    records = project.records()
+    assert {record["kind"] for record in records} == {"spectral", "perturbations"}
+    project.run().stdout.no_fnmatch_line("*unused baseline*")
+
+
+def test_another_perturbation_needs_another_baseline(perturbing: Project) -> None:
+    perturbing.write(TEST.format(more="").replace("contrast", "brightness"))
+    result = perturbing.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*perturbations: *brightness 5*here*contrast 5*there*"])
+
+
+def test_a_baseline_of_the_other_kind_is_told(perturbing: Project) -> None:
+    perturbing.write(
+        "import models\nfrom pytest_iaside import assert_spectral_robustness\n"
+        "def test_robust():\n"
+        "    assert_spectral_robustness(models.model, name='perturbations')\n"
+    )
+    result = perturbing.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*has format 'iaside-readings/1'*"])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (", max_error_rise=-1", "max_error_rise=-1 must be a finite number"),
+        (", max_error_rise=None, max_accuracy_drop=None", "every limit is None"),
+        (", bands=8", "unknown setting 'bands'"),
+        (", fail_on='never'", "fail_on='never' cannot be used"),
+        (", temperature=0", "temperature=0 must be a finite number above 0"),
+    ],
+)
+def test_wrong_settings_are_usage_errors(project: Project, more: str, message: str) -> None:
+    project.write(TEST.format(more=more))
+    result = project.run("--iaside-update=new")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines([f"*{message}*"])
+    assert not project.baselines
+
+
+def test_common_settings_come_from_the_ini_file(project: Project) -> None:
+    project.ini("iaside_samples = 12", "iaside_level = 0.9", "iaside_fail_on = any-change")
+    project.write(TEST.format(more=""))
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    (record,) = project.records()
+    assert record["readings"]["images"] == 12
+    assert record["readings"]["level"] == 0.9
+    assert record["fail_on"] == "any-change"
