@@ -12,9 +12,24 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_iaside.assertions.diagnosis import (
+        assert_lens_smoothness,
+        assert_reconstruction_depth,
+        assert_scale_reliance,
+    )
     from pytest_iaside.assertions.perturbation import assert_perturbation_robustness
     from pytest_iaside.assertions.spectral import assert_spectral_robustness
     from pytest_iaside.data.reference import ReferenceSample
+    from pytest_iaside.diagnose.faithfulness import deletion, insertion, mu_fidelity
+    from pytest_iaside.diagnose.fourier import FourierAttribution, fam
+    from pytest_iaside.diagnose.lens import Lens, spectral_lens
+    from pytest_iaside.diagnose.readings import (
+        measure_lens_smoothness,
+        measure_reconstruction_depth,
+        measure_scale_reliance,
+    )
+    from pytest_iaside.diagnose.reconstruction import reconstruction_depth
+    from pytest_iaside.diagnose.wavelet import WaveletAttribution, wcam
     from pytest_iaside.errors import (
         BaselineError,
         ModelError,
@@ -41,6 +56,8 @@ if TYPE_CHECKING:
         power_law_exponent,
         spectral_snr,
     )
+    from pytest_iaside.track.decline import assert_no_robustness_decline
+    from pytest_iaside.track.history import History, Point
 
 _HOMES = {
     "CORRUPTIONS": "perturb.corruptions",
@@ -51,7 +68,11 @@ _HOMES = {
     "Classifier": "models.classifier",
     "Comparison": "gate.verdict",
     "Estimate": "perturb.estimate",
+    "FourierAttribution": "diagnose.fourier",
+    "History": "track.history",
+    "Lens": "diagnose.lens",
     "ModelError": "errors",
+    "Point": "track.history",
     "Readings": "readings",
     "ReferenceSample": "data.reference",
     "ReferenceSampleError": "errors",
@@ -59,20 +80,35 @@ _HOMES = {
     "SpectralProfile": "profile",
     "SpectralRobustnessError": "errors",
     "Thresholds": "gate.thresholds",
+    "WaveletAttribution": "diagnose.wavelet",
+    "assert_lens_smoothness": "assertions.diagnosis",
+    "assert_no_robustness_decline": "track.decline",
     "assert_perturbation_robustness": "assertions.perturbation",
+    "assert_reconstruction_depth": "assertions.diagnosis",
+    "assert_scale_reliance": "assertions.diagnosis",
     "assert_spectral_robustness": "assertions.spectral",
     "compare": "gate.compare",
     "corrupt": "perturb.corruptions",
+    "deletion": "diagnose.faithfulness",
     "energy_spectral_density": "spectrum.density",
+    "fam": "diagnose.fourier",
     "fgsm": "perturb.attacks",
+    "insertion": "diagnose.faithfulness",
     "mean_corruption_error": "perturb.metrics",
     "mean_prediction_error": "perturb.metrics",
     "measure": "measure",
+    "measure_lens_smoothness": "diagnose.readings",
     "measure_perturbations": "perturb.readings",
+    "measure_reconstruction_depth": "diagnose.readings",
+    "measure_scale_reliance": "diagnose.readings",
+    "mu_fidelity": "diagnose.faithfulness",
     "pgd": "perturb.attacks",
     "power_law_exponent": "spectrum.density",
+    "reconstruction_depth": "diagnose.reconstruction",
+    "spectral_lens": "diagnose.lens",
     "spectral_snr": "spectrum.density",
     "stored_corruption": "perturb.stored",
+    "wcam": "diagnose.wavelet",
 }
 
 __all__ = [
@@ -84,7 +120,11 @@ __all__ = [
     "Classifier",
     "Comparison",
     "Estimate",
+    "FourierAttribution",
+    "History",
+    "Lens",
     "ModelError",
+    "Point",
     "Readings",
     "ReferenceSample",
     "ReferenceSampleError",
@@ -92,20 +132,35 @@ __all__ = [
     "SpectralProfile",
     "SpectralRobustnessError",
     "Thresholds",
+    "WaveletAttribution",
+    "assert_lens_smoothness",
+    "assert_no_robustness_decline",
     "assert_perturbation_robustness",
+    "assert_reconstruction_depth",
+    "assert_scale_reliance",
     "assert_spectral_robustness",
     "compare",
     "corrupt",
+    "deletion",
     "energy_spectral_density",
+    "fam",
     "fgsm",
+    "insertion",
     "mean_corruption_error",
     "mean_prediction_error",
     "measure",
+    "measure_lens_smoothness",
     "measure_perturbations",
+    "measure_reconstruction_depth",
+    "measure_scale_reliance",
+    "mu_fidelity",
     "pgd",
     "power_law_exponent",
+    "reconstruction_depth",
+    "spectral_lens",
     "spectral_snr",
     "stored_corruption",
+    "wcam",
 ]
 
 

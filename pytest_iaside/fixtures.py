@@ -52,6 +52,15 @@ def spectral_classifier(pytestconfig: pytest.Config) -> Classifier:
 
 
 @pytest.fixture(scope="session")
+def spectral_baseline_classifier(pytestconfig: pytest.Config) -> Classifier | None:
+    """The model that baselines were made from, to look at beside one that fails; or None."""
+    from pytest_iaside.named import named_model
+
+    text = _configured(pytestconfig, "baseline_model")
+    return None if text is None else named_model(text, _base(pytestconfig))
+
+
+@pytest.fixture(scope="session")
 def spectral_executor() -> Executor | None:
     """Where models are measured: a concurrent.futures.Executor, or None for this process."""
     return None

@@ -14,6 +14,7 @@ import pytest
 from pytest_iaside import session as state
 from pytest_iaside import settings
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.fixtures import spectral_baseline_classifier as spectral_baseline_classifier
 from pytest_iaside.fixtures import spectral_classifier as spectral_classifier
 from pytest_iaside.fixtures import spectral_executor as spectral_executor
 from pytest_iaside.fixtures import spectral_reference as spectral_reference
@@ -51,6 +52,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write the results as markdown, for a comment on a pull request",
     )
     group.addoption(
+        "--iaside-diagnose",
+        metavar="N",
+        help="explain the N images that drive a red gate (0: none; auto, the default: a few, "
+        "unless that takes longer than the gate)",
+    )
+    group.addoption(
         "--iaside-no-cache",
         action="store_true",
         help="measure everything anew, and keep nothing for the next run",
@@ -72,6 +79,8 @@ def pytest_configure(config: pytest.Config) -> None:
         )
         for name in settings.INI_ONLY:
             settings.ini_value(config, name)
+        if text := config.getoption("iaside_diagnose"):
+            settings.read_text("diagnose", text, "--iaside-diagnose")
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[state.SESSION] = session

@@ -89,6 +89,11 @@ WHOLE = Kind("a whole number", _is_whole, _number, "int")
 SAMPLES = Kind(
     "a whole number, auto or none", lambda v: v in ("auto", None) or _is_whole(v), _number
 )
+COUNT_OR_AUTO = Kind(
+    "a whole number, at least 0, or auto",
+    lambda v: v == "auto" or (_is_whole(v) and v >= 0),
+    _number,
+)
 WHOLE_OR_AUTO = Kind("a whole number or auto", lambda v: v == "auto" or _is_whole(v), _number)
 NUMBER_OR_NONE = Kind("a number or none", lambda v: v is None or _is_number(v), _number)
 SHARE = Kind("a number between 0 and 1", lambda v: _is_number(v) and 0 < v < 1, _number, "float")
@@ -141,6 +146,8 @@ INI_ONLY: dict[str, tuple[Kind, str]] = {
     "reference_labels": (TEXT, "labels of that folder: folder, none, or a CSV file"),
     "reference_limit": (WHOLE, "take only so many images of that folder"),
     "model": (TEXT, "model: package.module:factory, or an .onnx file"),
+    "baseline_model": (TEXT, "model of the baseline, as iaside_model; looked at in red gates"),
+    "diagnose": (COUNT_OR_AUTO, "how many images of a red gate to explain; auto: a few"),
     "report_mb": (MEGABYTES, "megabytes that the HTML report may have at most (default 3)"),
 }
 

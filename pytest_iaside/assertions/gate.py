@@ -62,6 +62,8 @@ class Gate(ABC, Generic[M, C]):
     kind = ""
     """What is measured; empty for spectral profiles, whose baselines have no other name."""
     fail_on: FailOn = "drift"
+    needs_baseline = True
+    """Whether anything is held against a baseline; if not, none is stored."""
 
     def __init__(self, name: str | None) -> None:
         self.test: RunningTest | None = running_test()
@@ -72,6 +74,7 @@ class Gate(ABC, Generic[M, C]):
         self.path: Path | None = None  # of the test's own baseline
         self.shown = ""  # the baseline as people are told of it
         self.accept = ""  # the command that makes the baseline anew
+        self.model: Any = None
         self.sample: ReferenceSample | None = None
         self.measured: M | None = None
         self.failure = ""
@@ -81,6 +84,7 @@ class Gate(ABC, Generic[M, C]):
     ) -> C:
         """Measure and compare; raise AssertionError where the gate is red."""
         __tracebackhide__ = True
+        self.model = model
         try:
             comparison = self._run(model, reference, baseline)
         except SpectralRobustnessError as error:
@@ -139,6 +143,10 @@ class Gate(ABC, Generic[M, C]):
     def _store(self, path: Path, measured: M, owner: store.Owner) -> None:
         store.put(path, measured, owner)
 
+    def _takes_labels_of(self, sample: ReferenceSample) -> bool:
+        """Whether a measurement against a baseline takes over the labels it predicted."""
+        return sample.labels is None
+
     def _measured_facts(self) -> Any:
         """What a refusal tells of a measurement that was made all the same."""
         return None
@@ -147,15 +155,19 @@ class Gate(ABC, Generic[M, C]):
         self, model: Any, reference: ReferenceSample | None, baseline: str | Path | M | None
     ) -> C:
         self._prepare()
+        if baseline is None and not self.needs_baseline:
+            self._claim_name()
+            self.measured = self._measure(model, self._taken(reference))
+            return self._record(self._compare(self.measured, self.measured), "compared")
         old = self._own() if baseline is None else self._other(baseline)
-        sample = self.sample = self._reference(reference)
+        sample = self._taken(reference)
         if old is not None:
             comparison = self._against(model, sample, old)
             if comparison is not None:
                 return self._record(comparison, "compared")
         # Measured anew also where that was done above with the labels of the old baseline: the
         # new one is to be what a first one would have been.
-        if self.measured is None or sample.labels is None:
+        if self.measured is None or self._takes_labels_of(sample):
             self.measured = self._measure(model, sample)
         comparison = self._compare(self.measured, self.measured)
         assert self.path is not None
@@ -175,17 +187,7 @@ class Gate(ABC, Generic[M, C]):
                 "no test is running (or the plugin is switched off), so there is no baseline of "
                 "its own to compare with; pass baseline=, what was measured before or its path"
             )
-        if self.given_name is not None and (
-            not isinstance(self.given_name, str) or not self.given_name
-        ):
-            raise SettingsError(f"name={self.given_name!r} cannot be used; expected text")
-        if self.name in self.test.names:
-            what = "without a name" if self.given_name is None else f"named {self.given_name!r}"
-            raise SettingsError(
-                f"{self.test.node_id} has two assertions {what}, which would share one baseline; "
-                "tell them apart with name="
-            )
-        self.test.names.add(self.name)
+        self._claim_name()
         owner = store.Owner(self.test.node_id, self.name)
         self.path = store.path_for(self.test.item.path, owner)
         self.shown = self.test.relative(self.path)
@@ -208,6 +210,22 @@ class Gate(ABC, Generic[M, C]):
             raise self._advised(error) from None
         return None if self.mode == "all" else found
 
+    def _claim_name(self) -> None:
+        """Keep others of this test from its name; raises SettingsError where one has it."""
+        if self.test is None:
+            return
+        if self.given_name is not None and (
+            not isinstance(self.given_name, str) or not self.given_name
+        ):
+            raise SettingsError(f"name={self.given_name!r} cannot be used; expected text")
+        if self.name in self.test.names:
+            what = "without a name" if self.given_name is None else f"named {self.given_name!r}"
+            raise SettingsError(
+                f"{self.test.node_id} has two assertions {what}, which would share one baseline; "
+                "tell them apart with name="
+            )
+        self.test.names.add(self.name)
+
     def _other(self, baseline: str | Path | M) -> M:
         """A baseline that the caller names; it is only read, whatever is to be updated."""
         self.mode = None
@@ -229,6 +247,10 @@ class Gate(ABC, Generic[M, C]):
     def _making(self, path: Path) -> tuple[str, str]:
         """The command that makes a baseline that is no test's own, and in words how it is made."""
         return "", f"the same assertion's measurement: comparison.candidate.save({str(path)!r})"
+
+    def _taken(self, reference: ReferenceSample | None) -> ReferenceSample:
+        self.sample = self._reference(reference)
+        return self.sample
 
     def _reference(self, reference: ReferenceSample | None) -> ReferenceSample:
         found: Any = reference
@@ -278,7 +300,8 @@ class Gate(ABC, Generic[M, C]):
         return comparison
 
     def _ending(self, facts: Mapping[str, Any]) -> list[str]:
-        lines = [f"baseline: {self.shown} ({facts['images']} images)"]
+        measured = f"baseline: {self.shown}" if self.shown else "measured on its own"
+        lines = [f"{measured} ({facts['images']} images)"]
         if self.test is not None:
             lines.append(f"report: {self.test.report_path}")
         if self.accept:
@@ -316,6 +339,8 @@ class Gate(ABC, Generic[M, C]):
             "profile": None,
             "pictures": None,
             "spectrum": None,
+            "diagnosis": None,
+            "diagnosis_pictures": None,
             "seconds": time.perf_counter() - self.began,
             **facts,
         }

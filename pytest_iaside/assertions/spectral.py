@@ -28,6 +28,7 @@ def assert_spectral_robustness(
     reference: ReferenceSample | None = None,
     *,
     baseline: str | Path | SpectralProfile | None = None,
+    baseline_model: Any = None,
     name: str | None = None,
     **settings: Unpack[SettingKeywords],
 ) -> Comparison:
@@ -36,22 +37,25 @@ def assert_spectral_robustness(
     In a test the baseline is the test's own and ``reference`` defaults to the fixture
     ``spectral_reference``; a test with several assertions tells them apart by ``name``.
     ``baseline`` names another one, a saved profile or its path, which is only read; outside
-    pytest it is needed. ``settings`` are those of ``measure``, of ``Thresholds``, ``level``
+    pytest it is needed. ``baseline_model``, by default the fixture
+    ``spectral_baseline_classifier``, is only looked at beside ``model`` where the gate is red
+    (--iaside-diagnose). ``settings`` are those of ``measure``, of ``Thresholds``, ``level``
     and ``fail_on``; they go before the marker's, the command line's and the ini file's.
 
     Raises SettingsError, ReferenceSampleError, ModelError, or BaselineError where there is no
     baseline, or none that this model can be compared with.
     """
     __tracebackhide__ = True
-    return _SpectralGate(name, settings).check(model, reference, baseline)
+    return _SpectralGate(name, settings, baseline_model).check(model, reference, baseline)
 
 
 class _SpectralGate(Gate[SpectralProfile, Comparison]):
     function = "assert_spectral_robustness"
 
-    def __init__(self, name: str | None, keywords: SettingKeywords) -> None:
+    def __init__(self, name: str | None, keywords: SettingKeywords, baseline_model: Any) -> None:
         super().__init__(name)
         self._keywords = keywords
+        self._baseline_model = baseline_model
 
     def _prepare(self) -> None:
         layers = self.test.layers if self.test else []
@@ -142,7 +146,18 @@ class _SpectralGate(Gate[SpectralProfile, Comparison]):
             "comparison": facts,
             "pictures": self._pictures(comparison, facts, failed) if status == "compared" else None,
             "spectrum": self._spectrum(failed),
+            **self._diagnosed(comparison, failed and status == "compared"),
         }
+
+    def _diagnosed(self, comparison: Comparison, wanted: bool) -> dict[str, Any]:
+        """Where and at which scale the model finds its answers, for a red gate's report."""
+        if not wanted or self.test is None or self.sample is None:
+            return {}
+        from pytest_iaside.assertions.drilldown import drill_down
+
+        return drill_down(
+            self.model, self._baseline_model, self.sample, comparison, self.test, self.settings
+        )
 
     def _measured_facts(self) -> Any:
         return self.measured.as_dict() if self.measured else None

@@ -68,6 +68,8 @@ def run(options: argparse.Namespace, command: str) -> int:
         "profile": None,
         "pictures": None,
         "spectrum": None,
+        "diagnosis": None,
+        "diagnosis_pictures": None,
         "seconds": comparison.candidate.seconds,
     }
     print("\n".join(_lines(comparison, record)))

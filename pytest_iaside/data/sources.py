@@ -199,8 +199,19 @@ def _label_column(source: Path, columns: list[str]) -> str:
     )
 
 
+def read_image(
+    path: Path, *, resize: int | None, crop: int | None, grey: bool = False
+) -> NDArray[np.uint8]:
+    """The picture (C, H, W) in the file ``path``, resized and cropped as ``read_folder`` does.
+
+    In colour, or ``grey`` with one channel. Raises ReferenceSampleError when it is unreadable or
+    too small for the crop.
+    """
+    return _file_reader(path.parent, resize, crop, "L" if grey else "RGB")(path.name)
+
+
 def _file_reader(
-    root: Path, resize: int | None, crop: int | None
+    root: Path, resize: int | None, crop: int | None, mode: str = "RGB"
 ) -> Callable[[str], NDArray[np.uint8]]:
     functional = _module("torchvision.transforms.v2.functional", "torchvision")
     pil = _module("PIL.Image", "pillow")
@@ -208,7 +219,7 @@ def _file_reader(
     def read(file: str) -> NDArray[np.uint8]:
         try:
             with pil.open(root / file) as picture:
-                image: Tensor = functional.pil_to_tensor(picture.convert("RGB"))
+                image: Tensor = functional.pil_to_tensor(picture.convert(mode))
         except Exception as error:  # Decoders raise a dozen kinds on broken files.
             raise ReferenceSampleError(
                 f"{file} cannot be read as an image ({type(error).__name__}: {error}); "

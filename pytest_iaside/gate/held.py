@@ -205,7 +205,7 @@ def compare_readings(
         images=len(ours),
         checks=tuple(checks),
         quantities=quantities,
-        notes=_notes(same, quantities, limits, direction),
+        notes=() if candidate is baseline else _notes(same, quantities, limits, direction),
     )
 
 

@@ -1,9 +1,9 @@
-"""A classifier made ready for attacks, which need the gradients of its pixels."""
+"""A classifier made ready for attacks and explanations, which need gradients of its input."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -17,13 +17,16 @@ from pytest_iaside.models.classifier import Classifier, check_logits
 
 
 class PixelNetwork(nn.Module):
-    """A classifier as a module from pixels in [0, 1] to logits, as attacks expect one."""
+    """A classifier as a module from pixels in [0, 1] to logits, as attacks expect one.
 
-    def __init__(self, classifier: Classifier) -> None:
+    ``purpose`` says in a message what gradients are wanted for.
+    """
+
+    def __init__(self, classifier: Classifier, purpose: str = "to attack with") -> None:
         super().__init__()
         if isinstance(classifier.network, Path):
             raise ModelError(
-                f"{classifier.name} is an .onnx file, which has no gradients to attack with; give "
+                f"{classifier.name} is an .onnx file, which has no gradients {purpose}; give "
                 "the PyTorch module that it was exported from"
             )
         self.classifier = classifier
@@ -31,11 +34,13 @@ class PixelNetwork(nn.Module):
         self.training = False
 
     def forward(self, pixels: Tensor) -> Tensor:
-        inputs = self.classifier.normalise(pixels)
-        # A network that overwrites its input must not overwrite the attack's.
-        inputs = inputs.clone() if inputs is pixels else inputs
+        return self.answer(self.classifier.normalise(pixels))
+
+    def answer(self, inputs: Tensor) -> Tensor:
+        """Logits of ``inputs``, which are normalised already."""
         try:
-            logits = self.network(inputs)
+            # A network that overwrites its input must not overwrite the caller's.
+            logits = self.network(inputs.clone())
         except SpectralRobustnessError:
             raise
         except Exception as error:  # Whatever the user's network raises.
@@ -43,17 +48,22 @@ class PixelNetwork(nn.Module):
                 f"{self.classifier.name} failed on inputs of shape {tuple(inputs.shape)} "
                 f"({one_line(error)}); check that it takes a batch of such images"
             ) from error
-        return check_logits(logits, len(pixels))
+        return check_logits(logits, len(inputs))
+
+
+def open_to_attack(classifier: Classifier) -> AbstractContextManager[PixelNetwork]:
+    """``with_gradients``, for an attack."""
+    return with_gradients(classifier, "to attack with")
 
 
 @contextmanager
-def open_to_attack(classifier: Classifier) -> Iterator[PixelNetwork]:
+def with_gradients(classifier: Classifier, purpose: str) -> Iterator[PixelNetwork]:
     """``classifier`` as a module in eval mode whose parameters collect no gradients.
 
     Afterwards every mode, and what gradients are asked for, is as it was. Gradients of the
     pixels can be had inside, also where the caller has switched them off.
     """
-    model = PixelNetwork(classifier)
+    model = PixelNetwork(classifier, purpose)
     network = classifier.network
     wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with ExitStack() as stack:

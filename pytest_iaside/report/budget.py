@@ -9,8 +9,9 @@ from pytest_iaside.report.sections import Detail
 
 LIMIT_MB = 3.0
 
-LEAN = Detail(charts=False, thumbnails=False, examples=False)
-CHARTS = Detail(thumbnails=False, examples=False)
+LEAN = Detail(charts=False, diagnosis=False, thumbnails=False, examples=False)
+CHARTS = Detail(diagnosis=False, thumbnails=False, examples=False)
+DIAGNOSIS = Detail(thumbnails=False, examples=False)
 THUMBNAILS = Detail(examples=False)
 WHOLE = Detail()
 
@@ -30,6 +31,7 @@ def fitted(
     others = [number for number, gate in enumerate(gates) if not gate.failed]
     for number, detail in [
         *((number, CHARTS) for number in failed),
+        *((number, DIAGNOSIS) for number in failed),
         *((number, THUMBNAILS) for number in failed),
         *((number, CHARTS) for number in others),
         *((number, THUMBNAILS) for number in others),
@@ -50,6 +52,7 @@ def fitted(
         )
         for what, name, detail in (
             ("the charts", "charts", CHARTS),
+            ("the maps", "diagnosis", DIAGNOSIS),
             ("the small pictures", "thumbnails", THUMBNAILS),
             ("the example pictures", "examples", WHOLE),
         )
@@ -65,6 +68,8 @@ def _has(gate: Gate, detail: Detail) -> bool:
     """Whether ``gate`` has what ``detail`` adds."""
     if detail == CHARTS:
         return gate.profile is not None or gate.readings is not None
+    if detail == DIAGNOSIS:
+        return bool(gate.record["diagnosis_pictures"])
     return bool(gate.record["pictures"])
 
 

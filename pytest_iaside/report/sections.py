@@ -11,6 +11,7 @@ from markupsafe import Markup
 from pytest_iaside.gate.verdict import confidence
 from pytest_iaside.report import charts
 from pytest_iaside.report.charts import Change, Series
+from pytest_iaside.report.diagnosed import Diagnosis, diagnosis_of
 from pytest_iaside.report.figures import Figure
 from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.images import Images, images_of
@@ -36,6 +37,7 @@ class Detail:
     """How much is shown of a gate besides its verdict and its checks."""
 
     charts: bool = True
+    diagnosis: bool = True
     thumbnails: bool = True
     examples: bool = True
 
@@ -51,6 +53,7 @@ class Section:
     checks: Table | None
     figures: list[Figure]
     images: Images | None
+    diagnosis: Diagnosis | None
     settings: Table | None
     differences: int
 
@@ -76,6 +79,7 @@ def section(gate: Gate, number: int, detail: Detail = Detail()) -> Section:
         checks=checks_table(gate) if gate.checks else None,
         figures=figures,
         images=images,
+        diagnosis=diagnosis_of(gate, pictures=detail.diagnosis),
         settings=settings,
         differences=differences,
     )

@@ -17,7 +17,7 @@ JSON_FORMAT = "iaside-report/2"
 # What session.schema.json, beside this file, is called: a new version for every change of fields.
 JSON_SCHEMA = "urn:pytest-iaside:session:2"
 # What a record holds for the HTML report only.
-NOT_IN_JSON = ("pictures",)
+NOT_IN_JSON = ("pictures", "diagnosis_pictures")
 # GitHub cuts comments at 65,536 characters; whoever posts one adds a few of their own.
 MARKDOWN_BYTES = 64_000
 LONGEST_LABEL = 120

@@ -34,10 +34,10 @@ def track_page(
     steps = f"step {alike[0].step} to {alike[-1].step}"
     return Page(
         title="robustness over checkpoints",
-        headline=_headline(trend, no_trend, alike),
+        headline=_headline(trend, alike),
         about=(
-            f"Run {points[-1].run}: {len(alike)} checkpoints, {steps}, each measured on "
-            f"{len(last)} images in {last.rules.bands} bands."
+            f"{trend.summary() if trend else no_trend}. Run {points[-1].run}, {steps}, each "
+            f"checkpoint measured on {len(last)} images in {last.rules.bands} bands."
         ),
         warnings=_warnings(alike, trend, left_out),
         figures=[_sids(alike), _curves(alike, trend, level)],
@@ -45,12 +45,12 @@ def track_page(
     )
 
 
-def _headline(trend: Trend | None, no_trend: str, points: Sequence[Point]) -> str:
+def _headline(trend: Trend | None, points: Sequence[Point]) -> str:
     if trend is None:
-        return f"{len(points)} checkpoints, no trend: {no_trend}"
-    summary = trend.summary()
+        return f"{len(points)} checkpoints, and no trend"
     words = {"pass": "No decline", "drift": "Decline", "inconclusive": "Undecided"}
-    return f"{words[trend.verdict]}: {summary}"
+    over = f"over the last {len(trend.points)} checkpoints"
+    return f"{words[trend.verdict]} {over} of {len(points)}"
 
 
 def _warnings(points: Sequence[Point], trend: Trend | None, left_out: Sequence[str]) -> list[str]:
@@ -83,7 +83,7 @@ def _sids(points: Sequence[Point]) -> Figure:
     return Figure(
         "Spectral importance over checkpoints",
         "The share of importance (SID) of each frequency band, a column for each checkpoint, low "
-        "frequencies at the bottom. A robust model's importance lies there.",
+        "frequencies at the bottom. The more of it lies there, the higher the score.",
         Markup(sid_heat_map("sid-heat-map", shares, steps, labels)),
         Table(head, rows),
         "",

@@ -21,7 +21,7 @@ from pytest_iaside.report.svg import WIDTH, Scale
 
 Values = Sequence[float | None]
 LEFT, RIGHT, TOP = 62.0, WIDTH - 8.0, 22.0
-ROW, MOST_HEIGHT = 16.0, 220.0  # of a band in the heat map, and of all together
+ROW, MOST_HEIGHT = 24.0, 256.0  # of a band in the heat map, and of all together
 PANEL, GAP = 84.0, 30.0  # height of a curve, and what lies between two
 SCALE_BAR = 8.0
 LABEL_WIDTH = 6.0  # of a character

@@ -7,10 +7,19 @@ from importlib import resources
 from typing import Any
 
 import pytest
-from gate_records import edge_cases, green, new, perturbed, record_of, red, refused
+from gate_records import diagnosed, edge_cases, green, new, perturbed, record_of, red, refused
 from jsonschema import Draft202012Validator
 
-__all__ = ["edge_cases", "green", "new", "perturbed", "record_of", "red", "refused"]
+__all__ = [
+    "diagnosed",
+    "edge_cases",
+    "green",
+    "new",
+    "perturbed",
+    "record_of",
+    "red",
+    "refused",
+]
 
 
 @pytest.fixture(scope="session")

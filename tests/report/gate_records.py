@@ -104,6 +104,8 @@ def make_record(
         "profile": candidate.as_dict() if candidate and not comparison else None,
         "pictures": None,
         "spectrum": None,
+        "diagnosis": None,
+        "diagnosis_pictures": None,
         "seconds": 52.9,
         **changes,
     }
@@ -196,6 +198,51 @@ def perturbed() -> dict[str, Any]:
             "natural": True,
             "snr": [snr, {**snr, "perturbation": "white_noise 3", "decibel": [20.0, 1.0, -9.0]}],
         },
+    }
+
+
+def level_change(level: int, moved: bool) -> dict[str, Any]:
+    change = 0.2 if moved else 0.01
+    return {
+        "level": level,
+        "title": f"details of {level} px",
+        "candidate": 0.5 + change,
+        "baseline": 0.5,
+        "change": change,
+        "low": change - 0.1,
+        "high": change + 0.1,
+    }
+
+
+@pytest.fixture(scope="session")
+def diagnosed(red: dict[str, Any]) -> dict[str, Any]:
+    """A gate that fails, and two of its images explained beside the baseline's model."""
+    levels = [level_change(0, False), level_change(1, True)]
+    image = {
+        "name": "3.jpg",
+        "class": 3,
+        "candidate_probability": 0.1,
+        "baseline_probability": 0.9,
+        "sentence": "The candidate leans on details of 1–2 px around the top right.",
+        "levels": levels,
+    }
+    maps = {"wcam": "AAAA", "spatial": "AAAA"}
+    shown = {"image": "AAAA", "candidate": maps, "baseline": maps}
+    return {
+        **red,
+        "test": "tests/test_models.py::test_diagnosed",
+        "diagnosis": {
+            "why_not": "",
+            "level": 0.95,
+            "candidate": "new",
+            "baseline": "old",
+            "grid": 16,
+            "forward_passes": 8904,
+            "no_lens_because": "",
+            "levels": levels,
+            "images": [image, {**image, "name": "<4>.jpg"}],
+        },
+        "diagnosis_pictures": [shown, shown],
     }
 
 

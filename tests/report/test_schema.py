@@ -28,10 +28,11 @@ def document(
     new: dict[str, Any],
     refused: dict[str, Any],
     perturbed: dict[str, Any],
+    diagnosed: dict[str, Any],
     edge_cases: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """A session with every kind of gate, as it reads back from a file."""
-    records = [red, green, new, refused, perturbed, *edge_cases.values()]
+    records = [red, green, new, refused, perturbed, diagnosed, *edge_cases.values()]
     return json.loads(json.dumps(json_document(records, meta=META), allow_nan=False))
 
 
@@ -86,7 +87,8 @@ def test_what_is_for_the_html_report_stays_out(
 
 
 @pytest.mark.parametrize(
-    ("kind", "least"), [("red", 150), ("new", 60), ("refused", 16), ("perturbed", 70)]
+    ("kind", "least"),
+    [("red", 150), ("new", 60), ("refused", 16), ("perturbed", 70), ("diagnosed", 160)],
 )
 def test_no_field_may_be_missing_and_none_added(
     validator: Draft202012Validator, request: pytest.FixtureRequest, kind: str, least: int

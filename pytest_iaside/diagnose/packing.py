@@ -1,0 +1,165 @@
+"""The orthonormal wavelet transform of images, packed into arrays of their own size (SPEC.md 3.1).
+
+A level halves the rows and the columns: the approximation goes to the top left, where the next
+level takes it apart, details to the other three quarters. Borders are periodic, so that sizes are
+kept for every filter. Each level is a pair of matrix products, which serve any filter, batch and
+device; a matrix also holds the picture of any one coefficient.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cached_property
+from math import gcd, sqrt
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pytest_iaside.errors import SettingsError
+
+Filters = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+# How far the products of published taps are from orthonormal at most, but for dmey's: 2e-11.
+ROUNDING = 1e-9
+
+
+class Packing:
+    """The transform over ``levels`` levels for images of ``height`` × ``width`` pixels.
+
+    ``wavelet`` is "haar" or any orthonormal one of PyWavelets. Raises SettingsError where the
+    sides cannot be halved that often, or the wavelet is none.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        levels: int,
+        wavelet: str = "haar",
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        check_levels(height, width, levels)
+        self.height, self.width, self.levels = height, width, levels
+        filters = analysis_filters(wavelet)
+        self._rows = [_Step(height >> n, filters, dtype, device) for n in range(levels)]
+        self._columns = [_Step(width >> n, filters, dtype, device) for n in range(levels)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Coefficients of images (…, height, width), in the same shape."""
+        packed = images.clone()
+        for rows, columns in zip(self._rows, self._columns, strict=True):
+            block = packed[..., : rows.side, : columns.side]
+            block.copy_(rows.analysis @ block @ columns.analysis.T)
+        return packed
+
+    def inverse(self, packed: Tensor) -> Tensor:
+        """Images of coefficients (…, height, width), in the same shape."""
+        images = packed.clone()
+        for rows, columns in zip(self._rows[::-1], self._columns[::-1], strict=True):
+            block = images[..., : rows.side, : columns.side]
+            block.copy_(rows.synthesis @ block @ columns.synthesis.T)
+        return images
+
+    def patch(self, block: Tensor, top: Tensor, left: Tensor, level: int) -> Tensor:
+        """Pictures of single blocks, as if all other coefficients were 0.
+
+        ``block`` (m, C, h, w) holds coefficients of details of ``level`` (1 is the finest), or of
+        the last approximation; ``top`` and ``left`` (m,) say where, counted in blocks. Returns
+        (m, C, height, width); two products with the columns that the block needs, no transform.
+        """
+        height, width = block.shape[-2:]
+        rows, columns = (each[level - 1] for each in self._pictures)
+        rows = rows.reshape(self.height, -1, height)[:, top].movedim(0, 1)
+        columns = columns.reshape(self.width, -1, width)[:, left].movedim(0, 1)
+        pictures: Tensor = rows[:, None] @ block @ columns[:, None].mT
+        return pictures
+
+    @cached_property
+    def _pictures(self) -> tuple[list[Tensor], list[Tensor]]:
+        """For each level the pictures (side, n) of its n coefficients along rows and columns."""
+        return _cumulated(self._rows), _cumulated(self._columns)
+
+
+class _Step:
+    """One level along one axis of ``side`` samples."""
+
+    def __init__(
+        self, side: int, filters: Filters, dtype: torch.dtype, device: torch.device | str
+    ) -> None:
+        matrix = _analysis(side, *filters)
+        inverse: NDArray[np.float64] = matrix.T
+        if np.abs(matrix @ inverse - np.eye(side)).max() > ROUNDING:
+            # The taps of dmey are cut off: its transpose brings images back only to 0.5 %.
+            inverse = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+        self.side = side
+        self.analysis, self.synthesis = (
+            torch.from_numpy(each).to(device, dtype) for each in (matrix, inverse)
+        )
+
+
+def check_levels(height: int, width: int, levels: int) -> None:
+    """Raise SettingsError unless both sides can be halved ``levels`` times."""
+    if not isinstance(levels, int) or isinstance(levels, bool) or levels < 1:
+        raise SettingsError(f"levels={levels!r} must be a whole number, at least 1")
+    if height % (1 << levels) == 0 and width % (1 << levels) == 0:
+        return
+    common = gcd(height, width)
+    most = (common & -common).bit_length() - 1
+    unit = 1 << levels
+    sides = [max(unit, round(side / unit) * unit) for side in (height, width)]
+    advice = f"use at most {most} level{'s' if most > 1 else ''}, or " if most else ""
+    raise SettingsError(
+        f"images of {height}×{width} pixels cannot be halved {levels} times; {advice}resize or "
+        f"crop them to multiples of {unit}, such as {sides[0]}×{sides[1]}"
+    )
+
+
+def analysis_filters(wavelet: str) -> Filters:
+    """The low-pass and high-pass filter of an orthonormal wavelet, float64.
+
+    Haar's are known here; others are PyWavelets'. Raises SettingsError where it is not installed,
+    or the wavelet is unknown or not orthonormal.
+    """
+    if wavelet == "haar":
+        return np.array([1.0, 1.0]) / sqrt(2), np.array([-1.0, 1.0]) / sqrt(2)
+    try:
+        pywt: Any = importlib.import_module("pywt")
+    except ImportError as error:
+        raise SettingsError(
+            f"wavelet={wavelet!r} needs PyWavelets, which cannot be imported ({error}); "
+            "pip install pywavelets, or use 'haar'"
+        ) from error
+    advice = "use an orthonormal one: haar, db2 to db38, sym2 to sym20, coif1 to coif17, dmey"
+    if wavelet not in pywt.wavelist(kind="discrete"):
+        raise SettingsError(f"wavelet={wavelet!r} is no discrete wavelet of PyWavelets; {advice}")
+    found = pywt.Wavelet(wavelet)
+    if not found.orthogonal:
+        raise SettingsError(f"wavelet={wavelet!r} is not orthonormal; {advice}")
+    return np.array(found.dec_lo), np.array(found.dec_hi)
+
+
+def _analysis(
+    side: int, low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """One level for ``side`` samples: low-pass rows above high-pass rows, (side, side)."""
+    half, taps = side // 2, np.arange(len(low))
+    # PyWavelets' phase in the mode "periodization". A filter longer than the side wraps around
+    # more than once, and its taps add up.
+    at = (2 * np.arange(half)[:, None] + len(low) // 2 - taps) % side
+    matrix = np.zeros((side, side))
+    rows = np.arange(half)[:, None]
+    np.add.at(matrix, (rows, at), low)
+    np.add.at(matrix, (rows + half, at), high)
+    return matrix
+
+
+def _cumulated(steps: list[_Step]) -> list[Tensor]:
+    pictures = [steps[0].synthesis]
+    for step in steps[1:]:
+        pictures.append(pictures[-1][:, : step.side] @ step.synthesis)
+    return pictures

@@ -1,0 +1,1 @@
+"""What studies found: a page, and lines for a terminal, of each."""

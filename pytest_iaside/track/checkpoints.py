@@ -1,0 +1,245 @@
+"""Checkpoints: which files there are, and what is in them, read without running code of theirs."""
+
+from __future__ import annotations
+
+import glob
+import importlib
+import pickle
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pytest_iaside.errors import ModelError, SettingsError, one_line
+
+TORCH = (".pt", ".pth", ".ckpt", ".bin")
+SAFETENSORS = ".safetensors"
+# What trainers call the numbers they save beside the weights, the most telling first.
+STEPS = ("epoch", "current_epoch", "global_step", "step", "iteration", "iter")
+ACCURACIES = (
+    *("val_acc", "val_accuracy", "valid_acc", "test_acc", "test_accuracy"),
+    *("val_acc1", "acc1", "top1", "accuracy", "acc"),
+)
+LOSSES = ("val_loss", "valid_loss", "test_loss", "loss", "train_loss")
+# Where else than at the top they may stand.
+APART = ("meta", "metrics", "info", "stats", "logs")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Checkpoint:
+    """A file of weights, without them.
+
+    ``numbers`` are those saved beside the weights that go by a name of STEPS, ACCURACIES or
+    LOSSES; ``unreadable`` says why the file cannot be read, and is empty where it can.
+    """
+
+    path: Path
+    step: int
+    numbers: Mapping[str, float]
+    unreadable: str = ""
+
+    @property
+    def accuracy(self) -> float | None:
+        """What the trainer logged, from 0 to 1; what is greater than 1 counts as percent."""
+        found = self._first(ACCURACIES)
+        if found is None or not 0 <= found <= 100:
+            return None
+        return found / 100 if found > 1 else found
+
+    @property
+    def loss(self) -> float | None:
+        return self._first(LOSSES)
+
+    def _first(self, names: Sequence[str]) -> float | None:
+        return next((self.numbers[name] for name in names if name in self.numbers), None)
+
+
+def find_checkpoints(patterns: Sequence[str]) -> list[Checkpoint]:
+    """The checkpoints that ``patterns`` name, ``**`` for any folders, in their natural order.
+
+    A checkpoint's step is the epoch or step that it holds; else the last whole number of its
+    file's name, or of its folders'; else its place in the order. Of these the first counts that
+    tells all of them apart.
+
+    Raises SettingsError for a pattern that names no file.
+    """
+    paths = _paths(patterns)
+    contents = [_survey(path) for path in paths]
+    steps = _steps(paths, [numbers for numbers, _ in contents])
+    return [
+        Checkpoint(path=path, step=step, numbers=numbers or {}, unreadable=why)
+        for path, step, (numbers, why) in zip(paths, steps, contents, strict=True)
+    ]
+
+
+def read_checkpoint(path: Path, *, only_numbers: bool = False) -> Mapping[str, Any]:
+    """What the file ``path`` holds; with ``only_numbers`` its tensors may not be used.
+
+    Raises ModelError where it cannot be read, and where that would run code which is in it.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (*TORCH, SAFETENSORS):
+        raise ModelError(
+            f"{path} is no checkpoint by its name; expected {', '.join(TORCH)} or {SAFETENSORS}"
+        )
+    try:
+        if suffix == SAFETENSORS:
+            content = _safetensors(path, only_numbers)
+        else:
+            content = _torch(path, only_numbers)
+    except pickle.UnpicklingError as error:
+        raise ModelError(_refused(path, error)) from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
+    except ModelError:
+        raise
+    except Exception as error:  # Damaged files fail in as many ways as there are parsers.
+        raise ModelError(
+            f"{path} cannot be read as a checkpoint, it is damaged or none ({_brief(error)}); "
+            "write it again, or leave it out"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise ModelError(
+            f"{path} holds a {type(content).__name__}, expected the weights by their names; save "
+            "model.state_dict()"
+        )
+    return content
+
+
+def _paths(patterns: Sequence[str]) -> list[Path]:
+    found: set[Path] = set()
+    for pattern in patterns:
+        # A file's own name may hold the characters of patterns.
+        names = [pattern] if Path(pattern).is_file() else glob.glob(pattern, recursive=True)
+        files = [Path(name) for name in names if not Path(name).is_dir()]
+        if not files:
+            raise SettingsError(
+                f"{pattern!r} names no checkpoint: there is no such file; check the path, and "
+                "quote the pattern"
+            )
+        found.update(files)
+    return sorted(found, key=lambda path: _natural(path.as_posix()))
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    """A key by which epoch2 comes before epoch10."""
+    parts = re.split(r"([0-9]+)", text)
+    return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts]
+
+
+def _survey(path: Path) -> tuple[dict[str, float] | None, str]:
+    try:
+        return _numbers(read_checkpoint(path, only_numbers=True)), ""
+    except ModelError as error:
+        return None, str(error)
+
+
+def _steps(paths: Sequence[Path], numbers: Sequence[Mapping[str, float] | None]) -> list[int]:
+    readable = [place for place, known in enumerate(numbers) if known is not None]
+    order: list[int | None] = list(range(len(paths)))
+    own = [
+        *([_whole((known or {}).get(name)) for known in numbers] for name in STEPS),
+        [_last_number(path.stem) for path in paths],
+    ]
+    folders = [_last_number(path.parent.as_posix()) for path in paths]
+
+    def complete(steps: Sequence[int | None]) -> bool:
+        return all(steps[place] is not None for place in readable)
+
+    def apart(steps: Sequence[int | None]) -> bool:
+        return complete(steps) and len({steps[place] for place in readable}) == len(readable)
+
+    chosen = next((each for each in (*own, folders) if apart(each)), None)
+    if chosen is None:
+        # The order tells everything apart. But an epoch that two files share, such as the best
+        # one's, says more: whoever measures them sees whether they are the same.
+        chosen = next((each for each in own if complete(each)), order)
+    return [place if step is None else step for place, step in enumerate(chosen)]
+
+
+def _last_number(text: str) -> int | None:
+    """The last whole number of ``text``: 12 of "epoch=12-loss=0.25"."""
+    whole = [each for each in re.findall(r"[0-9]+(?:\.[0-9]+)?", text) if "." not in each]
+    return int(whole[-1]) if whole and len(whole[-1]) < 19 else None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None or value != int(value) else int(value)
+
+
+def _numbers(content: Mapping[str, Any]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    parts = [content, *(content[name] for name in APART if name in content)]
+    for part in parts:
+        if not isinstance(part, Mapping):
+            continue
+        for name in (*STEPS, *ACCURACIES, *LOSSES):
+            number = _number(part.get(name))
+            if name not in found and number is not None:
+                found[name] = number
+    return found
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_complex():
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    number = float(value)
+    return number if abs(number) < 2**63 else None  # neither NaN nor infinite
+
+
+def _torch(path: Path, only_numbers: bool) -> Any:
+    def load(*, mapped: bool) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols, and of what is refused anyway
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+
+    if only_numbers:
+        try:
+            # Nothing of the tensors is read. They are not used either: a file that a trainer
+            # writes anew while it is mapped ends the process.
+            return load(mapped=True)
+        except (RuntimeError, ValueError):  # Files of older versions cannot be mapped.
+            pass
+    return load(mapped=False)
+
+
+def _safetensors(path: Path, only_numbers: bool) -> Any:
+    try:
+        library = importlib.import_module("safetensors")
+    except ImportError as error:
+        raise ModelError(
+            f"safetensors is needed for {path} and cannot be imported ({error}); "
+            "pip install safetensors"
+        ) from error
+    with library.safe_open(path, framework="pt") as file:
+        beside = {name: _read(text) for name, text in (file.metadata() or {}).items()}
+        names = [] if only_numbers else file.keys()
+        return {**beside, "state_dict": {name: file.get_tensor(name) for name in names}}
+
+
+def _read(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _refused(path: Path, error: Exception) -> str:
+    """Why a pickle is not loaded; what it would have called stands in torch's own message."""
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    what = f"would call {named[1]}" if named else "holds more than weights and plain values"
+    return (
+        f"{path} was refused: it {what}, and loading it could run any code; save weights alone, "
+        "torch.save(model.state_dict(), path), or use safetensors"
+    )
+
+
+def _brief(error: Exception) -> str:
+    text = one_line(error)
+    return text if len(text) <= 120 else f"{text[:119]}…"

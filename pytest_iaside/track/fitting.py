@@ -1,0 +1,131 @@
+"""Weights of a checkpoint put into a network, wherever in the file and under whatever prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from pytest_iaside.errors import ModelError, one_line
+
+State = Mapping[str, Any]
+# What trainers call the weights, those in training before their moving averages.
+NESTED = (
+    *("state_dict", "model_state_dict", "model", "module", "net", "network", "weights"),
+    *("model_ema", "state_dict_ema", "ema"),
+)
+# What wrappers put before every name: data parallelism, Lightning, torch.compile.
+PREFIXES = ("module.", "model.", "_orig_mod.", "network.", "net.")
+DEPTH = 3
+NAMED = 3  # differences of each kind that a message names
+
+
+def load_weights(network: nn.Module, content: State) -> None:
+    """Put the weights that a checkpoint holds into ``network``, all of them.
+
+    They may lie under one of NESTED, and their names may have more or fewer PREFIXES than the
+    network's; what has not the prefix (a loss, a teacher) is then left out.
+
+    Raises ModelError, which names the first differences, where they do not fit.
+    """
+    expected = network.state_dict()
+    states = [state for state in _states(content) if _holds_tensors(state)]
+    if not states:
+        raise ModelError(
+            f"it holds no weights, only {_listed([repr(name) for name in content])}; expected a "
+            "state dict, or one under 'state_dict' or 'model'"
+        )
+    variants = [variant for state in states for variant in _variants(state, expected)]
+    fitting = next((each for each in variants if _fits(each, expected)), None)
+    # Where none fits by its names, the closest is tried: a network may rename what it loads.
+    closest = fitting or max(variants, key=lambda each: _common(each, expected))
+    try:
+        network.load_state_dict(dict(closest), strict=True)
+    except Exception as error:  # Whatever a network's own loading raises.
+        reason = _differences(closest, expected) or one_line(error)
+        raise ModelError(f"its weights do not fit the model: {reason}") from error
+
+
+def _states(content: State, depth: int = DEPTH) -> Iterator[State]:
+    """``content`` and the mappings in it that may hold the weights, the likeliest first."""
+    if not all(isinstance(name, str) for name in content):
+        return  # An optimiser's state goes by numbers.
+    yield content
+    if depth:
+        inner = [name for name in NESTED if name in content]
+        inner += [name for name in content if name not in NESTED]
+        for name in inner:
+            if isinstance(content[name], Mapping):
+                yield from _states(content[name], depth - 1)
+
+
+def _holds_tensors(state: State) -> bool:
+    return any(isinstance(value, Tensor) for value in state.values())
+
+
+def _variants(state: State, expected: State) -> Iterator[State]:
+    """``state`` with up to DEPTH prefixes taken off, and then with one put before it."""
+    level = [state]
+    for _ in range(DEPTH + 1):
+        for each in level:
+            yield each
+            for prefix in PREFIXES:
+                if all(name.startswith(prefix) for name in expected):
+                    yield {prefix + name: value for name, value in each.items()}
+        level = [
+            {name.removeprefix(prefix): v for name, v in each.items() if name.startswith(prefix)}
+            for each in level
+            for prefix in PREFIXES
+            if any(name.startswith(prefix) for name in each)
+        ]
+
+
+def _fits(state: State, expected: State) -> bool:
+    return state.keys() == expected.keys() and not _misshapen(state, expected)
+
+
+def _common(state: State, expected: State) -> int:
+    return len(state.keys() & expected.keys())
+
+
+def _misshapen(state: State, expected: State) -> list[str]:
+    return [
+        name
+        for name in expected
+        if name in state and None not in (shapes := (_shape(state[name]), _shape(expected[name])))
+        if shapes[0] != shapes[1]
+    ]
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """None of what is no tensor, or not made yet."""
+    if not isinstance(value, Tensor) or nn.parameter.is_lazy(value):
+        return None
+    return tuple(value.shape)
+
+
+def _differences(state: State, expected: State) -> str:
+    missing = [f"{name} {_shown(expected[name])}" for name in expected if name not in state]
+    extra = [f"{name} {_shown(state[name])}" for name in state if name not in expected]
+    misshapen = [
+        f"{name} {_shown(state[name])} in place of {_shown(expected[name])}"
+        for name in _misshapen(state, expected)
+    ]
+    kinds = (("missing", missing), ("unexpected", extra), ("of another shape", misshapen))
+    return "; ".join(
+        f"{len(names)} of {len(state if kind == 'unexpected' else expected)} {kind}: "
+        f"{_listed(names)}"
+        for kind, names in kinds
+        if names
+    )
+
+
+def _shown(value: Any) -> str:
+    shape = _shape(value)
+    return "" if shape is None else str(shape).replace(",)", ")")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

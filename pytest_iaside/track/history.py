@@ -1,0 +1,235 @@
+"""History: the profiles of training runs' checkpoints, kept in one SQLite file.
+
+Several processes may add to it at once: a writer waits for another. Whoever is killed while
+adding leaves the file as it was. No pickle is in it, and nothing lies beside it once everything
+is added, so it can be copied and committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import operator
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_iaside.errors import BaselineError, SettingsError
+from pytest_iaside.game.rules import Rules
+from pytest_iaside.profile import ReferenceFacts, SpectralProfile
+from pytest_iaside.track.packed import pack, unpack
+
+FILE = "iaside-history.sqlite"
+RUN = "run"
+# How SQLite's header says whose a file is: "IASD".
+APPLICATION = 0x49415344
+# Raised whenever the table changes so that an older version cannot read it.
+VERSION = 1
+# Seconds to wait for another process that writes.
+PATIENCE = 30.0
+LEAST_STEP, GREATEST_STEP = -(2**63), 2**63 - 1  # what SQLite holds
+TABLE = """
+CREATE TABLE IF NOT EXISTS points (
+    run TEXT NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL, key TEXT,
+    accuracy REAL, loss REAL, facts TEXT NOT NULL, arrays BLOB NOT NULL,
+    PRIMARY KEY (run, step), UNIQUE (run, name)
+)
+"""
+COLUMNS = "run, step, name, accuracy, loss, facts, arrays"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Point:
+    """One checkpoint of one training run.
+
+    ``run`` is the run's name, ``step`` an epoch or a step of it, ``name`` the checkpoint's path
+    or what a callback calls it. ``accuracy``, from 0 to 1, is that on the reference sample where
+    it is labelled, else what the trainer logged, as ``loss`` is; NaN counts as unknown.
+
+    Raises SettingsError for a step that is no whole number and for names that are no text.
+    """
+
+    run: str = RUN
+    step: int
+    name: str
+    profile: SpectralProfile
+    accuracy: float | None = None
+    loss: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step", _whole(self.step))
+        for what in ("run", "name"):
+            found = getattr(self, what)
+            if not isinstance(found, str) or not found:
+                raise SettingsError(f"{what}={found!r} cannot be used; expected text")
+        for what in ("accuracy", "loss"):
+            object.__setattr__(self, what, _known(what, getattr(self, what)))
+
+
+class History:
+    """The points of training runs in the SQLite file ``path``, which the first one makes.
+
+    Every method raises BaselineError where the file cannot be used: it is no history, one of a
+    newer version, damaged, or may not be written. It is never overwritten.
+    """
+
+    def __init__(self, path: str | Path = FILE) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"History({str(self.path)!r})"
+
+    def add(self, point: Point, *, key: str | None = None) -> None:
+        """Keep ``point``, without its log-likelihoods, as a whole or not at all.
+
+        It takes the place of what has the same run and step, or the same run and name. ``key``
+        (``key_of``) is what ``find`` finds it by.
+        """
+        row = (point.run, point.step, point.name, point.accuracy, point.loss, *pack(point.profile))
+        with self._opened("rwc") as database:
+            database.execute(
+                f"INSERT OR REPLACE INTO points ({COLUMNS}, key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, key),
+            )
+
+    def points(self, run: str | None = None) -> list[Point]:
+        """The points of ``run`` by step; without it those of every run, one run after another."""
+        where, values = ("", ()) if run is None else ("WHERE run = ?", (run,))
+        return self._read(where, *values)
+
+    def runs(self) -> list[str]:
+        """The names of all runs, in alphabetical order."""
+        if self._is_empty():
+            return []
+        with self._opened("rw") as database:
+            return [
+                run for (run,) in database.execute("SELECT DISTINCT run FROM points ORDER BY 1")
+            ]
+
+    def find(self, key: str) -> list[Point]:
+        """The points that were added under ``key``; the same weights may stand at several steps."""
+        return self._read("WHERE key = ?", key)
+
+    def at(self, run: str, step: int) -> Point | None:
+        """The point of ``run`` at ``step``; None where there is none."""
+        return next(iter(self._read("WHERE run = ? AND step = ?", run, step)), None)
+
+    def _read(self, where: str, *values: str | int) -> list[Point]:
+        if self._is_empty():
+            return []
+        with self._opened("rw") as database:
+            rows = database.execute(
+                f"SELECT {COLUMNS} FROM points {where} ORDER BY run, step", values
+            ).fetchall()
+        return [self._point(*row) for row in rows]
+
+    def _point(self, run: str, step: int, name: str, *rest: Any) -> Point:
+        accuracy, loss, facts, arrays = rest
+        try:
+            profile = unpack(facts, arrays)
+        except BaselineError as error:
+            raise BaselineError(
+                f"{self.path}: step {step} of run {run!r} ({name}) is damaged ({error}); restore "
+                "the file from a copy, or add that point again"
+            ) from error
+        return Point(run=run, step=step, name=name, profile=profile, accuracy=accuracy, loss=loss)
+
+    def _is_empty(self) -> bool:
+        """Whether nothing was added yet; SQLite leaves an empty file where the first add is cut."""
+        return not self.path.exists() or (self.path.is_file() and self.path.stat().st_size == 0)
+
+    @contextmanager
+    def _opened(self, mode: Literal["rw", "rwc"]) -> Iterator[sqlite3.Connection]:
+        """The database in one transaction; "rwc" makes it where there is none."""
+        adding = mode == "rwc"
+        try:
+            if adding:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(
+                # "rw" reads a file, too, that may not be written.
+                sqlite3.connect(
+                    f"{self.path.absolute().as_uri()}?mode={mode}",
+                    uri=True,
+                    timeout=PATIENCE,
+                    isolation_level=None,
+                )
+            ) as database:
+                database.execute("BEGIN IMMEDIATE" if adding else "BEGIN")
+                self._check(database)
+                if adding:
+                    database.execute(f"PRAGMA application_id = {APPLICATION}")
+                    database.execute(f"PRAGMA user_version = {VERSION}")
+                    database.execute(TABLE)
+                yield database
+                database.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise BaselineError(
+                f"cannot use the history {self.path}: {error}; make it and its folder writable, "
+                "end what else writes to it, or choose another path"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise BaselineError(
+                f"{self.path} is no history, or a damaged one ({error}); choose another path, or "
+                "restore it from a copy (it was not touched)"
+            ) from error
+        except OSError as error:
+            raise BaselineError(
+                f"cannot use the history {self.path}: {error.strerror or error}; make its folder "
+                "writable, or choose another path"
+            ) from error
+
+    def _check(self, database: sqlite3.Connection) -> None:
+        """Raise BaselineError unless ``database`` is a history that this version can use."""
+        (application,) = database.execute("PRAGMA application_id").fetchone()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if application != APPLICATION and (application or version or tables):
+            raise BaselineError(
+                f"{self.path} is another program's database, expected a history of "
+                "pytest-iaside; choose another path (it was not touched)"
+            )
+        if version > VERSION:
+            raise BaselineError(
+                f"{self.path} is a history of version {version}, this pytest-iaside reads those "
+                f"up to {VERSION}; update pytest-iaside, or choose another path (it was not "
+                "touched)"
+            )
+
+
+def key_of(model: str, rules: Rules, reference: ReferenceFacts, digests: Sequence[str]) -> str:
+    """What tells a measurement from any other, known before it is made: 32 hexadecimal digits.
+
+    ``model`` says what the model computes (models/identity.py, or its fingerprint); ``digests``
+    are of the images to be measured.
+    """
+    facts = {
+        "model": model,
+        "rules": rules.as_dict(),
+        "reference": asdict(reference),
+        "images": list(digests),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _whole(step: Any) -> int:
+    try:
+        found = operator.index(step)
+    except TypeError:
+        found = GREATEST_STEP + 1
+    if isinstance(step, bool) or not LEAST_STEP <= found <= GREATEST_STEP:
+        raise SettingsError(f"step={step!r} cannot be used; expected a whole number of 64 bits")
+    return found
+
+
+def _known(what: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        raise SettingsError(f"{what}={value!r} cannot be used; expected a number or None") from None
+    return found if math.isfinite(found) else None

@@ -1,0 +1,88 @@
+"""The gates on diagnoses: bounds of their own, and changes against a baseline."""
+
+from __future__ import annotations
+
+import pytest
+from project import Project
+
+TEST = """
+import models
+from pytest_iaside import (
+    assert_lens_smoothness, assert_reconstruction_depth, assert_scale_reliance
+)
+def test_robust():
+    {call}
+"""
+WAVES = "grid=8, levels=2, designs=4, samples=6"
+CALLS = {
+    "scale reliance": f"assert_scale_reliance(models.model, {WAVES}{{}})",
+    "reconstruction depth": f"assert_reconstruction_depth(models.model, {WAVES}{{}})",
+    "lens smoothness": "assert_lens_smoothness(models.model, scales=[0, .5, 1], samples=6{})",
+}
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_an_unchanged_model_passes_against_its_baseline(project: Project, kind: str) -> None:
+    project.write(TEST.format(call=CALLS[kind].format("")))
+    project.run().assert_outcomes(failed=1)
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    (record,) = project.records()
+    assert (record["kind"], record["verdict"]) == (kind, "pass")
+    assert record["name"] == kind
+    assert record["readings"]["images"] == 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "bound", "holds"),
+    [
+        ("scale reliance", "max_fine_rise=None, max_fine_share=0.99", True),
+        ("scale reliance", "max_fine_rise=None, max_fine_share=0, fail_on='inconclusive'", False),
+        ("reconstruction depth", "max_depth_rise=None, max_depth=64", True),
+        ("reconstruction depth", "max_depth_rise=None, max_depth=0", False),
+        ("lens smoothness", "max_arglens_drop=None, min_arglens=0", True),
+        ("lens smoothness", "max_arglens_drop=None, min_arglens=1.5", False),
+    ],
+)
+def test_a_bound_needs_no_baseline(project: Project, kind: str, bound: str, holds: bool) -> None:
+    project.write(TEST.format(call=CALLS[kind].format(f", {bound}")))
+    result = project.run()
+    result.assert_outcomes(**{"passed" if holds else "failed": 1})
+    assert not project.baselines
+    if not holds:
+        result.stdout.fnmatch_lines(["*measured on its own (6 images)"])
+
+
+def test_a_change_of_a_setting_needs_another_baseline(project: Project) -> None:
+    project.write(TEST.format(call=CALLS["scale reliance"].format("")))
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    project.write(TEST.format(call=CALLS["scale reliance"].format(", wavelet='db2'")))
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*wavelet: 'db2' here, 'haar' there*"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "message"),
+    [
+        ("scale reliance", "max_fine_rise=None", "every limit is None*max_fine_share"),
+        ("scale reliance", "max_fine_share=-1", "max_fine_share=-1 must be"),
+        ("reconstruction depth", "max_depth='all'", "max_depth='all' must be"),
+        ("lens smoothness", "min_arglens=float('nan')", "min_arglens=nan must be"),
+        ("lens smoothness", "noise=0", "noise=0 must be a finite number above 0"),
+    ],
+)
+def test_wrong_settings_are_usage_errors(
+    project: Project, kind: str, more: str, message: str
+) -> None:
+    project.write(TEST.format(call=CALLS[kind].format(f", {more}")))
+    result = project.run("--iaside-update=new")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines([f"*{message}*"])
+
+
+def test_all_of_them_stand_in_one_test(project: Project) -> None:
+    calls = "\n    ".join(call.format("") for call in CALLS.values())
+    project.write(TEST.format(call=calls))
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    assert len(project.baselines) == 3
+    assert {record["kind"] for record in project.records("-n2")} == set(CALLS)
