@@ -18,10 +18,11 @@ from pytest_iaside.errors import ReferenceSampleError
 from pytest_iaside.execute.kept import Kept
 from pytest_iaside.execute.play import Execution, Game, play, play_on, ready, shards
 from pytest_iaside.execute.rows import Rows, join
+from pytest_iaside.facts import ModelFacts, ReferenceFacts
 from pytest_iaside.game.coalitions import Design
 from pytest_iaside.game.rules import DType, Rules
 from pytest_iaside.models.classifier import as_classifier
-from pytest_iaside.profile import ModelFacts, ReferenceFacts, SpectralProfile
+from pytest_iaside.profile import SpectralProfile
 from pytest_iaside.spectrum.bands import BandPartition, Norm
 from pytest_iaside.spectrum.filters import Absence, Space
 from pytest_iaside.structure import label_information

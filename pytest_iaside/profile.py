@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_iaside import archive, shares
-from pytest_iaside.data.reference import LabelKind, ReferenceSample
 from pytest_iaside.errors import BaselineError, SpectralRobustnessError
+from pytest_iaside.facts import ModelFacts, ReferenceFacts
 from pytest_iaside.game.rules import Rules
 from pytest_iaside.intervals import Interval, Method, Statistic, bca_interval, jackknife_interval
 from pytest_iaside.score import sid, signed_src, src
@@ -21,44 +21,6 @@ from pytest_iaside.spectrum.bands import BandPartition
 from pytest_iaside.structure import why_unstructured
 
 FORMAT = "iaside-profile/1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReferenceFacts:
-    """Which reference sample a profile was measured on."""
-
-    digest: str
-    images: int
-    channels: int
-    height: int
-    width: int
-    labels: LabelKind
-
-    @classmethod
-    def of(cls, sample: ReferenceSample) -> ReferenceFacts:
-        channels, height, width = sample.shape
-        return cls(
-            digest=sample.digest,
-            images=len(sample),
-            channels=channels,
-            height=height,
-            width=width,
-            labels=sample.label_kind,
-        )
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of every image."""
-        return self.channels, self.height, self.width
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelFacts:
-    """Which model a profile was measured from; shown, never a reason to refuse."""
-
-    name: str
-    classes: int
-    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

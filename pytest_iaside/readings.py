@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pytest_iaside import archive
 from pytest_iaside.errors import BaselineError, SpectralRobustnessError
+from pytest_iaside.facts import ModelFacts, ReferenceFacts
 from pytest_iaside.intervals import Interval, jackknife_interval
-from pytest_iaside.profile import ModelFacts, ReferenceFacts
 
 FORMAT = "iaside-readings/1"
 

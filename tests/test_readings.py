@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pytest_iaside.errors import BaselineError
-from pytest_iaside.profile import ModelFacts, ReferenceFacts
+from pytest_iaside.facts import ModelFacts, ReferenceFacts
 from pytest_iaside.readings import Quantity, Readings
 
 VALUES = np.random.default_rng(0).uniform(size=(7, 2))

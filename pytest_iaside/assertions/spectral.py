@@ -11,13 +11,14 @@ from typing import Any, Unpack
 from pytest_iaside.assertions.gate import Gate, Status, wrapped
 from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import BaselineError, ReferenceSampleError
+from pytest_iaside.facts import ReferenceFacts
 from pytest_iaside.game.rules import Rules
 from pytest_iaside.gate import baseline as store
 from pytest_iaside.gate.compare import compare, require_same_game
 from pytest_iaside.gate.sequential import compare_sequentially, drawing_order, stopping_rule
 from pytest_iaside.gate.verdict import Comparison, confidence
 from pytest_iaside.measure import measure
-from pytest_iaside.profile import ReferenceFacts, SpectralProfile
+from pytest_iaside.profile import SpectralProfile
 from pytest_iaside.settings import Layer, SettingKeywords, Settings
 
 FEW = 3  # images that a failure names; the report shows more

@@ -17,8 +17,8 @@ from pytest_iaside.diagnose.reconstruction import reconstruct
 from pytest_iaside.diagnose.wavelet import WaveletAttribution, wcam
 from pytest_iaside.environment import environment
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
+from pytest_iaside.facts import ModelFacts, ReferenceFacts
 from pytest_iaside.models.classifier import Classifier, as_classifier
-from pytest_iaside.profile import ModelFacts, ReferenceFacts
 from pytest_iaside.readings import Quantity, Readings, columns
 
 # Sums over levels need no finer cells, and passes grow with the square of the grid.

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_iaside.errors import BaselineError
+from pytest_iaside.facts import ReferenceFacts
 from pytest_iaside.game.rules import Rules
 from pytest_iaside.gate.checks import Evidence, band_changes, run_checks
 from pytest_iaside.gate.images import image_changes
 from pytest_iaside.gate.thresholds import Thresholds
 from pytest_iaside.gate.verdict import Check, Comparison
 from pytest_iaside.intervals import STUDENT, Law
-from pytest_iaside.profile import ReferenceFacts, SpectralProfile
+from pytest_iaside.profile import SpectralProfile
 
 LEVEL = 0.95
 Pairs = NDArray[np.int64]

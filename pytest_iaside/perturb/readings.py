@@ -15,6 +15,7 @@ from pytest_iaside.data.choosing import Labelled, first_images, on_labels_of
 from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.environment import environment
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
+from pytest_iaside.facts import ModelFacts, ReferenceFacts
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.perturb.answers import Perturbation, answers, labels_of
 from pytest_iaside.perturb.attacks import name_of
@@ -25,7 +26,6 @@ from pytest_iaside.perturb.metrics import (
     mean_corruption_error,
     prediction_errors,
 )
-from pytest_iaside.profile import ModelFacts, ReferenceFacts
 from pytest_iaside.readings import Quantity, Readings, columns
 
 KIND = "perturbations"

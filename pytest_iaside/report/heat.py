@@ -56,7 +56,7 @@ def reduced(pixels: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
 
 
 def png(pixels: NDArray[np.uint8], *, palette: bool = False) -> bytes:
-    """``pixels`` (H, W, 3) as a PNG file; with a ``palette`` of 128 colours, which maps can take."""
+    """``pixels`` (H, W, 3) as a PNG file; with ``palette`` in 128 colours, enough for maps."""
     image = Image.fromarray(pixels)
     content = io.BytesIO()
     (image.quantize(128) if palette else image).save(content, "PNG", optimize=True)

@@ -10,12 +10,12 @@ from torch import nn
 
 from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import ModelError
+from pytest_iaside.facts import ReferenceFacts
 from pytest_iaside.game.rules import Rules
 from pytest_iaside.measure import Progress, measure
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.identity import identity
 from pytest_iaside.perturb.metrics import accuracy
-from pytest_iaside.profile import ReferenceFacts
 from pytest_iaside.track.checkpoints import Checkpoint, read_checkpoint
 from pytest_iaside.track.fitting import load_weights
 from pytest_iaside.track.history import RUN, History, Point, key_of

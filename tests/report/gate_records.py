@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pytest_iaside.facts import ModelFacts, ReferenceFacts
 from pytest_iaside.game.rules import Rules
 from pytest_iaside.gate.compare import compare
 from pytest_iaside.gate.held import Limit, compare_readings
 from pytest_iaside.gate.thresholds import Thresholds
-from pytest_iaside.profile import ModelFacts, ReferenceFacts, SpectralProfile
+from pytest_iaside.profile import SpectralProfile
 from pytest_iaside.readings import Quantity, Readings
 
 PSI = (4.75, 1.47, 0.50, 0.20, 0.16, -0.05, -0.30, -0.23)
