@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
 
 .DEFAULT_GOAL := help
-.PHONY: help venv browser test lint demo bench clean
+.PHONY: help venv browser test lint demo studies bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -55,6 +55,19 @@ lint: venv ## format, lint and types only
 # makes a measurement several times slower.
 demo: venv ## a green gate, then a red one, on example_project
 	@OMP_WAIT_POLICY=passive $(BIN)/python example_project/demo.py
+
+# One thread each: the networks are so small that more would only wait for each other.
+STUDY = cd example_project && OMP_NUM_THREADS=1 ../$(BIN)/iaside
+ON_DIGITS = scrapbook.zoo:reference
+
+studies: venv ## train many small networks, and study what SRC says of them (15 min)
+	cd example_project && OMP_NUM_THREADS=1 ../$(BIN)/python -m scrapbook.zoo
+	$(STUDY) study correlation scrapbook.zoo:models $(ON_DIGITS)
+	$(STUDY) study correlation scrapbook.zoo:clean_models $(ON_DIGITS) --output iaside-study/clean
+	$(STUDY) study label-noise scrapbook.zoo:label_noise $(ON_DIGITS)
+	$(STUDY) study architectures scrapbook.zoo:architectures $(ON_DIGITS)
+	$(STUDY) track 'zoo/epochs/*.pt' --model scrapbook.networks:convolutional --reference $(ON_DIGITS)
+	$(STUDY) study training iaside-history.sqlite
 
 bench: venv ## print the tables of benchmarks/
 	@for script in benchmarks/*.py; do \

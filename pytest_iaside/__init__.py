@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         power_law_exponent,
         spectral_snr,
     )
+    from pytest_iaside.study.models import StudyModel
     from pytest_iaside.track.decline import assert_no_robustness_decline
     from pytest_iaside.track.history import History, Point
 
@@ -79,6 +80,7 @@ _HOMES = {
     "SettingsError": "errors",
     "SpectralProfile": "profile",
     "SpectralRobustnessError": "errors",
+    "StudyModel": "study.models",
     "Thresholds": "gate.thresholds",
     "WaveletAttribution": "diagnose.wavelet",
     "assert_lens_smoothness": "assertions.diagnosis",
@@ -131,6 +133,7 @@ __all__ = [
     "SettingsError",
     "SpectralProfile",
     "SpectralRobustnessError",
+    "StudyModel",
     "Thresholds",
     "WaveletAttribution",
     "assert_lens_smoothness",

@@ -8,11 +8,11 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from pytest_iaside.commands import cache, compare, explain, measure, track
+from pytest_iaside.commands import cache, compare, explain, measure, study, track
 from pytest_iaside.commands.shared import UNUSABLE
 from pytest_iaside.errors import SpectralRobustnessError
 
-COMMANDS = (measure, compare, track, explain, cache)
+COMMANDS = (measure, compare, track, study, explain, cache)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

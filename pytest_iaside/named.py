@@ -26,7 +26,7 @@ def named_model(text: str, base: Path) -> Classifier:
 
     if text.endswith(".onnx"):
         return as_classifier(base / text)
-    made = _make(text, "a model", "package.module:factory, or the path of an .onnx file")
+    made = named_object(text, "a model", "package.module:factory, or the path of an .onnx file")
     if made is None:
         raise ModelError(f"{text} returned None; it must return the model")
     return as_classifier(made)
@@ -56,7 +56,9 @@ def named_reference(
                 f"labels and limits are for folders of images, but {text} makes its own sample; "
                 "let the factory choose its images and labels"
             )
-        made = _make(text, "a reference sample", "a folder of images or package.module:factory")
+        made = named_object(
+            text, "a reference sample", "a folder of images or package.module:factory"
+        )
         if not isinstance(made, ReferenceSample):
             raise ReferenceSampleError(
                 f"{text} returned a {type(made).__name__}; it must return a ReferenceSample"
@@ -70,8 +72,11 @@ def named_reference(
     return ReferenceSample.from_folder(folder, labels=wanted, limit=limit, seed=seed)
 
 
-def _make(text: str, what: str, expected: str) -> Any:
-    """Call the factory ``text``; what it raises itself is not touched."""
+def named_object(text: str, what: str, expected: str) -> Any:
+    """What the factory ``package.module:factory`` returns; what it raises itself is not touched.
+
+    Raises SettingsError where ``text`` names none, saying that it should be ``what``.
+    """
     if not FACTORY.fullmatch(text):
         raise SettingsError(f"{text!r} names no {what.removeprefix('a ')}; expected {expected}")
     module_name, _, path = text.partition(":")

@@ -20,7 +20,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # What the session around it was started with is not meant for this one.
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-    ignored = shutil.ignore_patterns("iaside-report", "__pycache__", ".pytest_cache")
+    ignored = shutil.ignore_patterns("zoo", "iaside-report", "__pycache__", ".pytest_cache")
     return Path(shutil.copytree(EXAMPLE, tmp_path / "example", ignore=ignored))
 
 

@@ -151,9 +151,9 @@ def mu_fidelity(
 
     Pearson's correlation, over ``samples`` random subsets of a share ``subset`` of the parts, of
     the sum of the map over them with the drop of the score when they are replaced. Subsets depend
-    on the image and ``seed``. Where one of the two does not vary (a constant map, an answer that
-    nothing moves) there is no correlation, and 0 counts. The rest as in ``deletion``; here kinds
-    "pixels" and "erosion" are the same.
+    on the image and ``seed``. Where one of the two does not vary (a map of one value over equal
+    parts, an answer that nothing moves) there is no correlation, and 0 counts. The rest as in
+    ``deletion``; here kinds "pixels" and "erosion" are the same.
     """
     check_level(level)
     check_score(score)

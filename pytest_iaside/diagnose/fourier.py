@@ -14,7 +14,7 @@ from torch import Tensor
 from pytest_iaside.diagnose.explained import sample_of
 from pytest_iaside.diagnose.feeding import Output, Rescale, Rules, Space
 from pytest_iaside.diagnose.masked import Question, ask
-from pytest_iaside.diagnose.sobol import Variance, group_shares, total_indices
+from pytest_iaside.diagnose.sobol import Variance, group_shares, shares, total_indices
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.play import Execution
 from pytest_iaside.models.classifier import as_classifier
@@ -47,7 +47,7 @@ class FourierAttribution:
     @cached_property
     def shares(self) -> Rows:
         """``indices`` normalised to a sum of 1, (K, B)."""
-        return np.asarray(self.indices / self.indices.sum(axis=1, keepdims=True))
+        return shares(self.indices)
 
     @cached_property
     def map(self) -> Rows:

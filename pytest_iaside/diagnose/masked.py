@@ -184,7 +184,8 @@ def _batches(
             base = each.pictures.masked(a[block]).contiguous(memory_format=layout)
             fed = feeding.give(base)
             waiting.append(_Turn(each, found, found[0, block]))
-            yield fed
+            # A copy: networks may write to their input, and what follows is built on it.
+            yield fed.clone()
             waiting.append(_Turn(each, found, found[1, block]))
             yield feeding.give(each.pictures.masked(b[block]))
             together = max(1, size // len(base))

@@ -111,7 +111,8 @@ def _growing(pictures: Pictures, order: Tensor, size: int) -> Iterator[Tensor]:
     before: Tensor | float = 0.0
     for parts in torch.split(order, size):
         images = pictures.alone(parts).cumsum(dim=0) + before
-        before = images[-1]
+        # A copy: networks may write to their input.
+        before = images[-1].clone()
         yield images
 
 

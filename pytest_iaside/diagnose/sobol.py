@@ -127,10 +127,10 @@ def group_shares(found: Evaluations, groups: NDArray[np.int64], count: int) -> t
     """
     rows = np.zeros((len(found.a), count))
     np.add.at(rows.T, groups, found.squares)
-    return _shares(rows.mean(axis=0)), jackknife_error(rows, _shares)
+    return shares(rows.mean(axis=0)), jackknife_error(rows, shares)
 
 
-def _shares(sums: Rows) -> Rows:
+def shares(sums: Rows) -> Rows:
+    """``sums`` (…, n) normalised to 1; NaN where all are 0."""
     total = sums.sum(axis=-1, keepdims=True)
-    # Left out the one point that any input moves, nothing is known.
     return np.asarray(np.divide(sums, total, out=np.full_like(sums, np.nan), where=total > 0))

@@ -13,7 +13,7 @@ from pytest_iaside.diagnose.cells import Cells, check_grid, level_sums, spatial_
 from pytest_iaside.diagnose.explained import sample_of
 from pytest_iaside.diagnose.feeding import Output, Rescale, Rules, Space
 from pytest_iaside.diagnose.masked import Question, ask
-from pytest_iaside.diagnose.sobol import Variance, group_shares, total_indices
+from pytest_iaside.diagnose.sobol import Variance, group_shares, shares, total_indices
 from pytest_iaside.execute.play import Execution
 from pytest_iaside.models.classifier import as_classifier
 
@@ -54,8 +54,7 @@ class WaveletAttribution:
 
         The sum of the indices over the cells of a level, normalised to 1 (SPEC.md 3.2).
         """
-        sums = level_sums(self.map, self.depth)
-        return np.asarray(sums / sums.sum(axis=1, keepdims=True))
+        return shares(level_sums(self.map, self.depth))
 
     @cached_property
     def spatial(self) -> Rows:

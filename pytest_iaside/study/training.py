@@ -1,0 +1,155 @@
+"""When does a network learn which band? SIDs over the checkpoints of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_iaside import shares
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.intervals import STUDENT, paired_error
+from pytest_iaside.score import sid, signed_src
+from pytest_iaside.track.history import Point
+
+Rows = NDArray[np.float64]
+# Of its final SID a run is said to have settled within so much, in total variation.
+SETTLED = 0.05
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Moved:
+    """A quantity at the last structured checkpoint less that at the first, paired by image."""
+
+    change: Rows
+    low: Rows
+    high: Rows
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainingStudy:
+    """What ``training_study`` found; ``points`` are by step, the structured ones by themselves.
+
+    ``distances`` are between the SID of each structured point and the last one's, half the sum
+    of absolute differences: 0 for equal ones, 1 for such that share no band. ``sid`` (M,) and
+    ``signed_src`` () are how they moved, ``psi`` (M,) how the raw ψ did, in nats.
+    """
+
+    run: str
+    points: Sequence[Point]
+    structured: Sequence[Point]
+    distances: Rows
+    settled: Point
+    """The first point from which on no distance is above 0.05."""
+    sid: Moved
+    psi: Moved
+    signed_src: Moved
+    level: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything that was found, in plain values; NaN and infinite ones among them."""
+        distances = dict(
+            zip((one.step for one in self.structured), self.distances.tolist(), strict=True)
+        )
+        return {
+            "run": self.run,
+            "points": [
+                {
+                    "step": one.step,
+                    "name": one.name,
+                    "structured": one.profile.structured,
+                    "signed_src": one.profile.signed_src,
+                    "src": one.profile.src,
+                    "value": one.profile.value,
+                    "psi": one.profile.psi.tolist(),
+                    "sid": one.profile.sid.tolist(),
+                    "distance_to_last": distances.get(one.step),
+                    "accuracy": one.accuracy,
+                    "loss": one.loss,
+                }
+                for one in self.points
+            ],
+            "settled_at": self.settled.step,
+            "moved": {
+                name: {
+                    "change": moved.change.tolist(),
+                    "low": moved.low.tolist(),
+                    "high": moved.high.tolist(),
+                }
+                for name, moved in (
+                    ("sid", self.sid),
+                    ("psi", self.psi),
+                    ("signed_src", self.signed_src),
+                )
+            },
+            "level": self.level,
+        }
+
+
+def training_study(points: Sequence[Point], *, level: float = 0.95) -> TrainingStudy:
+    """What became of the SID over the ``points`` of one run.
+
+    Raises SettingsError for points of several runs, of different settings or images, and where
+    fewer than two have ψ that can be told from noise.
+    """
+    points = sorted(points, key=lambda point: point.step)
+    _check_alike(points)
+    structured = [point for point in points if point.profile.structured]
+    if len(structured) < 2:
+        raise SettingsError(
+            f"{len(structured)} of {len(points)} checkpoints have ψ that can be told from noise; "
+            "this study needs at least 2: track later checkpoints, or more images"
+        )
+    sids = np.stack([point.profile.sid for point in structured])
+    distances = np.abs(sids - sids[-1]).sum(axis=1) / 2
+    far = np.flatnonzero(distances > SETTLED)
+    first, last = (structured[at].profile.image_psi for at in (0, -1))
+
+    def share_change(statistic: shares.Shares) -> Moved:
+        ours, theirs = (rows.mean(axis=0) for rows in (last, first))
+        change = statistic(ours, shares.least(ours)) - statistic(theirs, shares.least(theirs))
+        low, high = shares.change_interval(last, first, statistic, level)
+        return Moved(change=change, low=low, high=high)
+
+    return TrainingStudy(
+        run=points[0].run,
+        points=points,
+        structured=structured,
+        distances=distances,
+        settled=structured[int(far[-1]) + 1 if len(far) else 0],
+        sid=share_change(sid),
+        psi=_psi_change(last, first, level),
+        signed_src=share_change(lambda psi, least: signed_src(sid(psi, least))),
+        level=level,
+    )
+
+
+def _psi_change(last: Rows, first: Rows, level: float) -> Moved:
+    change = last.mean(axis=0) - first.mean(axis=0)
+    error, freedom = paired_error(last, first, np.subtract)
+    reach = STUDENT.reach(level, freedom) * error
+    return Moved(change=change, low=change - reach, high=change + reach)
+
+
+def _check_alike(points: Sequence[Point]) -> None:
+    if len(points) < 2:
+        raise SettingsError(
+            f"{len(points)} checkpoints are no training; track at least 2 with iaside track"
+        )
+    runs = sorted({point.run for point in points})
+    if len(runs) > 1:
+        raise SettingsError(f"the points are of the runs {', '.join(runs)}; choose one of them")
+    first = points[0]
+    for point in points[1:]:
+        same = (
+            point.profile.rules == first.profile.rules
+            and point.profile.digests == first.profile.digests
+        )
+        if not same:
+            raise SettingsError(
+                f"step {point.step} was measured with other settings or on other images than step "
+                f"{first.step}; measure both alike, or keep them as different runs"
+            )

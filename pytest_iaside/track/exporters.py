@@ -1,0 +1,141 @@
+"""A point of the history as named numbers, and the trackers of experiments that take them."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.track.history import Point
+
+PREFIX = "iaside"
+Exporter = Callable[[str, float, int], Any]
+"""Takes a metric's name, its value and the step; raises where it cannot."""
+
+
+def metrics(point: Point) -> dict[str, float]:
+    """The numbers of ``point`` that exist, by the names that exporters get.
+
+    ``iaside/src``, ``iaside/signed_src`` and ``iaside/sid/<band>`` (SPEC.md 1.5) exist unless the
+    profile is degenerate; ``iaside/value`` (nats) always; ``iaside/accuracy`` and ``iaside/loss``
+    where they are known. Bands count from 0, with zeros in front where there are more than ten.
+    """
+    profile, found = point.profile, dict[str, float]()
+    if not profile.degenerate:
+        digits = len(str(profile.rules.bands - 1))
+        found["src"], found["signed_src"] = profile.src, profile.signed_src
+        found |= {f"sid/{band:0{digits}}": float(x) for band, x in enumerate(profile.sid)}
+    found["value"] = profile.value
+    for name, known in (("accuracy", point.accuracy), ("loss", point.loss)):
+        if known is not None:
+            found[name] = known
+    return {f"{PREFIX}/{name}": value for name, value in found.items()}
+
+
+def export(point: Point, exporter: Exporter) -> None:
+    """Send ``metrics(point)`` to ``exporter``, and warn where SRC and SID are not among them.
+
+    Raises whatever ``exporter`` raises.
+    """
+    warn_of_missing(point)
+    for name, value in metrics(point).items():
+        exporter(name, value, point.step)
+
+
+def warn_of_missing(point: Point) -> None:
+    """Warn of a degenerate profile, of which there is no SRC and no SID to export."""
+    if point.profile.degenerate:
+        warnings.warn(
+            f"{point.name}: all bands have the same ψ, so SRC and SID do not exist and were not "
+            "exported",
+            stacklevel=3,
+        )
+
+
+def to_tensorboard(where: Any) -> Exporter:
+    """An exporter to TensorBoard: to a SummaryWriter, or to a new one in the folder ``where``.
+
+    Raises SettingsError where ``where`` is neither, or TensorBoard is missing.
+    """
+    if hasattr(where, "add_scalar"):
+        return TensorBoardExporter(where)
+    if not isinstance(where, (str, Path)):
+        raise SettingsError(
+            f"to_tensorboard was given a {type(where).__name__}; give the folder to log to, or a "
+            "SummaryWriter"
+        )
+    _library("torch.utils.tensorboard", package="tensorboard")
+    return TensorBoardExporter(str(where))
+
+
+def to_mlflow(run_id: str | None = None, *, tracking_uri: str | None = None) -> Exporter:
+    """An exporter to the MLflow run ``run_id``; without it to the active one.
+
+    MLflow starts a run where none is active, which is what its own autologging and the callbacks
+    of trainers use, too. ``tracking_uri`` (MLflow's own setting by default) needs a ``run_id``.
+    MLflow tries for minutes to reach a server that is gone: MLFLOW_HTTP_REQUEST_MAX_RETRIES.
+
+    Raises SettingsError where ``run_id`` is missing, or MLflow is.
+    """
+    if tracking_uri is not None and run_id is None:
+        raise SettingsError(
+            f"tracking_uri={tracking_uri!r} was given without run_id; give the run on that "
+            "server, or call mlflow.set_tracking_uri and leave it out here"
+        )
+    _library("mlflow", package="mlflow")
+    return MlflowExporter(run_id, tracking_uri)
+
+
+# Classes, not closures: trainers that start processes pickle what they are given.
+
+
+@dataclass(frozen=True)
+class TensorBoardExporter:
+    """See ``to_tensorboard``; ``where`` is a SummaryWriter or a folder."""
+
+    where: Any
+
+    def __call__(self, name: str, value: float, step: int) -> None:
+        self._writer.add_scalar(name, value, step)
+        # A training that is killed is the one whose last values are wanted.
+        self._writer.flush()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"where": self.where}
+
+    @cached_property
+    def _writer(self) -> Any:
+        if not isinstance(self.where, str):
+            return self.where
+        return _library("torch.utils.tensorboard", package="tensorboard").SummaryWriter(self.where)
+
+
+@dataclass(frozen=True)
+class MlflowExporter:
+    """See ``to_mlflow``."""
+
+    run_id: str | None
+    tracking_uri: str | None
+
+    def __call__(self, name: str, value: float, step: int) -> None:
+        mlflow = _library("mlflow", package="mlflow")
+        if self.run_id is None:
+            mlflow.log_metric(name, value, step=step)
+        else:
+            client = mlflow.MlflowClient(self.tracking_uri)
+            client.log_metric(self.run_id, name, value, step=step)
+
+
+def _library(module: str, *, package: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise SettingsError(
+            f"{package} is needed for this exporter and cannot be imported ({error}); "
+            f"pip install {package}"
+        ) from error

@@ -1,0 +1,121 @@
+"""Charts of many models: places, marks that can be told apart, and no markup of a user's."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from xml.etree import ElementTree
+
+import pytest
+
+from pytest_iaside.report.band_curves import Line, curves_by_band
+from pytest_iaside.report.correlations import Bar, grid_chart, interval_chart
+from pytest_iaside.report.groups import COLOURS, SHAPES, mark
+from pytest_iaside.report.scatter import Dot, plane_chart, scatter_chart
+
+SVG = "{http://www.w3.org/2000/svg}"
+HOSTILE = "<b>\"'&\x00\u202e"
+
+
+def marks(chart: str) -> dict[str, tuple[float, float]]:
+    """The places of all marks, by the names that pointing at them shows."""
+    found = {}
+    for path in ElementTree.fromstring(chart).iter(f"{SVG}path"):
+        name = path.find(f"{SVG}title")
+        if name is not None and name.text:
+            x, y = re.findall(r"-?[\d.]+", path.get("transform") or "")
+            found.setdefault(name.text, (float(x), float(y)))
+    return found
+
+
+def texts(chart: str) -> list[str]:
+    return [text.text or "" for text in ElementTree.fromstring(chart).iter(f"{SVG}text")]
+
+
+def test_a_scatter_chart_puts_models_to_scale() -> None:
+    dots = [
+        Dot("a", 1.0, 10.0),
+        Dot("b", 2.0, 30.0, across=(1.8, 2.2), upright=(25.0, 35.0)),
+        Dot("c", 4.0, 20.0, group=1),
+    ]
+    chart = scatter_chart("s", dots, across="x", upright="y", groups=["g", "h"], title="t")
+    places = marks(chart)
+    (ax, ay), (bx, by), (cx, cy) = (places[name] for name in "abc")
+    assert (bx - ax) / (cx - ax) == pytest.approx(1 / 3, abs=0.01)
+    assert (by - ay) / (cy - ay) == pytest.approx(2, abs=0.02)
+    assert ay > by  # more is higher up
+    assert {"g", "h", "x", "y"} <= {*texts(chart), *places}
+
+
+def test_models_that_are_all_the_same_have_a_place_too() -> None:
+    dots = [Dot(name, 0.0, 0.5) for name in "ab"]
+    chart = scatter_chart("s", dots, across="x", upright="y", groups=[""], title="t")
+    assert len(marks(chart)) == 2
+    assert marks(plane_chart("p", dots, groups=["", "g"], title="t"))["a"] == (196.0, 127.0)
+
+
+def test_a_plane_keeps_its_proportions() -> None:
+    dots = [Dot("a", 0, 0), Dot("b", 3, 0), Dot("c", 3, 4)]
+    (ax, ay), (bx, by), (cx, cy) = (
+        marks(plane_chart("p", dots, groups=["g"], title="t"))[name] for name in "abc"
+    )
+    assert ay == by
+    assert bx == cx
+    assert (by - cy) / (bx - ax) == pytest.approx(4 / 3, abs=0.01)
+
+
+def test_sixty_four_groups_can_be_told_apart() -> None:
+    assert len({mark(0, 0, group, "") for group in range(len(COLOURS) * len(SHAPES))}) == 64
+
+
+def test_a_grid_is_the_stronger_the_further_from_0() -> None:
+    chart = grid_chart("g", ["a", "b"], ["x", "y"], [[1.0, -0.5], [None, 0.0]], title="t")
+    cells = {
+        float(cell.get("fill-opacity", "nan")): cell.get("style")
+        for cell in ElementTree.fromstring(chart).iter(f"{SVG}rect")
+        if cell.get("fill-opacity")
+    }
+    assert sorted(cells) == [0.0, 0.3, 0.6]
+    assert cells[0.6] != cells[0.3]  # signs have colours of their own
+    assert [text for text in texts(chart) if text not in "abxy"] == ["1.00", "−.50", "—", ".00"]
+
+
+def test_intervals_stand_in_rows_with_their_numbers() -> None:
+    bars = [Bar("first", 0.5, 0.1, 0.8), Bar("none", None, None, None)]
+    chart = interval_chart("i", bars, name="r", title="t")
+    assert [text for text in texts(chart) if text in ("first", "0.50", "none", "—")] == [
+        "first",
+        "0.50",
+        "none",
+        "—",
+    ]
+    assert "first 0.50, interval 0.10 to 0.80" in chart
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_curves_go_through_the_middles_of_bands(ordered: bool) -> None:
+    lines = [Line("one", [0.0, 1.0]), Line("two", [1.0, 0.0])]
+    chart = curves_by_band("c", [0.0, 0.1, 0.5], lines, ordered=ordered, title="t")
+    first, second = (
+        [tuple(map(float, pair.split(","))) for pair in (line.get("points") or "").split()]
+        for line in ElementTree.fromstring(chart).iter(f"{SVG}polyline")
+    )
+    assert first[0][0] == pytest.approx(40 + 0.05 / 0.5 * 312, abs=0.1)
+    assert first[1][0] == pytest.approx(40 + 0.3 / 0.5 * 312, abs=0.1)
+    assert (first[0][1], first[1][1]) == (second[1][1], second[0][1])
+    assert first[1][1] < first[0][1]
+    assert ("opacity" in chart) == ordered
+
+
+def test_names_of_a_user_are_no_markup() -> None:
+    dots = [Dot(HOSTILE, x, y) for x, y in product((0.0, 1.0), repeat=2)]
+    groups = [HOSTILE, "g"]
+    for chart in (
+        scatter_chart("s", dots, across="x", upright="y", groups=groups, title="t"),
+        plane_chart("p", dots, groups=groups, title="t"),
+        curves_by_band("c", [0, 0.5], [Line(HOSTILE, [1.0])], ordered=False, title="t"),
+    ):
+        ElementTree.fromstring(chart)  # It is still XML, which knows no NUL.
+        assert "<b>" not in chart
+        assert "&lt;b&gt;" in chart
+        assert "\u202e" not in chart

@@ -1,0 +1,220 @@
+"""What follows robustness, over models whose robustness is known by construction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from waves import Waves, images, without_high, without_low
+
+from pytest_iaside.errors import ModelError
+from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.perturb.metrics import accuracy, mean_prediction_error
+from pytest_iaside.study import robustness as robust
+from pytest_iaside.study.correlation import CorrelationStudy, correlated, correlation_study
+from pytest_iaside.study.measuring import Measuring
+from pytest_iaside.study.models import StudyModel
+from pytest_iaside.study.quantities import MEAN
+
+SHARES = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
+PERTURBATIONS = {"without high": without_high, "without low": without_low}
+
+
+def waves(*, copies: int = 1) -> list[StudyModel]:
+    return [
+        StudyModel(partial(Waves, low), name=f"low{low:g}-{copy}", recipe=f"low{low:g}")
+        for low in SHARES
+        for copy in range(copies)
+    ]
+
+
+@pytest.fixture(scope="module")
+def study() -> CorrelationStudy:
+    import contextlib
+
+    settings = {"bands": 4, "backend": "eager"}
+    measuring = Measuring(
+        reference=images(),
+        settings=settings,
+        cache=False,
+        showing=lambda _: contextlib.nullcontext(),
+    )
+    return correlation_study(waves(), measuring, PERTURBATIONS)
+
+
+def test_src_follows_robustness_against_what_takes_high_frequencies(
+    study: CorrelationStudy,
+) -> None:
+    scores = study.predictors.of_all_images("signed SRC")
+    assert (np.diff(scores) > 0).all()
+    high, low = (study.mpe.targets.of_all_images(name) for name in PERTURBATIONS)
+    assert (np.diff(high) < 0).all()
+    assert (np.diff(low) > 0).all()
+    found = {(one.predictor, one.target): one.recipes for one in study.mpe.single}
+    assert found["signed SRC", "without high"].pearson < -0.8
+    assert found["signed SRC", "without low"].pearson > 0.8
+    assert found["ψ of band 0", "without high"].pearson < -0.8
+    assert found["ψ of band 3", "without high"].pearson > 0.8
+    assert found["signed SRC", "without high"].spearman == pytest.approx(-1)
+
+
+def test_targets_are_mpe_and_accuracy_drop(study: CorrelationStudy) -> None:
+    model, sample = Waves(SHARES[1]), images()
+    for name, perturbation in PERTURBATIONS.items():
+        error = mean_prediction_error(model, sample, perturbation, backend="eager")
+        assert study.mpe.targets.of_all_images(name)[1] == pytest.approx(error.value)
+        assert study.mpe.targets.standard_errors(name)[1] == pytest.approx(error.standard_error)
+        clean, perturbed = (
+            accuracy(model, sample, each, backend="eager").value for each in (None, perturbation)
+        )
+        assert study.drop.targets.of_all_images(name)[1] == pytest.approx(clean - perturbed)
+    single = [study.mpe.targets.of_all_images(name) for name in PERTURBATIONS]
+    np.testing.assert_allclose(study.mpe.targets.of_all_images(MEAN), np.mean(single, axis=0))
+
+
+def test_predictors_are_what_profiles_say(study: CorrelationStudy) -> None:
+    profile = study.models[2].measured.profile
+    found = {name: study.predictors.of_all_images(name)[2] for name in study.predictors.names}
+    assert found["signed SRC"] == pytest.approx(profile.signed_src)
+    assert found["SRC"] == pytest.approx(profile.src)
+    assert found["v(all)"] == pytest.approx(profile.value)
+    assert found["SID, lower half"] == pytest.approx(profile.sid[:2].sum())
+    assert [found[f"ψ of band {band}"] for band in range(4)] == pytest.approx(profile.psi)
+    logits = Waves(SHARES[2])(images().pixels())
+    right = torch.softmax(logits, dim=1)[torch.arange(24), images().labels]
+    assert found["clean probability"] == pytest.approx(right.mean().item(), abs=1e-6)
+    assert found["clean accuracy"] == 1
+
+
+def test_tables_are_sorted_and_say_what_is_better(study: CorrelationStudy) -> None:
+    closeness = [abs(one.recipes.pearson) for one in study.mpe.mean]
+    known = [each for each in closeness if not np.isnan(each)]
+    assert known == sorted(known, reverse=True)
+    assert np.isnan(closeness[len(known) :]).all()  # clean accuracy is 1 for all
+    better = study.better_than_src()
+    assert better == list(study.mpe.mean[: len(better)])
+    assert all(one.recipes.adjusted >= one.recipes.p_value for one in better)
+
+
+def test_correlations_are_scipys(study: CorrelationStudy) -> None:
+    x = study.predictors.of_all_images("v(all)")
+    y = study.mpe.targets.of_all_images(MEAN)
+    assert study.mpe.of("v(all)").recipes.pearson == pytest.approx(stats.pearsonr(x, y)[0])
+
+
+def test_the_error_from_images_is_the_jackknifes(study: CorrelationStudy) -> None:
+    """Each image left out of every model at once, everything computed anew."""
+    left_out = []
+    for image in range(24):
+        rest = [other for other in range(24) if other != image]
+        models = [
+            replace(
+                one,
+                measured=replace(one.measured, profile=one.measured.profile.take(rest)),
+                robustness=robust.Robustness(
+                    errors=one.robustness.errors[:, rest],
+                    right=one.robustness.right[rest],
+                    right_perturbed=one.robustness.right_perturbed[:, rest],
+                ),
+            )
+            for one in study.models
+        ]
+        again = correlated(
+            models, perturbations=list(PERTURBATIONS), labelled=True, level=study.level
+        )
+        left_out.append(again.mpe.of("signed SRC").recipes.pearson)
+    expected = np.sqrt(23 / 24 * np.sum((left_out - np.mean(left_out)) ** 2))
+    assert study.mpe.of("signed SRC").recipes.image_error == pytest.approx(expected)
+
+
+def test_copies_of_a_model_are_no_evidence_of_their_own(measuring: Measuring) -> None:
+    once, twice = (
+        correlation_study(waves(copies=copies), measuring, PERTURBATIONS) for copies in (1, 2)
+    )
+    assert (len(twice.models), len(twice.recipes)) == (12, 6)
+    alone, both = (study.mpe.of("ψ of band 0") for study in (once, twice))
+    assert both.recipes.units == 6
+    assert (both.recipes.low, both.recipes.high) == pytest.approx(
+        (alone.recipes.low, alone.recipes.high)
+    )
+    assert both.models.units == 12
+    assert both.models.high - both.models.low < both.recipes.high - both.recipes.low
+
+
+def test_without_labels_accuracy_foretells_nothing(measuring: Measuring) -> None:
+    unlabelled = replace(measuring, reference=images().with_labels(None))
+    study = correlation_study(waves()[:3], unlabelled, {"without high": without_high})
+    assert "clean accuracy" not in study.predictors.names
+    assert study.models[0].measured.accuracy is None
+
+
+def test_models_that_fail_or_mean_nothing_are_left_out(measuring: Measuring) -> None:
+    def nan(pixels: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(pixels), 2), float("nan"))
+
+    models = [
+        *waves()[:3],
+        StudyModel(nan, name="nan"),
+        StudyModel(lambda: None, name="none"),
+        StudyModel(partial(Waves, 0.5, 0.0), name="constant"),
+    ]
+    told: list[str] = []
+    study = correlation_study(
+        models, measuring, PERTURBATIONS, told=lambda one: told.append(one.measured.name)
+    )
+    assert [one.name for one in study.left_out] == ["nan", "none"]
+    assert "NaN or infinite" in study.left_out[0].reason
+    assert [one.measured.name for one in study.unstructured] == ["constant"]
+    assert told == ["low0.15-0", "low0.3-0", "low0.45-0", "constant"]
+    assert study.mpe.of("v(all)").models.units == 3
+
+
+def test_too_few_models_are_refused(measuring: Measuring) -> None:
+    broken = [StudyModel(lambda: None, name=f"none{i}") for i in range(2)]
+    with pytest.raises(ModelError, match=r"2 of 4 models could be measured.*none0: the function"):
+        correlation_study([*waves()[:2], *broken], measuring, PERTURBATIONS)
+    copies = [replace(model, recipe="same") for model in waves()[:3]]
+    with pytest.raises(ModelError, match="of 1 recipes; a correlation needs at least 3"):
+        correlation_study(copies, measuring, PERTURBATIONS)
+
+
+class TestKept:
+    def found(self, folder: Path, classifier: Classifier | None = None) -> robust.Robustness:
+        return robust.robustness(
+            classifier or Classifier(Waves(0.3)),
+            images(),
+            {"fgsm": ("gaussian_noise", 2)},
+            seed=0,
+            execution={"backend": "eager"},
+            folder=folder,
+        )
+
+    def test_what_is_kept_is_not_run_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = self.found(tmp_path)
+        (kept,) = tmp_path.iterdir()
+
+        def refuse(*_: object, **__: object) -> None:
+            raise AssertionError("run again")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(robust, "answers", refuse)
+            again = self.found(tmp_path)
+            np.testing.assert_array_equal(again.errors, first.errors)
+            np.testing.assert_array_equal(again.drops, first.drops)
+            with pytest.raises(AssertionError, match="run again"):
+                self.found(tmp_path, Classifier(Waves(0.31)))
+        kept.write_bytes(kept.read_bytes()[:100])
+        np.testing.assert_array_equal(self.found(tmp_path).errors, first.errors)
+        assert len(kept.read_bytes()) > 100
+
+    def test_plain_functions_cannot_be_told_apart_and_are_not_kept(self, tmp_path: Path) -> None:
+        network = Waves(0.3)
+        self.found(tmp_path, Classifier(lambda pixels: network(pixels)))
+        assert list(tmp_path.iterdir()) == []
