@@ -57,7 +57,9 @@ if TYPE_CHECKING:
         spectral_snr,
     )
     from pytest_iaside.study.models import StudyModel
+    from pytest_iaside.track.callbacks import lightning_callback, transformers_callback
     from pytest_iaside.track.decline import assert_no_robustness_decline
+    from pytest_iaside.track.exporters import export, to_mlflow, to_tensorboard
     from pytest_iaside.track.history import History, Point
 
 _HOMES = {
@@ -93,9 +95,11 @@ _HOMES = {
     "corrupt": "perturb.corruptions",
     "deletion": "diagnose.faithfulness",
     "energy_spectral_density": "spectrum.density",
+    "export": "track.exporters",
     "fam": "diagnose.fourier",
     "fgsm": "perturb.attacks",
     "insertion": "diagnose.faithfulness",
+    "lightning_callback": "track.callbacks",
     "mean_corruption_error": "perturb.metrics",
     "mean_prediction_error": "perturb.metrics",
     "measure": "measure",
@@ -110,6 +114,9 @@ _HOMES = {
     "spectral_lens": "diagnose.lens",
     "spectral_snr": "spectrum.density",
     "stored_corruption": "perturb.stored",
+    "to_mlflow": "track.exporters",
+    "to_tensorboard": "track.exporters",
+    "transformers_callback": "track.callbacks",
     "wcam": "diagnose.wavelet",
 }
 
@@ -146,9 +153,11 @@ __all__ = [
     "corrupt",
     "deletion",
     "energy_spectral_density",
+    "export",
     "fam",
     "fgsm",
     "insertion",
+    "lightning_callback",
     "mean_corruption_error",
     "mean_prediction_error",
     "measure",
@@ -163,6 +172,9 @@ __all__ = [
     "spectral_lens",
     "spectral_snr",
     "stored_corruption",
+    "to_mlflow",
+    "to_tensorboard",
+    "transformers_callback",
     "wcam",
 ]
 

@@ -94,7 +94,8 @@ def measure(
             f"the reference is a {type(reference).__name__}, expected a ReferenceSample; wrap "
             "images with ReferenceSample(images) or read them with ReferenceSample.from_folder"
         )
-    _, height, width = reference.shape
+    channels, height, width = reference.shape
+    classifier.check_channels(channels)
     BandPartition(height, width, bands, partition)  # Says now, not in a worker, what is wrong.
     sample = first_images(reference, samples)
     pinned = on_labels_of(sample, labels_from)

@@ -234,6 +234,13 @@ def test_something_else_than_a_reference_sample_is_named():
         measure(_network(), torch.rand(3, 3, 16, 16))
 
 
+@pytest.mark.parametrize("space", ["input", "pixel"])
+def test_normalisation_for_other_channels_is_named(space):
+    classifier = Classifier(_network(), mean=[0.5, 0.5], std=[0.2, 0.2])
+    with pytest.raises(SettingsError, match="mean and std are for 2 channels, but the images have"):
+        measure(classifier, _sample(), bands=3, space=space)
+
+
 def test_replacement_needs_a_second_image():
     with pytest.raises(ReferenceSampleError, match="holds 1 distinct image; give at least 2"):
         measure(_network(), _sample(count=1), bands=3, absence="replacement")

@@ -24,6 +24,8 @@ FINEST_GRID = 16
 DESIGNS = 8
 # For looking, not for measuring: a fifth of error in the strength of gradients is not seen.
 TOLERANCE, MAX_SAMPLES, LEAST_SAMPLES = 0.2, 16, 16
+# The highest tenth of a map lies this many times above its mean where it tells a place.
+UNEVEN = 1.5
 # A gradient costs a pass forwards and about two backwards.
 PASSES_OF_GRADIENT = 3
 
@@ -41,18 +43,19 @@ class Explanation:
     lens: Lens | None
     no_lens_because: str = ""
 
-    def place(self, image: int, level: int) -> tuple[float, float]:
+    def place(self, image: int, level: int) -> tuple[float, float] | None:
         """Where in image ``image`` the indices of ``level`` lie, as shares (row, column).
 
-        The centre of the tenth of the image's area where the level's spatial map is highest.
+        The centre of the tenth of the image's area where the level's spatial map is highest; None
+        where it is about as high everywhere.
         """
         chosen = cell_levels(self.wavelet.grid, self.wavelet.depth) == level
         spread = np.where(chosen, self.wavelet.map[image], 0.0)[None]
         found = spatial_map(spread, self.wavelet.depth, *self.wavelet.shape)[0]
         highest = found >= np.quantile(found, 0.9)
-        rows, columns = np.nonzero(highest & (found > 0))
-        if not len(rows):
-            return 0.5, 0.5
+        if found[highest].mean() < UNEVEN * found.mean() or not found.any():
+            return None
+        rows, columns = np.nonzero(highest)
         height, width = found.shape
         return float((rows.mean() + 0.5) / height), float((columns.mean() + 0.5) / width)
 

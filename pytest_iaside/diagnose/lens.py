@@ -25,7 +25,7 @@ from pytest_iaside.diagnose.moments import (
     check_positive,
     sample_moments,
 )
-from pytest_iaside.diagnose.scales import Maps
+from pytest_iaside.diagnose.scales import Maps, check_scales
 
 SCALES = tuple(step / 10 for step in range(11))
 EXPONENT = 2.5
@@ -147,7 +147,7 @@ def spectral_lens(
     ModelError where the model fails, has no gradient, or a gradient is not finite.
     """
     sampling = Sampling(
-        scales=tuple(scales),
+        scales=check_scales(scales),
         noise=noise,
         mixing=mixing,
         tolerance=tolerance,

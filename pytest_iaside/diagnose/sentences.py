@@ -89,7 +89,7 @@ def sentence(
         return (
             f"The candidate takes {_percent(changes[0].candidate)} of its answer from "
             f"{changes[0].title}; of finer ones most, {_percent(most.candidate)}, from "
-            f"{most.title}, around the {where(*candidate.place(image, most.level))}."
+            f"{most.title}{_around(candidate, image, most.level, ', ')}."
         )
     risen = [each for each in changes if each.moved and (each.change or 0.0) > 0]
     if not risen:
@@ -99,12 +99,16 @@ def sentence(
             f"baseline gave it {_percent(baseline.probabilities[image])}."
         )
     most = max(risen, key=lambda each: each.change or 0.0)
-    around = where(*candidate.place(image, most.level))
     return (
-        f"The candidate leans on {most.title} around the {around}: "
+        f"The candidate leans on {most.title}{_around(candidate, image, most.level)}: "
         f"{_percent(most.candidate)} of its answer comes from them; the baseline took "
         f"{_percent(most.baseline or 0.0)} from them."
     )
+
+
+def _around(explanation: Explanation, image: int, level: int, before: str = " ") -> str:
+    place = explanation.place(image, level)
+    return "" if place is None else f"{before}around the {where(*place)}"
 
 
 def where(row: float, column: float) -> str:

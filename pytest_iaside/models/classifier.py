@@ -188,14 +188,20 @@ class Classifier:
         """
         if self.mean is None or self.std is None:
             return pixels
-        channels = max(len(self.mean), len(self.std))
-        if channels not in (1, pixels.shape[1]):
-            raise SettingsError(
-                f"mean and std are for {channels} channels, but the images have "
-                f"{pixels.shape[1]}; give one number for each channel of the images"
-            )
+        self.check_channels(pixels.shape[1])
         mean, std = (values.to(pixels).view(-1, 1, 1) for values in (self.mean, self.std))
         return (pixels - mean) / std
+
+    def check_channels(self, channels: int) -> None:
+        """Raise SettingsError when ``mean`` or ``std`` is for another number of channels."""
+        if self.mean is None or self.std is None:
+            return
+        known = max(len(self.mean), len(self.std))
+        if known not in (1, channels):
+            raise SettingsError(
+                f"mean and std are for {known} channels, but the images have {channels}; give one "
+                "number for each channel of the images"
+            )
 
     def fingerprint(self) -> str | None:
         """SHA-256 of the weights and of ``mean`` and ``std``, 16 hexadecimal digits.

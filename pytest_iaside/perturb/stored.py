@@ -1,12 +1,20 @@
-"""Corrupted images that lie on disk in ImageNet-C's layout: corruption/severity/class/file."""
+"""Corrupted images that lie on disk, as ImageNet-C's folders or CIFAR-10-C's arrays."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import ReferenceSampleError
-from pytest_iaside.perturb.corruptions import check_corruption, check_severity
+from pytest_iaside.perturb.corruptions import SEVERITIES, check_corruption, check_severity
+
+LABELS = "labels.npy"
 
 
 def stored_corruption(
@@ -20,7 +28,12 @@ def stored_corruption(
     limit: int | None = None,
     seed: int | None = None,
 ) -> ReferenceSample:
-    """The images in ``folder``/``corruption``/``severity`` as a reference sample.
+    """The corrupted images that are stored in ``folder`` as a reference sample.
+
+    Those in ``folder``/``corruption``/``severity``, as ImageNet-C has them; or, as CIFAR-10-C, one
+    fifth of the array ``folder``/``corruption``.npy, uint8 (5·images, height, width, channels) by
+    severity, with the classes in labels.npy. Of an array only ``limit`` and ``seed`` apply, and
+    images are named as ``from_dataset`` names the clean ones.
 
     ``corruption`` may be any folder there, one of CORRUPTIONS or not. The other arguments are
     those of ``ReferenceSample.from_folder``; ImageNet-C is stored resized, so only the crop
@@ -37,11 +50,17 @@ def stored_corruption(
         raise ReferenceSampleError(
             f"{root} {found}; give the folder that holds corruption/severity/class/file"
         )
+    if (root / LABELS).is_file():
+        arrays = [path.stem for path in sorted(root.glob("*.npy")) if path.name != LABELS]
+        check_corruption(corruption, arrays)
+        array = _Fifth(root, corruption, severity)
+        return ReferenceSample.from_dataset(array, limit=limit, seed=seed)
     there = sorted({path.parent.name for path in root.glob("*/[1-5]")})
     if not there:
         raise ReferenceSampleError(
             f"{root} holds no corrupted images; expected ImageNet-C's layout, "
-            f"corruption/severity/class/file, such as {corruption}/{severity}"
+            f"corruption/severity/class/file, such as {corruption}/{severity}, or CIFAR-10-C's, "
+            f"{corruption}.npy beside {LABELS}"
         )
     check_corruption(corruption, there)
     return ReferenceSample.from_folder(
@@ -52,3 +71,42 @@ def stored_corruption(
         limit=limit,
         seed=seed,
     )
+
+
+class _Fifth:
+    """The images of one severity in an array of five, as a dataset; read when asked for."""
+
+    def __init__(self, folder: Path, corruption: str, severity: int) -> None:
+        path = folder / f"{corruption}.npy"
+        images, labels = _array(path), _array(folder / LABELS)
+        count = len(images) // len(SEVERITIES) if images.ndim else 0
+        if images.ndim != 4 or images.dtype != np.uint8 or count * len(SEVERITIES) != len(images):
+            raise ReferenceSampleError(
+                f"{path} holds {images.dtype} of shape {images.shape}; expected uint8 (5·images, "
+                "height, width, channels), the severities one after the other"
+            )
+        if labels.shape not in ((count,), (len(images),)):
+            raise ReferenceSampleError(
+                f"{folder / LABELS} has shape {labels.shape} for {len(images)} images in "
+                f"{path.name}; expected a class for each of them, or for each of one severity"
+            )
+        start = (severity - 1) * count
+        self._images = images[start : start + count]
+        self._labels = labels if len(labels) == count else labels[start : start + count]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = torch.from_numpy(np.array(self._images[index])).permute(2, 0, 1)
+        return image, int(self._labels[index])
+
+
+def _array(path: Path) -> NDArray[Any]:
+    try:
+        found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ReferenceSampleError(
+            f"{path} cannot be read as an array ({error}); restore it"
+        ) from error
+    return found

@@ -65,8 +65,10 @@ class Watch:
         """
         if self._history is not None:
             self._history.runs()
+        classifier.normalise(self._sample.pixels(0, 1))  # Says what is wrong with mean and std.
         with undisturbed():
-            measure(classifier, self._reference, **{**self._where(classifier), "samples": 1})
+            one = measure(classifier, self._reference, **self._where(classifier) | {"samples": 1})
+        self._sample.check_classes(one.model.classes)
 
     def measure(
         self, classifier: Classifier, *, step: int, name: str, logged: Mapping[str, float]

@@ -425,3 +425,39 @@ class TestStored:
             stored_corruption(folder / "clean", "fog", 2)
         with pytest.raises(ReferenceSampleError, match="nowhere does not exist"):
             stored_corruption(folder / "nowhere", "fog", 2)
+
+
+class TestStoredArrays:
+    """CIFAR-10-C's layout: five severities one after the other in one array."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        images = torch.cat([pictures(4, 8, 8) // severity for severity in range(1, 6)])
+        np.save(tmp_path / "fog.npy", images.permute(0, 2, 3, 1).numpy())
+        np.save(tmp_path / "labels.npy", np.tile([3, 1, 4, 1], 5))
+        return tmp_path
+
+    def test_a_severity_is_a_fifth_and_pairs_with_the_clean_dataset(self, folder: Path) -> None:
+        clean = [
+            (image, label) for image, label in zip(pictures(4, 8, 8), (3, 1, 4, 1), strict=True)
+        ]
+        for limit, seed in ((None, None), (2, None), (3, 7)):
+            expected = ReferenceSample.from_dataset(clean, limit=limit, seed=seed)
+            found = stored_corruption(folder, "fog", 3, limit=limit, seed=seed)
+            assert torch.equal(found.images, expected.images // 3)
+            assert found.names == expected.names
+            assert found.labels is not None and expected.labels is not None
+            assert torch.equal(found.labels, expected.labels)
+
+    def test_what_is_no_such_array_is_told(self, folder: Path) -> None:
+        with pytest.raises(SettingsError, match="no corruption 'fogg'; did you mean 'fog'"):
+            stored_corruption(folder, "fogg", 1)
+        np.save(folder / "own.npy", np.zeros((11, 8, 8, 3), dtype=np.uint8))
+        with pytest.raises(ReferenceSampleError, match=r"own.npy holds uint8 of shape \(11, 8"):
+            stored_corruption(folder, "own", 1)
+        np.save(folder / "labels.npy", np.zeros(7, dtype=np.int64))
+        with pytest.raises(ReferenceSampleError, match=r"labels.npy has shape \(7,\) for 20"):
+            stored_corruption(folder, "fog", 1)
+        (folder / "fog.npy").write_bytes(b"no array")
+        with pytest.raises(ReferenceSampleError, match=r"fog.npy cannot be read as an array"):
+            stored_corruption(folder, "fog", 1)
