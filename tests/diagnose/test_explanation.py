@@ -109,8 +109,20 @@ def test_a_detail_that_the_candidate_leans_on_is_named_with_its_place(
         "The candidate leans on details of 1–2 px around the top right: 33% of its answer comes "
         "from them; the baseline took 0.0% from them."
     )
-    row, column = candidate.place(0, 2)
-    assert row < 0.3 and column > 0.7
+    place = candidate.place(0, 2)
+    assert place is not None
+    assert place[0] < 0.3 and place[1] > 0.7
+    assert candidate.place(0, 1) is None  # nothing is there
+
+
+def test_no_place_is_named_where_there_is_none(explanation: Explanation) -> None:
+    coarse, even = np.zeros((8, 8)), np.zeros((8, 8))
+    coarse[:2, :2] = even[:2, :2] = 1.0
+    even[:4, 4:] = 0.5
+    baseline, candidate = (with_map(explanation, each) for each in (coarse, even))
+    assert candidate.place(0, 2) is None
+    text = sentence(candidate, baseline, 0, level_changes(candidate, baseline, 0, 0.95))
+    assert text.startswith("The candidate leans on details of 1–2 px: 67% of its answer")
 
 
 def test_intervals_are_simultaneous_and_narrow_with_the_images(explanation: Explanation) -> None:

@@ -272,6 +272,7 @@ class TestErrors:
         [
             ({"scales": [0, 2]}, r"scales has 2; expected at least one number in \[0, 1\]"),
             ({"scales": [0.5, 0.1]}, "scales has 0.5 before 0.1"),
+            ({"scales": 0.5}, "scales=0.5; expected at least one number"),
             ({"noise": -1}, "noise=-1 must be a finite number above 0"),
             ({"mixing": "none"}, "mixing='none' is unknown"),
             ({"exponent": math.inf}, "exponent=inf must be a finite number above 0"),

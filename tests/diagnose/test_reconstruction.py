@@ -68,6 +68,21 @@ def test_cells_in_descending_order_until_the_prediction_is_back(
     np.testing.assert_array_equal(reconstruction_depth(network, whole, explained), found.depth)
 
 
+def test_a_network_may_write_to_its_input() -> None:
+    inner = distance_below(0.3)
+
+    def overwriting(x: Tensor) -> Tensor:
+        found = inner(x)
+        x.fill_(7.0)
+        return found
+
+    expected, found = (
+        reconstruct(each, images(), attribution(), batch_size=3) for each in (inner, overwriting)
+    )
+    np.testing.assert_array_equal(found.depth, expected.depth)
+    assert (found.depth > 3).any()
+
+
 def test_the_last_reconstruction_is_the_image() -> None:
     found = reconstruct(distance_below(1e-5), images(), attribution())
     np.testing.assert_array_equal(found.depth, [16, 16, 16])

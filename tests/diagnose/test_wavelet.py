@@ -245,6 +245,24 @@ class TestResult:
         assert sum(sizes) == found.forward_passes + 2
         assert max(sizes) <= 20
 
+    @pytest.mark.parametrize("mean", [None, MEAN])
+    def test_a_network_may_write_to_its_input(self, mean: Any) -> None:
+        inner = Linear()
+
+        def overwriting(x: Tensor) -> Tensor:
+            found = inner(x)
+            x.fill_(7.0)
+            return found
+
+        settings: dict[str, Any] = {"grid": GRID, "levels": LEVELS, "batch_size": 8}
+        std = None if mean is None else STD
+        for space in ("pixel", "input"):
+            expected, found = (
+                wcam(Classifier(each, mean=mean, std=std), sample(1), space=space, **settings).map
+                for each in (inner.forward, overwriting)
+            )
+            np.testing.assert_array_equal(found, expected)
+
     def test_an_image_does_not_depend_on_the_others(self) -> None:
         images = sample(3)
         together = wcam(linear(), images, grid=GRID, levels=LEVELS, batch_size=8)
