@@ -28,8 +28,9 @@ if TYPE_CHECKING:
         measure_reconstruction_depth,
         measure_scale_reliance,
     )
-    from pytest_iaside.diagnose.reconstruction import reconstruction_depth
+    from pytest_iaside.diagnose.reconstruction import reconstruct, reconstruction_depth
     from pytest_iaside.diagnose.wavelet import WaveletAttribution, wcam
+    from pytest_iaside.diagnose.zoom import zoom_consistency
     from pytest_iaside.errors import (
         BaselineError,
         ModelError,
@@ -110,6 +111,7 @@ _HOMES = {
     "mu_fidelity": "diagnose.faithfulness",
     "pgd": "perturb.attacks",
     "power_law_exponent": "spectrum.density",
+    "reconstruct": "diagnose.reconstruction",
     "reconstruction_depth": "diagnose.reconstruction",
     "spectral_lens": "diagnose.lens",
     "spectral_snr": "spectrum.density",
@@ -118,6 +120,7 @@ _HOMES = {
     "to_tensorboard": "track.exporters",
     "transformers_callback": "track.callbacks",
     "wcam": "diagnose.wavelet",
+    "zoom_consistency": "diagnose.zoom",
 }
 
 __all__ = [
@@ -168,6 +171,7 @@ __all__ = [
     "mu_fidelity",
     "pgd",
     "power_law_exponent",
+    "reconstruct",
     "reconstruction_depth",
     "spectral_lens",
     "spectral_snr",
@@ -176,6 +180,7 @@ __all__ = [
     "to_tensorboard",
     "transformers_callback",
     "wcam",
+    "zoom_consistency",
 ]
 
 

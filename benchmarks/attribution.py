@@ -1,0 +1,142 @@
+"""How fast attributions are, and what they find on photographs.
+
+Speed: WCAM of EfficientNet-Lite0 at 224×224 beside the bare forward passes of the same backend, in
+the same process and in turns; img/s are forward passes. ``bare`` only feeds the network with
+batches that were made before; ``wcam`` is all of the attribution: masks, inverse transforms,
+forward passes, Sobol indices.
+
+Study (--study FOLDER, with images and a labels.csv): shares of the levels over images, beside
+Table 1 of Kasmi et al. (arXiv 2305.14979), ResNet-50; by sums, as the paper says, and by means, as
+the authors' code does; as the paper is read here, and as the authors' code masks and rescales.
+
+    python benchmarks/attribution.py [--backends NAME …] [--grid 16] [--wavelet NAME]
+    python benchmarks/attribution.py --study FOLDER [--images 40] [--grids 16 32]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import torch
+from common.lite0 import lite0, photographs
+from common.side_by_side import machine, print_table, ratio, spread, time_side_by_side
+
+from pytest_iaside import ReferenceSample
+from pytest_iaside.diagnose.cells import Cells, level_means
+from pytest_iaside.diagnose.feeding import Rules
+from pytest_iaside.diagnose.masked import Question, ask_on, ready
+from pytest_iaside.diagnose.wavelet import WaveletAttribution, wcam
+from pytest_iaside.execute.play import Execution
+
+LEVELS, DESIGNS = 3, 8
+TABLE_1 = [0.837, 0.130, 0.028, 0.005]
+# As the SPEC reads the paper, and as the authors' code does it.
+READINGS = {
+    "pixels, probability": {},
+    "authors' code": {"space": "input", "rescale": "authors", "output": "logit"},
+}
+
+
+class GroupOf:
+    """The ways of one backend; an object, so that another process can be sent it."""
+
+    def __init__(self, backend: str) -> None:
+        self.backend = backend
+
+    def __call__(self, stack: ExitStack, settings: dict) -> Mapping[str, Callable[[], int]]:
+        classifier, sample = lite0(), photographs(1)
+        grid = settings["grid"]
+        question = Question(
+            classifier=classifier,
+            sample=sample,
+            labels=None,
+            take_apart=Cells(224, 224, grid, LEVELS, settings["wavelet"]).of,
+            parts=grid**2,
+            rules=Rules(designs=DESIGNS),
+        )
+        backend = stack.enter_context(ready(question, Execution(backend=self.backend)))
+        layout = torch.channels_last if backend.setup.channels_last else torch.contiguous_format
+        inputs = classifier.normalise(sample.pixels()).repeat(backend.chunk, 1, 1, 1)
+        batch = inputs.to(memory_format=layout)
+        many = question.passes // len(batch)
+
+        def bare() -> int:
+            return sum(len(logits) for logits in backend.forward_many(batch for _ in range(many)))
+
+        def attribution() -> int:
+            ask_on(backend, question)
+            return question.passes
+
+        setup = backend.setup
+        layout_name = "NHWC" if setup.channels_last else "NCHW"
+        how = f"{setup.backend}, {setup.batch_size}, {layout_name}"
+        return {f"{self.backend}|{how}|bare": bare, f"{self.backend}|{how}|wcam": attribution}
+
+
+def compare_speed(backends: list[str], settings: dict, rounds: int) -> None:
+    speeds = time_side_by_side([GroupOf(name) for name in backends], settings, rounds=rounds)
+    rows = []
+    for bare in (name for name in speeds if name.endswith("|bare")):
+        way, how, _ = bare.split("|")
+        whole = f"{way}|{how}|wcam"
+        share = f"{ratio(speeds, whole, bare):.1%}"
+        rows.append([way, how, *spread(speeds[bare]), *spread(speeds[whole]), share])
+    head = ["way", "runs on, batch", "bare img/s", "least–most", "wcam img/s", "least–most"]
+    print_table([*head, "wcam / bare"], rows)
+
+
+def study(folder: Path, count: int, grids: list[int]) -> None:
+    """Shares of the levels, the mean over images and its standard error."""
+    sample = ReferenceSample.from_folder(folder, labels="labels.csv", limit=count)
+    classifier = lite0()
+    head = ["reading", "grid", "by", *(f"level {level}" for level in range(LEVELS + 1)), "img/s"]
+    rows = [["Table 1, ResNet-50", "28", "?", *(f"{share:.3f}" for share in TABLE_1), ""]]
+    for grid in grids:
+        for reading, settings in READINGS.items():
+            began = time.perf_counter()
+            # The labels of the data set, as in the paper.
+            found = wcam(
+                classifier, sample, sample.labels, grid=grid, levels=LEVELS, designs=DESIGNS,
+                **settings,
+            )  # fmt: skip
+            speed = f"{found.forward_passes / (time.perf_counter() - began):.0f}"
+            for by, shares in shares_of(found).items():
+                rows.append([reading, str(grid), by, *with_errors(shares), speed])
+    print_table(head, rows)
+
+
+def shares_of(found: WaveletAttribution) -> dict[str, np.ndarray]:
+    means = level_means(found.map, LEVELS)
+    return {"sums": found.levels, "means": means / means.sum(axis=1, keepdims=True)}
+
+
+def with_errors(shares: np.ndarray) -> list[str]:
+    errors = shares.std(axis=0, ddof=1) / len(shares) ** 0.5
+    return [f"{x:.3f} ± {e:.3f}" for x, e in zip(shares.mean(axis=0), errors, strict=True)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--grid", type=int, default=16, help="whose cells are timed")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each way is timed")
+    parser.add_argument("--backends", nargs="+", default=["eager", "openvino"], metavar="NAME")
+    parser.add_argument("--wavelet", default="haar", help="whose transform is timed")
+    parser.add_argument("--study", type=Path, metavar="FOLDER", help="images with a labels.csv")
+    parser.add_argument("--images", type=int, default=40, help="how many of them")
+    parser.add_argument("--grids", type=int, nargs="+", default=[16], help="grids of the study")
+    options = parser.parse_args()
+    print(f"{machine()}\n")
+    if options.study is None:
+        settings = {"grid": options.grid, "wavelet": options.wavelet}
+        compare_speed(options.backends, settings, options.rounds)
+    else:
+        study(options.study, options.images, options.grids)
+
+
+if __name__ == "__main__":
+    main()
