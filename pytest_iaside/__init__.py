@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from pytest_iaside.assertions.perturbation import assert_perturbation_robustness
     from pytest_iaside.assertions.spectral import assert_spectral_robustness
     from pytest_iaside.data.reference import ReferenceSample
+    from pytest_iaside.diagnose.entropy import entropy_cutoff
     from pytest_iaside.diagnose.faithfulness import deletion, insertion, mu_fidelity
     from pytest_iaside.diagnose.fourier import FourierAttribution, fam
+    from pytest_iaside.diagnose.integrated import integrated_gradients
     from pytest_iaside.diagnose.lens import Lens, spectral_lens
     from pytest_iaside.diagnose.readings import (
         measure_lens_smoothness,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         measure_scale_reliance,
     )
     from pytest_iaside.diagnose.reconstruction import reconstruct, reconstruction_depth
+    from pytest_iaside.diagnose.removal import Removal
     from pytest_iaside.diagnose.wavelet import WaveletAttribution, wcam
     from pytest_iaside.diagnose.zoom import zoom_consistency
     from pytest_iaside.errors import (
@@ -80,6 +83,7 @@ _HOMES = {
     "Readings": "readings",
     "ReferenceSample": "data.reference",
     "ReferenceSampleError": "errors",
+    "Removal": "diagnose.removal",
     "SettingsError": "errors",
     "SpectralProfile": "profile",
     "SpectralRobustnessError": "errors",
@@ -96,10 +100,12 @@ _HOMES = {
     "corrupt": "perturb.corruptions",
     "deletion": "diagnose.faithfulness",
     "energy_spectral_density": "spectrum.density",
+    "entropy_cutoff": "diagnose.entropy",
     "export": "track.exporters",
     "fam": "diagnose.fourier",
     "fgsm": "perturb.attacks",
     "insertion": "diagnose.faithfulness",
+    "integrated_gradients": "diagnose.integrated",
     "lightning_callback": "track.callbacks",
     "mean_corruption_error": "perturb.metrics",
     "mean_prediction_error": "perturb.metrics",
@@ -140,6 +146,7 @@ __all__ = [
     "Readings",
     "ReferenceSample",
     "ReferenceSampleError",
+    "Removal",
     "SettingsError",
     "SpectralProfile",
     "SpectralRobustnessError",
@@ -156,10 +163,12 @@ __all__ = [
     "corrupt",
     "deletion",
     "energy_spectral_density",
+    "entropy_cutoff",
     "export",
     "fam",
     "fgsm",
     "insertion",
+    "integrated_gradients",
     "lightning_callback",
     "mean_corruption_error",
     "mean_prediction_error",
