@@ -29,6 +29,23 @@ REPORT = "iaside-report/index.html"
 UNUSED_SHOWN = 20
 
 
+def new_record(**facts: Any) -> Record:
+    """What is known of one gate; of what ``facts`` leave out, nothing is."""
+    return {
+        "name": None,
+        "kind": "spectral",
+        "fail_on": None,
+        "comparison": None,
+        "readings": None,
+        "profile": None,
+        "pictures": None,
+        "spectrum": None,
+        "diagnosis": None,
+        "diagnosis_pictures": None,
+        **facts,
+    }
+
+
 def on_ci() -> bool:
     """Pytest's own test: CI or BUILD_NUMBER is set."""
     return any(os.environ.get(name) for name in ("CI", "BUILD_NUMBER"))

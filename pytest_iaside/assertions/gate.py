@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ from pytest_iaside.gate import baseline as store
 from pytest_iaside.gate.thresholds import FailOn
 from pytest_iaside.gate.verdict import Verdict
 from pytest_iaside.running import RunningTest, running_test
-from pytest_iaside.session import Record
+from pytest_iaside.session import new_record
 
 Status = Literal["compared", "created", "updated"]
 # 80 columns less the eight that pytest puts before each line of a message.
@@ -142,6 +143,19 @@ class Gate(ABC, Generic[M, C]):
 
     def _store(self, path: Path, measured: M, owner: store.Owner) -> None:
         store.put(path, measured, owner)
+
+    @contextmanager
+    def _holding_to(self, labels_from: M | None, sample: ReferenceSample) -> Iterator[None]:
+        """While ``sample`` is measured on labels that a baseline predicted: the fault is its."""
+        try:
+            yield
+        except ReferenceSampleError as error:
+            if labels_from is None or sample.labels is not None:
+                raise
+            raise BaselineError(
+                f"the model cannot be held against the labels that the baseline predicted, so "
+                f"nothing was compared: {error}"
+            ) from None
 
     def _takes_labels_of(self, sample: ReferenceSample) -> bool:
         """Whether a measurement against a baseline takes over the labels it predicted."""
@@ -326,25 +340,16 @@ class Gate(ABC, Generic[M, C]):
     def _add(self, **facts: Any) -> None:
         if self.test is None:
             return
-        record: Record = {
+        known = {
             "test": self.test.node_id,
             "name": self.name,
             "kind": self.kind or "spectral",
             "baseline": self.shown,
             "accept": self.accept,
             "reproduce": self.test.command(),
-            "fail_on": None,
-            "comparison": None,
-            "readings": None,
-            "profile": None,
-            "pictures": None,
-            "spectrum": None,
-            "diagnosis": None,
-            "diagnosis_pictures": None,
             "seconds": time.perf_counter() - self.began,
-            **facts,
         }
-        self.test.add(record)
+        self.test.add(new_record(**known, **facts))
 
 
 def wrapped(text: str) -> list[str]:

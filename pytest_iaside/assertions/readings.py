@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict
 from pytest_iaside.assertions.gate import Gate, Status, wrapped
 from pytest_iaside.data.choosing import first_images
 from pytest_iaside.data.reference import ReferenceSample
-from pytest_iaside.errors import BaselineError, ReferenceSampleError, SettingsError
+from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.gate.held import Limit, ReadingsComparison, compare_readings
 from pytest_iaside.gate.thresholds import Direction, FailOn
 from pytest_iaside.readings import Readings
@@ -107,15 +107,8 @@ class ReadingsGate(Gate[Readings, ReadingsComparison]):
     def _measure(
         self, model: Any, sample: ReferenceSample, labels_from: Readings | None = None
     ) -> Readings:
-        try:
+        with self._holding_to(labels_from, sample):
             return self.read(model, sample, labels_from, self.running)
-        except ReferenceSampleError as error:
-            if labels_from is None or sample.labels is not None:
-                raise
-            raise BaselineError(
-                f"the model cannot be held against the labels that the baseline predicted, so "
-                f"nothing was compared: {error}"
-            ) from None
 
     def _hold(self, model: Any, sample: ReferenceSample, old: Readings) -> ReadingsComparison:
         self.measured = self._measure(model, sample, labels_from=old)

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from pytest_iaside.assertions.gate import Gate, Status, wrapped
 from pytest_iaside.data.reference import ReferenceSample
-from pytest_iaside.errors import BaselineError, ReferenceSampleError
+from pytest_iaside.errors import BaselineError
 from pytest_iaside.facts import ReferenceFacts
 from pytest_iaside.game.rules import Rules
 from pytest_iaside.gate import baseline as store
@@ -114,24 +114,19 @@ class _SpectralGate(Gate[SpectralProfile, Comparison]):
         until: Callable[[SpectralProfile], int | None] | None = None,
     ) -> SpectralProfile:
         executor = self.test.fixture("spectral_executor") if self.test else None
-        with self.test.progress() if self.test else nullcontext() as progress:
-            try:
-                return measure(
-                    model,
-                    sample,
-                    **{"cache": True, **self.settings.measure},
-                    executor=executor,
-                    progress=progress,
-                    labels_from=labels_from,
-                    until=until,
-                )
-            except ReferenceSampleError as error:
-                if labels_from is None or sample.labels is not None:
-                    raise
-                raise BaselineError(
-                    f"the model cannot be held against the labels that the baseline predicted, so "
-                    f"nothing was compared: {error}"
-                ) from None
+        with (
+            self.test.progress() if self.test else nullcontext() as progress,
+            self._holding_to(labels_from, sample),
+        ):
+            return measure(
+                model,
+                sample,
+                **{"cache": True, **self.settings.measure},
+                executor=executor,
+                progress=progress,
+                labels_from=labels_from,
+                until=until,
+            )
 
     def _may_be_stored(self, comparison: Comparison) -> bool:
         # An unstructured one is stored by nobody: the store says why.

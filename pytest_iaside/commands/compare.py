@@ -15,6 +15,7 @@ from pytest_iaside.commands.shared import (
     read_settings,
     written_by,
 )
+from pytest_iaside.session import new_record
 from pytest_iaside.settings import THRESHOLDS
 
 if TYPE_CHECKING:
@@ -51,27 +52,19 @@ def run(options: argparse.Namespace, command: str) -> int:
         paired=not options.unpaired,
     )
     failed = comparison.fails(settings.fail_on)
-    record = {
-        "test": options.candidate,
-        "name": None,
-        "kind": "spectral",
-        "baseline": options.baseline,
-        "status": "compared",
-        "failed": failed,
-        "verdict": comparison.verdict,
-        "summary": comparison.summary(),
-        "accept": "",
-        "reproduce": command,
-        "fail_on": settings.fail_on,
-        "comparison": comparison.as_dict(),
-        "readings": None,
-        "profile": None,
-        "pictures": None,
-        "spectrum": None,
-        "diagnosis": None,
-        "diagnosis_pictures": None,
-        "seconds": comparison.candidate.seconds,
-    }
+    record = new_record(
+        test=options.candidate,
+        baseline=options.baseline,
+        status="compared",
+        failed=failed,
+        verdict=comparison.verdict,
+        summary=comparison.summary(),
+        accept="",
+        reproduce=command,
+        fail_on=settings.fail_on,
+        comparison=comparison.as_dict(),
+        seconds=comparison.candidate.seconds,
+    )
     print("\n".join(_lines(comparison, record)))
     meta = written_by(command)
     if options.json:

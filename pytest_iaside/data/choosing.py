@@ -47,11 +47,19 @@ def on_labels_of(sample: ReferenceSample, source: Labelled | None) -> ReferenceS
     """
     if source is None or sample.labels is not None or source.labels.ndim != 1:
         return sample
+    return sample.with_labels(classes_in(source, sample))
+
+
+def classes_in(source: Labelled, sample: ReferenceSample) -> list[int]:
+    """The class of each image of ``sample`` in ``source``, whose labels (K,) are classes.
+
+    Raises ReferenceSampleError where ``source`` lacks some of the images.
+    """
     known = dict(zip(source.digests, source.labels.tolist(), strict=True))
     missing = [name for name, d in zip(sample.names, sample.digests, strict=True) if d not in known]
     if missing:
         raise ReferenceSampleError(
-            f"{missing[0]} and {len(missing) - 1} more images have no label in the profile whose "
-            "predictions were to be used; measure that profile on the same reference sample"
+            f"{missing[0]} and {len(missing) - 1} more images have no label in the measurement "
+            "whose predictions were to be used; measure that on the same reference sample"
         )
-    return sample.with_labels([known[digest] for digest in sample.digests])
+    return [known[digest] for digest in sample.digests]

@@ -9,14 +9,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_iaside.data.choosing import Labelled, first_images
+from pytest_iaside.data.choosing import Labelled, classes_in, first_images
 from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.diagnose.explained import sample_of
 from pytest_iaside.diagnose.lens import SCALES, spectral_lens
 from pytest_iaside.diagnose.reconstruction import reconstruct
 from pytest_iaside.diagnose.wavelet import WaveletAttribution, wcam
 from pytest_iaside.environment import environment
-from pytest_iaside.errors import ReferenceSampleError, SettingsError
+from pytest_iaside.errors import SettingsError
 from pytest_iaside.facts import ModelFacts, ReferenceFacts
 from pytest_iaside.models.classifier import Classifier, as_classifier
 from pytest_iaside.readings import Quantity, Readings, columns
@@ -57,7 +57,7 @@ def measure_scale_reliance(
     found = wcam(
         classifier,
         sample,
-        _classes(sample, labels_from),
+        None if labels_from is None else classes_in(labels_from, sample),
         grid=grid,
         levels=levels,
         designs=designs,
@@ -120,7 +120,7 @@ def measure_reconstruction_depth(
     found: WaveletAttribution = wcam(
         classifier,
         sample,
-        _classes(sample, labels_from),
+        None if labels_from is None else classes_in(labels_from, sample),
         grid=grid,
         levels=levels,
         designs=designs,
@@ -170,7 +170,7 @@ def measure_lens_smoothness(
     found = spectral_lens(
         classifier,
         sample,
-        _classes(sample, labels_from),
+        None if labels_from is None else classes_in(labels_from, sample),
         scales=scales,
         noise=noise,
         max_samples=max_samples,
@@ -271,17 +271,3 @@ def _readings(
         environment=environment(),
         seconds=time.perf_counter() - began,
     )
-
-
-def _classes(sample: ReferenceSample, source: Labelled | None) -> NDArray[np.int64] | None:
-    """The classes that ``source`` explained, so that two models are asked about the same ones."""
-    if source is None:
-        return None
-    known = dict(zip(source.digests, source.labels.tolist(), strict=True))
-    missing = [n for n, d in zip(sample.names, sample.digests, strict=True) if d not in known]
-    if missing:
-        raise ReferenceSampleError(
-            f"{missing[0]} and {len(missing) - 1} more images are not in the baseline, whose "
-            "classes were to be explained; measure the baseline on the same reference sample"
-        )
-    return np.array([known[digest] for digest in sample.digests], dtype=np.int64)

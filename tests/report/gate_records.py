@@ -17,6 +17,7 @@ from pytest_iaside.gate.held import Limit, compare_readings
 from pytest_iaside.gate.thresholds import Thresholds
 from pytest_iaside.profile import SpectralProfile
 from pytest_iaside.readings import Quantity, Readings
+from pytest_iaside.session import new_record
 
 PSI = (4.75, 1.47, 0.50, 0.20, 0.16, -0.05, -0.30, -0.23)
 META = {"command": "pytest tests", "created": "2026-11-22T10:00:00+00:00", "version": "0.1.0"}
@@ -88,10 +89,8 @@ def make_record(
     """A record as a session collects it; ``changes`` replace what it would hold."""
     test = changes.get("test", "tests/test_models.py::test_classifier_keeps_its_robustness")
     comparison = compare(candidate, baseline, thresholds) if candidate and baseline else None
-    return {
+    known = {
         "test": test,
-        "name": None,
-        "kind": "spectral",
         "baseline": "tests/__iaside__/test_models/test_classifier-1a2b3c.yaml",
         "status": "compared" if comparison else "created" if candidate else "refused",
         "failed": comparison.fails(fail_on) if comparison else candidate is None,
@@ -101,15 +100,10 @@ def make_record(
         "reproduce": f'pytest "{test}"',
         "fail_on": fail_on,
         "comparison": comparison.as_dict() if comparison else None,
-        "readings": None,
         "profile": candidate.as_dict() if candidate and not comparison else None,
-        "pictures": None,
-        "spectrum": None,
-        "diagnosis": None,
-        "diagnosis_pictures": None,
         "seconds": 52.9,
-        **changes,
     }
+    return new_record(**{**known, **changes})
 
 
 @pytest.fixture(scope="session")
