@@ -142,7 +142,7 @@ class TestWhole:
             ({"variance": "paper"}, lambda x: curved_logit(normalised(x))),
             ({"seed": 5}, lambda x: curved_logit(normalised(x))),
         ],
-        ids=str,
+        ids=["space", "rescale", "variance", "seed"],
     )
     def test_settings(self, settings: dict[str, Any], f: Scalar) -> None:
         images = sample(1)
