@@ -10,7 +10,6 @@ from pytest_iaside.assertions.readings import CommonKeywords, ReadingsGate, limi
 from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.diagnose import readings as diagnoses
 from pytest_iaside.diagnose.lens import SCALES
-from pytest_iaside.errors import SettingsError
 from pytest_iaside.gate.held import Limit, ReadingsComparison
 from pytest_iaside.readings import Readings
 
@@ -20,7 +19,7 @@ def assert_scale_reliance(
     reference: ReferenceSample | None = None,
     *,
     max_fine_share: float | None = None,
-    max_fine_rise: float | None = 0.05,
+    max_fine_rise: float | None = None,
     fine: int = 1,
     grid: int = diagnoses.COARSE,
     levels: int = 3,
@@ -33,9 +32,9 @@ def assert_scale_reliance(
     """Raise AssertionError where ``model`` leans on fine detail more than it may (WCAM).
 
     The share of the ``fine`` finest wavelet levels in what its answers come from may be
-    ``max_fine_share`` at most, and rise by ``max_fine_rise`` over the baseline's; None leaves a
-    check out, and with ``max_fine_rise=None`` no baseline is needed. The rest as in
-    ``measure_scale_reliance`` and ``assert_perturbation_robustness``.
+    ``max_fine_share`` at most, for which no baseline is needed; or rise by ``max_fine_rise`` over
+    the baseline's, by 0.05 where neither is given. The rest as in ``measure_scale_reliance`` and
+    ``assert_perturbation_robustness``.
     """
     __tracebackhide__ = True
     gate = _DiagnosisGate(
@@ -43,7 +42,7 @@ def assert_scale_reliance(
         "scale reliance",
         name,
         settings,
-        ("fine", ("max_fine_rise", max_fine_rise), ("max_fine_share", max_fine_share)),
+        ("fine", ("max_fine_rise", max_fine_rise), ("max_fine_share", max_fine_share), 0.05),
         diagnoses.measure_scale_reliance,
         {"grid": grid, "levels": levels, "designs": designs, "wavelet": wavelet, "fine": fine},
         diagnoses.scale_settings,
@@ -56,7 +55,7 @@ def assert_reconstruction_depth(
     reference: ReferenceSample | None = None,
     *,
     max_depth: float | None = None,
-    max_depth_rise: float | None = 2.0,
+    max_depth_rise: float | None = None,
     grid: int = diagnoses.COARSE,
     levels: int = 3,
     designs: int = 8,
@@ -68,9 +67,9 @@ def assert_reconstruction_depth(
     """Raise AssertionError where ``model`` needs more of an image than it may (WCAM).
 
     The mean reconstruction depth, in cells of ``grid`` × ``grid``, may be ``max_depth`` at most,
-    and rise by ``max_depth_rise`` over the baseline's; None leaves a check out, and with
-    ``max_depth_rise=None`` no baseline is needed. The rest as in
-    ``measure_reconstruction_depth`` and ``assert_perturbation_robustness``.
+    for which no baseline is needed; or rise by ``max_depth_rise`` over the baseline's, by 2 where
+    neither is given. The rest as in ``measure_reconstruction_depth`` and
+    ``assert_perturbation_robustness``.
     """
     __tracebackhide__ = True
     gate = _DiagnosisGate(
@@ -78,7 +77,7 @@ def assert_reconstruction_depth(
         "reconstruction depth",
         name,
         settings,
-        ("depth", ("max_depth_rise", max_depth_rise), ("max_depth", max_depth)),
+        ("depth", ("max_depth_rise", max_depth_rise), ("max_depth", max_depth), 2.0),
         diagnoses.measure_reconstruction_depth,
         {"grid": grid, "levels": levels, "designs": designs, "wavelet": wavelet},
         diagnoses.depth_settings,
@@ -91,7 +90,7 @@ def assert_lens_smoothness(
     reference: ReferenceSample | None = None,
     *,
     min_arglens: float | None = None,
-    max_arglens_drop: float | None = 0.05,
+    max_arglens_drop: float | None = None,
     scales: Sequence[float] = SCALES,
     noise: float = 0.3,
     max_samples: int = 16,
@@ -101,9 +100,9 @@ def assert_lens_smoothness(
 ) -> ReadingsComparison:
     """Raise AssertionError where ``model`` is rougher around its images than it may be (ArgLens).
 
-    The mean ArgLens must be ``min_arglens`` at least, and may fall by ``max_arglens_drop`` from
-    the baseline's; None leaves a check out, and with ``max_arglens_drop=None`` no baseline is
-    needed. The rest as in ``measure_lens_smoothness`` and ``assert_perturbation_robustness``.
+    The mean ArgLens must be ``min_arglens`` at least, for which no baseline is needed; or may fall
+    by ``max_arglens_drop`` from the baseline's, by 0.05 where neither is given. The rest as in
+    ``measure_lens_smoothness`` and ``assert_perturbation_robustness``.
     """
     __tracebackhide__ = True
     gate = _DiagnosisGate(
@@ -111,7 +110,7 @@ def assert_lens_smoothness(
         "lens smoothness",
         name,
         settings,
-        ("arglens", ("max_arglens_drop", max_arglens_drop), ("min_arglens", min_arglens)),
+        ("arglens", ("max_arglens_drop", max_arglens_drop), ("min_arglens", min_arglens), 0.05),
         diagnoses.measure_lens_smoothness,
         {"scales": scales, "noise": noise, "max_samples": max_samples},
         diagnoses.lens_settings,
@@ -130,23 +129,20 @@ class _DiagnosisGate(ReadingsGate):
         kind: str,
         name: str | None,
         keywords: CommonKeywords,
-        limits: tuple[str, Given, Given],
+        limits: tuple[str, Given, Given, float],
         measure: Callable[..., Readings],
         options: Mapping[str, Any],
         described: Callable[..., dict[str, Any]],
     ) -> None:
         self.function, self.kind = function, kind
         super().__init__(name, keywords)
-        self._family, self._change, self._bound = limits
+        self._family, self._change, self._bound, self._usual = limits
         self._measuring, self._options, self._describe = measure, options, described
 
     def limits(self) -> dict[str, Limit]:
         change, bound = limit(*self._change), limit(*self._bound)
         if change is None and bound is None:
-            raise SettingsError(
-                f"{self.function}: every limit is None, so nothing would be checked; give "
-                f"{self._bound[0]}, {self._change[0]}, or both"
-            )
+            change = self._usual
         self.needs_baseline = change is not None
         return {self._family: Limit(change=change, bound=bound)}
 

@@ -35,12 +35,12 @@ def test_an_unchanged_model_passes_against_its_baseline(project: Project, kind: 
 @pytest.mark.parametrize(
     ("kind", "bound", "holds"),
     [
-        ("scale reliance", "max_fine_rise=None, max_fine_share=0.99", True),
-        ("scale reliance", "max_fine_rise=None, max_fine_share=0, fail_on='inconclusive'", False),
-        ("reconstruction depth", "max_depth_rise=None, max_depth=64", True),
-        ("reconstruction depth", "max_depth_rise=None, max_depth=0", False),
-        ("lens smoothness", "max_arglens_drop=None, min_arglens=0", True),
-        ("lens smoothness", "max_arglens_drop=None, min_arglens=1.5", False),
+        ("scale reliance", "max_fine_share=0.99", True),
+        ("scale reliance", "max_fine_share=0, fail_on='inconclusive'", False),
+        ("reconstruction depth", "max_depth=64", True),
+        ("reconstruction depth", "max_depth=0", False),
+        ("lens smoothness", "min_arglens=0", True),
+        ("lens smoothness", "min_arglens=1.5", False),
     ],
 )
 def test_a_bound_needs_no_baseline(project: Project, kind: str, bound: str, holds: bool) -> None:
@@ -50,6 +50,16 @@ def test_a_bound_needs_no_baseline(project: Project, kind: str, bound: str, hold
     assert not project.baselines
     if not holds:
         result.stdout.fnmatch_lines(["*measured on its own (6 images)"])
+
+
+def test_both_limits_can_be_held_at_once(project: Project) -> None:
+    limits = ", max_fine_share=1.0, max_fine_rise=0.2"
+    project.write(TEST.format(call=CALLS["scale reliance"].format(limits)))
+    project.run().assert_outcomes(failed=1)  # there is no baseline
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    (record,) = project.records()
+    checks = record["readings"]["checks"]
+    assert {(check["name"], check["limit"]) for check in checks} == {("fine", 0.2), ("bound", 1.0)}
 
 
 def test_a_change_of_a_setting_needs_another_baseline(project: Project) -> None:
@@ -64,7 +74,7 @@ def test_a_change_of_a_setting_needs_another_baseline(project: Project) -> None:
 @pytest.mark.parametrize(
     ("kind", "more", "message"),
     [
-        ("scale reliance", "max_fine_rise=None", "every limit is None*max_fine_share"),
+        ("scale reliance", "max_fine_rise=-0.1", "max_fine_rise=-0.1 must be"),
         ("scale reliance", "max_fine_share=-1", "max_fine_share=-1 must be"),
         ("reconstruction depth", "max_depth='all'", "max_depth='all' must be"),
         ("lens smoothness", "min_arglens=float('nan')", "min_arglens=nan must be"),
