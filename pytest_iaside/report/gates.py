@@ -26,14 +26,31 @@ WORST_FIRST = tuple(MARKS)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Score:
+    """The one quantity that overviews show of a gate, with the paired interval of its change.
+
+    Signed SRC, or the ``quantity`` that decides a gate of another kind. ``harm`` is the change
+    with a sign that makes what is worse the less. What there is not is None.
+    """
+
+    quantity: str = ""
+    before: float | None = None
+    after: float | None = None
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    harm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gate:
     """One gate as reports show it.
 
     ``word`` is its verdict, or what was done where nothing was compared; a gate that passes
     its checks and fails all the same, under fail_on='any-change', is ``changed``. ``profile`` is
     of the model under test; ``comparison`` None where it was compared with itself only, as a
-    new baseline is; ``readings`` is a comparison of another kind. Scores are signed SRC;
-    ``low``…``high`` is the paired interval of ``change``. What a record does not hold is None.
+    new baseline is; ``readings`` is a comparison of another kind. What a record does not hold is
+    None.
     """
 
     record: Record
@@ -44,11 +61,7 @@ class Gate:
     word: str
     failed: bool
     sentence: str
-    baseline_score: float | None
-    score: float | None
-    change: float | None
-    low: float | None
-    high: float | None
+    score: Score
     level: float | None
     forward_passes: int | None
     seconds: float | None
@@ -82,7 +95,7 @@ def gates(records: Sequence[Record]) -> list[Gate]:
     ]
     return sorted(
         found,
-        key=lambda gate: (not gate.failed, WORST_FIRST.index(gate.word), gate.change or 0.0),
+        key=lambda gate: (not gate.failed, WORST_FIRST.index(gate.word), gate.score.harm or 0.0),
     )
 
 
@@ -109,19 +122,18 @@ def interval_name(found: Sequence[Gate]) -> str:
     return confidence(levels.pop()) if len(levels) == 1 else "CI"
 
 
+def score_name(found: Sequence[Gate]) -> str:
+    """What overviews call their scores: only one kind of gate has signed SRC."""
+    return "score" if any(gate.score.quantity for gate in found) else "signed SRC"
+
+
 def _gate(record: Record, label: str) -> Gate:
     comparison, readings = record["comparison"], record["readings"]
     measured = readings["candidate"] if readings else None
     profile = comparison["candidate"] if comparison else record["profile"]
     if record["status"] != "compared":
         comparison = readings = None
-    score = finite(profile["signed_src"]) if profile else None
-    baseline_score = finite(comparison["baseline"]["signed_src"]) if comparison else None
-    checks = comparison["checks"] if comparison else ()
-    paired: Mapping[str, Any] = next((check for check in checks if check["name"] == "src"), {})
-    change = finite(paired.get("change"))
-    if change is None and score is not None and baseline_score is not None:
-        change = score - baseline_score  # no limit on the drop: a difference without interval
+    score = _read_score(readings) if readings else _spectral_score(comparison, profile)
     failed = bool(record["failed"])
     word = _word(record)
     sentence = printable(record["summary"])
@@ -140,14 +152,45 @@ def _gate(record: Record, label: str) -> Gate:
         word=word,
         failed=failed,
         sentence=sentence,
-        baseline_score=baseline_score,
         score=score,
-        change=change,
-        low=finite(paired.get("low")),
-        high=finite(paired.get("high")),
         level=(comparison or readings or {}).get("level"),
         forward_passes=measured["forward_passes"] if measured else _run_now(profile),
         seconds=finite(record["seconds"]),
+    )
+
+
+def _spectral_score(
+    comparison: Mapping[str, Any] | None, profile: Mapping[str, Any] | None
+) -> Score:
+    after = finite(profile["signed_src"]) if profile else None
+    if comparison is None:
+        return Score(after=after)
+    before = finite(comparison["baseline"]["signed_src"])
+    checks = comparison["checks"]
+    paired: Mapping[str, Any] = next((check for check in checks if check["name"] == "src"), {})
+    change = finite(paired.get("change"))
+    if change is None and after is not None and before is not None:
+        change = after - before  # no limit on the drop: a difference without interval
+    low, high = finite(paired.get("low")), finite(paired.get("high"))
+    return Score(before=before, after=after, change=change, low=low, high=high, harm=change)
+
+
+def _read_score(readings: Mapping[str, Any]) -> Score:
+    order = ("drift", "inconclusive", "pass")
+    check = min(readings["checks"], key=lambda check: order.index(check["verdict"]))
+    after = finite(check["candidate"])
+    if check["name"] == "bound":
+        # Held against no baseline: what stands for one is the candidate itself.
+        return Score(quantity=check["where"], after=after)
+    change = finite(check["change"])
+    return Score(
+        quantity=check["where"],
+        before=finite(check["baseline"]),
+        after=after,
+        change=change,
+        low=finite(check["low"]),
+        high=finite(check["high"]),
+        harm=change if change is None or check["better"] == "higher" else -change,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from pytest_iaside.report.budget import LIMIT_MB, fitted
-from pytest_iaside.report.gates import Record, gates, headline, interval_name, tally
+from pytest_iaside.report.gates import Record, gates, headline, interval_name, score_name, tally
 from pytest_iaside.report.sections import Detail, section
 from pytest_iaside.report.writing import templates, write_text
 
@@ -58,6 +58,7 @@ def render(records: Sequence[Record], *, meta: Mapping[str, Any], limit: float =
             articles=[Markup(article) for article in articles],
             left_out=left_out,
             interval=interval_name(found),
+            score_name=score_name(found),
             # The page's policy lets only this very script run, whatever a test is called.
             script=Markup(script),
             script_digest=digest,

@@ -127,12 +127,11 @@ def _score_figure(gate: Gate, ident: str, profiles: Mapping[str, Profile]) -> Fi
         for role, (value, low, high) in points.items()
     ]
     about = "The score on the range that any SID can attain, with its interval over images."
-    base, change, allowed = gate.baseline_score, gate.change, gate.comparison or {}
-    if base is not None and change is not None and gate.low is not None and gate.high is not None:
-        points["paired"] = (base + change, base + gate.low, base + gate.high)
-        rows.append(
-            plain_row("paired change", signed(change), interval_text(gate.low, gate.high, signed))
-        )
+    score, allowed = gate.score, gate.comparison or {}
+    base, change, low, high = score.before, score.change, score.low, score.high
+    if base is not None and change is not None and low is not None and high is not None:
+        points["paired"] = (base + change, base + low, base + high)
+        rows.append(plain_row("paired change", signed(change), interval_text(low, high, signed)))
         about += (
             " The row “paired” decides: the change image by image, drawn from the baseline's score."
         )

@@ -8,8 +8,15 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_iaside.gate.verdict import confidence
-from pytest_iaside.report.gates import Gate, Record, gates, headline, tally
+from pytest_iaside.report.gates import (
+    Gate,
+    Record,
+    gates,
+    headline,
+    interval_name,
+    score_name,
+    tally,
+)
 from pytest_iaside.report.numbers import compact, duration, fixed, printable, signed
 from pytest_iaside.report.text import cells, pad, shorten
 
@@ -36,7 +43,7 @@ def terminal_lines(records: Sequence[Record], *, width: int, color: bool) -> lis
     if not found:
         return []
     width = max(width, 72)
-    head = ("signed SRC", f"change ({_interval_name(found)})", "verdict", "forward", "time")
+    head = (score_name(found), f"change ({interval_name(found)})", "verdict", "forward", "time")
     rows = [
         (
             _scores(gate),
@@ -60,16 +67,17 @@ def terminal_lines(records: Sequence[Record], *, width: int, color: bool) -> lis
         return GAP.join(texts).rstrip()
 
     numbers_width = sum(widths) + len(GAP) * (len(widths) - 1)
-    longest = max(cells(gate.label) for gate in found)
+    names = [_name(gate) for gate in found]
+    longest = max(map(cells, names))
     beside = longest <= width - numbers_width - len(GAP)
     lines = [GAP.join((pad("gate", longest), line(head))) if beside else f"gate{GAP}{line(head)}"]
-    for gate, row in zip(found, rows, strict=True):
+    for gate, name, row in zip(found, names, rows, strict=True):
         paint = FAILED if gate.failed else COLOURS.get(gate.word, FAILED)
         numbers = line(row, paint if color else "")
         if beside:
-            lines.append(GAP.join((pad(gate.label, longest), numbers)))
+            lines.append(GAP.join((pad(name, longest), numbers)))
         else:
-            lines += [shorten(gate.label, width), f"    {GAP}{numbers}"]
+            lines += [shorten(name, width), f"    {GAP}{numbers}"]
     for gate in found:
         if gate.failed:
             name = shorten(gate.label, width - 4)
@@ -93,7 +101,8 @@ def markdown(records: Sequence[Record]) -> str:
         return top
     top += (
         f"\n{counts}\n\n"
-        f"| gate | signed SRC | change ({_interval_name(found)}) | verdict | passes | time |\n"
+        f"| gate | {score_name(found)} | change ({interval_name(found)}) "
+        "| verdict | passes | time |\n"
         "|---|---:|---|---|---:|---:|\n"
     )
     # The table may take three quarters, so that some of the failures are always explained.
@@ -132,23 +141,26 @@ def json_document(records: Sequence[Record], *, meta: Mapping[str, Any]) -> dict
 
 
 def _scores(gate: Gate) -> str:
-    if gate.profile is None:
+    score = gate.score
+    if score.after is None and score.before is None and not gate.profile:
         return ""
-    new = fixed(gate.score)
-    return f"{fixed(gate.baseline_score)} → {new}" if gate.baseline else f"→ {new}"
+    new = f"→ {fixed(score.after)}"
+    return f"{fixed(score.before)} {new}" if gate.baseline or score.before is not None else new
 
 
 def _change(gate: Gate) -> str:
-    if gate.baseline is None:
+    score = gate.score
+    if gate.baseline is None and score.change is None:
         return ""
-    if gate.low is None or gate.high is None:
-        return signed(gate.change)
-    return f"{signed(gate.change)} ({signed(gate.low)}…{signed(gate.high)})"
+    if score.low is None or score.high is None:
+        return signed(score.change)
+    return f"{signed(score.change)} ({signed(score.low)}…{signed(score.high)})"
 
 
-def _interval_name(found: Sequence[Gate]) -> str:
-    levels = {gate.level for gate in found if gate.level is not None}
-    return confidence(levels.pop()) if len(levels) == 1 else "CI"
+def _name(gate: Gate) -> str:
+    """The gate, and what its score is where it is not signed SRC."""
+    quantity = printable(gate.score.quantity)
+    return f"{gate.label}: {quantity}" if quantity else gate.label
 
 
 def _wrap(sentence: str, width: int, indent: str) -> list[str]:
@@ -163,7 +175,7 @@ def _wrap(sentence: str, width: int, indent: str) -> list[str]:
 
 def _row(gate: Gate) -> str:
     texts = (
-        f"<code>{_escape(shorten(gate.label, LONGEST_LABEL))}</code>",
+        f"<code>{_escape(shorten(_name(gate), LONGEST_LABEL))}</code>",
         _scores(gate),
         _change(gate),
         f"{gate.mark} **{gate.word}**" if gate.failed else f"{gate.mark} {gate.word}",

@@ -196,3 +196,19 @@ def test_a_refused_profile_says_why_once(edge_cases: dict[str, dict[str, Any]]) 
     }
     text = " ".join(line.strip() for line in terminal_lines([record], width=80, color=False))
     assert text.count(profile["unstructured_because"]) == 1
+
+
+def test_a_gate_of_another_kind_shows_the_quantity_that_decides(
+    perturbed: dict[str, Any], green: dict[str, Any]
+) -> None:
+    lines = terminal_lines([perturbed, green], width=160, color=False)
+    head, first, second = lines[:3]
+    assert " score " in head and "signed SRC" not in head
+    assert first.startswith("test_perturbed · perturbations: mPE under white_noise 3 ")
+    check = perturbed["readings"]["checks"][0]
+    assert f"{check['baseline']:.3f} → {check['candidate']:.3f}" in first
+    assert f"{check['change']:+.3f} ({check['low']:+.3f}…{check['high']:+.3f})" in first
+    assert second.startswith("test_other ")
+    text = markdown([perturbed, green])
+    assert "| gate | score | change (95% CI) | verdict |" in text
+    assert "mPE under white_noise 3</code> | 0.200 → 0.3" in text
