@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_records import META, edge_cases, green, make_record, new, red, refused
+from gate_records import (
+    META,
+    diagnosed,
+    edge_cases,
+    green,
+    make_record,
+    new,
+    perturbed,
+    red,
+    refused,
+)
 from playwright.sync_api import Browser, Locator, Page
 from project import CONFTEST, MODELS, OTHERS_OFF
 
@@ -21,7 +31,7 @@ from pytest_iaside.report.html import write_html
 
 from . import chromium
 
-__all__ = ["edge_cases", "green", "new", "red", "refused"]
+__all__ = ["diagnosed", "edge_cases", "green", "new", "perturbed", "red", "refused"]
 
 AXE = Path(sys.prefix) / "node_modules" / "axe-core" / "axe.min.js"
 NOT_A_FILE = re.compile("^(?!file:|data:)")
@@ -154,7 +164,26 @@ def recorded(
     return Report(path, words)
 
 
-@pytest.fixture(scope="package", params=["gated", "recorded"])
+@pytest.fixture(scope="package")
+def explained(
+    tmp_path_factory: pytest.TempPathFactory,
+    perturbed: dict[str, Any],
+    diagnosed: dict[str, Any],
+    new: dict[str, Any],
+) -> Report:
+    """Of a gate on perturbations, and one whose images are explained."""
+    path = tmp_path_factory.mktemp("explained") / "report.html"
+    named = {**new, "test": f"tests/test_it.py::test_{HOSTILE}"}
+    write_html([perturbed, diagnosed, named], path, meta=META)
+    words = {
+        "test_perturbed · perturbations": "drift",
+        "test_diagnosed": "drift",
+        f"test_{HOSTILE}": "created",
+    }
+    return Report(path, words)
+
+
+@pytest.fixture(scope="package", params=["gated", "recorded", "explained"])
 def report(request: pytest.FixtureRequest) -> Report:
     return request.getfixturevalue(request.param)
 

@@ -17,6 +17,7 @@ from pytest_iaside.gate.held import Limit, compare_readings
 from pytest_iaside.gate.thresholds import Thresholds
 from pytest_iaside.profile import SpectralProfile
 from pytest_iaside.readings import Quantity, Readings
+from pytest_iaside.report.heat import encoded, heat, png
 from pytest_iaside.session import new_record
 
 PSI = (4.75, 1.47, 0.50, 0.20, 0.16, -0.05, -0.30, -0.23)
@@ -221,8 +222,9 @@ def diagnosed(red: dict[str, Any]) -> dict[str, Any]:
         "sentence": "The candidate leans on details of 1–2 px around the top right.",
         "levels": levels,
     }
-    maps = {"wcam": "AAAA", "spatial": "AAAA"}
-    shown = {"image": "AAAA", "candidate": maps, "baseline": maps}
+    drawn = encoded(png(heat(np.linspace(0, 1, 64).reshape(8, 8))))
+    maps = {"wcam": drawn, "spatial": drawn}
+    shown = {"image": drawn, "candidate": maps, "baseline": maps}
     return {
         **red,
         "test": "tests/test_models.py::test_diagnosed",
