@@ -42,6 +42,8 @@ if TYPE_CHECKING:
         SpectralRobustnessError,
     )
     from pytest_iaside.gate.compare import compare
+    from pytest_iaside.gate.held import Limit, ReadingsComparison
+    from pytest_iaside.gate.hold import compare_readings
     from pytest_iaside.gate.thresholds import Thresholds
     from pytest_iaside.gate.verdict import BandChange, Check, Comparison
     from pytest_iaside.measure import measure
@@ -78,9 +80,11 @@ _HOMES = {
     "FourierAttribution": "diagnose.fourier",
     "History": "track.history",
     "Lens": "diagnose.lens",
+    "Limit": "gate.held",
     "ModelError": "errors",
     "Point": "track.history",
     "Readings": "readings",
+    "ReadingsComparison": "gate.held",
     "ReferenceSample": "data.reference",
     "ReferenceSampleError": "errors",
     "Removal": "diagnose.removal",
@@ -97,6 +101,7 @@ _HOMES = {
     "assert_scale_reliance": "assertions.diagnosis",
     "assert_spectral_robustness": "assertions.spectral",
     "compare": "gate.compare",
+    "compare_readings": "gate.hold",
     "corrupt": "perturb.corruptions",
     "deletion": "diagnose.faithfulness",
     "energy_spectral_density": "spectrum.density",
@@ -141,9 +146,11 @@ __all__ = [
     "FourierAttribution",
     "History",
     "Lens",
+    "Limit",
     "ModelError",
     "Point",
     "Readings",
+    "ReadingsComparison",
     "ReferenceSample",
     "ReferenceSampleError",
     "Removal",
@@ -160,6 +167,7 @@ __all__ = [
     "assert_scale_reliance",
     "assert_spectral_robustness",
     "compare",
+    "compare_readings",
     "corrupt",
     "deletion",
     "energy_spectral_density",

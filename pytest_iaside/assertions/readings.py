@@ -11,7 +11,8 @@ from pytest_iaside.assertions.gate import Gate, Status, wrapped
 from pytest_iaside.data.choosing import first_images
 from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import BaselineError, SettingsError
-from pytest_iaside.gate.held import Limit, ReadingsComparison, compare_readings
+from pytest_iaside.gate.held import Limit, ReadingsComparison
+from pytest_iaside.gate.hold import compare_readings
 from pytest_iaside.gate.thresholds import Direction, FailOn
 from pytest_iaside.readings import Readings
 from pytest_iaside.settings import Layer, Settings, unknown

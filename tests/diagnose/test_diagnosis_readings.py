@@ -18,7 +18,8 @@ from pytest_iaside import (
     wcam,
 )
 from pytest_iaside.diagnose.readings import level_title
-from pytest_iaside.gate.held import Limit, compare_readings
+from pytest_iaside.gate.held import Limit
+from pytest_iaside.gate.hold import compare_readings
 
 SAMPLE = ReferenceSample(torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0)))
 SMALL = {"grid": 8, "levels": 2, "designs": 4}

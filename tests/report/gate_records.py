@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pytest_iaside.facts import ModelFacts, ReferenceFacts
 from pytest_iaside.game.rules import Rules
 from pytest_iaside.gate.compare import compare
-from pytest_iaside.gate.held import Limit, compare_readings
+from pytest_iaside.gate.held import Limit
+from pytest_iaside.gate.hold import compare_readings
 from pytest_iaside.gate.thresholds import Thresholds
 from pytest_iaside.profile import SpectralProfile
 from pytest_iaside.readings import Quantity, Readings

@@ -13,7 +13,8 @@ from scipy import stats
 
 from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.facts import ModelFacts, ReferenceFacts
-from pytest_iaside.gate.held import Limit, compare_readings
+from pytest_iaside.gate.held import Limit
+from pytest_iaside.gate.hold import compare_readings
 from pytest_iaside.readings import Quantity, Readings
 
 ERROR = Quantity(name="error", family="error", better="lower")
