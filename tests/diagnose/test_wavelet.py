@@ -320,6 +320,15 @@ class TestRefusals:
         with pytest.raises(ModelError, match=message):
             wcam(constant, sample(1), grid=GRID, levels=LEVELS, output=output)
 
+    @pytest.mark.parametrize("output", ["probability", "logit"])
+    def test_a_model_that_is_constant_but_for_rounding(self, output: Any) -> None:
+        def nearly(x: Tensor) -> Tensor:
+            noise = 1e-10 * x.sum(dim=(1, 2, 3), dtype=torch.float64)
+            return torch.stack([0.1 + noise, 0.7 + 0 * noise], dim=1)
+
+        with pytest.raises(ModelError, match="there is no variance to attribute"):
+            wcam(nearly, sample(1), 0, grid=GRID, levels=LEVELS, output=output)
+
     @pytest.mark.parametrize(
         ("bright", "how"), [(0.9, "as it is"), (0.2, "under a mask")], ids=["clean", "masked"]
     )
