@@ -60,7 +60,7 @@ demo: venv ## a green gate, then a red one, on example_project
 STUDY = cd example_project && OMP_NUM_THREADS=1 ../$(BIN)/iaside
 ON_DIGITS = scrapbook.zoo:reference
 
-studies: venv ## train many small networks, and study what SRC says of them (15 min)
+studies: venv ## train many small networks, and study what SRC says of them (about 15 min)
 	cd example_project && OMP_NUM_THREADS=1 ../$(BIN)/python -m scrapbook.zoo
 	$(STUDY) study correlation scrapbook.zoo:models $(ON_DIGITS)
 	$(STUDY) study correlation scrapbook.zoo:clean_models $(ON_DIGITS) --output iaside-study/clean
