@@ -108,8 +108,9 @@ class _PerturbationGate(ReadingsGate):
         if self.sample is not None and self.exported(failed, "report", "json"):
             from pytest_iaside.report.spectrum import spectrum_facts
 
-            perturbations = without_model(self.perturbations, self.running.get("seed", 0))
             # Whatever fails here must not cost the gate its verdict.
             with suppress(Exception):
+                seed = self.running.get("seed", 0)
+                perturbations = without_model(self.perturbations, self.sample, seed)
                 facts["spectrum"] = spectrum_facts(self.sample, perturbations)
         return facts

@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_iaside.gate.checks import worst
 from pytest_iaside.gate.thresholds import FailOn
-from pytest_iaside.gate.verdict import Verdict, confidence
+from pytest_iaside.gate.verdict import Verdict, confidence, fails
 from pytest_iaside.readings import Readings
 
 
@@ -99,11 +99,7 @@ class ReadingsComparison:
 
     def fails(self, fail_on: FailOn = "drift") -> bool:
         """Whether the gate is red under ``fail_on``."""
-        return (
-            self.verdict == "drift"
-            or (fail_on == "inconclusive" and self.verdict == "inconclusive")
-            or (fail_on == "any-change" and (self.verdict == "inconclusive" or self.changed))
-        )
+        return fails(self.verdict, self.changed, fail_on)
 
     def summary(self) -> str:
         """The verdict in one line, the line that CI annotations show: what decides, first."""

@@ -94,12 +94,7 @@ class Comparison:
     def fails(self, fail_on: FailOn = "drift") -> bool:
         """Whether the gate is red under ``fail_on``; an unstructured profile never passes."""
         unstructured = any(c.name == "structured" and c.verdict != "pass" for c in self.checks)
-        return (
-            self.verdict == "drift"
-            or unstructured
-            or (fail_on == "inconclusive" and self.verdict == "inconclusive")
-            or (fail_on == "any-change" and (self.verdict == "inconclusive" or self.changed))
-        )
+        return unstructured or fails(self.verdict, self.changed, fail_on)
 
     def summary(self) -> str:
         """The verdict in one line, the line that CI annotations show."""
@@ -161,6 +156,15 @@ class Comparison:
         fallen = [band for band in moved if band.change < 0]
         worst = min(fallen or moved, key=lambda band: -abs(band.change), default=None)
         return f"{worst.name} {_signed(worst.change, 2)} nats" if worst else ""
+
+
+def fails(verdict: Verdict, changed: bool, fail_on: FailOn) -> bool:
+    """Whether a gate with ``verdict`` is red under ``fail_on``."""
+    return (
+        verdict == "drift"
+        or (fail_on != "drift" and verdict == "inconclusive")
+        or (fail_on == "any-change" and changed)
+    )
 
 
 def confidence(level: float) -> str:

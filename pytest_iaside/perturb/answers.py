@@ -56,7 +56,7 @@ def answers(
             f"the reference is a {type(reference).__name__}, expected a ReferenceSample; wrap "
             "images with ReferenceSample(images) or read them with ReferenceSample.from_folder"
         )
-    kinds = [_kind(each, reference) for each in perturbations]
+    kinds = [kind_of(each, reference) for each in perturbations]
     if "attack" in kinds:
         PixelNetwork(chosen)  # Says now, not after the clean images, that there are no gradients.
         # PyTorch has the gradients; another backend would leave it a single thread for them.
@@ -168,7 +168,8 @@ class _Run:
         return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
-def _kind(perturbation: Any, reference: ReferenceSample) -> Kind:
+def kind_of(perturbation: Any, reference: ReferenceSample) -> Kind:
+    """What ``perturbation`` is; raises as ``answers`` where it is none, or of other images."""
     if perturbation is None:
         return "clean"
     if isinstance(perturbation, ReferenceSample):

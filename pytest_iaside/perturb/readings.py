@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,7 @@ from pytest_iaside.environment import environment
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
 from pytest_iaside.facts import ModelFacts, ReferenceFacts
 from pytest_iaside.models.classifier import as_classifier
-from pytest_iaside.perturb.answers import Perturbation, answers, labels_of
+from pytest_iaside.perturb.answers import Perturbation, answers, kind_of, labels_of
 from pytest_iaside.perturb.attacks import name_of
 from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES, corrupt
 from pytest_iaside.perturb.metrics import (
@@ -116,16 +116,27 @@ def measure_perturbations(
 
 
 def without_model(
-    perturbations: Perturbations, seed: int = 0
+    perturbations: Perturbations, reference: ReferenceSample, seed: int = 0
 ) -> dict[str, Callable[[ReferenceSample], Tensor]]:
-    """Those of ``perturbations`` that need no model, as functions of a sample's first images."""
+    """Those of ``perturbations`` that need no model, as functions of the first images.
+
+    Of ``reference``, that is; attacks are left out.
+    """
     found: dict[str, Callable[[ReferenceSample], Tensor]] = {}
     for name, perturbation in _named(perturbations).items():
-        if isinstance(perturbation, ReferenceSample):
-            found[name] = partial(_stored, perturbation)
-        elif isinstance(perturbation, (tuple, list)):
-            found[name] = partial(_corrupted, *perturbation, seed)
+        kind, given = kind_of(perturbation, reference), cast(Any, perturbation)
+        if kind == "sample":
+            found[name] = partial(_stored, given)
+        elif kind == "corruption":
+            corruption, severity = given
+            found[name] = partial(_corrupted, corruption, severity, seed)
+        elif kind == "function":
+            found[name] = partial(_applied, given)
     return found
+
+
+def _applied(function: Callable[[Tensor], Any], sample: ReferenceSample) -> Tensor:
+    return ReferenceSample(function(sample.pixels())).pixels()
 
 
 def _stored(perturbed: ReferenceSample, sample: ReferenceSample) -> Tensor:

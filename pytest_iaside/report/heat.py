@@ -9,27 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# From dark blue over teal to light yellow: lightness rises evenly.
-_STOPS = np.array(
+# Dark to light by lightness as much as by hue, and legible on any page: from matplotlib's viridis
+# (public domain), every eighth of the way.
+COLOURS = np.array(
     [
-        [0.00, 15, 18, 60],
-        [0.25, 42, 72, 130],
-        [0.50, 34, 134, 140],
-        [0.75, 120, 190, 100],
-        [1.00, 252, 236, 120],
-    ]
+        [68, 1, 84],
+        [71, 44, 122],
+        [59, 81, 139],
+        [44, 113, 142],
+        [33, 144, 141],
+        [39, 173, 129],
+        [92, 200, 99],
+        [170, 220, 50],
+        [253, 231, 37],
+    ],
+    dtype=np.float64,
 )
 
 
 def colours(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     """(H, W) in [0, 1] as (H, W, 3) uint8."""
-    return (
-        np.stack(
-            [np.interp(values, _STOPS[:, 0], _STOPS[:, channel]) for channel in (1, 2, 3)], axis=-1
-        )
-        .round()
-        .astype(np.uint8)
-    )
+    places = np.linspace(0, 1, len(COLOURS))
+    channels = [np.interp(values, places, channel) for channel in COLOURS.T]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
 def heat(values: NDArray[np.float64], *, top: float | None = None) -> NDArray[np.uint8]:
@@ -56,7 +58,7 @@ def reduced(pixels: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
 
 
 def png(pixels: NDArray[np.uint8], *, palette: bool = False) -> bytes:
-    """``pixels`` (H, W, 3) as a PNG file; with ``palette`` in 128 colours, enough for maps."""
+    """``pixels`` (H, W, 3 or 4) as a PNG file; with ``palette`` in 128 colours, enough for maps."""
     image = Image.fromarray(pixels)
     content = io.BytesIO()
     (image.quantize(128) if palette else image).save(content, "PNG", optimize=True)

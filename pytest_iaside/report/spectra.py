@@ -46,7 +46,8 @@ def snr_figure(ident: str, facts: dict[str, Any]) -> Figure:
     return Figure(
         "Where the perturbations lie",
         "Energy of the images over that of each perturbation, which is scaled to 10 % of theirs: "
-        f"where a line is low, that perturbation lies. Measured on {facts['images']} images.",
+        f"where a line is low, that perturbation lies. Measured on {facts['images']} images; "
+        "attacks are left out, as they depend on the model.",
         Markup(_snr_chart(ident, facts["frequencies"], curves)),
         Table(("cycles/pixel", *curves), rows),
         marks="",

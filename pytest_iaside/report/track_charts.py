@@ -6,16 +6,14 @@ their steps: so the heat map and the curves can be read together.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pytest_iaside.report import svg
+from pytest_iaside.report.heat import colours, encoded, png
 from pytest_iaside.report.numbers import fixed
 from pytest_iaside.report.svg import WIDTH, Scale
 
@@ -26,22 +24,6 @@ PANEL, GAP = 84.0, 30.0  # height of a curve, and what lies between two
 SCALE_BAR = 8.0
 LABEL_WIDTH = 6.0  # of a character
 FEW = 40  # checkpoints up to which each has a mark in a curve
-# Dark to light by lightness as much as by hue, and legible on any page: from matplotlib's viridis
-# (public domain), every eighth of the way.
-COLOURS = np.array(
-    [
-        [68, 1, 84],
-        [71, 44, 122],
-        [59, 81, 139],
-        [44, 113, 142],
-        [33, 144, 141],
-        [39, 173, 129],
-        [92, 200, 99],
-        [170, 220, 50],
-        [253, 231, 37],
-    ],
-    dtype=np.float64,
-)
 
 
 @dataclass(frozen=True)
@@ -221,20 +203,15 @@ def _colour_scale(most: float, y: float) -> list[str]:
 
 def _coloured(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
     """(rows, columns, 4) of values between 0 and 1; NaN is transparent."""
-    places = np.linspace(0, 1, len(COLOURS))
-    filled = np.nan_to_num(shares)
-    channels = [np.interp(filled, places, channel) for channel in COLOURS.T]
-    opaque = np.where(np.isnan(shares), 0.0, 255.0)
-    return np.asarray(np.stack([*channels, opaque], axis=-1).round().astype(np.uint8))
+    opaque = np.where(np.isnan(shares), 0, 255).astype(np.uint8)
+    return np.dstack([colours(np.nan_to_num(shares)), opaque])
 
 
 def _image(pixels: NDArray[np.uint8], x: float, y: float, width: float, height: float) -> str:
     # A PNG of a pixel for each cell: a rectangle for each would be a hundred times as large.
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG", optimize=True)
-    encoded = base64.b64encode(content.getvalue()).decode("ascii")
     return (
-        f'<image href="data:image/png;base64,{encoded}" x="{svg.at(x)}" y="{svg.at(y)}" '
+        f'<image href="data:image/png;base64,{encoded(png(pixels))}" '
+        f'x="{svg.at(x)}" y="{svg.at(y)}" '
         f'width="{svg.at(width)}" height="{svg.at(height)}" preserveAspectRatio="none" '
         'style="image-rendering:pixelated"/>'
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.gate.checks import SHARE_RESOLUTION, Evidence, band_changes, run_checks, worst
 from pytest_iaside.gate.thresholds import FailOn, Thresholds
-from pytest_iaside.gate.verdict import BandChange, Check, Verdict, confidence
+from pytest_iaside.gate.verdict import BandChange, Check, Verdict, confidence, fails
 from pytest_iaside.intervals import Rows
 from pytest_iaside.score import sid, signed_src
 from pytest_iaside.track.contrast import contrast_interval
@@ -57,11 +57,7 @@ class Trend:
 
     def fails(self, fail_on: FailOn = "drift") -> bool:
         """Whether an assertion is red under ``fail_on``."""
-        return (
-            self.verdict == "drift"
-            or (fail_on == "inconclusive" and self.verdict == "inconclusive")
-            or (fail_on == "any-change" and (self.verdict == "inconclusive" or self.changed))
-        )
+        return fails(self.verdict, self.changed, fail_on)
 
     def summary(self) -> str:
         """The verdict in one line, the line that CI annotations show: what decides, first."""

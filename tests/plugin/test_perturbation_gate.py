@@ -160,3 +160,53 @@ def test_common_settings_come_from_the_ini_file(project: Project) -> None:
     assert record["readings"]["images"] == 12
     assert record["readings"]["level"] == 0.9
     assert record["fail_on"] == "any-change"
+
+
+def test_the_usual_perturbations_are_four(project: Project) -> None:
+    project.write(
+        "import models\nfrom pytest_iaside import assert_perturbation_robustness\n"
+        "def test_robust():\n    assert_perturbation_robustness(models.model)\n"
+    )
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    document = yaml.safe_load(project.baseline.read_text(encoding="utf-8"))
+    assert document["settings"]["perturbations"] == [
+        "white_noise 3",
+        "gaussian_blur 3",
+        "contrast 3",
+        "jpeg_compression 3",
+    ]
+    (record,) = project.records()
+    assert {check["name"]: check["limit"] for check in record["readings"]["checks"]} == {
+        "mpe": 0.02,
+        "accuracy": -0.05,
+    }
+
+
+def test_the_corruption_error_counts_where_it_is_asked_for(project: Project) -> None:
+    project.write(TEST.format(more=", max_mce_rise=1.0, samples=4"))
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    document = yaml.safe_load(project.baseline.read_text(encoding="utf-8"))
+    assert document["settings"]["normaliser"] == "alexnet"
+    (record,) = project.records()
+    checks = {check["name"]: check for check in record["readings"]["checks"]}
+    assert checks["mce"]["where"] == "mCE (%)" and checks["mce"]["limit"] == 1.0
+    assert checks["mce"]["baseline"] == pytest.approx(
+        document["summary"]["means"]["mCE (%)"], abs=1e-4
+    )
+
+
+def test_functions_have_a_spectrum_and_attacks_have_none(project: Project) -> None:
+    project.write(
+        "import models\nfrom functools import partial\n"
+        "from pytest_iaside import assert_perturbation_robustness, fgsm\n"
+        "def darker(images):\n    return 0.5 * images\n"
+        "def test_robust():\n"
+        "    assert_perturbation_robustness(\n"
+        "        models.model, perturbations=[darker, partial(fgsm, eps=0.1)]\n    )\n"
+    )
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    (record,) = project.records()
+    (curve,) = record["spectrum"]["snr"]
+    assert curve["perturbation"] == "darker"
+    # Half of every image is taken away: alike at all frequencies, at a tenth of the energy.
+    assert curve["decibel"] == pytest.approx([10.0] * len(curve["decibel"]), abs=1e-6)

@@ -22,8 +22,9 @@ from pytest_iaside.cli import main
 from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.game.rules import Rules
 from pytest_iaside.measure import measure
+from pytest_iaside.report.heat import COLOURS
 from pytest_iaside.report.track import track_page
-from pytest_iaside.report.track_charts import COLOURS, Curve, curves_chart, sid_heat_map
+from pytest_iaside.report.track_charts import Curve, curves_chart, sid_heat_map
 from pytest_iaside.track.history import History, Point
 from pytest_iaside.track.trend import fit_trend
 
