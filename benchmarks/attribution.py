@@ -27,11 +27,11 @@ from common.lite0 import lite0, photographs
 from common.side_by_side import machine, print_table, ratio, spread, time_side_by_side
 
 from pytest_iaside import ReferenceSample
-from pytest_iaside.diagnose.cells import Cells, level_means
-from pytest_iaside.diagnose.feeding import Rules
-from pytest_iaside.diagnose.masked import Question, ask_on, ready
-from pytest_iaside.diagnose.wavelet import WaveletAttribution, wcam
-from pytest_iaside.execute.play import Execution
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.explain.cells import Cells, level_means
+from pytest_iaside.explain.masks import Rules
+from pytest_iaside.explain.sobol_runs import Question, ask_on, ready
+from pytest_iaside.explain.wcam import WaveletAttribution, wcam
 
 LEVELS, DESIGNS = 3, 8
 TABLE_1 = [0.837, 0.130, 0.028, 0.005]

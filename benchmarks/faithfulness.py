@@ -22,11 +22,11 @@ from common.lite0 import lite0
 from common.side_by_side import machine, print_table
 
 from pytest_iaside import Classifier, Estimate, ReferenceSample
-from pytest_iaside.diagnose.faithfulness import deletion, insertion
-from pytest_iaside.diagnose.integrated import integrated_gradients
-from pytest_iaside.diagnose.lens import Lens, spectral_lens
-from pytest_iaside.diagnose.moments import LEAST
-from pytest_iaside.diagnose.wavelet import wcam
+from pytest_iaside.explain.faithfulness import deletion, insertion
+from pytest_iaside.explain.integrated import integrated_gradients
+from pytest_iaside.explain.lens import Lens, spectral_lens
+from pytest_iaside.explain.moments import LEAST
+from pytest_iaside.explain.wcam import wcam
 
 # Areas of insertion and deletion that the authors' notebooks show (SPEC.md 5).
 PUBLISHED = {

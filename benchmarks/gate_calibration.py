@@ -40,21 +40,21 @@ from pytest_iaside import (  # noqa: E402
     Thresholds,
     compare,
     measure,
-    shares,
 )
-from pytest_iaside.gate.sequential import (  # noqa: E402
+from pytest_iaside.compare.sequential import (  # noqa: E402
     MINIMUM_IMAGES,
     compare_sequentially,
     stopping_rule,
 )
-from pytest_iaside.intervals import (  # noqa: E402
+from pytest_iaside.measure.profile import SpectralProfile  # noqa: E402
+from pytest_iaside.stats import sid_intervals as shares  # noqa: E402
+from pytest_iaside.stats.intervals import (  # noqa: E402
     Interval,
     Rows,
     Statistic,
     jackknife_interval,
 )
-from pytest_iaside.profile import SpectralProfile  # noqa: E402
-from pytest_iaside.score import sid, signed_src  # noqa: E402
+from pytest_iaside.stats.score import sid, signed_src  # noqa: E402
 
 PAPER = 51_200
 THRESHOLDS = Thresholds()

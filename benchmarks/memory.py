@@ -25,8 +25,9 @@ from common.lite0 import lite0, photographs
 from common.side_by_side import machine, print_table, ratio, spread, time_side_by_side
 
 from pytest_iaside import Classifier, ReferenceSample, measure
-from pytest_iaside.execute.play import Execution, Shard, play_on, ready, shards
-from pytest_iaside.game.rules import Rules
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.measure.game.play import Shard, play_on, ready, shards
+from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.models.backends import Backend, Workload, open_backend
 
 PAPER = 51_200  # Forward passes: 200 images, 8 bands.

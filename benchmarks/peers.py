@@ -22,11 +22,12 @@ import torch
 from common.lite0 import lite0, photographs
 from common.side_by_side import machine, print_table, ratio, spread, time_side_by_side
 
-from pytest_iaside.execute.play import Execution, play_on, ready, shards
-from pytest_iaside.game.coalitions import exact_coalitions
-from pytest_iaside.game.rules import Rules
-from pytest_iaside.game.shapley import shapley_values
-from pytest_iaside.spectrum.bands import BandPartition
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.images.bands import BandPartition
+from pytest_iaside.measure.game.coalitions import exact_coalitions
+from pytest_iaside.measure.game.play import play_on, ready, shards
+from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.game.shapley import shapley_values
 
 PAPER = 51_200  # Forward passes: 200 images, 8 bands.
 

@@ -22,8 +22,9 @@ from common.side_by_side import machine, print_table, ratio, spread, time_side_b
 
 from pytest_iaside import Classifier
 from pytest_iaside.errors import SpectralRobustnessError
-from pytest_iaside.execute.play import Execution, play_on, ready, shards
-from pytest_iaside.game.rules import Rules
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.measure.game.play import play_on, ready, shards
+from pytest_iaside.measure.game.rules import Rules
 
 PAPER = 51_200  # Forward passes: 200 images, 8 bands.
 WAYS = {

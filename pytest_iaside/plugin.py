@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
-from pytest_iaside import session as state
 from pytest_iaside import settings
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.fixtures import spectral_baseline_classifier as spectral_baseline_classifier
-from pytest_iaside.fixtures import spectral_classifier as spectral_classifier
-from pytest_iaside.fixtures import spectral_executor as spectral_executor
-from pytest_iaside.fixtures import spectral_reference as spectral_reference
-from pytest_iaside.running import marker_layers, running
+from pytest_iaside.testing import session as state
+from pytest_iaside.testing.current_test import marker_layers, running
+from pytest_iaside.testing.fixtures import (
+    spectral_baseline_classifier as spectral_baseline_classifier,
+)
+from pytest_iaside.testing.fixtures import spectral_classifier as spectral_classifier
+from pytest_iaside.testing.fixtures import spectral_executor as spectral_executor
+from pytest_iaside.testing.fixtures import spectral_reference as spectral_reference
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

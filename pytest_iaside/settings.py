@@ -12,15 +12,15 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.gate.thresholds import Direction, FailOn, Thresholds
+from pytest_iaside.thresholds import Direction, FailOn, Thresholds
 
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_iaside.game.coalitions import Design
-    from pytest_iaside.game.rules import DType
-    from pytest_iaside.spectrum.bands import Norm
-    from pytest_iaside.spectrum.filters import Absence, Space
+    from pytest_iaside.images.bands import Norm
+    from pytest_iaside.images.filters import Absence, Space
+    from pytest_iaside.measure.game.coalitions import Design
+    from pytest_iaside.measure.game.rules import DType
 
 LEVEL = 0.95
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from pytest_iaside.facts import ModelFacts, ReferenceFacts
-from pytest_iaside.game.rules import Rules
-from pytest_iaside.profile import SpectralProfile
+from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
 
 # EfficientNet-Lite0 on photographs, in nats (SPEC.md's reference values).
 TRAINED = np.array([4.75, 1.47, 0.50, 0.20, 0.16, -0.05, -0.30, -0.23])

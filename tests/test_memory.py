@@ -13,7 +13,8 @@ pytest.importorskip("resource", reason="peak memory is read from the resource mo
 START = """
 import resource, sys
 import torch
-from pytest_iaside import ReferenceSample, measure
+from pytest_iaside.measure.spectral import spectral as measure
+from pytest_iaside import ReferenceSample
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB on Linux
@@ -30,7 +31,7 @@ measure(network, ReferenceSample(images), bands=8)
 print(peak() - before)
 """
 MASKS = """
-from pytest_iaside import wcam
+from pytest_iaside.explain import wcam
 
 images = torch.randint(0, 256, (4, 3, 224, 224), dtype=torch.uint8)
 wcam(network, images[:1], grid=8, designs=2)

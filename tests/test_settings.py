@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from pytest_iaside import settings
+from pytest_iaside.compare import spectral as compare
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.gate import compare
-from pytest_iaside.gate.thresholds import Thresholds
-from pytest_iaside.measure import MEASURE_SETTINGS
+from pytest_iaside.measure.spectral import MEASURE_SETTINGS
 from pytest_iaside.settings import Layer, Settings
+from pytest_iaside.thresholds import Thresholds
 
 
 def test_the_names_are_those_of_the_functions_they_are_for() -> None:

@@ -1,1 +1,1 @@
-"""Where the game is played: in this process, or by any concurrent.futures.Executor."""
+"""Execution: the one way in which images reach a network."""

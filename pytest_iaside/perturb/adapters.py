@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import SettingsError, one_line
+from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.perturb.attacks import Attack
 
 

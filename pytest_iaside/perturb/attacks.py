@@ -19,11 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pytest_iaside.data.reference import ROUNDING, ReferenceSample
 from pytest_iaside.errors import ModelError, SettingsError, SpectralRobustnessError, one_line
+from pytest_iaside.images.reference import ROUNDING, ReferenceSample
 from pytest_iaside.models.backends.base import usual_batch
 from pytest_iaside.models.classifier import as_classifier
-from pytest_iaside.perturb.attackable import PixelNetwork, device_of, open_to_attack
+from pytest_iaside.models.gradients import PixelNetwork, device_of, open_to_attack
 
 Attack = Callable[[nn.Module, Tensor, Tensor], Any]
 AttackNorm = Literal["linf", "l2"]

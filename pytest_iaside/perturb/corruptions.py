@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.perturb import blur, digital, noise, weather
 from pytest_iaside.perturb.noise import Image
 

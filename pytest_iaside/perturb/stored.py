@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import ReferenceSampleError
+from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.perturb.corruptions import SEVERITIES, check_corruption, check_severity
 
 LABELS = "labels.npy"

@@ -11,8 +11,8 @@ import numpy as np
 import PIL.Image
 from numpy.random import Generator
 
-from pytest_iaside.data.sources import EXTENSIONS
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.images.sources import EXTENSIONS
 from pytest_iaside.perturb.blur import moved, zoomed
 from pytest_iaside.perturb.noise import Image
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_iaside.gate.verdict import confidence
+from pytest_iaside.compare.comparison import confidence
 from pytest_iaside.report.numbers import finite, printable
 
 # One assertion of one test, in plain JSON types, as session.py and cli.py collect them.

@@ -9,10 +9,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pytest_iaside.report.charts.svg import spark
 from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.numbers import finite, finite_list, fixed, share, signed
 from pytest_iaside.report.pictures import CONTRAST, PARTS, band_masks
-from pytest_iaside.report.svg import spark
 from pytest_iaside.report.tables import Profile, Table, plain_row
 
 LEAST = 1e-3  # a change, in nats or of a score, that is worth a share

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pytest_iaside.spectrum.bands import BandPartition
+from pytest_iaside.images.bands import BandPartition
 
 if TYPE_CHECKING:
-    from pytest_iaside.data.reference import ReferenceSample
-    from pytest_iaside.game.rules import Rules
+    from pytest_iaside.images.reference import ReferenceSample
+    from pytest_iaside.measure.game.rules import Rules
 
 THUMBNAIL = 48  # pixels of the longer side
 EXAMPLES = 4
@@ -74,7 +74,7 @@ def _example(
 ) -> dict[str, str]:
     """The image, and what is left of it in the low, middle and high bands."""
     # Here, where a model has run: the controller of xdist's workers draws reports without torch.
-    from pytest_iaside.spectrum.filters import split
+    from pytest_iaside.images.filters import split
 
     pixels = sample.pixels(place, place + 1)
     parts = split(pixels, partition)[0].numpy()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pytest_iaside.report.columns import cells, shorten
 from pytest_iaside.report.numbers import clock, printable
-from pytest_iaside.report.text import cells, shorten
 
 if TYPE_CHECKING:
-    from pytest_iaside.measure import Progress
+    from pytest_iaside.measure.spectral import Progress
 
 SECONDS_BETWEEN = 0.2
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pytest_iaside.gate.verdict import confidence
-from pytest_iaside.report import charts, svg
+from pytest_iaside.compare.comparison import confidence
+from pytest_iaside.report.charts import gate as charts
+from pytest_iaside.report.charts import svg
+from pytest_iaside.report.charts.spectra import snr_figure, spectrum_figure
+from pytest_iaside.report.charts.svg import Scale
 from pytest_iaside.report.figures import Figure
 from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.numbers import finite, fixed, p_value, signed
-from pytest_iaside.report.spectra import snr_figure, spectrum_figure
-from pytest_iaside.report.svg import Scale
 from pytest_iaside.report.tables import Cell, Table, interval_text
 
 Quantity = Mapping[str, Any]

@@ -8,16 +8,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pytest_iaside.gate.verdict import confidence
-from pytest_iaside.report import charts
-from pytest_iaside.report.charts import Change, Series
-from pytest_iaside.report.diagnosed import Diagnosis, diagnosis_of
+from pytest_iaside.compare.comparison import confidence
+from pytest_iaside.explain.section import Diagnosis, diagnosis_of
+from pytest_iaside.report.charts import gate as charts
+from pytest_iaside.report.charts.gate import Change, Series
+from pytest_iaside.report.charts.spectra import spectrum_figure
 from pytest_iaside.report.figures import Figure
 from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.images import Images, images_of
 from pytest_iaside.report.numbers import finite, finite_list, fixed, p_value, signed
 from pytest_iaside.report.readings import readings_figures
-from pytest_iaside.report.spectra import spectrum_figure
 from pytest_iaside.report.spectrum import spectrum_sentence
 from pytest_iaside.report.tables import (
     Cell,
@@ -29,7 +29,7 @@ from pytest_iaside.report.tables import (
     plain_row,
     settings_table,
 )
-from pytest_iaside.score import src_range
+from pytest_iaside.stats.score import src_range
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from pytest_iaside.data.reference import ReferenceSample
+    from pytest_iaside.images.reference import ReferenceSample
 
 IMAGES = 32  # of the sample: a spectrum's shape needs no more, and every image takes a while
 POINTS = 32
@@ -30,7 +30,7 @@ def spectrum_facts(
     images' energy to its own in dB, at 10 % of their energy.
     """
     # Here, where a model has run: the controller of xdist's workers draws reports without torch.
-    from pytest_iaside.spectrum.density import energy_spectral_density, power_law_exponent
+    from pytest_iaside.images.density import energy_spectral_density, power_law_exponent
 
     some = sample.take(range(min(IMAGES, len(sample))))
     pixels = some.pixels()
@@ -52,7 +52,7 @@ def spectrum_facts(
 
 
 def _snr(sample: ReferenceSample, perturbed: Any) -> NDArray[np.float64]:
-    from pytest_iaside.spectrum.density import spectral_snr
+    from pytest_iaside.images.density import spectral_snr
 
     pixels = sample.pixels()
     # Some corruptions leave some images as they are, as fog does a white one.

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_iaside.report.columns import cells, pad, shorten
 from pytest_iaside.report.gates import (
     Gate,
     Record,
@@ -18,7 +19,6 @@ from pytest_iaside.report.gates import (
     tally,
 )
 from pytest_iaside.report.numbers import compact, duration, fixed, printable, signed
-from pytest_iaside.report.text import cells, pad, shorten
 
 JSON_FORMAT = "iaside-report/2"
 # What session.schema.json, beside this file, is called: a new version for every change of fields.

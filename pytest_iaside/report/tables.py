@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_iaside.gate.verdict import confidence
+from pytest_iaside.compare.comparison import confidence
 from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.numbers import (
     NONE,

@@ -1,1 +1,5 @@
 """Studies: spectral robustness over a set of models, against what else is measured of them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

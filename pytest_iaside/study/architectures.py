@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.study.measuring import LeftOut, MeasuredModel, Measuring, each
+from pytest_iaside.study.measured import LeftOut, MeasuredModel, Measuring, each
 from pytest_iaside.study.models import StudyModel
 from pytest_iaside.study.projection import Method, Projection, project
 

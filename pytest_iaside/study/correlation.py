@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from pytest_iaside.errors import ModelError
+from pytest_iaside.measure.answers import Perturbation
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.perturb.answers import Perturbation
-from pytest_iaside.study.measuring import LeftOut, MeasuredModel, Measuring, each
+from pytest_iaside.stats.correlation import LEAST_MODELS, Correlation, adjust, averages
+from pytest_iaside.study.measured import LeftOut, MeasuredModel, Measuring, each
 from pytest_iaside.study.models import StudyModel
 from pytest_iaside.study.quantities import (
     MEAN,
@@ -24,7 +25,6 @@ from pytest_iaside.study.quantities import (
     predictors,
 )
 from pytest_iaside.study.robustness import Robustness, robustness
-from pytest_iaside.study.statistics import LEAST_MODELS, Correlation, adjust, averages
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

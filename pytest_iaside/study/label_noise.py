@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.study.measuring import LeftOut, MeasuredModel, Measuring, each
+from pytest_iaside.stats.correlation import LEAST_MODELS, Correlation, adjust, correlate
+from pytest_iaside.study.measured import LeftOut, MeasuredModel, Measuring, each
 from pytest_iaside.study.models import StudyModel
-from pytest_iaside.study.statistics import LEAST_MODELS, Correlation, adjust, correlate
 
 Rows = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
-from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.perturb.answers import Perturbation
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.measure.answers import Perturbation
 from pytest_iaside.perturb.attacks import fgsm, pgd
 from pytest_iaside.perturb.corruptions import CORRUPTIONS, check_corruption, check_severity, corrupt
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_iaside.intervals import leave_one_out
-from pytest_iaside.profile import SpectralProfile
-from pytest_iaside.score import sid, signed_src
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.stats.correlation import Correlation, correlate, pearson
+from pytest_iaside.stats.intervals import leave_one_out
+from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.study.robustness import Robustness
-from pytest_iaside.study.statistics import Correlation, correlate, pearson
 
 Rows = NDArray[np.float64]
 SIGNED_SRC, SRC, VALUE, LOW_HALF = "signed SRC", "SRC", "v(all)", "SID, lower half"

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.measure.answers import Perturbation, answers, labels_of
+from pytest_iaside.measure.metrics import correct, prediction_errors
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.identity import identity
-from pytest_iaside.perturb.answers import Perturbation, answers, labels_of
-from pytest_iaside.perturb.metrics import correct, prediction_errors
 
 Rows = NDArray[np.float64]
 # Raised whenever what is kept, or what is computed from a model, changes.

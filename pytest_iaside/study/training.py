@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_iaside import shares
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.intervals import STUDENT, paired_error
-from pytest_iaside.score import sid, signed_src
+from pytest_iaside.stats import sid_intervals as shares
+from pytest_iaside.stats.intervals import STUDENT, paired_error
+from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.track.history import Point
 
 Rows = NDArray[np.float64]

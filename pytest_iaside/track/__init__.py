@@ -1,1 +1,5 @@
-"""Tracking: a model's robustness over its checkpoints."""
+"""Tracking: robustness over the checkpoints of a training run."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

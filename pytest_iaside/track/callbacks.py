@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.models.classifier import Channels
 from pytest_iaside.track.exporters import Exporter
 from pytest_iaside.track.history import RUN, History
 from pytest_iaside.track.lightning import installed_package, lightning_hooks
 from pytest_iaside.track.transformers import When, transformers_hooks
-from pytest_iaside.track.watching import Watch
+from pytest_iaside.track.watcher import Watch
 
 
 def lightning_callback(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from pytest_iaside.errors import BaselineError, SettingsError
-from pytest_iaside.gate.thresholds import FailOn
+from pytest_iaside.thresholds import FailOn
 from pytest_iaside.track.history import History, Point
 from pytest_iaside.track.trend import (
     LAST,

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_iaside.errors import BaselineError, SettingsError
-from pytest_iaside.facts import ReferenceFacts
-from pytest_iaside.game.rules import Rules
-from pytest_iaside.profile import SpectralProfile
+from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.measure.provenance import ReferenceFacts
 from pytest_iaside.track.packed import pack, unpack
 
 FILE = "iaside-history.sqlite"

@@ -12,7 +12,7 @@ from typing import Any
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.models.classifier import Channels, Classifier
 from pytest_iaside.track.exporters import metrics
-from pytest_iaside.track.watching import Watch
+from pytest_iaside.track.watcher import Watch
 
 # The same library under its two names, whose classes are not the same.
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")

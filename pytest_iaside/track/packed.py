@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from pytest_iaside.errors import BaselineError, one_line
-from pytest_iaside.facts import ModelFacts, ReferenceFacts
-from pytest_iaside.game.rules import Rules
-from pytest_iaside.profile import SpectralProfile
+from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
 
 
 def pack(profile: SpectralProfile) -> tuple[str, bytes]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.models.classifier import Classifier, as_classifier
-from pytest_iaside.track.watching import Watch
+from pytest_iaside.track.watcher import Watch
 
 When = Literal["evaluate", "epoch_end"]
 EVALUATED = "eval_"

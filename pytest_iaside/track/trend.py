@@ -14,13 +14,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_iaside.compare.comparison import BandChange, Check, Verdict, confidence, fails
+from pytest_iaside.compare.evidence import (
+    SHARE_RESOLUTION,
+    Evidence,
+    band_changes,
+    run_checks,
+    worst,
+)
 from pytest_iaside.errors import BaselineError, SettingsError
-from pytest_iaside.gate.checks import SHARE_RESOLUTION, Evidence, band_changes, run_checks, worst
-from pytest_iaside.gate.thresholds import FailOn, Thresholds
-from pytest_iaside.gate.verdict import BandChange, Check, Verdict, confidence, fails
-from pytest_iaside.intervals import Rows
-from pytest_iaside.score import sid, signed_src
-from pytest_iaside.track.contrast import contrast_interval
+from pytest_iaside.stats.intervals import Rows
+from pytest_iaside.stats.score import sid, signed_src
+from pytest_iaside.stats.sid_contrasts import contrast_interval
+from pytest_iaside.thresholds import FailOn, Thresholds
 from pytest_iaside.track.history import Point
 
 LAST = 5

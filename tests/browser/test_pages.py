@@ -75,7 +75,7 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     command = [
         sys.executable,
         "-c",
-        "import sys; from pytest_iaside.cli import main; sys.exit(main())",
+        "import sys; from pytest_iaside.cli.main import main; sys.exit(main())",
     ]
     run = subprocess.run(
         [*command, *COMMANDS[request.param].split()],

@@ -377,7 +377,7 @@ class TestDevice:
             asked.append(device)
             return torch.device("cpu")
 
-        monkeypatch.setattr("pytest_iaside.models.backends.placing.usable_device", usable)
+        monkeypatch.setattr("pytest_iaside.models.backends.devices.usable_device", usable)
         with open_backend(Classifier(network())):
             pass
         assert asked == ["cuda" if cuda else "cpu"]

@@ -17,12 +17,13 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 
 from pytest_iaside import Classifier, ReferenceSample
 from pytest_iaside.errors import ModelError
-from pytest_iaside.execute import play as playing
-from pytest_iaside.execute.play import Execution, Shard, ready, shards
-from pytest_iaside.game import evaluate
-from pytest_iaside.game.rules import Rules
-from pytest_iaside.spectrum.bands import BandPartition
-from pytest_iaside.spectrum.filters import components, split
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.images.bands import BandPartition
+from pytest_iaside.images.filters import components, split
+from pytest_iaside.measure.game import evaluate
+from pytest_iaside.measure.game import play as playing
+from pytest_iaside.measure.game.play import Shard, ready, shards
+from pytest_iaside.measure.game.rules import Rules
 
 CLASSES = 5
 

@@ -13,9 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pytest_iaside import Classifier, ModelError, ReferenceSampleError, SettingsError, fgsm, pgd
+from pytest_iaside import (
+    Classifier,
+    ModelError,
+    ReferenceSampleError,
+    SettingsError,
+    fgsm,
+    pgd,
+)
+from pytest_iaside.models.gradients import PixelNetwork, open_to_attack
 from pytest_iaside.perturb.adapters import from_pyautoattack, from_torchattacks
-from pytest_iaside.perturb.attackable import PixelNetwork, open_to_attack
 from pytest_iaside.perturb.attacks import adversarial
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

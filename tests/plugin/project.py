@@ -10,10 +10,6 @@ import pytest
 
 # pytester forgets, after each run in process, the modules that the run imported; torch cannot
 # be imported twice.
-import pytest_iaside.assertions.spectral
-import pytest_iaside.report.html
-import pytest_iaside.report.progress
-import pytest_iaside.report.summary  # noqa: F401 (as above)
 
 # Hypothesis' plugin imports all of hypothesis at the end of each run, that of pytest-html jinja2 at
 # the start.

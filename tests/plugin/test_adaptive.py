@@ -7,7 +7,7 @@ import json
 import pytest
 from project import OTHERS_OFF, Project
 
-from pytest_iaside.gate.sequential import MINIMUM_IMAGES
+from pytest_iaside.compare.sequential import MINIMUM_IMAGES
 
 PASSES = 2**4 + 1  # for each image of the project's four bands
 

@@ -7,8 +7,10 @@ from project import Project
 
 TEST = """
 import models
-from pytest_iaside import (
-    assert_lens_smoothness, assert_reconstruction_depth, assert_scale_reliance
+from pytest_iaside.explain import (
+    assert_lens_smoothness,
+    assert_reconstruction_depth,
+    assert_scale_reliance,
 )
 def test_robust():
     {call}

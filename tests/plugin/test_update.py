@@ -7,7 +7,7 @@ import pytest
 import yaml
 from project import Project
 
-from pytest_iaside.profile import SpectralProfile
+from pytest_iaside.measure.profile import SpectralProfile
 
 
 def test_a_missing_baseline_fails_and_names_the_command_that_creates_it(project: Project) -> None:

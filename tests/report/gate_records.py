@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pytest_iaside.facts import ModelFacts, ReferenceFacts
-from pytest_iaside.game.rules import Rules
-from pytest_iaside.gate.compare import compare
-from pytest_iaside.gate.held import Limit
-from pytest_iaside.gate.hold import compare_readings
-from pytest_iaside.gate.thresholds import Thresholds
-from pytest_iaside.profile import SpectralProfile
-from pytest_iaside.readings import Quantity, Readings
-from pytest_iaside.report.heat import encoded, heat, png
-from pytest_iaside.session import new_record
+from pytest_iaside.compare.held import Limit
+from pytest_iaside.compare.hold import compare_readings
+from pytest_iaside.compare.spectral import compare
+from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.measurement import Quantity, Readings
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
+from pytest_iaside.report.charts.heat import encoded, heat, png
+from pytest_iaside.testing.session import new_record
+from pytest_iaside.thresholds import Thresholds
 
 PSI = (4.75, 1.47, 0.50, 0.20, 0.16, -0.05, -0.30, -0.23)
 META = {"command": "pytest tests", "created": "2026-11-22T10:00:00+00:00", "version": "0.1.0"}

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_iaside.report import charts, svg
-from pytest_iaside.report.charts import Change, Series
+from pytest_iaside.report.charts import gate as charts
+from pytest_iaside.report.charts import svg
+from pytest_iaside.report.charts.gate import Change, Series
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 EDGES = [0.0, 0.125, 0.25, 0.375, 0.5]

@@ -11,7 +11,7 @@ from test_html import Page as ParsedPage
 
 from pytest_iaside.errors import SpectralRobustnessError
 from pytest_iaside.report.figures import Figure
-from pytest_iaside.report.page import Page, render_page, write_page
+from pytest_iaside.report.pages import Page, render_page, write_page
 from pytest_iaside.report.tables import Table, plain_row
 
 META = {"created": "2026-11-23", "version": "0", "command": "iaside <study>"}

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pytest_iaside import ReferenceSample
-from pytest_iaside.game.rules import Rules
+from pytest_iaside.images.bands import BandPartition
+from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.report.pictures import CONTRAST, CROP, EXAMPLES, THUMBNAIL, band_masks, pictures
-from pytest_iaside.spectrum.bands import BandPartition
 
 
 def decoded(content: str) -> NDArray[np.uint8]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_iaside.measure import Progress
+from pytest_iaside.measure.spectral import Progress
+from pytest_iaside.report.columns import cells
 from pytest_iaside.report.progress import ProgressLine
-from pytest_iaside.report.text import cells
 
 
 def state(done: int, seconds: float, images: int = 200, passes: int | None = None) -> Progress:

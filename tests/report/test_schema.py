@@ -12,8 +12,8 @@ import pytest
 from gate_records import META, make_profile
 from jsonschema import Draft202012Validator
 
-from pytest_iaside.cli import main
-from pytest_iaside.game.rules import CHOICES, Rules
+from pytest_iaside.cli.main import main
+from pytest_iaside.measure.game.rules import CHOICES, Rules
 from pytest_iaside.report.gates import WORST_FIRST
 from pytest_iaside.report.summary import JSON_FORMAT, JSON_SCHEMA, json_document
 

@@ -13,8 +13,8 @@ from gate_records import META
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_iaside.report.columns import cells, shorten
 from pytest_iaside.report.summary import json_document, markdown, terminal_lines
-from pytest_iaside.report.text import cells, shorten
 
 HOSTILE = "tests/t.py::test_x[a|b<script>`c`]\n@octocat \x1b[31m" + "長" * 100
 

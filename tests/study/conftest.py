@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from waves import images
 
-from pytest_iaside.commands import study
 from pytest_iaside.errors import SpectralRobustnessError
-from pytest_iaside.study.measuring import Measuring
+from pytest_iaside.study import command as study
+from pytest_iaside.study.measured import Measuring
 
 Command = Callable[..., int]
 

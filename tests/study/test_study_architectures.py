@@ -12,7 +12,7 @@ from waves import Waves
 
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.study.architectures import architectures_study, nearest_agreement
-from pytest_iaside.study.measuring import Measuring
+from pytest_iaside.study.measured import Measuring
 from pytest_iaside.study.models import StudyModel
 from pytest_iaside.study.projection import project
 

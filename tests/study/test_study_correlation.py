@@ -13,11 +13,11 @@ from scipy import stats
 from waves import Waves, images, without_high, without_low
 
 from pytest_iaside.errors import ModelError
+from pytest_iaside.measure.metrics import accuracy, mean_prediction_error
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.perturb.metrics import accuracy, mean_prediction_error
 from pytest_iaside.study import robustness as robust
 from pytest_iaside.study.correlation import CorrelationStudy, correlated, correlation_study
-from pytest_iaside.study.measuring import Measuring
+from pytest_iaside.study.measured import Measuring
 from pytest_iaside.study.models import StudyModel
 from pytest_iaside.study.quantities import MEAN
 

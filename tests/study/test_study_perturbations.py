@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 import torch
 
-from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.perturb.attacks import fgsm, pgd
 from pytest_iaside.study.perturbations import USUAL, chosen_perturbations
 

@@ -9,7 +9,7 @@ import pytest
 from profiles import make_profile
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.profile import SpectralProfile
+from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.study.training import training_study
 from pytest_iaside.track.history import Point
 

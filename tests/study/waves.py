@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pytest_iaside.data.reference import ReferenceSample
+from pytest_iaside.images.reference import ReferenceSample
 
 SIDE, COUNT = 16, 24
 GRID = torch.arange(SIDE) / SIDE

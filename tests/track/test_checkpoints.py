@@ -18,7 +18,7 @@ from torch import nn
 
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.track.checkpoints import find_checkpoints, read_checkpoint
-from pytest_iaside.track.fitting import load_weights
+from pytest_iaside.track.weights import load_weights
 
 
 def network(seed: int = 0) -> nn.Module:

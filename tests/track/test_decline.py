@@ -16,11 +16,11 @@ from scipy import stats
 
 from pytest_iaside import Thresholds, compare
 from pytest_iaside.errors import BaselineError, SettingsError
-from pytest_iaside.game.rules import Rules
-from pytest_iaside.intervals import leave_one_out
-from pytest_iaside.score import sid, signed_src
-from pytest_iaside.shares import certain
-from pytest_iaside.track.contrast import contrast_interval
+from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.stats.intervals import leave_one_out
+from pytest_iaside.stats.score import sid, signed_src
+from pytest_iaside.stats.sid_contrasts import contrast_interval
+from pytest_iaside.stats.sid_intervals import certain
 from pytest_iaside.track.decline import assert_no_robustness_decline
 from pytest_iaside.track.history import History, Point
 from pytest_iaside.track.trend import fit_trend

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from profiles import make_profile
 
 from pytest_iaside.errors import BaselineError, SettingsError
-from pytest_iaside.game.rules import Rules
+from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.track import packed
 from pytest_iaside.track.history import History, Point, key_of
 

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import ModelError, SettingsError
-from pytest_iaside.measure import measure
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.measure.spectral import measure
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.track.callbacks import lightning_callback
 from pytest_iaside.track.exporters import metrics

@@ -13,9 +13,9 @@ import urllib.request
 import pytest
 from profiles import make_profile
 
-from pytest_iaside.track.delivery import Delivery
 from pytest_iaside.track.exporters import export, metrics, to_mlflow
 from pytest_iaside.track.history import Point
+from pytest_iaside.track.outbox import Delivery
 
 mlflow = pytest.importorskip("mlflow", reason="needs MLflow")
 pytest.importorskip("flask", reason="needs MLflow with its server (mlflow, not mlflow-skinny)")

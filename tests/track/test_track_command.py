@@ -18,14 +18,14 @@ import torch
 from PIL import Image
 from profiles import TRAINED, make_profile
 
-from pytest_iaside.cli import main
-from pytest_iaside.data.reference import ReferenceSample
-from pytest_iaside.game.rules import Rules
-from pytest_iaside.measure import measure
-from pytest_iaside.report.heat import COLOURS
-from pytest_iaside.report.track import track_page
-from pytest_iaside.report.track_charts import Curve, curves_chart, sid_heat_map
+from pytest_iaside.cli.main import main
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.spectral import measure
+from pytest_iaside.report.charts.heat import COLOURS
+from pytest_iaside.track.charts import Curve, curves_chart, sid_heat_map
 from pytest_iaside.track.history import History, Point
+from pytest_iaside.track.page import track_page
 from pytest_iaside.track.trend import fit_trend
 
 MODULE = """
@@ -80,7 +80,7 @@ def track(*arguments: str, reference: str = "lab:images") -> int:
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images each measurement was of."""
-    from pytest_iaside.track import measuring
+    from pytest_iaside.track import tracker as measuring
 
     calls: list[int] = []
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_iaside.data.reference import ReferenceSample
 from pytest_iaside.errors import ModelError, SettingsError
-from pytest_iaside.measure import measure
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.measure.spectral import measure
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.track import transformers as adapter
 from pytest_iaside.track.callbacks import transformers_callback

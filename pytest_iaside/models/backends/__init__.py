@@ -13,10 +13,10 @@ from torch import nn
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.models.backends.base import Backend, Setup, Workload, usual_batch
-from pytest_iaside.models.backends.choosing import Workshop, choose
+from pytest_iaside.models.backends.devices import in_eval_mode, module_device, moved, usable_device
 from pytest_iaside.models.backends.eager import EagerBackend
 from pytest_iaside.models.backends.onnx import OnnxBackend
-from pytest_iaside.models.backends.placing import in_eval_mode, module_device, moved, usable_device
+from pytest_iaside.models.backends.probe import Workshop, choose
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.tuning import keep_freed_memory, limited_threads
 

@@ -1,1 +1,0 @@
-"""What a test asserts: measure, compare with the baseline, record, raise."""

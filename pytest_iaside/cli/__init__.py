@@ -1,0 +1,1 @@
+"""The command ``iaside``: one file for each of its commands."""

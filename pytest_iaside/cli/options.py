@@ -1,0 +1,108 @@
+"""What the commands have in common: exit statuses, settings as options, a line of progress."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_iaside.settings import MEASURE, SETTINGS, Layer, Settings, dashes, read_text
+from pytest_iaside.testing.session import on_ci
+
+if TYPE_CHECKING:
+    from pytest_iaside.images.reference import ReferenceSample
+    from pytest_iaside.measure.spectral import Progress
+
+Commands = argparse._SubParsersAction  # argparse has no public name for it
+
+PASSED, DRIFTED, UNUSABLE = 0, 1, 2
+MEASURING = (*(name for name in MEASURE if name != "cache"), "level")
+
+
+def add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    """Settings ``names`` as options of ``parser``."""
+    group = parser.add_argument_group("settings")
+    for name in names:
+        group.add_argument(f"--{dashes(name)}", metavar="VALUE", help=SETTINGS[name][1])
+
+
+def read_settings(options: argparse.Namespace, names: Sequence[str]) -> Settings:
+    """What ``add_settings`` read; raises SettingsError."""
+    given = {name: getattr(options, name) for name in names}
+    values = {
+        name: read_text(name, text, f"--{dashes(name)}")
+        for name, text in given.items()
+        if text is not None
+    }
+    return Settings.of([Layer("command line", values)])
+
+
+def add_reference(parser: argparse.ArgumentParser, *, flag: bool = False) -> None:
+    """The reference sample, an argument or the option ``--reference``, and how it is read."""
+    about = "a folder of images, or package.module:factory of a ReferenceSample"
+    if flag:
+        parser.add_argument("--reference", metavar="REFERENCE", required=True, help=about)
+    else:
+        parser.add_argument("reference", help=about)
+    parser.add_argument(
+        "--labels", help="labels of the folder: folder (default), none, or a CSV file"
+    )
+    parser.add_argument("--limit", type=int, help="take only so many images of the folder")
+    parser.add_argument(
+        "--limit-seed", type=int, help="draw those images at random instead of taking the first"
+    )
+
+
+def read_reference(options: argparse.Namespace) -> ReferenceSample:
+    """What ``add_reference`` read; raises ReferenceSampleError or SettingsError."""
+    from pytest_iaside.testing.factories import named_reference
+
+    return named_reference(
+        options.reference,
+        Path(),
+        labels=options.labels,
+        limit=options.limit,
+        seed=options.limit_seed,
+    )
+
+
+def add_no_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="measure everything anew, and keep nothing for the next run",
+    )
+
+
+def written_by(command: str) -> dict[str, str]:
+    """What a page or a JSON document says of its own making."""
+    return {
+        "command": command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": metadata.version("pytest-iaside"),
+    }
+
+
+@contextlib.contextmanager
+def terminal_progress(name: str) -> Iterator[Callable[[Progress], None] | None]:
+    """A callback that keeps one line up to date on a terminal; None where there is none."""
+    if not sys.stderr.isatty() or on_ci():
+        yield None
+        return
+    import shutil
+
+    from pytest_iaside.report.progress import ProgressLine
+
+    def write(text: str) -> None:
+        print(text, end="", file=sys.stderr, flush=True)
+
+    line = ProgressLine(write, name, shutil.get_terminal_size().columns)
+    try:
+        yield line
+    finally:
+        line.close()

@@ -1,1 +1,0 @@
-"""The commands of ``iaside``, one to a file: the same functions as in tests, outside pytest."""

@@ -1,0 +1,1 @@
+"""Comparisons: a measurement against a baseline or against limits, and the verdict."""

@@ -1,1 +1,0 @@
-"""Reference samples: the images that classifiers are measured on."""

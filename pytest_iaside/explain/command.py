@@ -1,0 +1,164 @@
+"""``iaside explain``: where in one image, and at which scales, a model finds its answer."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_iaside.cli.options import PASSED, Commands, written_by
+from pytest_iaside.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pytest_iaside.explain.page import Explained
+    from pytest_iaside.images.reference import ReferenceSample
+
+EXECUTION = ("device", "backend", "batch_size")
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "explain",
+        help="show where in an image, and at which scales, a model finds its answer",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", help="package.module:factory, or an .onnx file")
+    parser.add_argument("image", help="a file with a picture")
+    parser.add_argument(
+        "--output",
+        metavar="FOLDER",
+        default="iaside-explanation",
+        help="where to write (default %(default)s)",
+    )
+    parser.add_argument(
+        "--class", dest="label", type=int, help="explain this class, not the predicted one"
+    )
+    parser.add_argument(
+        "--resize",
+        default="256",
+        help="shorter side in pixels first, or none (default %(default)s)",
+    )
+    parser.add_argument(
+        "--crop",
+        default="224",
+        help="side of the square cut from the middle, or none (default %(default)s)",
+    )
+    parser.add_argument(
+        "--grey", action="store_true", help="one channel, for models of grey images"
+    )
+    parser.add_argument(
+        "--grid", type=int, help="cells on each side (default: what fits, 16 at most)"
+    )
+    parser.add_argument("--levels", type=int, help="wavelet levels (default: what fits, 3 at most)")
+    parser.add_argument("--designs", type=int, default=8, help="Sobol points (default %(default)s)")
+    parser.add_argument(
+        "--wavelet", default="haar", help="any orthonormal one (default %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of all that is drawn (default %(default)s)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, …")
+    parser.add_argument("--backend", default="auto", help="auto, eager, compile, openvino, onnx")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, command: str) -> int:
+    from pytest_iaside.explain.page import page, pictures
+    from pytest_iaside.report.charts.heat import png
+    from pytest_iaside.report.pages import write_page
+    from pytest_iaside.testing.factories import named_model
+
+    folder = Path(options.output)
+    sample = _image(options)
+    found = _explained(named_model(options.model, Path()), sample, options)
+    drawn = pictures(found)
+    shown = page(found, drawn, 0.95)
+    written = write_page(shown, folder / "index.html", meta=written_by(command))
+    for name, pixels in drawn.items():
+        (folder / f"{name}.png").write_bytes(png(pixels))
+    print(shown.headline)
+    print(shown.about)
+    for figure in shown.figures:
+        if figure.table is not None:
+            print(f"\n{figure.title}")
+            for row in figure.table.rows:
+                print(
+                    "  "
+                    + "  ".join(
+                        cell.text.rjust(8) if at else cell.text.ljust(26)
+                        for at, cell in enumerate(row)
+                    )
+                )
+    print(f"\nwritten: {written}, and {len(drawn)} pictures beside it")
+    return PASSED
+
+
+def _image(options: argparse.Namespace) -> ReferenceSample:
+    from pytest_iaside.images.reference import ReferenceSample
+    from pytest_iaside.images.sources import read_image
+
+    path = Path(options.image)
+    if not path.is_file():
+        raise SettingsError(f"{path} is no file; give a picture, such as photo.jpg")
+    pixels = read_image(
+        path,
+        resize=_size("--resize", options.resize),
+        crop=_size("--crop", options.crop),
+        grey=options.grey,
+    )
+    return ReferenceSample(pixels[None], names=[path.name])
+
+
+def _explained(model: Any, sample: ReferenceSample, options: argparse.Namespace) -> Explained:
+    from pytest_iaside.explain.explanation import explain
+    from pytest_iaside.explain.faithfulness import deletion, insertion
+    from pytest_iaside.explain.fam import fam
+    from pytest_iaside.explain.integrated import integrated_gradients
+    from pytest_iaside.explain.page import Explained
+    from pytest_iaside.explain.reconstruction import reconstruct
+
+    running = {"device": options.device, "backend": options.backend}
+    explanation = explain(
+        model,
+        sample,
+        options.label,
+        grid=options.grid,
+        levels=options.levels,
+        designs=options.designs,
+        wavelet=options.wavelet,
+        seed=options.seed,
+        **running,
+    )
+    classes, lens = explanation.classes, explanation.lens
+    maps = {"WCAM in place": explanation.wavelet.spatial}
+    integrated = None
+    if lens is not None:
+        integrated = integrated_gradients(model, sample, classes, device=options.device)
+        maps |= {
+            "SpectralLens": lens.sl2,
+            "squared gradients": lens.sg2_at_optimum,
+            "integrated squared gradients": integrated.ig2,
+        }
+    scores = {
+        name: (
+            insertion(model, sample, classes, each, score="probability", **running).value,
+            deletion(model, sample, classes, each, score="probability", **running).value,
+        )
+        for name, each in maps.items()
+    }
+    return Explained(
+        sample=sample,
+        explanation=explanation,
+        fourier=fam(model, sample, classes, seed=options.seed, **running),
+        reconstruction=reconstruct(model, sample, explanation.wavelet, **running),
+        integrated=integrated,
+        scores=scores,
+    )
+
+
+def _size(option: str, text: str) -> int | None:
+    if text == "none":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise SettingsError(f"{option}={text}: expected a number of pixels, or none")
+    return int(text)

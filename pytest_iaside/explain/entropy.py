@@ -1,0 +1,154 @@
+"""How much noise a classifier bears before its answers tell nothing more (SPEC.md 4)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import special
+from torch import Tensor
+
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.explain.scores import Respondent, asked
+
+NOISES = tuple(step / 10 for step in range(11))
+RISE = 0.15
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EntropyCutoff:
+    """Predictive entropies under rising noise, and where they stop rising."""
+
+    cutoff: float
+    """σmax, in standardised pixels: the noise at the end of the first step without a rise."""
+    reached: bool
+    """Whether there is such a step; if not, ``cutoff`` is the strongest noise that was tried."""
+    plateau: float | None
+    """The same of the steps after the first that does rise: of models that weak noise leaves
+    certain, the cut-off is where they have not begun to doubt. None where nothing is flat there."""
+    noises: tuple[float, ...]
+    entropies: NDArray[np.float64]
+    """The mean over images of H(E[p]), (S,), in nats."""
+    image_entropies: NDArray[np.float64]
+    """H(E[p]), p the softmax under noise, of each image, (S, K), in nats: from 0 to ln C."""
+
+
+def entropy_cutoff(
+    classifier: Any,
+    images: Any,
+    *,
+    noises: Sequence[float] = NOISES,
+    rise: float = RISE,
+    samples: int = 16,
+    seed: int = 0,
+    device: str = "auto",
+    backend: str = "auto",
+    batch_size: int | str = "auto",
+) -> EntropyCutoff:
+    """The ``noise`` for ``spectral_lens``: where more of it makes answers no vaguer (SPEC.md 4).
+
+    At each of ``noises`` σ the network is fed x + σ·ε, ``samples`` times for each image, x in
+    standardised pixels. H is the entropy of the mean softmax. The cut-off is the end of the first
+    step on which the mean of H over images rises by less than ``rise`` nats.
+
+    Raises SettingsError for settings out of range; ReferenceSampleError for the images; ModelError
+    where the model fails.
+    """
+    levels = _checked_noises(noises)
+    if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
+        raise SettingsError(f"samples={samples!r} must be a whole number above 0")
+    if isinstance(rise, bool) or not isinstance(rise, (int, float)) or not 0 <= rise < math.inf:
+        raise SettingsError(f"rise={rise!r} must be a finite number of nats, 0 or above")
+    each = len(levels) * samples
+    with asked(
+        classifier,
+        images,
+        None,
+        variants=each,
+        device=device,
+        backend=backend,
+        batch_size=batch_size,
+    ) as respondent:
+        means = _mean_softmax(respondent, levels, samples, seed)
+    found = predictive_entropy(means).T
+    entropies = found.mean(axis=1)
+    at = first_flat_step(entropies, rise)
+    later = first_flat_step(entropies, rise, after_a_rise=True)
+    return EntropyCutoff(
+        cutoff=levels[-1 if at is None else at],
+        reached=at is not None,
+        plateau=None if later is None else levels[later],
+        noises=levels,
+        entropies=entropies,
+        image_entropies=found,
+    )
+
+
+def predictive_entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """H = −Σ p·ln p over the last axis, in nats: 0 where one class is certain, at most ln C."""
+    return np.asarray(special.entr(probabilities).sum(axis=-1))
+
+
+def first_flat_step(
+    entropies: NDArray[np.float64], rise: float, *, after_a_rise: bool = False
+) -> int | None:
+    """The end of the first step that rises by less than ``rise`` or not at all; None if all do.
+
+    ``after_a_rise``: of the steps that follow one that does rise.
+    """
+    steps = np.diff(entropies)
+    flat = (steps < rise) | (steps <= 0)
+    if after_a_rise:
+        flat &= np.logical_or.accumulate(~flat)
+    found = np.flatnonzero(flat)
+    return int(found[0]) + 1 if len(found) else None
+
+
+def _mean_softmax(
+    respondent: Respondent, levels: tuple[float, ...], samples: int, seed: int
+) -> NDArray[np.float64]:
+    """E[p] of each image at each of ``levels``, (K, S, C)."""
+    count = len(respondent.sample)
+    sums = torch.zeros(count * len(levels), respondent.clean.shape[1], dtype=torch.float64)
+    done = 0
+    noisy = _noisy(respondent, levels, samples, seed)
+    for _, logits in respondent.replies(noisy, len(levels) * samples, standardised=True):
+        rows = torch.arange(done, done + len(logits)) // samples
+        sums.index_add_(0, rows, torch.softmax(logits, dim=1))
+        done += len(logits)
+    return (sums / samples).view(count, len(levels), -1).numpy()
+
+
+def _noisy(
+    respondent: Respondent, levels: tuple[float, ...], samples: int, seed: int
+) -> Iterator[Tensor]:
+    sample, device = respondent.sample, respondent.backend.device
+    for image, digest in enumerate(sample.digests):
+        pixels = sample.pixels(image, image + 1).to(device)
+        inputs = respondent.classifier.normalise(pixels)
+        for noise in levels:
+            key = hashlib.sha256(f"entropy {seed} {digest} {noise!r}".encode()).digest()
+            random = np.random.default_rng(int.from_bytes(key, "little"))
+            for _ in range(samples):
+                draws = random.standard_normal(inputs.shape, dtype=np.float32)
+                yield inputs + noise * torch.from_numpy(draws).to(inputs)
+
+
+def _checked_noises(noises: Sequence[float]) -> tuple[float, ...]:
+    try:
+        found = np.asarray(noises, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    right = found.ndim == 1 and len(found) > 1 and bool(np.isfinite(found).all())
+    if not right or found[0] < 0 or not (np.diff(found) > 0).all():
+        raise SettingsError(
+            f"noises={noises!r}; expected at least two finite numbers from 0 upwards, each greater "
+            "than the one before, in units of standardised pixels"
+        )
+    return tuple(found.tolist())

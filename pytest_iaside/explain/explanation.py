@@ -1,0 +1,164 @@
+"""All diagnoses of the same images side by side: scales, places and smoothness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import special
+
+from pytest_iaside.errors import ModelError, SettingsError
+from pytest_iaside.explain.cells import cell_levels, spatial_map
+from pytest_iaside.explain.lens import SCALES, Lens, spectral_lens
+from pytest_iaside.explain.wcam import WaveletAttribution, wcam
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.images.targets import sample_of
+from pytest_iaside.models.backends import Workload, open_backend
+from pytest_iaside.models.classifier import as_classifier
+
+MOST_LEVELS = 3
+FINEST_GRID = 16
+DESIGNS = 8
+# For looking, not for measuring: a fifth of error in the strength of gradients is not seen.
+TOLERANCE, MAX_SAMPLES, LEAST_SAMPLES = 0.2, 16, 16
+# The highest tenth of a map lies this many times above its mean where it tells a place.
+UNEVEN = 1.5
+# A gradient costs a pass forwards and about two backwards.
+PASSES_OF_GRADIENT = 3
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Explanation:
+    """What one model's answers to K images come from."""
+
+    model: str
+    names: tuple[str, ...]
+    classes: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    """Of the classes, on the clean images, (K,)."""
+    wavelet: WaveletAttribution
+    lens: Lens | None
+    no_lens_because: str = ""
+
+    def place(self, image: int, level: int) -> tuple[float, float] | None:
+        """Where in image ``image`` the indices of ``level`` lie, as shares (row, column).
+
+        The centre of the tenth of the image's area where the level's spatial map is highest; None
+        where it is about as high everywhere.
+        """
+        chosen = cell_levels(self.wavelet.grid, self.wavelet.depth) == level
+        spread = np.where(chosen, self.wavelet.map[image], 0.0)[None]
+        found = spatial_map(spread, self.wavelet.depth, *self.wavelet.shape)[0]
+        highest = found >= np.quantile(found, 0.9)
+        if found[highest].mean() < UNEVEN * found.mean() or not found.any():
+            return None
+        rows, columns = np.nonzero(highest)
+        height, width = found.shape
+        return float((rows.mean() + 0.5) / height), float((columns.mean() + 0.5) / width)
+
+
+def explain(
+    model: Any,
+    images: Any,
+    labels: Any = None,
+    *,
+    grid: int | None = None,
+    levels: int | None = None,
+    designs: int = DESIGNS,
+    wavelet: str = "haar",
+    seed: int = 0,
+    device: str = "auto",
+    backend: str = "auto",
+    batch_size: int | str = "auto",
+) -> Explanation:
+    """The WCAM and the SpectralLens of ``images``, as ``wcam`` and ``spectral_lens`` find them.
+
+    ``grid`` and ``levels`` default to what fits the images. Without gradients there is no lens,
+    and ``no_lens_because`` says why. Raises as ``wcam``.
+    """
+    classifier, sample = as_classifier(model), sample_of(images)
+    levels, grid = fitting(sample, levels, grid)
+    attribution = wcam(
+        classifier,
+        sample,
+        labels,
+        grid=grid,
+        levels=levels,
+        designs=designs,
+        wavelet=wavelet,
+        seed=seed,
+        device=device,
+        backend=backend,
+        batch_size=batch_size,
+    )
+    lens, why_not = None, ""
+    try:
+        lens = spectral_lens(
+            classifier,
+            sample,
+            attribution.classes,
+            tolerance=TOLERANCE,
+            max_samples=MAX_SAMPLES,
+            seed=seed,
+            device=device,
+            batch_size=batch_size,
+        )
+    except ModelError as error:
+        why_not = str(error)
+    return Explanation(
+        model=classifier.name,
+        names=sample.names,
+        classes=attribution.classes,
+        probabilities=_probabilities(classifier, sample, attribution.classes, device, backend),
+        wavelet=attribution,
+        lens=lens,
+        no_lens_because=why_not,
+    )
+
+
+def cost(sample: ReferenceSample, images: int) -> int:
+    """About how many forward passes ``explain`` takes for so many of the images of ``sample``."""
+    _, grid = fitting(sample, None, None)
+    gradients = PASSES_OF_GRADIENT * len(SCALES) * LEAST_SAMPLES
+    return images * (DESIGNS * (grid**2 + 2) + gradients + 1)
+
+
+def fitting(sample: ReferenceSample, levels: int | None, grid: int | None) -> tuple[int, int]:
+    """How many levels and which grid the images of ``sample`` take, where none are given.
+
+    Raises SettingsError where no level fits.
+    """
+    _, height, width = sample.shape
+    if levels is None:
+        fit = [n for n in range(1, MOST_LEVELS + 1) if height % 2**n == 0 and width % 2**n == 0]
+        if not fit:
+            raise SettingsError(
+                f"images of {height}×{width} pixels cannot be halved, so there is no wavelet "
+                "attribution; crop or resize them to even sides"
+            )
+        levels = fit[-1]
+    if grid is None:
+        unit = 2**levels
+        sizes = [
+            size
+            for size in range(unit, min(height, width) + 1, unit)
+            if height % size == 0 and width % size == 0
+        ]
+        # Where none lies below, the coarsest there is.
+        grid = max((size for size in sizes if size <= FINEST_GRID), default=sizes[0])
+    return levels, grid
+
+
+def _probabilities(
+    classifier: Any, sample: ReferenceSample, classes: NDArray[np.int64], device: str, backend: str
+) -> NDArray[np.float64]:
+    inputs = classifier.normalise(sample.pixels())
+    with open_backend(
+        classifier, backend=backend, device=device, workload=Workload(inputs, len(sample))
+    ) as ready:
+        logits = ready.forward(inputs.to(ready.device)).to(torch.float64).cpu().numpy()
+    found = special.softmax(logits, axis=1)
+    return np.asarray(found[np.arange(len(found)), classes])

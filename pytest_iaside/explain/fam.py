@@ -1,0 +1,166 @@
+"""FAM: which bands of the Fourier plane a classifier's answer comes from (SPEC.md 3.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.explain.masks import Output, Rescale, Rules, Space
+from pytest_iaside.explain.sobol import Variance, group_shares, shares, total_indices
+from pytest_iaside.explain.sobol_runs import Question, ask
+from pytest_iaside.images.bands import BandPartition
+from pytest_iaside.images.targets import sample_of
+from pytest_iaside.models.classifier import as_classifier
+
+Rows = NDArray[np.float64]
+Mask = Literal["circle", "square", "grid"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FourierAttribution:
+    """Total Sobol indices of bands of the Fourier plane, image by image.
+
+    ``indices`` (K, B) float64; with circles and squares the lowest frequencies come first.
+    """
+
+    indices: Rows = field(repr=False)
+    share_errors: Rows = field(repr=False)
+    """Standard errors of ``shares``, (K, B)."""
+    band: NDArray[np.int64] = field(repr=False)
+    """Which band each frequency belongs to, (H, W) in the order of ``numpy.fft.fft2``."""
+    classes: NDArray[np.int64]
+    """The class of each image whose output is explained, (K,)."""
+    names: tuple[str, ...]
+    forward_passes: int
+    """designs·(B + 2) for each image."""
+    mask: Mask
+    rules: Rules
+
+    @cached_property
+    def shares(self) -> Rows:
+        """``indices`` normalised to a sum of 1, (K, B)."""
+        return shares(self.indices)
+
+    @cached_property
+    def map(self) -> Rows:
+        """The index of every frequency's band, (K, H, W), the mean in the middle."""
+        return np.asarray(self.indices[:, np.fft.fftshift(self.band)])
+
+
+def fam(
+    classifier: Any,
+    images: Any,
+    labels: Any = None,
+    *,
+    mask: Mask = "circle",
+    bands: int = 8,
+    designs: int = 64,
+    output: Output = "probability",
+    seed: int = 0,
+    variance: Variance = "both",
+    space: Space = "pixel",
+    rescale: Rescale | None = None,
+    device: str = "auto",
+    backend: str = "auto",
+    batch_size: int | str = "auto",
+) -> FourierAttribution:
+    """The Fourier attribution of ``images`` (SPEC.md 3.3): designs·(B + 2) passes each.
+
+    A mask weights the bands of the spectrum and leaves phases as they are: "circle" and "square"
+    are ``bands`` rings of equal width, up to the corner and to the Nyquist frequency (the l2 and
+    linf of ``BandPartition``); "grid" cuts the plane into ``bands`` × ``bands`` cells, of which a
+    cell and its mirror image are one band, so that masked images are real. All else is as for
+    ``wcam``.
+
+    Raises as ``wcam``, and SettingsError where a band would hold no frequency.
+    """
+    sample = sample_of(images)
+    _, height, width = sample.shape
+    index = band_index(height, width, mask, bands)
+    rules = Rules(
+        designs=designs, seed=seed, output=output, variance=variance, space=space, rescale=rescale
+    )
+    parts = int(index.max()) + 1
+    plane = torch.from_numpy(index)
+    question = Question(
+        classifier=as_classifier(classifier),
+        sample=sample,
+        labels=labels,
+        take_apart=lambda image: BandPictures(image, plane),
+        parts=parts,
+        rules=rules,
+    )
+    answers = ask(question, Execution(device=device, backend=backend, batch_size=batch_size))
+    found, groups = answers.evaluations, np.arange(parts)
+    return FourierAttribution(
+        indices=np.stack([total_indices(each, variance) for each in found]),
+        share_errors=np.stack([group_shares(each, groups, parts)[1] for each in found]),
+        band=index,
+        classes=answers.classes,
+        names=sample.names,
+        forward_passes=question.passes,
+        mask=mask,
+        rules=rules,
+    )
+
+
+class BandPictures:
+    """An image in the bands of its spectrum; ``masked`` and ``alone`` are those of ``Pictures``."""
+
+    def __init__(self, image: Tensor, index: Tensor) -> None:
+        self._size = image.shape[-2:]
+        # Bands are symmetric under (u, v) → (−u, −v): half of the plane says it all.
+        self._index = index[:, : self._size[1] // 2 + 1].to(image.device)
+        self._spectrum = torch.fft.rfft2(image)
+
+    def masked(self, masks: Tensor) -> Tensor:
+        return self._inverse(masks[:, self._index])
+
+    def alone(self, parts: Tensor) -> Tensor:
+        return self._inverse(self._index == parts.to(self._index.device)[:, None, None])
+
+    def _inverse(self, weights: Tensor) -> Tensor:
+        images: Tensor = torch.fft.irfft2(self._spectrum * weights[:, None], s=self._size)
+        return images
+
+
+def band_index(height: int, width: int, mask: str, bands: int) -> NDArray[np.int64]:
+    """The band of every frequency, (height, width) in the order of ``numpy.fft.fft2``.
+
+    Raises SettingsError where a band would be empty.
+    """
+    if mask not in get_args(Mask):
+        raise SettingsError(f"mask={mask!r} is unknown; use one of {', '.join(get_args(Mask))}")
+    if not isinstance(bands, int) or isinstance(bands, bool):
+        raise SettingsError(f"bands={bands!r} must be a whole number")
+    if mask == "grid":
+        return _grid_index(height, width, bands)
+    return BandPartition(height, width, bands, "l2" if mask == "circle" else "linf").index
+
+
+def _grid_index(height: int, width: int, cells: int) -> NDArray[np.int64]:
+    # Narrower cells would leave some between the axes without a frequency.
+    most = min(height, width) // 4 * 2
+    if cells < 2 or cells % 2 or cells > most:
+        raise SettingsError(
+            f"bands={cells} cells a side do not fit the spectrum of {height}×{width} images; "
+            f"mask='grid' takes an even number, at most half of the shorter side: {most}"
+        )
+    half = cells // 2
+    u, v = (np.rint(np.fft.fftfreq(n) * n).astype(np.int64) for n in (height, width))
+    rows, columns = (
+        np.minimum(2 * half * np.abs(x) // n, half - 1) for x, n in ((u, height), (v, width))
+    )
+    # Mirror images, (u, v) and (−u, −v), have the same sign of u·v; the Nyquist frequencies of
+    # even sides are their own mirror image and count as positive, as do the axes.
+    signs = [np.where(2 * np.abs(x) == n, 0, np.sign(x)) for x, n in ((u, height), (v, width))]
+    falling = np.outer(*signs) < 0
+    return np.asarray((falling * half + rows[:, None]) * half + columns)

@@ -1,0 +1,204 @@
+"""SpectralLens: squared gradients at several scales of noise (SPEC.md 4).
+
+Mehrpanah, Englesson and Azizpour, "On Spectral Properties of Gradient-based Explanation Methods"
+(ECCV 2024, arXiv 2508.10595).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_iaside.explain import scales as reading
+from pytest_iaside.explain.gradients import Subject, opened
+from pytest_iaside.explain.moments import (
+    ROUND,
+    Mixing,
+    Moments,
+    Sampling,
+    check_positive,
+    sample_moments,
+)
+from pytest_iaside.explain.scales import Maps, check_scales
+
+SCALES = tuple(step / 10 for step in range(11))
+EXPONENT = 2.5
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Lens:
+    """Gradients of f = log Q(class|x) around K images at S scales of noise.
+
+    Gradients are per standardised pixel: with respect to what the network is fed.
+    """
+
+    scales: tuple[float, ...]
+    noise: float
+    mixing: Mixing
+    exponent: float
+    """γ of the optimal scale."""
+    tolerance: float
+    sg: Maps = field(repr=False)
+    """E[g] summed over channels, (S, K, H, W) float64."""
+    sg2: Maps = field(repr=False)
+    """E[g⊙g] summed over channels, (S, K, H, W) float64."""
+    samples: NDArray[np.int64] = field(repr=False)
+    """How many points were drawn, (S, K)."""
+    norms: NDArray[np.float64] = field(repr=False)
+    """‖SG2‖₁, (S, K)."""
+    relative_errors: NDArray[np.float64] = field(repr=False)
+    """The standard error of ``norms`` as a share of them, (S, K)."""
+    classes: NDArray[np.int64]
+    """The classes (K,) whose log-likelihood is explained."""
+    names: tuple[str, ...]
+    forward_passes: int
+    """Of the clean images and at every point; ``gradients`` of them went backwards too."""
+
+    @property
+    def gradients(self) -> int:
+        """How many gradients were taken."""
+        return int(self.samples.sum())
+
+    @property
+    def converged(self) -> NDArray[np.bool_]:
+        """Where the tolerance was reached, (S, K); elsewhere sampling ended at ``max_samples``."""
+        return np.asarray(self.relative_errors <= self.tolerance)
+
+    @cached_property
+    def sl2(self) -> Maps:
+        """SpectralLens: the mean of SG2 over the scales, (K, H, W)."""
+        return np.asarray(self.sg2.mean(axis=0))
+
+    @cached_property
+    def arglens(self) -> Maps:
+        """ArgLens: the scale at which each pixel's SG2 is largest, of ties the smallest (K, H, W).
+
+        Scales of noise, in [0, 1].
+        """
+        return reading.argmax_scale(self.scales, self.sg2)
+
+    @cached_property
+    def optimal_scale(self) -> NDArray[np.float64]:
+        """argmax over scales s of s^γ · ‖SG2(s)‖₁ for each image, (K,); see ``optimum_at_end``.
+
+        For the whole sample or for each pixel see ``scales.optimal_scale``.
+        """
+        return reading.argmax_scale(
+            self.scales, reading.weighted(self.scales, self.norms, self.exponent)
+        )
+
+    @property
+    def optimum_at_end(self) -> NDArray[np.bool_]:
+        """Whether the optimal scale is the first or last of the scales, (K,).
+
+        The true one may then lie beyond: it is not guaranteed to be inside any range.
+        """
+        return reading.at_end(self.scales, self.optimal_scale)
+
+    @property
+    def sg2_at_optimum(self) -> Maps:
+        """SG2 of each image at its optimal scale, (K, H, W)."""
+        at = np.searchsorted(self.scales, self.optimal_scale)
+        return np.asarray(self.sg2[at, np.arange(len(at))])
+
+    @cached_property
+    def inconsistency(self) -> NDArray[np.float64]:
+        """1 − mean over scales t of cos(SG2 at the first scale, SG2 at t), (K,)."""
+        return reading.inconsistency(self.sg2)
+
+
+def spectral_lens(
+    classifier: Any,
+    images: Any,
+    labels: Any = None,
+    *,
+    scales: Sequence[float] = SCALES,
+    noise: float = 0.3,
+    mixing: Mixing = "convex",
+    exponent: float = EXPONENT,
+    tolerance: float = 0.1,
+    max_samples: int = 64,
+    seed: int = 0,
+    device: str = "auto",
+    batch_size: int | str = "auto",
+) -> Lens:
+    """Moments of the gradient of log Q(class|x̃) at points x̃ around ``images`` (SPEC.md 4).
+
+    ``classifier`` is whatever ``Classifier`` accepts, if it has gradients; ``images`` a
+    ReferenceSample or (K, channels, height, width) uint8 or in [0, 1]; ``labels`` (K,) classes,
+    one for all, or None for the predictions on the clean images. x is what the network is fed:
+    standardised pixels. With ``mixing="convex"`` x̃ = (1−s)·x + s·noise·ε at scale s, with
+    ``"additive"`` x̃ = x + s·noise·(max x − min x)·ε, ε ~ N(0, I), nothing clipped. SmoothGrad's
+    usual noise of a tenth is ``scales=[1], noise=0.1, mixing="additive"``.
+
+    Sampling ends, at each scale of each image, when the relative standard error of ‖SG2‖₁ is at
+    most ``tolerance``, or at ``max_samples``. Noise depends on the image, its scale and ``seed``:
+    what is found for an image does not depend on the others or on ``batch_size``, but for
+    rounding. The result takes 16 bytes for each pixel and scale; memory beside it is a batch's.
+
+    Raises SettingsError for scales that are not in [0, 1] or not ascending, for other settings out
+    of range and for classes the model does not have; ReferenceSampleError for the images;
+    ModelError where the model fails, has no gradient, or a gradient is not finite.
+    """
+    sampling = Sampling(
+        scales=check_scales(scales),
+        noise=noise,
+        mixing=mixing,
+        tolerance=tolerance,
+        max_samples=max_samples,
+        seed=seed,
+    )
+    check_positive("exponent", exponent)
+    with opened(classifier, images, labels, device=device, batch_size=batch_size) as subject:
+        count, (_, height, width) = len(subject.sample), subject.sample.shape
+        shape = (len(sampling.scales), count)
+        sg, sg2 = np.empty((*shape, height, width)), np.empty((*shape, height, width))
+        samples = np.empty(shape, dtype=np.int64)
+        norms, errors = np.empty(shape), np.empty(shape)
+        for image, row in enumerate(_rows(subject, sampling)):
+            for scale, found in enumerate(row):
+                sg[scale, image] = found.first.sum(dim=0).cpu().numpy()
+                sg2[scale, image] = found.second.sum(dim=0).cpu().numpy()
+                samples[scale, image] = found.samples
+                norms[scale, image] = found.norm
+                errors[scale, image] = found.relative_error
+        return Lens(
+            scales=sampling.scales,
+            noise=noise,
+            mixing=mixing,
+            exponent=exponent,
+            tolerance=tolerance,
+            sg=sg,
+            sg2=sg2,
+            samples=samples,
+            norms=norms,
+            relative_errors=errors,
+            classes=subject.classes.cpu().numpy(),
+            names=subject.sample.names,
+            forward_passes=count + int(samples.sum()),
+        )
+
+
+def _rows(subject: Subject, sampling: Sampling) -> Iterator[list[Moments]]:
+    """The moments of each image in turn; as many images at once as it takes to fill a batch."""
+    together = math.ceil(subject.batch_size / (len(sampling.scales) * ROUND))
+    count = len(subject.sample)
+    for start in range(0, count, together):
+        some = slice(start, min(start + together, count))
+        found = sample_moments(
+            subject.log_likelihood,
+            subject.inputs(some),
+            subject.classes[some],
+            subject.sample.digests[some],
+            sampling,
+            batch_size=subject.batch_size,
+        )
+        for image, row in enumerate(found, start):
+            subject.check_gradients(all(math.isfinite(each.norm) for each in row), image)
+            yield row

@@ -1,0 +1,113 @@
+"""The way of an image through masks to the network: what is masked, and how it is then fed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.explain.sobol import Variance, check_designs, check_variance
+from pytest_iaside.models.classifier import Classifier
+
+Output = Literal["probability", "logit"]
+Space = Literal["pixel", "input"]
+Rescale = Literal["authors"]
+
+
+class Pictures(Protocol):
+    """One image in parts: under a mask it is Σ_k mask_k · (the picture of part k alone)."""
+
+    def masked(self, masks: Tensor) -> Tensor:
+        """The image under ``masks`` (n, parts), (n, C, H, W)."""
+
+    def alone(self, parts: Tensor) -> Tensor:
+        """The pictures of ``parts`` (n,), int64 on the CPU, alone, (n, C, H, W)."""
+
+
+# Takes an image (C, H, W) apart.
+TakeApart = Callable[[Tensor], Pictures]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What is explained, and at how many points it is asked.
+
+    ``space="pixel"``: masks act on the pixels, which are normalised afterwards; an absent mean is
+    black. ``"input"``: they act on what the network is fed; an absent mean is the data set's mean
+    colour. ``rescale="authors"`` stretches each masked image to 0…1 and rounds it down to one of
+    256 steps before it is normalised; the authors' code does so, and masks the input. Nothing is
+    clipped.
+    """
+
+    designs: int
+    seed: int = 0
+    output: Output = "probability"
+    variance: Variance = "both"
+    space: Space = "pixel"
+    rescale: Rescale | None = None
+
+    def __post_init__(self) -> None:
+        check_designs(self.designs)
+        check_variance(self.variance)
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
+            raise SettingsError(f"seed={self.seed!r} must be a whole number, at least 0")
+        for what, found, choices in (
+            ("output", self.output, get_args(Output)),
+            ("space", self.space, get_args(Space)),
+            ("rescale", self.rescale, (None, *get_args(Rescale))),
+        ):
+            if found not in choices:
+                raise SettingsError(
+                    f"{what}={found!r} is unknown; use one of {', '.join(map(str, choices))}"
+                )
+
+
+class Feeding:
+    """The way from pixels in [0, 1] through masks to what the network is fed."""
+
+    def __init__(self, classifier: Classifier, rules: Rules) -> None:
+        self.classifier, self.rules = classifier, rules
+
+    @property
+    def linear(self) -> bool:
+        """Whether ``give`` is affine: sums of masked images may as well be taken after it."""
+        return self.rules.rescale is None
+
+    def take(self, pixels: Tensor) -> Tensor:
+        """What is masked of ``pixels`` (n, C, H, W)."""
+        # Pixels by default: coefficients are then those of the picture one sees, whatever mean
+        # and std a model brings, and a mask dims it. Only the approximation tells the two apart.
+        return pixels if self.rules.space == "pixel" else self.classifier.normalise(pixels)
+
+    def give(self, masked: Tensor) -> Tensor:
+        """What the network is fed for masked images (n, C, H, W)."""
+        if self.rules.rescale == "authors":
+            return self.classifier.normalise(rescaled(masked))
+        return masked if self.rules.space == "input" else self.classifier.normalise(masked)
+
+    def give_change(self, change: Tensor) -> Tensor:
+        """By how much that changes when ``change`` is added to masked images."""
+        return self.give(change) - self.give(torch.zeros_like(change[:1]))
+
+    def show(self, masked: Tensor) -> Tensor:
+        """The pixels that masked images (n, C, H, W) are; they may leave [0, 1]."""
+        if self.rules.rescale == "authors":
+            return rescaled(masked)
+        mean, std = self.classifier.mean, self.classifier.std
+        if self.rules.space == "pixel" or mean is None or std is None:
+            return masked
+        return masked * std.to(masked).view(-1, 1, 1) + mean.to(masked).view(-1, 1, 1)
+
+
+def rescaled(images: Tensor) -> Tensor:
+    """Each of ``images`` (n, C, H, W) stretched to 0…1 and rounded down to one of 256 steps.
+
+    All channels by one least and one greatest value; an image of one value becomes 0.
+    """
+    low, high = images.amin(dim=(1, 2, 3), keepdim=True), images.amax(dim=(1, 2, 3), keepdim=True)
+    span = torch.where(high > low, high - low, 1.0)
+    return torch.floor((images - low) / span * 255) / 255

@@ -1,0 +1,127 @@
+"""How little of an image suffices: its most important cells, until the prediction is back.
+
+SPEC.md 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.explain.cells import Cells
+from pytest_iaside.explain.masks import Feeding, Pictures
+from pytest_iaside.explain.sobol_runs import clean_logits, not_finite
+from pytest_iaside.explain.wcam import WaveletAttribution
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.images.targets import sample_of
+from pytest_iaside.models.backends import Backend, Workload, open_backend
+from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.models.tuning import return_freed_memory
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reconstruction:
+    """The least that is predicted as the whole image is, for each of K images."""
+
+    depth: NDArray[np.int64]
+    """How many cells, the most important first, (K,): 1 to g²."""
+    images: Tensor = field(repr=False)
+    """The sufficient images: those cells alone, (K, C, H, W) float32; may leave [0, 1]."""
+
+
+def reconstruction_depth(
+    classifier: Any, images: Any, attribution: WaveletAttribution, **execution: Any
+) -> NDArray[np.int64]:
+    """The depth of ``reconstruct``, (K,) int64; takes and raises what that does."""
+    return reconstruct(classifier, images, attribution, **execution).depth
+
+
+def reconstruct(
+    classifier: Any,
+    images: Any,
+    attribution: WaveletAttribution,
+    *,
+    device: str = "auto",
+    backend: str = "auto",
+    batch_size: int | str = "auto",
+) -> Reconstruction:
+    """Put cells back in descending order of their index, until the prediction is the clean image's.
+
+    ``images`` are those that ``attribution`` is of; they are masked and fed as they were for it.
+    The last reconstruction has all cells and is the image: it is sufficient whatever it is
+    predicted as, which rounding might change.
+
+    Raises SettingsError where images and attribution do not fit each other; ModelError where
+    logits are not finite.
+    """
+    sample, chosen = sample_of(images), as_classifier(classifier)
+    _check_same_images(sample, attribution)
+    feeding = Feeding(chosen, attribution.rules)
+    execution = Execution(device=device, backend=backend, batch_size=batch_size)
+    cells = Cells(*attribution.shape, attribution.grid, attribution.depth, attribution.wavelet)
+    orders = np.argsort(-attribution.map.reshape(len(sample), -1), axis=1, kind="stable")
+    with open_backend(
+        chosen,
+        backend=execution.backend,
+        device=execution.device,
+        batch_size=execution.batch_size,
+        # How many cells suffice is not known before.
+        workload=Workload(chosen.normalise(sample.pixels(0, 4)), orders.size),
+    ) as ready:
+        classes = clean_logits(chosen, sample, ready).argmax(dim=1)
+        found = []
+        for i, order in enumerate(orders):
+            pixels = sample.pixels(i, i + 1).to(ready.device)
+            pictures = cells.of(feeding.take(pixels)[0])
+            parts, wanted = torch.from_numpy(order), int(classes[i])
+            found.append(_search(pictures, parts, wanted, feeding, ready, sample.names[i]))
+    depths, sufficient = zip(*found, strict=True)
+    return Reconstruction(depth=np.array(depths, dtype=np.int64), images=torch.stack(sufficient))
+
+
+def _search(
+    pictures: Pictures, order: Tensor, wanted: int, feeding: Feeding, backend: Backend, name: str
+) -> tuple[int, Tensor]:
+    # Every number of cells in turn: more of them may well lose a prediction again.
+    done = 0
+    for logits in backend.forward_many(map(feeding.give, _growing(pictures, order, backend.chunk))):
+        if not logits.isfinite().all():
+            raise not_finite(name, "reconstructed from some of its cells")
+        hits = (logits.argmax(dim=1) == wanted).nonzero()
+        if len(hits):
+            done += int(hits[0]) + 1
+            break
+        done += len(logits)
+    return_freed_memory()
+    mask = torch.zeros(1, len(order), device=backend.device)
+    mask[0, order[:done]] = 1
+    return done, feeding.show(pictures.masked(mask))[0].cpu()
+
+
+def _growing(pictures: Pictures, order: Tensor, size: int) -> Iterator[Tensor]:
+    """The image of the first 1, 2, 3, … parts of ``order``, in batches of ``size``."""
+    before: Tensor | float = 0.0
+    for parts in torch.split(order, size):
+        images = pictures.alone(parts).cumsum(dim=0) + before
+        # A copy: networks may write to their input.
+        before = images[-1].clone()
+        yield images
+
+
+def _check_same_images(sample: ReferenceSample, attribution: WaveletAttribution) -> None:
+    given = (len(sample), *sample.shape[1:])
+    explained = (len(attribution.map), *attribution.shape)
+    if given != explained:
+        (count, *sides), (other, *others) = given, explained
+        raise SettingsError(
+            f"{count} images of {'×'.join(map(str, sides))} pixels were given, but the attribution "
+            f"is of {other} of {'×'.join(map(str, others))}; give the images that it was made of"
+        )

@@ -1,0 +1,175 @@
+"""Which parts of an image are removed first, and what takes their place (SPEC.md 4)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.images.reference import ReferenceSample
+
+Kind = Literal["pixels", "cells", "erosion"]
+Replacement = Literal["blur", "black"]
+# The paper blurs images of 224 pixels by 100; smaller ones are blurred in proportion.
+BLUR, BLURRED_SIDE = 100, 224
+# A share of n parts that is a whole number but for rounding is that number.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """How an image is taken apart.
+
+    ``kind="pixels"``: single pixels, by their value in the map. ``"cells"``: the cells of a
+    ``grid`` × ``grid`` over the image, by the mean of the map in them. ``"erosion"``: pixels, by
+    the largest value within ``window`` pixels around them and then by their own, so that what is
+    kept is eroded around the most important pixels, in patches instead of grains.
+
+    What is removed is replaced by the mean over the ``blur`` × ``blur`` pixels around it (of
+    them those inside the image), or with ``replacement="black"`` by 0. ``blur=None`` is 100 pixels
+    for images of 224 and more along their shorter side, and for smaller ones as large a part.
+    ``window=None`` is a 25th of the shorter side, at least 3; it is odd.
+
+    Raises SettingsError for anything else.
+    """
+
+    kind: Kind = "pixels"
+    replacement: Replacement = "blur"
+    blur: int | None = None
+    grid: int = 16
+    window: int | None = None
+
+    def __post_init__(self) -> None:
+        for what, value, choices in (
+            ("kind", self.kind, get_args(Kind)),
+            ("replacement", self.replacement, get_args(Replacement)),
+        ):
+            if value not in choices:
+                raise SettingsError(f"{what}={value!r} is unknown; use one of {', '.join(choices)}")
+        for what, size in (("blur", self.blur), ("grid", self.grid), ("window", self.window)):
+            whole = isinstance(size, int) and not isinstance(size, bool)
+            if size is not None and not (whole and size >= 1):
+                raise SettingsError(f"{what}={size!r} must be a whole number above 0")
+        if self.window is not None and self.window % 2 == 0:
+            raise SettingsError(
+                f"window={self.window} must be odd, so that it has a pixel in its middle; use "
+                f"{self.window + 1}"
+            )
+
+    def parts(self, height: int, width: int) -> NDArray[np.int64]:
+        """Which part each pixel belongs to, (H, W): numbered by rows, and all of them there.
+
+        Raises SettingsError where the grid has more cells along a side than there are pixels.
+        """
+        rows, columns = height, width
+        if self.kind == "cells":
+            if self.grid > min(height, width):
+                raise SettingsError(
+                    f"grid={self.grid} is too fine for images of {height}×{width} pixels; use at "
+                    f"most {min(height, width)}, or kind='pixels'"
+                )
+            rows = columns = self.grid
+        down, right = np.arange(height) * rows // height, np.arange(width) * columns // width
+        return np.asarray(down[:, None] * columns + right)
+
+    def ranks(self, importance: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The rank of each pixel's part for a map (H, W): 0 for the most important, (H, W).
+
+        Of equally important parts the one further up, then further left, comes first.
+        """
+        parts = self.parts(*importance.shape)
+        sums = np.bincount(parts.ravel(), weights=importance.ravel())
+        values = sums / np.bincount(parts.ravel())
+        keys = [-values]
+        if self.kind == "erosion":
+            keys.append(-_dilated(importance, self._window(importance.shape)).ravel())
+        ranks = np.empty(len(values), dtype=np.int64)
+        ranks[np.lexsort(keys)] = np.arange(len(values))
+        return np.asarray(ranks[parts])
+
+    def replaced(self, image: Tensor) -> Tensor:
+        """What stands in place of an image (C, H, W) once all of it is removed."""
+        if self.replacement == "black":
+            return torch.zeros_like(image)
+        return box_blur(image, self.blur or usual_blur(*image.shape[-2:]))
+
+    def _window(self, shape: tuple[int, ...]) -> int:
+        return self.window or max(3, min(shape) // 25 | 1)
+
+
+def as_removal(removal: Removal | str) -> Removal:
+    """``removal`` itself, or the usual one of that kind; raises SettingsError for others."""
+    if isinstance(removal, Removal):
+        return removal
+    return Removal(kind=removal)  # type: ignore[arg-type]
+
+
+def usual_blur(height: int, width: int) -> int:
+    """How many pixels wide the mean is that replaces pixels, if nothing else is asked for."""
+    return min(BLUR, max(1, min(height, width) * BLUR // BLURRED_SIDE))
+
+
+def box_blur(image: Tensor, width: int) -> Tensor:
+    """The mean over the ``width`` × ``width`` pixels around each, of them those in the image.
+
+    ``image`` (…, H, W). An even width reaches one pixel further up and left than down and right.
+    """
+    means = image.to(torch.float64)
+    for axis in (-2, -1):
+        side = means.shape[axis]
+        start = torch.zeros_like(means.narrow(axis, 0, 1))
+        sums = torch.cat([start, means.cumsum(dim=axis)], dim=axis)
+        at = torch.arange(side, device=image.device)
+        low = (at - width // 2).clamp(min=0)
+        high = (at - width // 2 + width).clamp(max=side)
+        shape = [-1, 1] if axis == -2 else [1, -1]
+        counts = (high - low).view(shape)
+        means = (sums.index_select(axis, high) - sums.index_select(axis, low)) / counts
+    return means.to(image.dtype)
+
+
+def removed_parts(share: float, parts: int) -> int:
+    """⌊share · parts⌋: how many parts a deletion of that share removes."""
+    return math.floor(share * parts + ROUNDING * parts)
+
+
+def checked_maps(maps: Any, sample: ReferenceSample) -> NDArray[np.float64]:
+    """``maps`` as (K, H, W) float64, one for each image of ``sample``; one image may have (H, W).
+
+    Raises SettingsError for another shape or type, and for values that are not finite.
+    """
+    _, height, width = sample.shape
+    wanted = (len(sample), height, width)
+    found = np.asarray(maps.detach().cpu() if isinstance(maps, Tensor) else maps)
+    if found.dtype.kind not in "iuf":
+        raise SettingsError(f"maps are {found.dtype}; expected numbers of shape {wanted}")
+    if found.shape == wanted[1:] and len(sample) == 1:
+        found = found[None]
+    if found.shape != wanted:
+        raise SettingsError(
+            f"maps have shape {found.shape}, expected {wanted}: one for each image, of its height "
+            "and width"
+        )
+    values = found.astype(np.float64)
+    finite = np.isfinite(values).all(axis=(1, 2))
+    if not finite.all():
+        name = sample.names[int(np.flatnonzero(~finite)[0])]
+        raise SettingsError(
+            f"the map of {name} holds NaN or infinite values; give finite ones, which can be put "
+            "in an order"
+        )
+    return values
+
+
+def _dilated(importance: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """The largest value within ``window`` pixels around each: grey-scale dilation."""
+    values = torch.from_numpy(importance)[None, None]
+    grown = functional.max_pool2d(values, window, stride=1, padding=window // 2)
+    return np.asarray(grown[0, 0].numpy())

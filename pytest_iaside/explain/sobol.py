@@ -1,0 +1,136 @@
+"""Total Sobol indices: which inputs a function's variance comes from (SPEC.md 3.1).
+
+A and B are independent points of the unit cube, C^k is A with the column of input k taken from
+B. Jansen's estimator compares f(C^k) with f(A), point by point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import qmc
+
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.stats.intervals import jackknife_error
+
+Rows = NDArray[np.float64]
+Variance = Literal["both", "paper"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Points:
+    """Where f is evaluated: ``a`` and ``b`` (designs, inputs) float64 in [0, 1)."""
+
+    a: Rows
+    b: Rows
+
+    @property
+    def steps(self) -> Rows:
+        """How far input k of point j moves from A to C^k, (designs, inputs)."""
+        return self.b - self.a
+
+    def mixed(self, k: int) -> Rows:
+        """C^k (designs, inputs): A with the column of input ``k`` taken from B."""
+        points = self.a.copy()
+        points[:, k] = self.b[:, k]
+        return points
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Evaluations:
+    """What f is there: ``a`` and ``b`` (designs,), ``c`` (inputs, designs) float64."""
+
+    a: Rows
+    b: Rows
+    c: Rows
+
+    @property
+    def squares(self) -> Rows:
+        """½·(f(A_j) − f(C_j^k))², (inputs, designs): their means are variances, V·ST_k."""
+        return np.asarray((self.a - self.c) ** 2 / 2)
+
+
+def sobol_points(inputs: int, designs: int, seed: int | list[int]) -> Points:
+    """``designs`` points A and as many B, of one scrambled Sobol sequence in 2·inputs dimensions.
+
+    Raises SettingsError where ``designs`` is no power of two, or the sequence has not as many
+    dimensions.
+    """
+    check_designs(designs)
+    if not 1 <= inputs <= most_inputs():
+        raise SettingsError(
+            f"{inputs} inputs need {2 * inputs} dimensions, but the Sobol sequence has "
+            f"{qmc.Sobol.MAXDIM}; use 1 to {most_inputs()} inputs"
+        )
+    generator = np.random.default_rng(seed)
+    points = qmc.Sobol(2 * inputs, scramble=True, rng=generator).random(designs)
+    # Of few points, some pairs of dimensions are alike even when scrambled. Dealt out in random
+    # order they fall on other inputs for every seed; always on the same ones they would be a
+    # bias that no standard error sees.
+    points = points[:, generator.permutation(2 * inputs)]
+    return Points(a=points[:, :inputs], b=points[:, inputs:])
+
+
+def most_inputs() -> int:
+    """How many inputs a function may have: each takes two dimensions of the sequence."""
+    return int(qmc.Sobol.MAXDIM) // 2
+
+
+def check_designs(designs: int) -> None:
+    """Raise SettingsError unless ``designs`` is a power of two: others unbalance the sequence."""
+    whole = isinstance(designs, int) and not isinstance(designs, bool)
+    if not whole or designs < 2 or designs & (designs - 1):
+        near = ""
+        if whole and designs > 2:
+            lower = 1 << (designs.bit_length() - 1)
+            near = f": {lower} or {2 * lower}"
+        raise SettingsError(f"designs={designs!r} must be a power of two, at least 2{near}")
+
+
+def check_variance(variance: str) -> None:
+    """Raise SettingsError unless ``variance`` names one of the estimates of V."""
+    if variance not in get_args(Variance):
+        raise SettingsError(
+            f"variance={variance!r} is unknown; use one of {', '.join(get_args(Variance))}"
+        )
+
+
+def output_variance(found: Evaluations, variance: Variance = "both") -> float:
+    """V, of f(A) and f(B) together, or as in the paper of f(A) alone; ddof 1.
+
+    Exactly 0 where all are equal, which a sum of rounded squares need not be.
+    """
+    values = np.concatenate([found.a, found.b]) if variance == "both" else found.a
+    return 0.0 if np.ptp(values) == 0 else float(values.var(ddof=1))
+
+
+def total_indices(found: Evaluations, variance: Variance = "both") -> Rows:
+    """ST_k = Σ_j (f(A_j) − f(C_j^k))² / (2·N·V), (inputs,): Jansen's estimator (SPEC.md 3.1, 5).
+
+    Never negative, and 0 for an input that changes nothing. NaN where V is 0.
+    """
+    spread = output_variance(found, variance)
+    means: Rows = found.squares.mean(axis=1)
+    return means / spread if spread > 0 else np.full_like(means, np.nan)
+
+
+def group_shares(found: Evaluations, groups: NDArray[np.int64], count: int) -> tuple[Rows, Rows]:
+    """Shares (count,) of groups of inputs in the sum of all ST, and their standard errors.
+
+    ``groups`` (inputs,) is the group of each. V cancels, so a share is a ratio of means over the
+    designs, and its error the jackknife's that leaves out one design at a time. In hundreds of
+    dimensions a few points of a scrambled sequence are as good as independent ones, which the
+    jackknife takes them to be.
+    """
+    rows = np.zeros((len(found.a), count))
+    np.add.at(rows.T, groups, found.squares)
+    return shares(rows.mean(axis=0)), jackknife_error(rows, shares)
+
+
+def shares(sums: Rows) -> Rows:
+    """``sums`` (…, n) normalised to 1; NaN where all are 0."""
+    total = sums.sum(axis=-1, keepdims=True)
+    return np.asarray(np.divide(sums, total, out=np.full_like(sums, np.nan), where=total > 0))

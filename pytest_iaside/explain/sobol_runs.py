@@ -1,0 +1,246 @@
+"""A classifier's answers to images whose parts are masked, at the points of a Sobol design.
+
+What is masked (wavelet coefficients, bands of the spectrum) is linear in its mask. C^k differs
+from A in one part, so its image is A's and a multiple of that part's own picture: one fused
+multiplication and addition for each image, whatever the transform.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pytest_iaside.errors import ModelError
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.explain.masks import Feeding, Pictures, Rules, TakeApart
+from pytest_iaside.explain.sobol import Evaluations, Points, output_variance, sobol_points
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.images.targets import classes_of
+from pytest_iaside.models.backends import Backend, Workload, open_backend
+from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.models.tuning import return_freed_memory
+
+# Of answers that differ by no more than this, relative to the largest, all is rounding: other
+# batches of the same image move a float32 network's by a tenth of it.
+ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Question:
+    """What is asked: of which classifier, on which images, and what of them is masked."""
+
+    classifier: Classifier
+    sample: ReferenceSample
+    labels: Any
+    """Classes to explain, as ``classes_of`` takes them."""
+    take_apart: TakeApart
+    parts: int
+    rules: Rules
+
+    @cached_property
+    def feeding(self) -> Feeding:
+        return Feeding(self.classifier, self.rules)
+
+    @property
+    def passes(self) -> int:
+        """Forward passes: designs·(parts + 2) for each image."""
+        return len(self.sample) * self.rules.designs * (self.parts + 2)
+
+    def points(self, image: int) -> Points:
+        """Where ``image`` is asked; drawn by its digest, so that neither what is found of it nor
+        its error depends on the others."""
+        digest = int(self.sample.digests[image], 16)
+        return sobol_points(self.parts, self.rules.designs, [self.rules.seed, digest])
+
+    def pictures(self, image: int, device: torch.device) -> Pictures:
+        pixels = self.sample.pixels(image, image + 1).to(device)
+        return self.take_apart(self.feeding.take(pixels)[0])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Answers:
+    """Of K images: the ``classes`` (K,) that were explained, and f at each one's points."""
+
+    classes: NDArray[np.int64]
+    evaluations: tuple[Evaluations, ...]
+
+
+def ask(question: Question, execution: Execution) -> Answers:
+    """Ask, on the backend that ``execution`` names.
+
+    Raises SettingsError for labels that do not fit; ModelError naming the image where logits are
+    not finite, or where no mask changes the answer (SPEC.md 3.1, 6).
+    """
+    with ready(question, execution) as backend:
+        return ask_on(backend, question)
+
+
+@contextmanager
+def ready(question: Question, execution: Execution) -> Iterator[Backend]:
+    """The backend for a question."""
+    pictures = question.pictures(0, torch.device("cpu"))
+    some = pictures.masked(_float32(question.points(0).a[:4], torch.device("cpu")))
+    with open_backend(
+        question.classifier,
+        backend=execution.backend,
+        device=execution.device,
+        batch_size=execution.batch_size,
+        workload=Workload(question.feeding.give(some), question.passes),
+    ) as backend:
+        yield backend
+
+
+def ask_on(backend: Backend, question: Question) -> Answers:
+    """``ask``, on a backend that is open."""
+    logits = clean_logits(question.classifier, question.sample, backend)
+    classes = classes_of(question.labels, logits)
+    rounds = (
+        _Round(
+            question.pictures(i, backend.device),
+            question.points(i),
+            int(classes[i]),
+            question.sample.names[i],
+        )
+        for i in range(len(question.sample))
+    )
+    return Answers(
+        classes=classes.numpy(), evaluations=tuple(_play(rounds, question.feeding, backend))
+    )
+
+
+def clean_logits(classifier: Classifier, sample: ReferenceSample, backend: Backend) -> Tensor:
+    """Logits (K, classes) float64 of the images as they are, on the CPU.
+
+    Raises ModelError naming the first image whose logits are not finite.
+    """
+    size = backend.chunk
+    batches = (
+        classifier.normalise(sample.pixels(start, start + size).to(backend.device))
+        for start in range(0, len(sample), size)
+    )
+    logits = torch.cat([each.to(torch.float64).cpu() for each in backend.forward_many(batches)])
+    finite = logits.isfinite().all(dim=1)
+    if not finite.all():
+        raise not_finite(sample.names[int((~finite).nonzero()[0])], "as it is")
+    return logits
+
+
+def not_finite(name: str, how: str) -> ModelError:
+    return ModelError(
+        f"the model returned NaN or infinite logits for {name} {how}; expected finite numbers: "
+        "check the weights and the preprocessing (mean and std)"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Round:
+    """An image that is played, where, and the class that is explained."""
+
+    pictures: Pictures
+    points: Points
+    target: int
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Turn:
+    """A batch that is with the network; its answers go ``into`` a part of ``found``."""
+
+    round: _Round
+    found: Tensor
+    into: Tensor
+    last: bool = False
+
+
+def _play(rounds: Iterator[_Round], feeding: Feeding, backend: Backend) -> Iterator[Evaluations]:
+    waiting: deque[_Turn] = deque()
+    for logits in backend.forward_many(_batches(rounds, feeding, backend, waiting)):
+        turn = waiting.popleft()
+        turn.into.copy_(_answers(logits, turn.round.target, feeding.rules).view(turn.into.shape))
+        if turn.last:
+            yield _evaluations(turn.found, turn.round, feeding.rules)
+            return_freed_memory()
+
+
+def _batches(
+    rounds: Iterator[_Round], feeding: Feeding, backend: Backend, waiting: deque[_Turn]
+) -> Iterator[Tensor]:
+    """Batches of at most ``backend.chunk`` images; each is made when the backend asks for it."""
+    size, device = backend.chunk, backend.device
+    layout = torch.channels_last if backend.setup.channels_last else torch.contiguous_format
+    for each in rounds:
+        a, b, steps = (
+            _float32(x, device) for x in (each.points.a, each.points.b, each.points.steps)
+        )
+        designs, parts = a.shape
+        found = torch.empty(parts + 2, designs, dtype=torch.float64, device=device)
+        for start in range(0, designs, size):
+            block = slice(start, min(start + size, designs))
+            base = each.pictures.masked(a[block]).contiguous(memory_format=layout)
+            fed = feeding.give(base)
+            waiting.append(_Turn(each, found, found[0, block]))
+            # A copy: networks may write to their input, and what follows is built on it.
+            yield fed.clone()
+            waiting.append(_Turn(each, found, found[1, block]))
+            yield feeding.give(each.pictures.masked(b[block]))
+            together = max(1, size // len(base))
+            for part in range(0, parts, together):
+                some = slice(part, min(part + together, parts))
+                change = each.pictures.alone(torch.arange(some.start, some.stop))
+                if feeding.linear:
+                    change = feeding.give_change(change)
+                    mixed = _moved(fed, steps[block, some], change, layout)
+                else:
+                    mixed = feeding.give(_moved(base, steps[block, some], change, layout))
+                last = block.stop == designs and some.stop == parts
+                waiting.append(_Turn(each, found, found[2:][some, block], last))
+                yield mixed
+
+
+def _moved(base: Tensor, steps: Tensor, change: Tensor, layout: torch.memory_format) -> Tensor:
+    """Images base_j + steps_jk · change_k, (k·j, C, H, W) in ``layout``, as ``base`` should be.
+
+    ``base`` (j, C, H, W), ``steps`` (j, k), ``change`` (k, C, H, W).
+    """
+    channels_last = layout is torch.channels_last
+    if channels_last:
+        base, change = (x.permute(0, 2, 3, 1).contiguous() for x in (base, change))
+    mixed = torch.addcmul(base, steps.T[:, :, None, None, None], change[:, None]).flatten(0, 1)
+    return mixed.permute(0, 3, 1, 2) if channels_last else mixed
+
+
+def _answers(logits: Tensor, target: int, rules: Rules) -> Tensor:
+    """The explained scalar of each row, (n,) float64; NaN where a row is not finite."""
+    values = logits.to(torch.float64)
+    if rules.output == "probability":
+        values = torch.softmax(values, dim=1)
+    return torch.where(logits.isfinite().all(dim=1), values[:, target], torch.nan)
+
+
+def _evaluations(found: Tensor, each: _Round, rules: Rules) -> Evaluations:
+    values = found.cpu().numpy()
+    if np.isnan(values).any():
+        raise not_finite(each.name, "under a mask")
+    evaluations = Evaluations(a=values[0], b=values[1], c=values[2:])
+    everything = np.concatenate([evaluations.a, evaluations.b])
+    nothing = float(np.ptp(everything)) <= ROUNDING * float(np.abs(everything).max())
+    if nothing or output_variance(evaluations, rules.variance) == 0:
+        raise ModelError(
+            f"the {rules.output} of class {each.target} is {values[0, 0]:.6g} for {each.name} "
+            "under every mask: there is no variance to attribute; check that the model looks at "
+            "its input, or explain another class or output='logit'"
+        )
+    return evaluations
+
+
+def _float32(values: NDArray[np.float64], device: torch.device) -> Tensor:
+    return torch.from_numpy(values).to(device, torch.float32)

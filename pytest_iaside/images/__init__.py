@@ -1,0 +1,1 @@
+"""Images: the reference sample, its frequency bands, filters and spectra."""

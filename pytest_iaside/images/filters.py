@@ -1,0 +1,120 @@
+"""Coalition filtering: what a model sees when only some bands are present (SPEC.md 1.2).
+
+The filter is linear, so every coalition of an image is an affine combination of M
+pictures. They are made once by M inverse FFTs; a coalition then costs one row of a
+matrix product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pytest_iaside.images.bands import BandPartition
+
+Absence = Literal["zero", "gaussian", "replacement"]
+Space = Literal["input", "pixel"]
+
+
+@dataclass(frozen=True)
+class Components:
+    """Images taken apart: a coalition S shows ``offset + Σ_{i∈S} parts[i]``.
+
+    ``parts`` is (K, M, H·W·C) and ``offset`` (K, 1, H·W·C) or None where it is zero; ``shape``
+    is (C, H, W). With ``channels_last`` the pixels lie in the order height, width, channel, so
+    that a product of them is a batch in that memory format without a copy.
+    """
+
+    parts: Tensor
+    offset: Tensor | None
+    shape: tuple[int, int, int]
+    channels_last: bool
+
+    def of(self, images: slice) -> Components:
+        """The components of some of the images."""
+        offset = None if self.offset is None else self.offset[images]
+        return Components(self.parts[images], offset, self.shape, self.channels_last)
+
+    def combine(self, coalitions: Tensor) -> Tensor:
+        """Filtered images (K·S, C, H, W) of ``coalitions``, (S, M) or (K, S, M) of 0 and 1."""
+        channels, height, width = self.shape
+        mixed: Tensor = torch.matmul(coalitions.to(self.parts), self.parts)
+        if self.offset is not None:
+            mixed += self.offset
+        if self.channels_last:
+            return mixed.view(-1, height, width, channels).permute(0, 3, 1, 2)
+        return mixed.view(-1, channels, height, width)
+
+
+def split(images: Tensor, partition: BandPartition) -> Tensor:
+    """Take images (K, C, H, W) apart into their bands, (K, M, C, H, W) float64.
+
+    The components are real and sum to the image (SPEC.md 6, I-ASIDE 1).
+    """
+    height, width = images.shape[-2:]
+    index = torch.from_numpy(partition.index).to(images.device)
+    bands = torch.arange(partition.bands, device=images.device)
+    # Every band is symmetric under (u, v) → (−u, −v): half of the plane says it all.
+    masks = index[:, : width // 2 + 1] == bands[:, None, None]
+    spectrum = torch.fft.rfft2(images.to(torch.float64))
+    parts: Tensor = torch.fft.irfft2(spectrum[:, None] * masks[:, None], s=(height, width))
+    return parts
+
+
+def components(
+    images: Tensor,
+    partition: BandPartition,
+    *,
+    absent: Tensor | None = None,
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
+    space: Space = "input",
+    dtype: torch.dtype = torch.float32,
+    channels_last: bool = True,
+) -> Components:
+    """Prepare [0, 1] images (K, C, H, W) for playing coalitions of their bands.
+
+    ``absent`` holds what stands in for a missing band (eq. 5's b, as pictures of the same
+    shape; None is zero). With ``space="input"`` the bands are those of the normalised
+    tensor; with ``"pixel"`` those of the pixels, which are normalised afterwards.
+    """
+    pictures = images.to(torch.float64)
+    count, channels, height, width = pictures.shape
+    zero, one = pictures.new_zeros(1), pictures.new_ones(1)
+    mean = (zero if mean is None else mean.to(pictures)).view(-1, 1, 1)
+    std = (one if std is None else std.to(pictures)).view(-1, 1, 1)
+    offset = None
+    if space == "input":
+        parts = split((pictures - mean) / std, partition)
+        if absent is not None:
+            parts = parts - split(absent, partition)
+            offset = absent.to(torch.float64)
+    else:
+        parts = split(pictures, partition)
+        offset = torch.zeros_like(pictures)
+        if absent is not None:
+            parts = parts - split(absent, partition)
+            offset = absent.to(torch.float64)
+        parts = parts / std
+        offset = (offset - mean) / std
+    order = (0, 1, 3, 4, 2) if channels_last else (0, 1, 2, 3, 4)
+    parts = parts.permute(order).reshape(count, partition.bands, -1).to(dtype)
+    if offset is not None:
+        offset = offset[:, None].permute(order).reshape(count, 1, -1).to(dtype)
+    return Components(parts, offset, (channels, height, width), channels_last)
+
+
+def gaussian_absence(shape: tuple[int, int, int], *, seed: int) -> Tensor:
+    """Noise (C, H, W) float64 that stands in for missing bands (SPEC.md 1.2, ``gaussian``).
+
+    Its discrete Fourier transform (unnormalised, Hermitian) has variance 1/2 in each of
+    the real and imaginary parts, so a pixel's standard deviation is 1/√(H·W).
+    """
+    _, height, width = shape
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(shape, generator=generator, dtype=torch.float64)
+    scaled: Tensor = noise / (height * width) ** 0.5
+    return scaled

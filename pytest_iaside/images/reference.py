@@ -1,0 +1,364 @@
+"""ReferenceSample: the images, with or without labels, that classifiers are measured on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from pytest_iaside.errors import ReferenceSampleError
+from pytest_iaside.images import sources
+
+LabelKind = Literal["dataset", "soft", "predicted"]
+
+# Resizing or blending in float32 oversteps [0, 1] by rounding; that much is clamped.
+ROUNDING = 1e-5
+# Distributions written with three decimals, or computed in float16, sum to 1 this closely.
+SUM_TOLERANCE = 1e-3
+DIGEST_LENGTH = 32
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class ReferenceSample:
+    """K images of one size and, where there are any, their labels; immutable.
+
+    ``images`` is (K, C, H, W), uint8 or float in [0, 1] (kept as float32; half and double
+    are converted), and copied. ``labels`` holds class indices (K,), distributions P(y|x)
+    (K, classes), or is None: then the classifier's own prediction on the clean image counts.
+
+    Raises ReferenceSampleError when there is no image, when images or labels have another
+    shape, type or range, or when their numbers differ.
+    """
+
+    images: Tensor
+    """(K, C, H, W) uint8, or float32 in [0, 1]."""
+    labels: Tensor | None
+    """(K,) int64, (K, classes) float64, or None."""
+    names: tuple[str, ...]
+
+    def __init__(
+        self,
+        images: Tensor | NDArray[Any],
+        labels: Tensor | ArrayLike | None = None,
+        *,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        pictures = _tensor(images)
+        if names is None:
+            names = [f"image {i}" for i in range(len(pictures))]
+        self._fill(pictures, labels, _checked_names(names, len(pictures)))
+
+    def _fill(self, images: Tensor, labels: Any, names: tuple[str, ...]) -> None:
+        object.__setattr__(self, "images", _in_unit_range(images, names))
+        object.__setattr__(self, "labels", _checked_labels(labels, names))
+        object.__setattr__(self, "names", names)
+
+    @classmethod
+    def _of(cls, images: Tensor, labels: Any, names: Iterable[str]) -> ReferenceSample:
+        # For images that nobody else holds, or that were checked before: without a copy.
+        sample = object.__new__(cls)
+        sample._fill(images, labels, tuple(names))
+        return sample
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | Path,
+        *,
+        labels: str | Path | None = "folder",
+        resize: int | None = 256,
+        crop: int | None = 224,
+        limit: int | None = None,
+        seed: int | None = None,
+    ) -> ReferenceSample:
+        """Read image files, resize the shorter side to ``resize`` and cut the centre out.
+
+        ``labels="folder"``: the class is the rank of the image's top folder among the sorted
+        ones below ``path``. The path of a CSV file: it has a header, a column ``file``
+        (relative to ``path``) and a column of class indices, and decides which images there
+        are. None: no labels. ``limit`` takes the first images in the order of their paths or
+        of the CSV's rows; with ``seed`` it draws them without replacement and keeps that
+        order. Only the images taken are read. None for ``resize`` or ``crop`` skips it.
+
+        Raises ReferenceSampleError when a folder, file or column is missing, when a file is
+        no image, or when the pictures differ in size; SettingsError for the numbers.
+        """
+        loaded = sources.read_folder(
+            Path(path), labels=labels, resize=resize, crop=crop, limit=limit, seed=seed
+        )
+        return cls._of(torch.from_numpy(loaded.images), loaded.labels, loaded.names)
+
+    @classmethod
+    def from_dataset(
+        cls, dataset: Any, *, limit: int | None = None, seed: int | None = None
+    ) -> ReferenceSample:
+        """Read a map-style dataset of images or of (image, label) pairs.
+
+        An image is a PIL image, or a (C, H, W) tensor or array of uint8 or of float in [0, 1];
+        a label a class index or a distribution. ``limit`` and ``seed`` as in ``from_folder``.
+
+        Raises ReferenceSampleError when it is not such a dataset; SettingsError for the numbers.
+        """
+        loaded = sources.read_dataset(dataset, limit=limit, seed=seed)
+        return cls._of(torch.from_numpy(loaded.images), loaded.labels, loaded.names)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        channels, height, width = self.shape
+        labels = {
+            "dataset": "labels of the dataset",
+            "soft": "soft labels",
+            "predicted": "labels predicted by the classifier",
+        }[self.label_kind]
+        return (
+            f"ReferenceSample({_count(len(self), 'image')} of {channels}×{height}×{width}, "
+            f"{_dtype_name(self.images)}, {labels})"
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of every image."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+    @property
+    def label_kind(self) -> LabelKind:
+        """Where P(y|x) comes from (SPEC.md 1.3)."""
+        if self.labels is None:
+            return "predicted"
+        return "dataset" if self.labels.ndim == 1 else "soft"
+
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each image's type, shape and values, 32 hexadecimal digits each."""
+        header = f"{_dtype_name(self.images)} {'x'.join(map(str, self.shape))} ".encode()
+        return tuple(_sha256(header + _little_endian(image)) for image in self.images)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all images and labels, whatever their order, 32 hexadecimal digits."""
+        labels = [b""] * len(self)
+        if self.labels is not None:
+            labels = [_little_endian(label) for label in self.labels]
+        pairs = zip(self.digests, labels, strict=True)
+        lines = sorted(f"{digest} {label.hex()}\n" for digest, label in pairs)
+        return _sha256("".join(lines).encode())
+
+    def pixels(self, start: int = 0, stop: int | None = None) -> Tensor:
+        """Images ``start`` to ``stop`` (exclusive) as new float32 in [0, 1], (…, C, H, W)."""
+        images = self.images[start:stop]
+        if images.dtype == torch.uint8:
+            return images.to(torch.float32).div_(255)
+        return images.clone()
+
+    def take(self, indices: Sequence[int] | Tensor | NDArray[Any]) -> ReferenceSample:
+        """The sample of the images at ``indices``, in that order, with their labels and names."""
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
+            raise ReferenceSampleError(
+                f"indices of shape {chosen.shape} and type {chosen.dtype} given; "
+                "give at least one whole number, in one dimension"
+            )
+        outside = chosen[(chosen < 0) | (chosen >= len(self))]
+        if outside.size:
+            raise ReferenceSampleError(
+                f"image {outside[0]} asked for, but the sample has {_count(len(self), 'image')}; "
+                f"use 0 to {len(self) - 1}"
+            )
+        index = torch.from_numpy(chosen.astype(np.int64))
+        labels = None if self.labels is None else self.labels[index]
+        return self._of(self.images[index], labels, [self.names[i] for i in chosen])
+
+    def with_labels(self, labels: Tensor | ArrayLike | None) -> ReferenceSample:
+        """The same images with other labels, or with none."""
+        return self._of(self.images, labels, self.names)
+
+    def check_classes(self, classes: int) -> None:
+        """Raise ReferenceSampleError unless the labels fit a classifier of ``classes`` classes."""
+        if self.labels is None:
+            return
+        advice = "check that labels and model belong to the same data set"
+        if self.labels.ndim == 2:
+            if self.labels.shape[1] != classes:
+                raise ReferenceSampleError(
+                    f"the soft labels have {self.labels.shape[1]} columns, but the model has "
+                    f"{classes} classes; {advice}"
+                )
+            return
+        unknown = (self.labels >= classes).nonzero()
+        if len(unknown):
+            first = int(unknown[0])
+            raise ReferenceSampleError(
+                f"{self.names[first]} has label {int(self.labels[first])}, but the model has "
+                f"{classes} classes (0 to {classes - 1}); {advice}"
+            )
+
+
+def _tensor(images: Any) -> Tensor:
+    """A copy of ``images`` in main memory; its shape and type are right, its range unknown."""
+    expected = "expected a tensor or array (images, channels, height, width)"
+    if isinstance(images, np.ndarray):
+        kind = images.dtype.name
+    elif isinstance(images, Tensor):
+        kind = _dtype_name(images)
+    else:
+        raise ReferenceSampleError(
+            f"images are a {type(images).__name__}, {expected}; stack them, or use "
+            "ReferenceSample.from_folder or .from_dataset"
+        )
+    if images.ndim != 4:
+        hint = "add the first dimension with images[None]" if images.ndim == 3 else "reshape them"
+        raise ReferenceSampleError(f"images have shape {tuple(images.shape)}, {expected}; {hint}")
+    count, channels, height, width = images.shape
+    if count == 0:
+        raise ReferenceSampleError("the reference sample holds no images; give at least one")
+    if min(channels, height, width) == 0:
+        raise ReferenceSampleError(
+            f"images have shape {tuple(images.shape)}: there are no pixels in them; {expected}"
+        )
+    if channels > 4 and height > 4 and width in (1, 3, 4):
+        raise ReferenceSampleError(
+            f"images have shape {tuple(images.shape)}, which looks like (images, height, width, "
+            "channels); move the channels to the front: torch's permute(0, 3, 1, 2), numpy's "
+            "transpose(0, 3, 1, 2)"
+        )
+    if kind not in sources.IMAGE_TYPES:
+        raise ReferenceSampleError(
+            f"images are {kind}; expected uint8 (0 to 255) or float in [0, 1]; convert them to "
+            "uint8 if they hold 0 to 255, else to float32"
+        )
+    if isinstance(images, np.ndarray):
+        native = images.dtype.newbyteorder("=")
+        return torch.from_numpy(np.array(images, dtype=native, order="C"))
+    copied: Tensor = images.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return copied
+
+
+def _in_unit_range(images: Tensor, names: Sequence[str]) -> Tensor:
+    if images.dtype == torch.uint8:
+        return images
+    lows, highs = torch.aminmax(images.flatten(1), dim=1)
+    # Written so that NaN, which fails every comparison, counts as outside.
+    inside = (lows >= -ROUNDING) & (highs <= 1 + ROUNDING)
+    if not inside.all():
+        first = int((~inside).nonzero()[0])
+        low, high = float(lows[first]), float(highs[first])
+        if np.isnan(low):
+            raise ReferenceSampleError(
+                f"{names[first]} holds NaN; expected values in [0, 1]: remove or repair the image"
+            )
+        if low < 0:
+            hint = (
+                "it looks normalised: undo that (x * std + mean) and give mean and std to "
+                "Classifier(model, mean=…, std=…) instead"
+            )
+        else:
+            hint = "if it holds 0 to 255, divide by 255 or convert to uint8"
+        raise ReferenceSampleError(
+            f"{names[first]} has values from {low:.4g} to {high:.4g}, expected [0, 1]; {hint}"
+        )
+    images = images.to(torch.float32)
+    if lows.min() < 0 or highs.max() > 1:
+        images = images.clamp(0, 1)
+    return images
+
+
+def _checked_names(names: Sequence[str], count: int) -> tuple[str, ...]:
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ReferenceSampleError(
+            f"names={names!r} must be a sequence of strings, one for each image"
+        )
+    if len(names) != count:
+        raise ReferenceSampleError(
+            f"{_count(len(names), 'name')} for {_count(count, 'image')}; give one for each image"
+        )
+    return tuple(names)
+
+
+def _checked_labels(labels: Any, names: Sequence[str]) -> Tensor | None:
+    if labels is None:
+        return None
+    expected = "expected class indices (images,) or distributions (images, classes)"
+    try:
+        array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+    except (TypeError, ValueError) as error:
+        raise ReferenceSampleError(f"labels make no array ({error}); {expected}") from error
+    if array.ndim not in (1, 2):
+        raise ReferenceSampleError(f"labels have shape {array.shape}; {expected}")
+    if len(array) != len(names):
+        raise ReferenceSampleError(
+            f"{_count(len(array), 'label')} for {_count(len(names), 'image')}; "
+            "give one for each image"
+        )
+    if array.ndim == 1:
+        return torch.from_numpy(_class_indices(array, names, expected))
+    return torch.from_numpy(_distributions(array, names, expected))
+
+
+def _class_indices(array: NDArray[Any], names: Sequence[str], expected: str) -> NDArray[np.int64]:
+    if array.dtype.kind not in "iu":
+        hint = "; convert them with .astype('int64')" if array.dtype.kind == "f" else ""
+        raise ReferenceSampleError(
+            f"labels are {array.dtype} (the first is {array[0]!r}); {expected} as whole numbers"
+            f"{hint}"
+        )
+    indices = array.astype(np.int64)
+    negative = np.flatnonzero(indices < 0)
+    if negative.size:
+        first = negative[0]
+        raise ReferenceSampleError(
+            f"{names[first]} has label {array[first]}; class indices start at 0: leave out images "
+            "that have no label, or pass labels=None"
+        )
+    return indices
+
+
+def _distributions(array: NDArray[Any], names: Sequence[str], expected: str) -> NDArray[np.float64]:
+    if array.dtype.kind not in "iuf":
+        raise ReferenceSampleError(f"labels are {array.dtype}; {expected}")
+    if array.shape[1] < 2:
+        raise ReferenceSampleError(
+            f"labels have shape {array.shape}, but a distribution needs at least 2 classes; "
+            f"{expected}: for class indices pass labels[:, 0]"
+        )
+    rows = array.astype(np.float64)
+    sums = rows.sum(axis=1)
+    # Written so that NaN, which fails every comparison, counts as wrong.
+    right = (rows >= 0).all(axis=1) & (np.abs(sums - 1) <= SUM_TOLERANCE)
+    if not right.all():
+        first = np.flatnonzero(~right)[0]
+        raise ReferenceSampleError(
+            f"the soft label of {names[first]} sums to {sums[first]:.4g} with a least entry of "
+            f"{rows[first].min():.4g}; expected nonnegative entries that sum to 1: pass "
+            "probabilities (a softmax), not scores"
+        )
+    return rows
+
+
+def _little_endian(values: Tensor) -> bytes:
+    # So that a digest is the same on every machine.
+    array = values.numpy()
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH]
+
+
+def _dtype_name(values: Tensor) -> str:
+    return str(values.dtype).removeprefix("torch.")
+
+
+def _count(number: int, noun: str) -> str:
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{number} {noun if number == 1 else plural}"

@@ -1,0 +1,1 @@
+"""Measurements: quantities of every image of a reference sample, and how they are found."""

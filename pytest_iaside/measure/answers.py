@@ -1,0 +1,215 @@
+"""What a classifier answers to a sample's images, clean and perturbed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pytest_iaside.errors import (
+    ModelError,
+    ReferenceSampleError,
+    SettingsError,
+    SpectralRobustnessError,
+    one_line,
+)
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.models.backends import Backend, Workload, open_backend
+from pytest_iaside.models.classifier import Classifier, as_classifier
+from pytest_iaside.models.gradients import PixelNetwork, open_to_attack
+from pytest_iaside.models.tuning import return_freed_memory
+from pytest_iaside.perturb.attacks import Attack, attacked, checked_images, name_of
+from pytest_iaside.perturb.corruptions import check_corruption, check_severity, corrupt
+
+Rows = NDArray[np.float64]
+Perturbation = Attack | Callable[[Tensor], Any] | tuple[str, int] | ReferenceSample
+"""An attack, a function of images, a corruption and its severity, or the perturbed images."""
+Kind = Literal["clean", "attack", "function", "corruption", "sample"]
+
+
+def answers(
+    classifier: Any,
+    reference: ReferenceSample,
+    perturbations: Sequence[Perturbation | None],
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    backend: str = "auto",
+    batch_size: int | str = "auto",
+) -> list[Rows]:
+    """Logits (K, C) float64 under each of ``perturbations``; None is the clean images.
+
+    Corruptions are drawn with ``seed``. The model is made ready once for all of them.
+
+    Raises SettingsError for a perturbation that fails or returns no images of the same shape in
+    [0, 1], and for settings out of range; ReferenceSampleError for labels that do not fit the
+    model; ModelError where it fails, or has not the gradients that an attack needs.
+    """
+    chosen = as_classifier(classifier)
+    if not isinstance(reference, ReferenceSample):
+        raise ReferenceSampleError(
+            f"the reference is a {type(reference).__name__}, expected a ReferenceSample; wrap "
+            "images with ReferenceSample(images) or read them with ReferenceSample.from_folder"
+        )
+    kinds = [kind_of(each, reference) for each in perturbations]
+    if "attack" in kinds:
+        PixelNetwork(chosen)  # Says now, not after the clean images, that there are no gradients.
+        # PyTorch has the gradients; another backend would leave it a single thread for them.
+        backend = "eager" if backend == "auto" else backend
+    inputs = chosen.normalise(reference.pixels(0, 8))
+    passes = len(reference) * len(perturbations)
+    with open_backend(
+        chosen,
+        backend=backend,
+        device=device,
+        batch_size=batch_size,
+        workload=Workload(inputs, passes),
+    ) as ready:
+        run = _Run(chosen, reference, ready, seed)
+        return [run.logits(each, kind) for each, kind in zip(perturbations, kinds, strict=True)]
+
+
+def labels_of(reference: ReferenceSample, clean: Rows) -> NDArray[Any]:
+    """The sample's labels, or the predictions of the logits ``clean`` (K, C) where it has none."""
+    if reference.labels is None:
+        return np.asarray(clean.argmax(axis=1))
+    return np.asarray(reference.labels.numpy())
+
+
+class _Run:
+    """A classifier that is ready, on a reference sample."""
+
+    def __init__(
+        self, classifier: Classifier, reference: ReferenceSample, backend: Backend, seed: int
+    ) -> None:
+        self._classifier, self._reference, self._backend = classifier, reference, backend
+        self._seed = seed
+        self._clean: Rows | None = None
+
+    def logits(self, perturbation: Any, kind: Kind) -> Rows:
+        if kind == "clean":
+            return self._clean_logits()
+        if kind == "attack":
+            return self._forward(self._attacked(perturbation))
+        return self._forward(self._perturbed(perturbation, kind))
+
+    def _clean_logits(self) -> Rows:
+        if self._clean is None:
+            self._clean = self._forward(self._pixels(some) for some in self._pieces())
+        return self._clean
+
+    def _perturbed(self, perturbation: Any, kind: Kind) -> Iterator[Tensor]:
+        for some in self._pieces():
+            if kind == "sample":
+                yield perturbation.pixels(some.start, some.stop)
+                continue
+            pixels = self._pixels(some)
+            if kind == "corruption":
+                # Of the images as they are, not as float32: noise is keyed by their digests.
+                images, (name, severity) = self._reference.images[some], perturbation
+                found = corrupt(images, name, severity, seed=self._seed)
+            else:
+                name = name_of(perturbation)
+                try:
+                    found = perturbation(pixels)
+                except SpectralRobustnessError:
+                    raise
+                except Exception as error:  # Whatever the user's function raises.
+                    raise SettingsError(
+                        f"the perturbation {name} failed ({one_line(error)}); it is called with "
+                        "images alone, and an attack with (model, images, labels)"
+                    ) from error
+            yield checked_images(
+                found, pixels, f"the perturbation {name}", self._reference.names[some]
+            )
+
+    def _attacked(self, attack: Attack) -> Iterator[Tensor]:
+        labels = torch.from_numpy(
+            self._clean_logits().argmax(axis=1)
+            if self._reference.labels is None
+            else self._reference.labels.numpy()
+        )
+        classes = labels.argmax(dim=1) if labels.ndim == 2 else labels
+        device = self._backend.device
+        for some in self._pieces():
+            # For each batch anew: what is switched in it must not stay so beyond a yield.
+            with open_to_attack(self._classifier) as model:
+                pixels, names = self._pixels(some).to(device), self._reference.names[some]
+                found = attacked(model, pixels, classes[some].to(device), attack, names)
+            yield found
+
+    def _forward(self, batches: Iterator[Tensor]) -> Rows:
+        device = self._backend.device
+        inputs = (self._classifier.normalise(batch.to(device)) for batch in batches)
+        found = self._backend.forward_many(inputs)
+        logits = torch.cat([each.to(torch.float64).cpu() for each in found])
+        return_freed_memory()
+        finite = logits.isfinite().all(dim=1)
+        if not finite.all():
+            raise ModelError(
+                "the model returned NaN or infinite logits for "
+                f"{self._reference.names[int((~finite).nonzero()[0])]}; expected finite numbers: "
+                "check the weights and the preprocessing (mean and std)"
+            )
+        self._reference.check_classes(logits.shape[1])
+        rows: Rows = logits.numpy()
+        return rows
+
+    def _pixels(self, some: slice) -> Tensor:
+        return self._reference.pixels(some.start, some.stop)
+
+    def _pieces(self) -> Iterator[slice]:
+        size, count = self._backend.chunk, len(self._reference)
+        return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def kind_of(perturbation: Any, reference: ReferenceSample) -> Kind:
+    """What ``perturbation`` is; raises as ``answers`` where it is none, or of other images."""
+    if perturbation is None:
+        return "clean"
+    if isinstance(perturbation, ReferenceSample):
+        _check_same_images(perturbation, reference)
+        return "sample"
+    if isinstance(perturbation, (tuple, list)) and len(perturbation) == 2:
+        check_corruption(perturbation[0])
+        check_severity(perturbation[1])
+        return "corruption"
+    if not callable(perturbation):
+        raise SettingsError(
+            f"perturbation={perturbation!r} is none; give (corruption, severity), a function of "
+            "images, an attack (model, images, labels) -> images, or a ReferenceSample"
+        )
+    try:
+        parameters = inspect.signature(perturbation).parameters.values()
+    except (TypeError, ValueError):
+        return "function"  # Built in, as no attack is.
+    given = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p for p in given if p.default is p.empty]
+    if len(needed) <= 1:
+        return "function"
+    if len(needed) <= 3 <= len(given):
+        return "attack"
+    raise SettingsError(
+        f"the perturbation {name_of(perturbation)} takes {len(needed)} arguments; expected one "
+        "(images) or three (model, images, labels): set others with functools.partial"
+    )
+
+
+def _check_same_images(perturbed: ReferenceSample, reference: ReferenceSample) -> None:
+    if perturbed.shape != reference.shape or len(perturbed) != len(reference):
+        raise ReferenceSampleError(
+            f"the perturbed images are a {perturbed!r}, the clean ones a {reference!r}; give each "
+            "clean image its perturbed one, in the same order and of the same size"
+        )
+    pairs = zip(perturbed.names, reference.names, strict=True)
+    differing = next((pair for pair in pairs if pair[0] != pair[1]), None)
+    if differing is not None:
+        raise ReferenceSampleError(
+            f"the perturbed image {differing[0]} stands where the clean one is {differing[1]}; "
+            "give both in the same order and under the same names"
+        )

@@ -1,0 +1,78 @@
+"""The rules of the game: what makes two profiles comparable."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.images.bands import MAX_BANDS, Norm
+from pytest_iaside.images.filters import Absence, Space
+from pytest_iaside.measure.game.coalitions import Design, resolved
+
+DType = Literal["float32", "bfloat16"]
+MAX_EXACT_BANDS = 16
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "partition": get_args(Norm),
+    "absence": get_args(Absence),
+    "space": get_args(Space),
+    "design": get_args(Design),
+    "dtype": get_args(DType),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Everything that changes what ψ means; profiles with different rules do not compare.
+
+    ``design="auto"`` becomes ``exact`` or ``latin`` by the number of bands.
+    """
+
+    bands: int = 8
+    partition: Norm = "linf"
+    absence: Absence = "zero"
+    space: Space = "input"
+    design: Design = "auto"
+    dtype: DType = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            found = getattr(self, name)
+            if found not in choices:
+                raise SettingsError(f"{name}={found!r} is unknown; use one of {', '.join(choices)}")
+        for name in ("bands", "seed"):
+            found = getattr(self, name)
+            if not isinstance(found, int) or isinstance(found, bool):
+                raise SettingsError(f"{name}={found!r} must be a whole number")
+        if not 2 <= self.bands <= MAX_BANDS:
+            raise SettingsError(f"bands={self.bands} is out of range; use 2 to {MAX_BANDS}")
+        # A profile knows what was played, not that it was left open.
+        object.__setattr__(self, "design", resolved(self.design, self.bands))
+        if self.design == "exact" and self.bands > MAX_EXACT_BANDS:
+            raise SettingsError(
+                f"bands={self.bands} has 2^{self.bands} coalitions, too many to play them all; "
+                f"use design='latin', or at most {MAX_EXACT_BANDS} bands"
+            )
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        return tuple(field.name for field in fields(cls))
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def differences(self, other: Rules) -> list[str]:
+        """One line per rule that differs: ``bands: 8 here, 6 there``."""
+        ours, theirs = self.as_dict(), other.as_dict()
+        return [
+            f"{name}: {ours[name]!r} here, {theirs[name]!r} there"
+            for name in self.names()
+            if ours[name] != theirs[name] and (name != "seed" or self.draws)
+        ]
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is drawn at random, so that the seed matters."""
+        return self.design != "exact" or self.absence == "gaussian"

@@ -1,0 +1,69 @@
+"""Shapley values of coalition games (SPEC.md 1.4, eq. 3)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import comb
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pytest_iaside.measure.game.coalitions import Plan, exact_coalitions
+
+
+@lru_cache(maxsize=8)
+def shapley_weights(players: int) -> NDArray[np.float64]:
+    """Matrix W (2^M, M) with ψ = v @ W; row s is the coalition whose members are s's bits."""
+    present = exact_coalitions(players)
+    size = present.sum(axis=1)
+    weight = np.array([1.0 / (players * comb(players - 1, s)) for s in range(players)])
+    # A coalition counts for each of its members as the larger of a pair, and against each
+    # of the others as the smaller.
+    gain = weight[np.maximum(size - 1, 0)][:, None]
+    loss = weight[np.minimum(size, players - 1)][:, None]
+    matrix: NDArray[np.float64] = np.where(present, gain, -loss)
+    matrix.setflags(write=False)
+    return matrix
+
+
+def shapley_values(values: ArrayLike) -> NDArray[np.float64]:
+    """Shapley values (…, M) of games given by all their coalitions' values (…, 2^M).
+
+    Column s of ``values`` is the coalition that holds player i when bit i of s is set.
+    A constant added to every coalition cancels. Raises ValueError when the number of
+    columns is not a power of two.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    players = values.shape[-1].bit_length() - 1
+    if players < 1 or values.shape[-1] != 2**players:
+        raise ValueError(
+            f"{values.shape[-1]} coalition values given; a game of M players has 2^M of them"
+        )
+    # Relative to the empty coalition first: v(∅) is large against what bands add.
+    return np.asarray((values - values[..., :1]) @ shapley_weights(players))
+
+
+def plan_weights(plan: Plan) -> NDArray[np.float64]:
+    """Matrix W (S, M) with ψ = v @ W for the coalitions of ``plan``: exact, or unbiased.
+
+    Along an order every player is credited with what it adds on arrival, so Σψ is
+    v(all) − v(∅) for each image whatever was drawn.
+    """
+    if plan.orders is None:
+        return shapley_weights(plan.coalitions.shape[1])
+    count, players = plan.orders.shape
+    weights = np.zeros((len(plan.coalitions), players))
+    for number, order in enumerate(plan.orders):
+        first = 2 + number * (players - 1)
+        before = [0, *range(first, first + players - 1)]
+        after = [*range(first, first + players - 1), 1]
+        weights[after, order] += 1 / count
+        weights[before, order] -= 1 / count
+    return weights
+
+
+def mean_by_size(plan: Plan, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean value (…, M+1) of the played coalitions of each size, from ``values`` (…, S)."""
+    size = plan.coalitions.sum(axis=1)
+    sizes = range(plan.coalitions.shape[1] + 1)
+    return np.stack([values[..., size == s].mean(axis=-1) for s in sizes], axis=-1)

@@ -1,0 +1,268 @@
+"""How far perturbations move a classifier's answers: mPE, accuracy and mCE (SPEC.md 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.measure.answers import Perturbation, answers, labels_of
+from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES
+from pytest_iaside.stats.estimate import Estimate, Rows, check_level
+from pytest_iaside.stats.intervals import jackknife_error, jackknife_interval
+
+# AlexNet's top-1 error on each corruption of ImageNet-C, the mean over five severities, as
+# Hendrycks and Dietterich (ICLR 2019) measured it; in imagenet.py of google-research/augmix and
+# utils.py of bethgelab/game-of-noise.
+ALEXNET_ERRORS: Mapping[str, float] = {
+    "gaussian_noise": 0.886428,
+    "shot_noise": 0.894468,
+    "impulse_noise": 0.922640,
+    "defocus_blur": 0.819880,
+    "glass_blur": 0.826268,
+    "motion_blur": 0.785948,
+    "zoom_blur": 0.798360,
+    "snow": 0.866816,
+    "frost": 0.826572,
+    "fog": 0.819324,
+    "brightness": 0.564592,
+    "contrast": 0.853204,
+    "elastic_transform": 0.646056,
+    "pixelate": 0.717840,
+    "jpeg_compression": 0.606500,
+}
+
+
+def mean_prediction_error(
+    classifier: Any,
+    reference: ReferenceSample,
+    perturbation: Perturbation,
+    *,
+    temperature: float = 1.0,
+    level: float = 0.95,
+    seed: int = 0,
+    device: str = "auto",
+    backend: str = "auto",
+    batch_size: int | str = "auto",
+) -> Estimate:
+    """mPE = E |Q(y|x) − Q(y|x*)|, between 0 and 1 (SPEC.md 2, eq. 12).
+
+    ``perturbation`` is ``(name, severity)`` of a corruption, drawn with ``seed``; a function of
+    (batch, channels, height, width) float32 in [0, 1] to such images; an attack (attacks.py); or
+    the perturbed images themselves in the order of ``reference``, as ``stored_corruption`` reads.
+    Q is the softmax of the logits divided by ``temperature``; y the image's label, of a
+    distribution the expectation, and without labels the prediction on the clean image.
+
+    Raises as ``answers``.
+    """
+    check_level(level)
+    check_temperature(temperature)
+    run = partial(answers, seed=seed, device=device, backend=backend, batch_size=batch_size)
+    clean, perturbed = run(classifier, reference, [None, perturbation])
+    errors = prediction_errors(clean, perturbed, labels_of(reference, clean), temperature)
+    return Estimate.of_mean(errors, level)
+
+
+def accuracy(
+    classifier: Any,
+    reference: ReferenceSample,
+    perturbation: Perturbation | None = None,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+    device: str = "auto",
+    backend: str = "auto",
+    batch_size: int | str = "auto",
+) -> Estimate:
+    """The share of perturbed images whose likeliest class is the label, with Wilson's interval.
+
+    The label of a distribution is its likeliest class; without labels the share is of predictions
+    that are those of the clean images. Without a perturbation of clean images. The rest as in
+    ``mean_prediction_error``.
+    """
+    check_level(level)
+    run = partial(answers, seed=seed, device=device, backend=backend, batch_size=batch_size)
+    found = run(classifier, reference, [*_for_labels(reference), perturbation])
+    return Estimate.of_proportion(correct(found[-1], labels_of(reference, found[0])), level)
+
+
+def corruption_errors(
+    classifier: Any,
+    reference: ReferenceSample,
+    corruptions: Sequence[str] = IMAGENET_C,
+    *,
+    severities: Sequence[int] = SEVERITIES,
+    seed: int = 0,
+    device: str = "auto",
+    backend: str = "auto",
+    batch_size: int | str = "auto",
+) -> dict[str, Rows]:
+    """Which images are misclassified: for each corruption (severities, K), 1 where it is.
+
+    What ``mean_corruption_error`` takes. Labels and errors as in ``accuracy``.
+    """
+    run = partial(answers, seed=seed, device=device, backend=backend, batch_size=batch_size)
+    pairs = [(name, severity) for name in corruptions for severity in severities]
+    found = run(classifier, reference, [*_for_labels(reference), *pairs])
+    labels = labels_of(reference, found[0])
+    wrong = iter([1 - correct(logits, labels) for logits in found[-len(pairs) :]])
+    return {name: np.stack([next(wrong) for _ in severities]) for name in corruptions}
+
+
+def mean_corruption_error(
+    errors: Mapping[str, ArrayLike],
+    normaliser: str | Mapping[str, ArrayLike],
+    *,
+    level: float = 0.95,
+) -> Estimate:
+    """mCE in percent: 100 · mean over corruptions c of Σ_s err(c,s) / Σ_s err_normaliser(c,s).
+
+    ``errors`` maps each corruption to its error rates, shares in [0, 1]: one for each severity
+    (S,), their mean (a number), or those of each image (S, K), as ``corruption_errors`` returns
+    them. Only the last has an interval. ``normaliser`` is ``"alexnet"``, whose published errors
+    are for the 15 corruptions and 5 severities of ImageNet-C, or the errors of any model in the
+    same form; where both are (S, K) they are paired by image. ``image_values`` take the
+    normaliser's rates as given. SPEC.md 2; Hendrycks and Dietterich, ICLR 2019.
+
+    Raises SettingsError where corruptions, severities or images do not match, or a rate is none.
+    """
+    check_level(level)
+    ours, theirs = _Rates.of("errors", errors), _normaliser(normaliser)
+    _check_match(ours, theirs)
+    names = list(ours.rates)
+    rows = np.stack([ours.rates[name] for name in names], axis=1)
+    divisors = np.stack([theirs.rates[name] for name in names], axis=1)
+    fixed = divisors.mean(axis=0)
+    if (fixed == 0).any():
+        name = names[int(np.flatnonzero(fixed == 0)[0])]
+        raise SettingsError(
+            f"the normaliser makes no error on {name}, so there is nothing to divide by; give a "
+            "model that makes some"
+        )
+    estimate = Estimate.of_mean(100 * (rows / fixed).mean(axis=1), level)
+    if ours.images is None:
+        return replace(estimate, image_values=None)
+    if theirs.images is None or len(rows) < 2:
+        return estimate
+
+    def statistic(mean: Rows) -> Rows:
+        above, below = np.split(mean, 2, axis=-1)
+        # Without the one image that makes the normaliser err there is no ratio.
+        ratio = np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+        return np.asarray(100 * ratio.mean(axis=-1))
+
+    both = np.hstack([rows, divisors])
+    error = float(jackknife_error(both, statistic))
+    if np.isnan(error):
+        return replace(estimate, low=-np.inf, high=np.inf, standard_error=np.nan)
+    interval = jackknife_interval(both, statistic, level)
+    return replace(
+        estimate, low=float(interval.low), high=float(interval.high), standard_error=error
+    )
+
+
+def prediction_errors(
+    clean: Rows, perturbed: Rows, labels: NDArray[Any], temperature: float = 1.0
+) -> Rows:
+    """|Q(y|x) − Q(y|x*)| of each image, (K,): the values that mPE is the mean of.
+
+    ``clean`` and ``perturbed`` (K, C) are logits; ``labels`` (K,) classes, or (K, C)
+    distributions, over which the expectation is taken.
+    """
+    before, after = (special.softmax(each / temperature, axis=1) for each in (clean, perturbed))
+    moved = np.abs(before - after)
+    if labels.ndim == 2:
+        return np.asarray((labels * moved).sum(axis=1))
+    return np.asarray(moved[np.arange(len(moved)), labels])
+
+
+def correct(logits: Rows, labels: NDArray[Any]) -> Rows:
+    """1 where the likeliest class of logits (K, C) is the label, else 0, (K,)."""
+    classes = labels.argmax(axis=1) if labels.ndim == 2 else labels
+    return np.asarray(logits.argmax(axis=1) == classes, dtype=np.float64)
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise SettingsError unless logits can be divided by ``temperature``."""
+    number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
+    if not number or not 0 < temperature < np.inf:
+        raise SettingsError(f"temperature={temperature!r} must be a finite number above 0")
+
+
+def _for_labels(reference: Any) -> list[None]:
+    """The clean images too, if the labels are what is predicted on them."""
+    return [None] if getattr(reference, "labels", None) is None else []
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """Error rates of each corruption, the mean over severities: (K,), or (1,) without images."""
+
+    rates: dict[str, Rows]
+    severities: int | None
+    images: int | None
+
+    @classmethod
+    def of(cls, what: str, given: Mapping[str, ArrayLike]) -> _Rates:
+        if not isinstance(given, Mapping) or not given:
+            raise SettingsError(
+                f"{what}={given!r} must map each corruption to its error rates; corruption_errors "
+                "measures them"
+            )
+        arrays = {name: np.asarray(values, dtype=np.float64) for name, values in given.items()}
+        shapes = sorted({array.shape for array in arrays.values()})
+        if len(shapes) > 1 or len(shapes[0]) > 2 or 0 in shapes[0]:
+            raise SettingsError(
+                f"{what}: error rates have shape {' and '.join(map(str, shapes))}; give every "
+                "corruption the same: a number, (severities,) or (severities, images)"
+            )
+        for name, array in arrays.items():
+            # Written so that NaN, which fails every comparison, counts as wrong.
+            if not ((array >= 0) & (array <= 1)).all():
+                raise SettingsError(
+                    f"{what}: error rates of {name} go from {array.min():.4g} to "
+                    f"{array.max():.4g}; expected [0, 1]: divide percentages by 100"
+                )
+        return cls(
+            {name: np.atleast_1d(a.mean(axis=0 if a.ndim else None)) for name, a in arrays.items()},
+            severities=shapes[0][0] if shapes[0] else None,
+            images=shapes[0][1] if len(shapes[0]) == 2 else None,
+        )
+
+
+def _normaliser(given: str | Mapping[str, ArrayLike]) -> _Rates:
+    if not isinstance(given, str):
+        return _Rates.of("normaliser", given)
+    if given != "alexnet":
+        raise SettingsError(
+            f"normaliser={given!r} is unknown; use 'alexnet', or map the same corruptions to "
+            "another model's errors"
+        )
+    return replace(_Rates.of("normaliser", ALEXNET_ERRORS), severities=len(SEVERITIES))
+
+
+def _check_match(ours: _Rates, theirs: _Rates) -> None:
+    unknown = sorted(set(ours.rates) - set(theirs.rates))
+    missing = sorted(set(theirs.rates) - set(ours.rates))
+    if unknown or missing:
+        parts = [f"it has no {', '.join(unknown)}"] if unknown else []
+        parts += [f"they lack {', '.join(missing)}"] if missing else []
+        raise SettingsError(
+            f"errors do not fit the normaliser: {'; '.join(parts)}; give both the same "
+            "corruptions (AlexNet's are the 15 of ImageNet-C)"
+        )
+    for what, mine, other in (
+        ("severities", ours.severities, theirs.severities),
+        ("images", ours.images, theirs.images),
+    ):
+        if mine is not None and other is not None and mine != other:
+            raise SettingsError(
+                f"errors are of {mine} {what}, the normaliser's of {other}; give both the same"
+            )

@@ -1,0 +1,221 @@
+"""What perturbations cost a model, image by image: the readings that a gate compares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from pytest_iaside.errors import ReferenceSampleError, SettingsError
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.images.selection import Labelled, first_images, on_labels_of
+from pytest_iaside.measure.answers import Perturbation, answers, kind_of, labels_of
+from pytest_iaside.measure.environment import environment
+from pytest_iaside.measure.measurement import Quantity, Readings, columns
+from pytest_iaside.measure.metrics import (
+    check_temperature,
+    correct,
+    mean_corruption_error,
+    prediction_errors,
+)
+from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
+from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.perturb.attacks import name_of
+from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES, corrupt
+
+KIND = "perturbations"
+# Noise, blur, a loss of contrast and lost detail: four ways to perturb that differ in where in the
+# spectrum they lie, each at the middle severity.
+USUAL: tuple[tuple[str, int], ...] = (
+    ("white_noise", 3),
+    ("gaussian_blur", 3),
+    ("contrast", 3),
+    ("jpeg_compression", 3),
+)
+Perturbations = Mapping[str, Perturbation] | Sequence[Perturbation]
+Normaliser = str | Mapping[str, ArrayLike]
+
+
+def measure_perturbations(
+    model: Any,
+    reference: ReferenceSample,
+    perturbations: Perturbations = USUAL,
+    *,
+    temperature: float = 1.0,
+    normaliser: Normaliser | None = None,
+    samples: int | Literal["auto"] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    backend: str = "auto",
+    batch_size: int | str = "auto",
+    labels_from: Labelled | None = None,
+) -> Readings:
+    """The prediction error and the accuracy of each image under each of ``perturbations``.
+
+    These are a sequence, or a mapping that names them, of what ``mean_prediction_error`` takes.
+    The quantities are ``mPE under …`` and ``accuracy under …`` for each, ``clean accuracy``, and
+    with a ``normaliser`` ``mCE``, in percent, over the 15 corruptions of ImageNet-C and their
+    5 severities (SPEC.md 2). Without labels in ``reference`` the predictions on the clean images
+    count, or those of ``labels_from``.
+
+    Raises as ``mean_prediction_error`` and ``mean_corruption_error``.
+    """
+    began = time.perf_counter()
+    check_temperature(temperature)
+    named = _named(perturbations)
+    if not isinstance(reference, ReferenceSample):
+        raise ReferenceSampleError(
+            f"the reference is a {type(reference).__name__}, expected a ReferenceSample; wrap "
+            "images with ReferenceSample(images) or read them with ReferenceSample.from_folder"
+        )
+    classifier = as_classifier(model)
+    sample = on_labels_of(first_images(reference, samples), labels_from)
+    corruptions = [(name, severity) for name in IMAGENET_C for severity in SEVERITIES]
+    asked: list[Perturbation] = [] if normaliser is None else [*corruptions]
+    kept = [
+        perturbed.take(range(len(sample))) if isinstance(perturbed, ReferenceSample) else perturbed
+        for perturbed in named.values()
+    ]
+    run = partial(answers, seed=seed, device=device, backend=backend, batch_size=batch_size)
+    clean, *perturbed = run(classifier, sample, [None, *kept, *asked])
+    labels = labels_of(sample, clean)
+    quantities = [Quantity(name="clean accuracy", family="accuracy", better="higher", counted=True)]
+    values = [correct(clean, labels)]
+    for name, logits in zip(named, perturbed[: len(named)], strict=True):
+        quantities += [
+            Quantity(name=f"mPE under {name}", family="mpe", better="lower"),
+            Quantity(
+                name=f"accuracy under {name}", family="accuracy", better="higher", counted=True
+            ),
+        ]
+        values += [prediction_errors(clean, logits, labels, temperature), correct(logits, labels)]
+    if normaliser is not None:
+        quantities.append(Quantity(name="mCE (%)", family="mce", better="lower"))
+        values.append(_corruption_error(perturbed[len(named) :], labels, normaliser))
+    return Readings(
+        kind=KIND,
+        quantities=tuple(quantities),
+        values=columns(*values),
+        digests=sample.digests,
+        names=sample.names,
+        labels=labels,
+        settings=described(perturbations, temperature, normaliser, seed),
+        reference=ReferenceFacts.of(reference),
+        model=ModelFacts(
+            name=classifier.name, classes=clean.shape[1], fingerprint=classifier.fingerprint()
+        ),
+        forward_passes=len(sample) * (1 + len(perturbed)),
+        environment=environment(),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def without_model(
+    perturbations: Perturbations, reference: ReferenceSample, seed: int = 0
+) -> dict[str, Callable[[ReferenceSample], Tensor]]:
+    """Those of ``perturbations`` that need no model, as functions of the first images.
+
+    Of ``reference``, that is; attacks are left out.
+    """
+    found: dict[str, Callable[[ReferenceSample], Tensor]] = {}
+    for name, perturbation in _named(perturbations).items():
+        kind, given = kind_of(perturbation, reference), cast(Any, perturbation)
+        if kind == "sample":
+            found[name] = partial(_stored, given)
+        elif kind == "corruption":
+            corruption, severity = given
+            found[name] = partial(_corrupted, corruption, severity, seed)
+        elif kind == "function":
+            found[name] = partial(_applied, given)
+    return found
+
+
+def _applied(function: Callable[[Tensor], Any], sample: ReferenceSample) -> Tensor:
+    return ReferenceSample(function(sample.pixels())).pixels()
+
+
+def _stored(perturbed: ReferenceSample, sample: ReferenceSample) -> Tensor:
+    return perturbed.pixels(0, len(sample))
+
+
+def _corrupted(name: str, severity: int, seed: int, sample: ReferenceSample) -> Tensor:
+    # Of the images as they are, as for the model: the noise is keyed by their digests.
+    return ReferenceSample(corrupt(sample.images, name, severity, seed=seed)).pixels()
+
+
+def described(
+    perturbations: Perturbations, temperature: float, normaliser: Normaliser | None, seed: int
+) -> dict[str, Any]:
+    """What must be the same for readings to be compared, in plain values."""
+    settings: dict[str, Any] = {
+        "perturbations": list(_named(perturbations)),
+        "temperature": float(temperature),
+        "seed": int(seed),
+    }
+    if normaliser is not None:
+        settings["normaliser"] = (
+            normaliser
+            if isinstance(normaliser, str)
+            else {name: _plain(values) for name, values in sorted(normaliser.items())}
+        )
+    return settings
+
+
+def _named(perturbations: Perturbations) -> dict[str, Perturbation]:
+    if isinstance(perturbations, Mapping):
+        named = {str(name): perturbation for name, perturbation in perturbations.items()}
+    elif isinstance(perturbations, Sequence) and not isinstance(perturbations, str):
+        names = [_name(perturbation) for perturbation in perturbations]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise SettingsError(
+                f"perturbations has {sorted(twice)[0]!r} more than once; tell them apart with a "
+                "mapping from names to perturbations"
+            )
+        named = dict(zip(names, perturbations, strict=True))
+    else:
+        raise SettingsError(
+            f"perturbations={perturbations!r} is no list of perturbations; give (corruption, "
+            "severity) pairs, functions or attacks, or a mapping that names them"
+        )
+    if not named:
+        raise SettingsError("perturbations is empty; give at least one, such as ('contrast', 3)")
+    return named
+
+
+def _name(perturbation: Any) -> str:
+    if isinstance(perturbation, (tuple, list)) and len(perturbation) == 2:
+        return f"{perturbation[0]} {perturbation[1]}"
+    if isinstance(perturbation, ReferenceSample):
+        return f"stored images {perturbation.digest[:8]}"
+    if not isinstance(perturbation, partial):
+        return name_of(perturbation)
+    settings = ", ".join(f"{name}={value!r}" for name, value in perturbation.keywords.items())
+    return f"{name_of(perturbation)} {settings}".strip()
+
+
+def _corruption_error(
+    answers: Sequence[NDArray[np.float64]], labels: NDArray[Any], normaliser: Normaliser
+) -> NDArray[np.float64]:
+    wrong = iter([1 - correct(logits, labels) for logits in answers])
+    errors = {name: np.stack([next(wrong) for _ in SEVERITIES]) for name in IMAGENET_C}
+    # As a share of what the normaliser errs on average: a baseline's images may be others.
+    if not isinstance(normaliser, str):
+        normaliser = {
+            name: np.asarray(values, dtype=np.float64).mean(axis=-1)
+            if np.ndim(values) == 2
+            else values
+            for name, values in normaliser.items()
+        }
+    found = mean_corruption_error(errors, normaliser).image_values
+    assert found is not None  # The errors are of single images.
+    return found
+
+
+def _plain(values: ArrayLike) -> Any:
+    return np.round(np.asarray(values, dtype=np.float64), 6).tolist()

@@ -1,0 +1,194 @@
+"""measure(): a reference sample and a classifier make a SpectralProfile."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Literal
+
+from pytest_iaside.errors import ReferenceSampleError
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.images.bands import BandPartition, Norm
+from pytest_iaside.images.filters import Absence, Space
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.images.selection import first_images, on_labels_of
+from pytest_iaside.measure.environment import environment
+from pytest_iaside.measure.game.cached import Kept
+from pytest_iaside.measure.game.coalitions import Design
+from pytest_iaside.measure.game.play import Game, play, play_on, ready, shards
+from pytest_iaside.measure.game.rows import Rows, join
+from pytest_iaside.measure.game.rules import DType, Rules
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
+from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.stats.structured import label_information
+
+# Images prepared at once, and sent to an executor's worker together with the model.
+SHARD = 8
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a measurement is; ``seconds`` since it began."""
+
+    images_done: int
+    images: int
+    forward_passes: int
+    seconds: float
+
+
+def measure(
+    model: Any,
+    reference: ReferenceSample,
+    *,
+    bands: int = 8,
+    partition: Norm = "linf",
+    absence: Absence = "zero",
+    space: Space = "input",
+    design: Design = "auto",
+    samples: int | Literal["auto"] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    backend: str = "auto",
+    batch_size: int | str = "auto",
+    dtype: DType = "float32",
+    executor: Executor | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    labels_from: SpectralProfile | None = None,
+    until: Callable[[SpectralProfile], int | None] | None = None,
+    cache: bool = False,
+) -> SpectralProfile:
+    """Play every coalition of frequency bands of every reference image through ``model``.
+
+    ``model`` is a Classifier, an nn.Module, a function from images to logits, or the path of
+    an .onnx file. ``samples`` takes only the first images of ``reference``; with ``"auto"`` a gate
+    decides how many (``until``), without one all are taken. Without labels
+    in ``reference`` the model's own predictions on the clean images count, or those of
+    ``labels_from``, so that two models are held against the same labels. ``progress`` is
+    called after every few images, and ``until`` with the profile so far: it returns at how
+    many images to stop, or None to go on. With ``cache``, what was found for an image before is
+    taken from the disk, and what is found now is kept there (execute/cache.py).
+
+    Raises SettingsError for a setting that is out of range or does not fit the images,
+    ReferenceSampleError for images or labels that do not fit the model, ModelError where the
+    model fails or returns anything but finite logits. SPEC.md 1.1–1.4.
+    """
+    began = time.perf_counter()
+    rules = Rules(
+        bands=bands,
+        partition=partition,
+        absence=absence,
+        space=space,
+        design=design,
+        dtype=dtype,
+        seed=seed,
+    )
+    execution = Execution(device=device, backend=backend, batch_size=batch_size)
+    classifier = as_classifier(model)
+    if not isinstance(reference, ReferenceSample):
+        raise ReferenceSampleError(
+            f"the reference is a {type(reference).__name__}, expected a ReferenceSample; wrap "
+            "images with ReferenceSample(images) or read them with ReferenceSample.from_folder"
+        )
+    channels, height, width = reference.shape
+    classifier.check_channels(channels)
+    BandPartition(height, width, bands, partition)  # Says now, not in a worker, what is wrong.
+    sample = first_images(reference, samples)
+    pinned = on_labels_of(sample, labels_from)
+
+    fingerprint = classifier.fingerprint()
+    game = Game(classifier, rules, execution, pinned, reference)
+    kept = Kept.of(game) if cache else None
+    done: list[Rows] = []
+
+    def profile() -> SpectralProfile:
+        played = join(done)
+        count = len(played.image_psi)
+        labels = played.log_probabilities.argmax(axis=1)
+        if pinned.labels is not None:
+            labels = pinned.labels[:count].numpy()
+        return SpectralProfile(
+            image_psi=played.image_psi,
+            by_size=played.by_size,
+            log_likelihood=played.log_likelihood if rules.design == "exact" else None,
+            information=label_information(played.log_probabilities, labels),
+            digests=sample.digests[:count],
+            names=sample.names[:count],
+            labels=labels,
+            rules=rules,
+            reference=ReferenceFacts.of(reference),
+            model=ModelFacts(
+                name=classifier.name,
+                classes=played.log_probabilities.shape[1],
+                fingerprint=fingerprint,
+            ),
+            forward_passes=played.forward_passes,
+            passes_from_cache=played.from_cache,
+            not_kept_because="" if kept is None else kept.why_not,
+            environment=environment() | played.environment,
+            seconds=time.perf_counter() - began,
+        )
+
+    for rows in _results(game, kept, executor):
+        done.append(rows)
+        if progress is not None:
+            so_far = sum(len(r.image_psi) for r in done)
+            passes = sum(r.forward_passes - r.from_cache for r in done)
+            progress(Progress(so_far, len(sample), passes, time.perf_counter() - began))
+        if until is not None and (enough := until(profile())) is not None:
+            return profile().first(enough)
+    return profile()
+
+
+MEASURE_SETTINGS = tuple(
+    name
+    for name, parameter in inspect.signature(measure).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+    and name not in ("executor", "progress", "labels_from", "until")
+)
+
+
+def _results(game: Game, kept: Kept | None, executor: Executor | None) -> Iterator[Rows]:
+    """The rows of the sample's images, in their order; those that are kept are not played."""
+    known: Sequence[Rows | None] = [None] * len(game.sample) if kept is None else kept.rows()
+    missing = [i for i, rows in enumerate(known) if rows is None]
+    played = _play(game, tuple(missing), executor)
+    at = 0  # In the sample.
+    with closing(played):
+        while at < len(known):
+            if (rows := known[at]) is not None:
+                at += 1
+                yield rows
+                continue
+            found = next(played)
+            images, missing = missing[: len(found)], missing[len(found) :]
+            if kept is not None:
+                kept.keep(images, found)
+            if images[-1] == at + len(found) - 1:  # None is kept between them.
+                at += len(found)
+                yield found
+                continue
+            for image, row in zip(images, found.each(), strict=True):
+                yield from (rows for rows in known[at:image] if rows is not None)
+                at = image + 1
+                yield row
+
+
+def _play(game: Game, images: Sequence[int], executor: Executor | None) -> Generator[Rows]:
+    if not images:
+        return
+    work = shards(game.sample, game.rules, game.whole, SHARD, images)
+    if executor is not None:
+        jobs = list(work)
+        same = ([part] * len(jobs) for part in (game.classifier, game.rules, game.execution))
+        yield from executor.map(play, *same, jobs)
+        return
+    first = next(work)
+    with ready(game.classifier, game.rules, game.execution, first) as backend:
+        for shard in chain([first], work):
+            yield from play_on(backend, game.classifier, game.rules, shard)

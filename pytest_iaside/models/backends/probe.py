@@ -1,0 +1,269 @@
+"""Which backend runs a module: the fastest that is installed and agrees with PyTorch."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import math
+import platform
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pytest_iaside.models.backends.base import Backend, Setup, Unfit, usual_batch
+from pytest_iaside.models.backends.eager import CompiledBackend, EagerBackend
+from pytest_iaside.models.backends.openvino import OpenVinoBackend, convert
+from pytest_iaside.store.machine import recall, remember
+
+# The most that a log-probability may differ from PyTorch's.
+AGREEMENT = 1e-3
+# Floating-point operations for each thread, some five seconds of PyTorch: below them a
+# conversion and the probes, three to five seconds, cost more than they can win.
+WORTHWHILE = 5e11
+# Seconds after which no further setup is probed.
+PATIENCE = 1.2
+# What takes longer than the best by this factor is not looked at any further.
+HOPELESS = 1.5
+# PyTorch starts ahead of the others by this factor: their conversion costs time, too.
+LEAD = 0.9
+# Raised whenever a probe changes so that what is remembered of older ones no longer holds.
+VERSION = 2
+
+
+class Workshop:
+    """Makes backends for one network on one device; converts it once at most."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        device: torch.device,
+        label: str,
+        dtype: str,
+        inputs: Tensor | None = None,
+    ) -> None:
+        self.network, self.device, self.label, self.dtype = network, device, label, dtype
+        self.inputs = inputs
+        self._converted: Any = None
+
+    def build(self, setup: Setup, dtype: str | None = None) -> Backend:
+        """Raises ModelError where the backend cannot be made."""
+        dtype = dtype or self.dtype
+        if setup.backend == "eager":
+            return EagerBackend(self.network, setup, self.device, self.label, dtype)
+        if setup.backend == "compile":
+            return CompiledBackend(self.network, setup, self.device, self.label, dtype)
+        if self.inputs is None:
+            raise ValueError("a network can be converted only for inputs of a known size")
+        if self._converted is None:
+            self._converted = convert(self.network, self.inputs, self.label)
+        return OpenVinoBackend(self._converted, setup, self.label, dtype)
+
+    def build_checked(self, setup: Setup) -> Backend:
+        """``build``, if the backend agrees with PyTorch; else raises ModelError."""
+        backend = self.build(setup)
+        # Two ways to compute in bfloat16 differ by more than a wrong conversion might: what is
+        # compared is the network in float32. Compiling it once more for that takes a minute.
+        comparable = self.dtype == "float32" or setup.backend == "openvino"
+        if setup.backend == "eager" or self.inputs is None or not comparable:
+            return backend
+        exact = backend if self.dtype == "float32" else self.build(setup, "float32")
+        plain = self.build(replace(setup, backend="eager"), "float32")
+        gap = _gap(_in_batches(exact, self.inputs), _in_batches(plain, self.inputs))
+        if gap > AGREEMENT:
+            raise Unfit(
+                self.label,
+                f"{setup.backend} disagrees with PyTorch by {gap:.1g} in log-probabilities, at "
+                f"most {AGREEMENT:g} is allowed",
+            )
+        return backend
+
+
+def choose(workshop: Workshop, asked: str, batch_size: int | str, passes: int) -> Backend:
+    """The backend ``asked`` for, or the best one (``"auto"``), in the setup that suits it.
+
+    Raises ModelError when a backend that was asked for by name cannot be made or disagrees.
+    """
+    setups, note = _ranking(workshop, asked, batch_size, passes)
+    for setup in setups:
+        try:
+            backend = workshop.build_checked(setup)
+        except Unfit as unfit:
+            if asked != "auto":
+                raise
+            note = unfit.why
+        else:
+            backend.note = note
+            return backend
+    raise AssertionError("PyTorch itself is always among the setups of 'auto'")
+
+
+def _ranking(
+    workshop: Workshop, asked: str, batch_size: int | str, passes: int
+) -> tuple[list[Setup], str]:
+    """The setups to try, fastest first, and why another one is not among them."""
+    inputs, device = workshop.inputs, workshop.device
+    usual = _usual(workshop)
+    plain = _setup("eager" if asked == "auto" else asked, batch_size, usual)
+    if inputs is None or device.type != "cpu" or asked == "compile":
+        return [plain], ""
+    if _operations(workshop, inputs[:1]) * passes < WORTHWHILE * torch.get_num_threads():
+        return [plain], ""
+    names = [asked]
+    if asked == "auto":
+        names = ["openvino", "eager"] if importlib.util.find_spec("openvino") else ["eager"]
+    key = _key(workshop, inputs, names, batch_size)
+    known = recall(key)
+    if known is None:
+        known = remember(key, _probe(workshop, inputs, names, batch_size, usual))
+    try:
+        return [Setup(**fields) for fields in known["setups"]], known["note"]
+    except (TypeError, KeyError):
+        # Nothing can be kept here, or another program's file is in the way. What is not kept
+        # would be decided anew each time, and not always alike.
+        return [_setup(name, batch_size, usual) for name in names], ""
+
+
+def _probe(
+    workshop: Workshop,
+    inputs: Tensor,
+    names: Sequence[str],
+    batch_size: int | str,
+    usual: int,
+) -> dict[str, Any]:
+    """The fastest setup of each backend, fastest first, as JSON can keep it."""
+    seconds: dict[Setup, float] = {}
+    note, spent = "", 0.0
+    setups = [_setup(name, batch_size, usual) for name in names]
+    while setups and spent < PATIENCE:
+        setup = setups.pop(0)
+        try:
+            backend = workshop.build(setup)
+        except Unfit as unfit:
+            if len(names) == 1:
+                raise
+            note = unfit.why
+            continue
+        began = time.perf_counter()
+        seconds[setup] = _seconds_per_image(backend, inputs, min(seconds.values(), default=None))
+        spent += time.perf_counter() - began
+        if setup.channels_last and seconds[setup] < HOPELESS * min(seconds.values()):
+            setups.append(replace(setup, channels_last=False))
+        if not setups and batch_size == "auto":
+            best = min(seconds, key=seconds.__getitem__)
+            # Never more than usual: what it takes is memory.
+            sizes = (best.batch_size // 2, best.batch_size * 2)
+            near = [replace(best, batch_size=size) for size in sizes if 1 <= size <= usual]
+            setups = [setup for setup in near if setup not in seconds]
+    # Of each backend the best, for where the first one turns out not to agree.
+    best_of = {setup.backend: setup for setup in sorted(seconds, key=seconds.__getitem__)[::-1]}
+    ranked = sorted(
+        best_of.values(), key=lambda s: seconds[s] * (LEAD if s.backend == "eager" else 1.0)
+    )
+    return {"setups": [asdict(setup) for setup in ranked], "note": note}
+
+
+def _seconds_per_image(backend: Backend, inputs: Tensor, best: float | None) -> float:
+    """The least of a few runs; only one where that is hopeless against ``best``."""
+    size = backend.chunk
+    batch = inputs.repeat(math.ceil(size / len(inputs)), 1, 1, 1)[:size]
+    batches = [batch] * 2
+    _exhaust(backend.forward_many(batches[:1]))  # What is set up on first use.
+    least = math.inf
+    for _ in range(3):
+        began = time.perf_counter()
+        _exhaust(backend.forward_many(batches))
+        least = min(least, (time.perf_counter() - began) / (size * len(batches)))
+        if best and least > HOPELESS * best:
+            break
+    return least
+
+
+def _exhaust(logits: Iterator[Tensor]) -> None:
+    for _ in logits:
+        pass
+
+
+def _in_batches(backend: Backend, inputs: Tensor) -> Tensor:
+    return torch.cat(list(backend.forward_many(torch.split(inputs, backend.chunk))))
+
+
+def _gap(found: Tensor, expected: Tensor) -> float:
+    """The largest difference of two batches of logits in log-probabilities."""
+    if not expected.isfinite().all():
+        # PyTorch's are no better: the game says of which image and coalition.
+        return 0.0
+    one, other = (torch.log_softmax(z.to(torch.float64), dim=1) for z in (found, expected))
+    gap = float((one - other).abs().max())
+    return math.inf if math.isnan(gap) else gap
+
+
+def _usual(workshop: Workshop) -> int:
+    inputs = workshop.inputs
+    if inputs is None:
+        return usual_batch(workshop.device)
+    return usual_batch(workshop.device, inputs.shape[-2] * inputs.shape[-1])
+
+
+def _setup(name: str, batch_size: int | str, usual: int) -> Setup:
+    """How ``name`` is run where nothing was measured."""
+    # OpenVINO takes images channel by channel, as a module is converted, and runs several
+    # batches at once.
+    converted = name == "openvino"
+    size = max(1, usual // 2) if converted else usual
+    return Setup(name, batch_size if isinstance(batch_size, int) else size, not converted)
+
+
+def _operations(workshop: Workshop, image: Tensor) -> float:
+    """Floating-point operations of the convolutions and linear layers on one image."""
+    total = 0.0
+
+    def count(module: nn.Module, _: Any, output: Any) -> None:
+        nonlocal total
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, Tensor) and weight.ndim >= 2 and isinstance(output, Tensor):
+            total += 2.0 * output.numel() * weight[0].numel()
+
+    handles = []
+    try:
+        handles = [module.register_forward_hook(count) for module in workshop.network.modules()]
+        workshop.build(Setup("eager", 1, True)).forward(image)
+    except Exception:  # Modules that take no hooks; a network that fails does so again.
+        return 0.0
+    finally:
+        for handle in handles:
+            handle.remove()
+    return total
+
+
+def _key(workshop: Workshop, inputs: Tensor, names: Sequence[str], batch_size: int | str) -> str:
+    """What a choice depends on: the architecture, not the weights, so that two versions of a
+    model are run alike."""
+    # Functions in a module's description come with their address.
+    architecture = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(workshop.network))
+    state = [(name, *tensor.shape) for name, tensor in workshop.network.state_dict().items()]
+    versions = [f"{name} {_version(name)}" for name in ("torch", "openvino")]
+    facts = (architecture, state, tuple(inputs.shape[1:]), workshop.dtype, names, batch_size)
+    machine = (_processor(), torch.get_num_threads(), versions, VERSION)
+    return hashlib.sha256(repr((facts, machine)).encode()).hexdigest()[:24]
+
+
+def _version(package: str) -> str:
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return "none"
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,88 @@
+"""A classifier made ready for attacks and explanations, which need gradients of its input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import chain
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pytest_iaside.errors import ModelError, SpectralRobustnessError, one_line
+from pytest_iaside.models.backends.devices import in_eval_mode
+from pytest_iaside.models.backends.eager import exact_float32
+from pytest_iaside.models.classifier import Classifier, check_logits
+
+
+class PixelNetwork(nn.Module):
+    """A classifier as a module from pixels in [0, 1] to logits, as attacks expect one.
+
+    ``purpose`` says in a message what gradients are wanted for.
+    """
+
+    def __init__(self, classifier: Classifier, purpose: str = "to attack with") -> None:
+        super().__init__()
+        if isinstance(classifier.network, Path):
+            raise ModelError(
+                f"{classifier.name} is an .onnx file, which has no gradients {purpose}; give "
+                "the PyTorch module that it was exported from"
+            )
+        self.classifier = classifier
+        self.network = classifier.network
+        self.training = False
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.answer(self.classifier.normalise(pixels))
+
+    def answer(self, inputs: Tensor) -> Tensor:
+        """Logits of ``inputs``, which are normalised already."""
+        try:
+            # A network that overwrites its input must not overwrite the caller's.
+            logits = self.network(inputs.clone())
+        except SpectralRobustnessError:
+            raise
+        except Exception as error:  # Whatever the user's network raises.
+            raise ModelError(
+                f"{self.classifier.name} failed on inputs of shape {tuple(inputs.shape)} "
+                f"({one_line(error)}); check that it takes a batch of such images"
+            ) from error
+        return check_logits(logits, len(inputs))
+
+
+def open_to_attack(classifier: Classifier) -> AbstractContextManager[PixelNetwork]:
+    """``with_gradients``, for an attack."""
+    return with_gradients(classifier, "to attack with")
+
+
+@contextmanager
+def with_gradients(classifier: Classifier, purpose: str) -> Iterator[PixelNetwork]:
+    """``classifier`` as a module in eval mode whose parameters collect no gradients.
+
+    Afterwards every mode, and what gradients are asked for, is as it was. Gradients of the
+    pixels can be had inside, also where the caller has switched them off.
+    """
+    model = PixelNetwork(classifier, purpose)
+    network = classifier.network
+    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with ExitStack() as stack:
+        if isinstance(network, nn.Module):
+            stack.enter_context(in_eval_mode(network))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        if device_of(model).type == "cuda":
+            stack.enter_context(exact_float32())
+        try:
+            for parameter in wanted:
+                parameter.requires_grad_(False)
+            yield model
+        finally:
+            for parameter in wanted:
+                parameter.requires_grad_(True)
+
+
+def device_of(model: PixelNetwork) -> torch.device:
+    """Where the model's weights lie; the CPU for a plain function."""
+    state = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if state is None else state.device

@@ -1,0 +1,311 @@
+"""The four charts of a gate, as SVG drawn by hand; colours are the page's CSS variables.
+
+Everywhere the baseline is a pale bar or a circle, the candidate a solid bar or a diamond: shape
+tells them apart as well as colour. Values that do not exist (None) are not drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, floor, log10
+
+from pytest_iaside.report.charts import svg
+from pytest_iaside.report.charts.svg import WIDTH, Scale
+from pytest_iaside.report.numbers import fixed, signed
+
+Values = Sequence[float | None]
+LEFT, RIGHT, TOP = 40.0, WIDTH - 8.0, 20.0
+AXIS = 48.0  # height of the bands and their frequencies under a chart
+LEAST_NATS = 0.01  # what a chart of nats spans at least: ten times what rounding moves
+MARKER = {"baseline": svg.circle, "candidate": svg.diamond}
+
+
+@dataclass(frozen=True)
+class Series:
+    """One value per place with its interval; ``role`` is "baseline" or "candidate"."""
+
+    role: str
+    values: Values
+    low: Values = ()
+    high: Values = ()
+
+    def interval(self, place: int) -> tuple[float | None, float | None]:
+        return (self.low[place], self.high[place]) if self.low and self.high else (None, None)
+
+
+@dataclass(frozen=True)
+class Change:
+    """The paired change of each band's ψ; ``moved`` are the real ones, ``allowed`` the limit."""
+
+    values: Values
+    low: Values
+    high: Values
+    moved: Sequence[bool]
+    allowed: float | None = None
+
+
+def score_chart(
+    ident: str,
+    points: Mapping[str, tuple[float | None, float | None, float | None]],
+    thresholds: Mapping[str, float],
+    attainable: tuple[float, float],
+    *,
+    most: float | None = None,
+) -> str:
+    """Signed SRC of each row (value, low, high) on the range that a SID can attain.
+
+    Scores under any of ``thresholds``, and those over ``most``, are shaded as not allowed.
+    """
+    across = Scale(*attainable, 74, WIDTH - 54)
+    top, step = 14.0 + 13 * len(thresholds), 24.0
+    bottom = top + step * len(points)
+    parts: list[str] = []
+    for near, far in (
+        (attainable[0], max(thresholds.values(), default=None)),
+        (most, attainable[1]),
+    ):
+        if near is not None and far is not None:
+            left, right = across(across.clip(near)), across(across.clip(far))
+            parts.append(svg.box(left, top, right - left, bottom - top, "beyond"))
+    parts += horizontal_axis(across, bottom, most=6)
+    parts.append(svg.line(across(0), top, across(0), bottom, "zero"))
+    labels: list[str] = []
+    for number, (name, limit) in enumerate(thresholds.items()):
+        place = across(across.clip(limit))
+        anchor = "start" if place < (across.start + across.end) / 2 else "end"
+        height = 10.0 + 13 * number
+        parts.append(svg.line(place, height + 3, place, bottom, "limit"))
+        labels.append(svg.text(place, height, f"{name} {fixed(limit)}", "note", anchor))
+    parts += labels  # over every line, so that none crosses a label
+    for number, (name, (value, low, high)) in enumerate(points.items()):
+        y = top + step * (number + 0.5)
+        role = "baseline" if name == "baseline" else "candidate"
+        parts.append(svg.text(across.start - 8, y + 4, name, "", "end"))
+        parts.append(svg.whisker(across, y, low, high, role, along="x"))
+        if value is not None:
+            parts.append(MARKER[role](across(across.clip(value)), y, f"mark {role}"))
+        parts.append(svg.text(WIDTH - 4, y + 4, fixed(value), "value", "end"))
+    parts.append(svg.text(across.start, bottom + 29, "← highest band only", "note", "start"))
+    parts.append(svg.text(across.end, bottom + 29, "lowest band only →", "note", "end"))
+    described = "; ".join(
+        f"{name} {fixed(value)}, interval {fixed(low)} to {fixed(high)}"
+        for name, (value, low, high) in points.items()
+    )
+    limits = "".join(f"; {name} {fixed(limit)}" for name, limit in thresholds.items())
+    title = f"Signed SRC from {fixed(attainable[0])} to {fixed(attainable[1])}"
+    return svg.document(ident, title, f"{described}{limits}.", bottom + 36, parts)
+
+
+def sid_chart(ident: str, edges: Sequence[float], series: Sequence[Series]) -> str:
+    """Spectral importance distribution: one bar for each band and series."""
+    bottom = 150.0
+    up = _vertical(series, bottom)
+    across = Scale(edges[0], edges[-1], LEFT, RIGHT)
+    parts = value_axis(up, "share of importance")
+    for place, (left, right) in enumerate(pairwise(edges)):
+        slot = (across(right) - across(left)) * 0.8 / len(series)
+        start = across(left) + (across(right) - across(left)) * 0.1
+        for number, one in enumerate(series):
+            value, x = one.values[place], start + slot * number
+            if value is not None:
+                parts.append(svg.box(x, up(value), slot - 0.6, up(0) - up(value), one.role))
+            parts.append(_interval(up, x + slot / 2, one, place))
+    parts += _band_axis(across, edges, bottom)
+    parts += _hits(across, edges, bottom)
+    without = [one.role for one in series if all(value is None for value in one.values)]
+    if without:
+        missing = f"{' and '.join(without)}: all ψ equal, no SID"
+        parts.append(svg.text(RIGHT, TOP + 16, missing, "note", "end"))
+    description = _described(series, "band", 3)
+    return svg.document(ident, "SID by band", description, bottom + AXIS, parts)
+
+
+def psi_chart(
+    ident: str, edges: Sequence[float], series: Sequence[Series], change: Change | None = None
+) -> str:
+    """Raw ψ of each band and, on a scale of its own below, the paired change with moved bands."""
+    bottom = 140.0
+    up = _vertical(series, bottom, LEAST_NATS)
+    across = Scale(edges[0], edges[-1], LEFT, RIGHT)
+    parts: list[str] = []
+    lower = bottom + 136 if change else bottom
+    if change:
+        for (left, right), moved in zip(pairwise(edges), change.moved, strict=True):
+            if moved:
+                width = across(right) - across(left)
+                parts.append(svg.box(across(left), TOP, width, lower - TOP, "moved"))
+    parts += value_axis(up, "ψ in nats")
+    for place, (left, right) in enumerate(pairwise(edges)):
+        middle, apart = across((left + right) / 2), (across(right) - across(left)) * 0.2
+        for number, one in enumerate(series):
+            value = one.values[place]
+            x = middle + apart * (2 * number - len(series) + 1)
+            parts.append(_interval(up, x, one, place))
+            if value is not None:
+                parts.append(MARKER[one.role](x, up(value), f"mark {one.role}"))
+    description = _described(series, "band", 3)
+    if change:
+        parts += _change_panel(across, edges, change, bottom + 28, lower)
+        moved_bands = [str(band) for band, moved in enumerate(change.moved) if moved]
+        description += f" Moved bands: {', '.join(moved_bands) or 'none'}."
+    parts += [*_band_axis(across, edges, lower), *_hits(across, edges, lower)]
+    return svg.document(ident, "Raw ψ by band, in nats", description, lower + AXIS, parts)
+
+
+def size_chart(ident: str, series: Sequence[Series]) -> str:
+    """Mean log-likelihood over the coalitions of each size."""
+    bottom = 150.0
+    values = [value for one in series for value in one.values if value is not None]
+    low, high = min(values, default=-1.0), max(values, default=0.0)
+    room = max(0.06 * (high - low), LEAST_NATS)
+    up = Scale(low - room, high + room, bottom, TOP)
+    sizes = len(series[0].values) - 1
+    across = Scale(0, sizes, LEFT + 8, RIGHT - 8)
+    parts = value_axis(up, "log-likelihood in nats", zero=False)
+    parts.append(svg.line(LEFT, bottom, RIGHT, bottom, "axis"))
+    skip = 1 if sizes <= 16 else 2
+    for size in range(0, sizes + 1, skip):
+        parts.append(svg.text(across(size), bottom + 14, str(size)))
+    parts.append(svg.text((LEFT + RIGHT) / 2, bottom + 29, "bands in the coalition", "note"))
+    for one in series:
+        points = [
+            (across(size), up(value)) for size, value in enumerate(one.values) if value is not None
+        ]
+        parts.append(svg.polyline(points, f"path {one.role}"))
+        parts += [MARKER[one.role](x, y, f"mark {one.role}") for x, y in points]
+    middles = [across(size - 0.5) for size in range(sizes + 2)]
+    for size, (left, right) in enumerate(pairwise(middles)):
+        parts.append(svg.hit(max(left, LEFT), min(right, RIGHT), TOP, bottom, size))
+    description = _described(series, "size", 2)
+    return svg.document(ident, "Log-likelihood by coalition size", description, bottom + 36, parts)
+
+
+def spectrum_chart(
+    ident: str, frequencies: Sequence[float], density: Values, exponent: float | None
+) -> str:
+    """Energy at each frequency, both on logarithmic scales, with the power law that fits best."""
+    points = [
+        (log10(f), log10(d)) for f, d in zip(frequencies, density, strict=True) if d and d > 0
+    ]
+    bottom = 150.0
+    low, high = min((y for _, y in points), default=-1.0), max((y for _, y in points), default=0.0)
+    up = Scale(low - 0.3, high + 0.3, bottom, TOP)
+    across = Scale(log10(frequencies[0]) - 0.05, log10(0.5), LEFT, RIGHT)
+    parts = [svg.text(2, TOP - 8, "mean energy", "note", "start")]
+    ticks = [t for t in range(ceil(up.low), floor(up.high) + 1)]
+    ticks = ticks[:: max(1, len(ticks) // 5)]
+    parts.append(svg.strokes([(LEFT, up(tick), RIGHT - LEFT, 0) for tick in ticks], "grid"))
+    parts += [svg.text(LEFT - 5, up(t) + 3.5, _power(t), "", "end") for t in ticks]
+    parts.append(svg.line(LEFT, bottom, RIGHT, bottom, "axis"))
+    for place in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5):
+        if across.holds(log10(place)):
+            parts.append(svg.text(across(log10(place)), bottom + 14, f"{place:g}"))
+    parts.append(svg.text(across.end, bottom + 29, "cycles/pixel", "note", "end"))
+    if exponent is not None and points:
+        # Through the middle of the points, as least squares goes.
+        x, y = (sum(values) / len(points) for values in zip(*points, strict=True))
+        ends = [(at, y - exponent * (at - x)) for at in (points[0][0], points[-1][0])]
+        inside = [(across(at), up(up.clip(value))) for at, value in ends]
+        parts.append(svg.polyline(inside, "path baseline"))
+    parts += [svg.diamond(across(x), up(y), "mark candidate") for x, y in points]
+    law = "no power law" if exponent is None else f"falls as f^−{fixed(exponent, 2)}"
+    description = f"{len(points)} frequencies from {frequencies[0]:.3g} to 0.5 cycles/pixel; {law}."
+    return svg.document(ident, "Energy by frequency", description, bottom + 36, parts)
+
+
+def _power(exponent: int) -> str:
+    return f"1e{exponent}".replace("-", "−") if abs(exponent) > 2 else f"{10.0**exponent:g}"
+
+
+def _change_panel(
+    across: Scale, edges: Sequence[float], change: Change, top: float, bottom: float
+) -> list[str]:
+    bounds = [*change.low, *change.high, change.allowed]
+    # The room above is for the marks of moved bands: one line, to be read at a glance.
+    up = Scale(*svg.domain(change.values, bounds, LEAST_NATS), bottom - 4, top + 24)
+    parts = value_axis(up, "paired change in nats", most=4, name_at=top - 6)
+    if change.allowed is not None and up.holds(change.allowed):
+        place = up(change.allowed)
+        parts.append(svg.line(LEFT, place, RIGHT, place, "limit"))
+    labelled: list[float] = []
+    for band in sorted(range(len(change.values)), key=lambda b: -abs(change.values[b] or 0.0)):
+        value = change.values[band]
+        if value is None:
+            continue
+        x = across((edges[band] + edges[band + 1]) / 2)
+        low, high = change.low[band], change.high[band]
+        parts.append(svg.whisker(up, x, low, high, "candidate", along="y"))
+        parts.append(svg.diamond(x, up(value), "mark candidate"))
+        if not change.moved[band]:
+            continue
+        fallen = value < 0
+        parts.append(svg.triangle(x, top + 2, "fallen" if fallen else "risen", down=fallen))
+        # Labels of narrow bands would overlap; the largest changes keep theirs.
+        if all(abs(x - other) > 36 for other in labelled):
+            labelled.append(x)
+            parts.append(svg.text(x, top + 18, signed(value, 2), "value"))
+    return parts
+
+
+def _vertical(series: Sequence[Series], bottom: float, least: float = 0.0) -> Scale:
+    values = [value for one in series for value in one.values]
+    bounds = [bound for one in series for bound in (*one.low, *one.high)]
+    return Scale(*svg.domain(values, bounds, least), bottom, TOP)
+
+
+def _interval(up: Scale, x: float, one: Series, place: int) -> str:
+    return svg.whisker(up, x, *one.interval(place), one.role, along="y")
+
+
+def value_axis(
+    up: Scale, name: str, most: int = 6, name_at: float = TOP - 8, *, zero: bool = True
+) -> list[str]:
+    parts = [svg.text(2, name_at, name, "note", "start")]
+    step = svg.nice_step(up.low, up.high, most)
+    ticks = svg.nice_ticks(up.low, up.high, most)
+    parts.append(svg.strokes([(LEFT, up(tick), RIGHT - LEFT, 0) for tick in ticks], "grid"))
+    if zero and up.holds(0):
+        parts.append(svg.line(LEFT, up(0), RIGHT, up(0), "zero"))
+    for tick in ticks:
+        parts.append(svg.text(LEFT - 5, up(tick) + 3.5, svg.tick_text(tick, step), "", "end"))
+    return parts
+
+
+def horizontal_axis(across: Scale, y: float, most: int) -> list[str]:
+    step = svg.nice_step(across.low, across.high, most)
+    ticks = svg.nice_ticks(across.low, across.high, most)
+    whole = (across.start, y, across.end - across.start, 0.0)
+    parts = [svg.strokes([whole, *((across(tick), y, 0.0, 3.0) for tick in ticks)], "axis")]
+    for tick in ticks:
+        parts.append(svg.text(across(tick), y + 15, svg.tick_text(tick, step)))
+    return parts
+
+
+def _band_axis(across: Scale, edges: Sequence[float], y: float) -> list[str]:
+    parts = [svg.text(LEFT - 5, y + 13, "band", "note", "end")]
+    slot = (across.end - across.start) / (len(edges) - 1)
+    skip = 1 if slot >= 14 else 2
+    parts.append(svg.strokes([(across(edge), y, 0.0, 4.0) for edge in edges], "axis"))
+    for band, (left, right) in enumerate(pairwise(edges)):
+        if band % skip == 0:
+            parts.append(svg.text(across((left + right) / 2), y + 13, str(band)))
+    parts += horizontal_axis(across, y + 17, most=6)
+    parts.append(svg.text(across.end, y + 43, "cycles/pixel", "note", "end"))
+    return parts
+
+
+def _hits(across: Scale, edges: Sequence[float], bottom: float) -> list[str]:
+    return [
+        svg.hit(across(left), across(right), TOP, bottom, band)
+        for band, (left, right) in enumerate(pairwise(edges))
+    ]
+
+
+def _described(series: Sequence[Series], place: str, digits: int) -> str:
+    return " ".join(
+        f"{one.role}, {place} 0 to {len(one.values) - 1}: "
+        f"{', '.join(fixed(value, digits) for value in one.values)}."
+        for one in series
+    )

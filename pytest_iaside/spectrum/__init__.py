@@ -1,1 +1,0 @@
-"""Frequency bands of images: the players of the game."""

@@ -1,0 +1,1 @@
+"""Statistics on arrays: intervals, scores and tests; numpy and scipy only."""

@@ -1,0 +1,117 @@
+"""Correlations over a set of models, and how far they may be off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special, stats
+
+from pytest_iaside.compare.evidence import holm
+
+Rows = NDArray[np.float64]
+# Of so many models a correlation exists; only from one more on has it an interval.
+LEAST_MODELS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correlation:
+    """Pearson's r and Spearman's ρ of two quantities over a number of units.
+
+    ``low`` and ``high`` are Fisher's interval of r, ``rank_low`` and ``rank_high`` that of ρ,
+    both from the spread between the units alone. ``p_value`` is that of r = 0, by Student's t;
+    ``adjusted`` is Holm's, over the table that it stands in. NaN where one quantity is constant.
+    ``image_error`` is the standard error of r that comes from measuring on so few images.
+    """
+
+    units: int
+    pearson: float
+    low: float
+    high: float
+    spearman: float
+    rank_low: float
+    rank_high: float
+    p_value: float
+    level: float
+    adjusted: float = float("nan")
+    image_error: float = float("nan")
+
+
+def correlate(first: ArrayLike, second: ArrayLike, level: float) -> Correlation:
+    """How ``first`` (N,) and ``second`` (N,) go together.
+
+    Fisher's z because it holds at few units: in 400 draws of 8 to 24 correlated pairs, normal or
+    skewed, nominal 95 % intervals covered in 94–99 %, those of the BCa bootstrap in 91–98 %.
+    Neither holds where units are near copies of each other (53–69 %): average those first. The
+    interval of ρ is that of Bonett and Wright (Psychometrika 2000).
+    """
+    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    r = float(pearson(x, y))
+    rho = float(pearson(stats.rankdata(x), stats.rankdata(y)))
+    low, high = _fisher(r, len(x), level, 1.0)
+    rank_low, rank_high = _fisher(rho, len(x), level, 1 + rho**2 / 2)
+    return Correlation(
+        units=len(x),
+        pearson=r,
+        low=low,
+        high=high,
+        spearman=rho,
+        rank_low=rank_low,
+        rank_high=rank_high,
+        p_value=_p_value(r, len(x)),
+        level=level,
+    )
+
+
+def pearson(first: Rows, second: Rows) -> Rows:
+    """Pearson's r (…) of pairs (…, N) and (…, N); NaN where either is constant."""
+    x, y = (each - each.mean(axis=-1, keepdims=True) for each in (first, second))
+    together = (x * y).sum(axis=-1)
+    alone = np.sqrt((x**2).sum(axis=-1)) * np.sqrt((y**2).sum(axis=-1))
+    # What is left of equal numbers after their mean was subtracted is rounding.
+    least = 1e-12 * first.shape[-1] * np.abs(first).max(axis=-1) * np.abs(second).max(axis=-1)
+    known = alone > least
+    r = np.divide(together, alone, out=np.full_like(together, np.nan), where=known)
+    return np.asarray(np.clip(r, -1, 1))
+
+
+def adjust(correlations: Sequence[Correlation]) -> list[Correlation]:
+    """The same with Holm's p-values for how many there are; those that are NaN do not count."""
+    given = np.array([each.p_value for each in correlations])
+    adjusted = np.full_like(given, np.nan)
+    known = ~np.isnan(given)
+    adjusted[known] = holm(given[known])
+    return [
+        replace(each, adjusted=float(p)) for each, p in zip(correlations, adjusted, strict=True)
+    ]
+
+
+def averages(values: Rows, members: Sequence[str]) -> Rows:
+    """The means (…, U) over ``values`` (…, N) of those with the same name, by first appearance."""
+    names = list(dict.fromkeys(members))
+    columns = np.array([names.index(member) for member in members])
+    belongs = (columns[:, None] == np.arange(len(names))).astype(np.float64)
+    return np.asarray(values @ (belongs / belongs.sum(axis=0)))
+
+
+def _fisher(r: float, count: int, level: float, variance: float) -> tuple[float, float]:
+    """The interval of a correlation whose arc tangent varies by ``variance / (count − 3)``."""
+    if np.isnan(r):
+        return float("nan"), float("nan")
+    if count <= LEAST_MODELS:
+        return -1.0, 1.0
+    reach = float(special.ndtri(0.5 + level / 2)) * np.sqrt(variance / (count - 3))
+    with np.errstate(divide="ignore"):  # The arc tangent of ±1 is infinite, as it should be.
+        centre = np.arctanh(r)
+    return float(np.tanh(centre - reach)), float(np.tanh(centre + reach))
+
+
+def _p_value(r: float, count: int) -> float:
+    if np.isnan(r) or count < LEAST_MODELS:
+        return float("nan")
+    freedom = count - 2
+    with np.errstate(divide="ignore"):
+        ratio = abs(r) * np.sqrt(freedom / np.maximum(1 - r**2, 0))
+    return float(2 * special.stdtr(freedom, -ratio))

@@ -1,0 +1,74 @@
+"""Estimate: a number measured on a sample of images, and how far it may be off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.stats.intervals import jackknife_error, jackknife_interval
+
+Rows = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Estimate:
+    """A number measured on a sample of images, with a confidence interval at ``level``.
+
+    ``standard_error`` is the jackknife's over images. Where it cannot be known it is NaN, and the
+    interval is infinite. ``image_values`` (K,) float64 belong to the images in their order, and
+    their mean is ``value``: for paired comparisons.
+    """
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+    level: float
+    image_values: Rows | None = field(default=None, repr=False)
+
+    @classmethod
+    def of_mean(cls, values: ArrayLike, level: float) -> Estimate:
+        """Of the mean of ``values`` (K,), with Student's interval."""
+        rows = np.asarray(values, dtype=np.float64)
+        interval = jackknife_interval(rows, _itself, level)
+        return cls(
+            value=float(rows.mean()),
+            low=float(interval.low),
+            high=float(interval.high),
+            standard_error=float(jackknife_error(rows, _itself)),
+            level=level,
+            image_values=rows,
+        )
+
+    @classmethod
+    def of_proportion(cls, hits: ArrayLike, level: float) -> Estimate:
+        """Of the share of ``hits`` (K,), each 0 or 1, with Wilson's interval (1927)."""
+        rows = np.asarray(hits, dtype=np.float64)
+        count, share = len(rows), float(rows.mean())
+        square = float(special.ndtri(0.5 + level / 2)) ** 2
+        centre = share + square / (2 * count)
+        reach = np.sqrt(square * share * (1 - share) / count + (square / (2 * count)) ** 2)
+        low, high = ((centre + side * reach) / (1 + square / count) for side in (-1, 1))
+        return cls(
+            value=share,
+            # Rounding must not leave a share of 0 or 1 outside of its own interval.
+            low=min(max(float(low), 0.0), share),
+            high=max(min(float(high), 1.0), share),
+            standard_error=float(jackknife_error(rows, _itself)),
+            level=level,
+            image_values=rows,
+        )
+
+
+def check_level(level: float) -> None:
+    """Raise SettingsError unless ``level`` is that of an interval."""
+    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
+        raise SettingsError(f"level={level!r} must lie between 0 and 1, as 0.95 does")
+
+
+def _itself(mean: Rows) -> Rows:
+    return mean

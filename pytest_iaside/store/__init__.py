@@ -1,0 +1,1 @@
+"""Files: baselines, their archives, the result cache, what is known of this machine."""

@@ -1,0 +1,185 @@
+"""The baseline store: where a test's baseline lies, whose it is, and which ones nobody uses."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import yaml
+
+from pytest_iaside.errors import BaselineError
+
+# Imported where they are used: at the end of a session under xdist, the process that looks for
+# unused baselines has never needed numpy or torch.
+if TYPE_CHECKING:
+    from pytest_iaside.measure.profile import SpectralProfile
+
+FOLDER = "__iaside__"
+SLUG_LENGTH = 60
+
+
+class ForeignBaselineError(BaselineError):
+    """A baseline belongs to another test; it is never overwritten."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The assertion that a baseline belongs to: a test and, where it has several, a name."""
+
+    node_id: str
+    name: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str | None]:
+        """What identifies the owner wherever pytest was started: file, test, name."""
+        path, _, test = self.node_id.partition("::")
+        return PurePosixPath(path).name, test, self.name
+
+    def __str__(self) -> str:
+        return self.node_id if self.name is None else f"{self.node_id} (name={self.name!r})"
+
+
+def path_for(test_file: Path, owner: Owner) -> Path:
+    """Where the baseline of ``owner`` lies, beside ``test_file``.
+
+    A readable part in ASCII, and a hash that tells apart what the readable part cannot.
+    """
+    _, test, name = owner.key
+    full = test if name is None else f"{test}-{name}"
+    plain = unicodedata.normalize("NFKD", full).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^A-Za-z0-9_]+", "-", plain).strip("-")[:SLUG_LENGTH].rstrip("-") or "test"
+    digest = hashlib.sha256(repr((test, name)).encode()).hexdigest()[:8]
+    return test_file.parent / FOLDER / test_file.stem / f"{slug}-{digest}.yaml"
+
+
+class Storable(Protocol):
+    """What can be a baseline: it knows how to write itself, with a ``header`` for people."""
+
+    def save(self, path: str | Path, **header: Any) -> Path: ...
+
+
+Stored = TypeVar("Stored", bound=Storable)
+
+
+def load(path: Path, owner: Owner) -> SpectralProfile:
+    """The spectral baseline at ``path``; raises as ``owned``."""
+    from pytest_iaside.measure.profile import SpectralProfile
+
+    return owned(path, owner, SpectralProfile.load)
+
+
+def owned(path: Path, owner: Owner, read: Callable[[Path], Stored]) -> Stored:
+    """The baseline of ``owner`` at ``path``, as ``read`` reads it.
+
+    Raises BaselineError when it is missing, truncated or corrupt, ForeignBaselineError when it
+    belongs to another test or to none.
+    """
+    stored = read(path)
+    found = owner_of(path)
+    if found is None or found.key != owner.key:
+        whose = "names no test" if found is None else f"belongs to {found}"
+        raise ForeignBaselineError(
+            f"{path} {whose}, expected {owner}; move it away or restore the right one from version "
+            "control (it was not touched)"
+        )
+    return stored
+
+
+def store(path: Path, profile: SpectralProfile, owner: Owner) -> None:
+    """Write ``profile`` as the baseline of ``owner``, without its log-likelihoods.
+
+    Raises BaselineError when the profile is unstructured, for nothing could ever be told from
+    it, or when the folder cannot be written; what was there then stands.
+    """
+    if not profile.structured:
+        raise BaselineError(
+            f"this profile makes no baseline, nothing was written: {profile.unstructured_because}"
+        )
+    put(path, replace(profile, log_likelihood=None), owner)
+
+
+def put(path: Path, measured: Storable, owner: Owner) -> None:
+    """Write ``measured`` as the baseline of ``owner``.
+
+    Raises BaselineError when the folder cannot be written; what was there then stands.
+    """
+    measured.save(path, test={"node_id": owner.node_id, "name": owner.name})
+
+
+def owner_of(path: Path) -> Owner | None:
+    """Whose baseline ``path`` is by its own words; None when it does not say."""
+    try:
+        # One that pytest-iaside wrote is a few kilobytes; libyaml is not always there.
+        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        owner = Owner(document["test"]["node_id"], document["test"]["name"])
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        return None
+    well_formed = isinstance(owner.node_id, str) and isinstance(owner.name, str | None)
+    return owner if well_formed else None
+
+
+def baselines(scope: Iterable[Path], skip: Sequence[str] = ()) -> Iterator[Path]:
+    """Every baseline of the test files and folders in ``scope``.
+
+    Folders whose name matches a pattern of ``skip``, and virtual environments, are left out.
+    """
+    seen: set[Path] = set()
+    for place in scope:
+        if place.is_dir():
+            found = _below(place, skip)
+        else:
+            found = (place.parent / FOLDER / place.stem).glob("*.yaml")
+        for path in sorted(found):
+            if path not in seen:
+                seen.add(path)
+                yield path
+
+
+def _below(folder: Path, skip: Sequence[str]) -> Iterator[Path]:
+    for directory, names, _ in os.walk(folder):
+        here = Path(directory)
+        if FOLDER in names:
+            yield from (here / FOLDER).glob("*/*.yaml")
+        names[:] = [
+            name
+            for name in names
+            if name not in (FOLDER, "__pycache__")
+            and not any(fnmatch.fnmatch(name, pattern) for pattern in skip)
+            and not (here / name / "pyvenv.cfg").exists()
+        ]
+
+
+def unused(
+    found: Iterable[Path],
+    *,
+    used: Collection[Path],
+    tests: Mapping[tuple[Path, str], bool],
+    files: Collection[Path],
+) -> list[Path]:
+    """Those baselines ``found`` whose test is gone, or passed without using them.
+
+    ``used`` are the baselines that assertions asked for; ``tests`` says of each collected test
+    (file, name) whether it passed; ``files`` are the test files that were collected whole. A
+    baseline whose test file exists and was not collected may be used tomorrow.
+    """
+    result = []
+    for path in found:
+        owner = None if path in used else owner_of(path)
+        if owner is None:
+            continue
+        file, test, _ = owner.key
+        module = path.parent.parent.parent / file
+        if (module, test) in tests:
+            idle = tests[module, test]
+        else:
+            idle = module in files or not module.exists()
+        if idle:
+            result.append(path)
+    return result

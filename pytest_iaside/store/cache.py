@@ -1,0 +1,250 @@
+"""What was found for an image is kept: the same model on the same image is not run again.
+
+One SQLite file in ``cache_folder()``. A row is one image of one game: the model's identity, the
+rules, and what they are played with. Several processes may use it at once; one that is killed
+in the middle leaves it as it was; what is damaged is measured again. Where nothing can be kept,
+nothing is, and the measurement goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.measure.game.rows import Rows
+from pytest_iaside.store.machine import cache_folder
+
+if TYPE_CHECKING:
+    import sqlite3
+
+T = TypeVar("T")
+
+FILE = "results.sqlite"
+# Raised whenever a change of this package changes what is found, or how it is kept.
+VERSION = 1
+LIMIT_VARIABLE = "IASIDE_CACHE_MB"
+LIMIT_MB = 500
+# Seconds to wait for another process that writes.
+PATIENCE = 30.0
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS games (game TEXT PRIMARY KEY, title TEXT);
+CREATE TABLE IF NOT EXISTS found (
+    game TEXT, image TEXT, label TEXT, predicted TEXT, used REAL, size INTEGER,
+    facts TEXT, checksum INTEGER, content BLOB, PRIMARY KEY (game, image, label)
+);
+CREATE INDEX IF NOT EXISTS by_use ON found (used, size);
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a row is found by: the image, and the label that it was held against.
+
+    No label stands for the class that the model itself predicts.
+    """
+
+    image: str
+    label: str | None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the cache holds of one game."""
+
+    title: str
+    images: int
+    size: int
+    """Bytes."""
+    used: float
+    """Seconds since 1970."""
+
+
+class ResultCache:
+    """The kept results in ``folder``, of at most ``limit`` bytes: the latest used ones stay.
+
+    Raises SettingsError where the environment variable IASIDE_CACHE_MB is no number.
+    """
+
+    def __init__(self, folder: Path | None = None, limit: int | None = None) -> None:
+        self._folder = folder
+        self.limit = _limit() if limit is None else limit
+        self.broken = ""
+        """Why nothing can be kept here; empty where it can."""
+
+    @property
+    def path(self) -> Path:
+        return (self._folder or cache_folder()) / FILE
+
+    def get(self, game: str, entries: Sequence[Entry]) -> list[Rows | None]:
+        """What was found for each of ``entries`` in ``game``, one image each, or None."""
+
+        def look_up(database: sqlite3.Connection) -> list[Rows | None]:
+            return [_look_up(database, game, entry) for entry in entries]
+
+        nothing: list[Rows | None] = [None] * len(entries)
+        return self._try(look_up, nothing) if self._exists() else nothing
+
+    def put(self, game: str, title: str, entries: Sequence[Entry], rows: Rows) -> None:
+        """Keep ``rows``, one for each of ``entries``; ``title`` is for people."""
+        records = []
+        for entry, row in zip(entries, rows.each(), strict=True):
+            facts, content = _packed(row)
+            predicted = str(int(row.log_probabilities.argmax()))
+            key = (game, entry.image, entry.label or predicted)
+            size, checksum = len(content) + len(facts), zlib.crc32(facts.encode() + content)
+            records.append((*key, predicted, time.time(), size, facts, checksum, content))
+
+        def keep(database: sqlite3.Connection) -> None:
+            database.execute("INSERT OR REPLACE INTO games VALUES (?, ?)", (game, title))
+            database.executemany(
+                "INSERT OR REPLACE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", records
+            )
+            self._shrink(database)
+
+        self._try(keep, None)
+
+    def contents(self) -> list[Contents]:
+        """What is kept, the latest used first."""
+
+        def list_games(database: sqlite3.Connection) -> list[Contents]:
+            rows = database.execute(
+                "SELECT title, COUNT(*), SUM(size), MAX(used) FROM found NATURAL JOIN games "
+                "GROUP BY game ORDER BY MAX(used) DESC"
+            )
+            return [Contents(*row) for row in rows]
+
+        return self._try(list_games, []) if self._exists() else []
+
+    def clear(self) -> None:
+        """Forget all that is kept.
+
+        Raises OSError where the file cannot be removed.
+        """
+        for ending in ("", "-journal"):
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self.path}{ending}")
+
+    def _exists(self) -> bool:
+        try:
+            return self.path.is_file()
+        except (OSError, RuntimeError):  # RuntimeError: there is no home.
+            return False
+
+    def _try(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        """``work`` as a transaction: kept as a whole, or not at all and ``otherwise`` returned."""
+        try:
+            import sqlite3
+        except ImportError as error:  # Python can be built without.
+            self.broken = str(error)
+            return otherwise
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(
+                sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
+            ) as database:
+                # Whoever is killed leaves the file whole. Where the machine itself fails it may
+                # be damaged, which costs a measurement: no reason to wait for the disk here.
+                database.execute("PRAGMA synchronous = OFF")
+                database.execute("BEGIN IMMEDIATE")
+                for statement in SCHEMA.split(";"):
+                    database.execute(statement)
+                found = work(database)
+                database.execute("COMMIT")
+                return found
+        except (sqlite3.Error, OSError, RuntimeError, ValueError, KeyError) as error:
+            self.broken = " ".join(str(error).split())
+            operational = isinstance(error, sqlite3.OperationalError)
+            if isinstance(error, sqlite3.DatabaseError) and not operational:
+                # Not a database, or a damaged one: the next measurement begins a new one.
+                with suppress(OSError):
+                    self.clear()
+            return otherwise
+
+    def _shrink(self, database: sqlite3.Connection) -> None:
+        (total,) = database.execute("SELECT COALESCE(SUM(size), 0) FROM found").fetchone()
+        if total <= self.limit:
+            return
+        # A tenth more than has to go, so that the next ones do not all end here.
+        surplus = total - 0.9 * self.limit
+        oldest = database.execute("SELECT rowid, size FROM found ORDER BY used").fetchall()
+        for rowid, size in oldest:
+            if surplus <= 0:
+                break
+            database.execute("DELETE FROM found WHERE rowid = ?", (rowid,))
+            surplus -= size
+        database.execute("DELETE FROM games WHERE game NOT IN (SELECT game FROM found)")
+
+
+def game_key(facts: Mapping[str, Any]) -> str:
+    """The key of a game that ``facts``, plain values, describe."""
+    text = json.dumps({"version": VERSION, **facts}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _look_up(database: sqlite3.Connection, game: str, entry: Entry) -> Rows | None:
+    label, values = "?3", [game, entry.image, entry.label]
+    if entry.label is None:
+        label, values = "predicted", values[:2]
+    row = database.execute(
+        "SELECT rowid, facts, checksum, content FROM found "
+        f"WHERE game = ?1 AND image = ?2 AND label = {label}",
+        values,
+    ).fetchone()
+    if row is None:
+        return None
+    rowid, facts, checksum, content = row
+    if zlib.crc32(facts.encode() + content) != checksum:
+        database.execute("DELETE FROM found WHERE rowid = ?", (rowid,))
+        return None
+    database.execute("UPDATE found SET used = ? WHERE rowid = ?", (time.time(), rowid))
+    return _unpacked(json.loads(facts), content)
+
+
+def _packed(rows: Rows) -> tuple[str, bytes]:
+    arrays = (rows.image_psi, rows.by_size, rows.log_likelihood, rows.log_probabilities)
+    facts = {
+        "columns": [array.shape[1] for array in arrays],
+        "forward_passes": rows.forward_passes,
+        "environment": rows.environment,
+    }
+    content = b"".join(array.astype("<f8").tobytes() for array in arrays)
+    return json.dumps(facts), content
+
+
+def _unpacked(facts: dict[str, Any], content: bytes) -> Rows:
+    values = np.frombuffer(content, "<f8").astype(np.float64)
+    ends = np.cumsum(facts["columns"])
+    psi, by_size, log_likelihood, log_probabilities = (
+        part[None] for part in np.split(values, ends[:-1])
+    )
+    return Rows(
+        image_psi=psi,
+        by_size=by_size,
+        log_likelihood=log_likelihood,
+        log_probabilities=log_probabilities,
+        forward_passes=facts["forward_passes"],
+        from_cache=facts["forward_passes"],
+        environment=facts["environment"],
+    )
+
+
+def _limit() -> int:
+    text = os.environ.get(LIMIT_VARIABLE, str(LIMIT_MB))
+    try:
+        return int(float(text) * 1e6)
+    except (ValueError, OverflowError):
+        raise SettingsError(
+            f"the environment variable {LIMIT_VARIABLE} is {text!r}; expected the megabytes that "
+            f"kept results may take, such as {LIMIT_MB}"
+        ) from None

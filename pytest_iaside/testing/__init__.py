@@ -1,0 +1,1 @@
+"""What runs inside pytest: assertions, gates, the session, fixtures."""

@@ -1,0 +1,139 @@
+"""The test that runs now, as an assertion inside it sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.settings import Layer
+from pytest_iaside.testing.session import RECORD, REPORT, SESSION, Record, is_worker, on_ci
+
+if TYPE_CHECKING:
+    from pytest_iaside.measure.spectral import Progress
+
+
+@dataclass(eq=False)
+class RunningTest:
+    """The test whose body is running now, once for every run of it."""
+
+    item: pytest.Item
+    names: set[str | None] = field(default_factory=set)
+
+    @property
+    def config(self) -> pytest.Config:
+        return self.item.config
+
+    @property
+    def node_id(self) -> str:
+        # Not item.nodeid: xdist appends the group to that under --dist=loadgroup.
+        parent = self.item.parent
+        return self.item.nodeid if parent is None else f"{parent.nodeid}::{self.item.name}"
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Settings from the markers, the closest first, the command line and the ini file."""
+        session = self.config.stash[SESSION]
+        return [*marker_layers(self.item), session.command_line, session.ini]
+
+    def fixture(self, name: str) -> Any:
+        """The value of fixture ``name``; None for items that know no fixtures."""
+        # A plain function has no public way to a fixture that its test does not list. Functions
+        # and doctests keep their request here.
+        request = getattr(self.item, "_request", None)
+        return None if request is None else request.getfixturevalue(name)
+
+    def command(self, *options: str) -> str:
+        """The command line that runs this test alone, from where pytest was started."""
+        path, separator, test = self.node_id.partition("::")
+        path = os.path.relpath(self.config.rootpath / path, self.config.invocation_params.dir)
+        node_id = f"{Path(path).as_posix()}{separator}{test}"
+        # Double quotes as long as a shell reads nothing into them: Windows knows no others.
+        quoted = shlex.quote(node_id) if set(node_id) & set('"$`\\!') else f'"{node_id}"'
+        return " ".join(["pytest", quoted, *options])
+
+    def relative(self, path: Path) -> str:
+        return Path(os.path.relpath(path, self.config.rootpath)).as_posix()
+
+    @property
+    def report_path(self) -> str:
+        return str(self.config.getoption("iaside_report") or REPORT)
+
+    def add(self, record: Record) -> None:
+        """Send ``record`` to the controller, and a few numbers of it to JUnit XML."""
+        from pytest_iaside.report.numbers import printable
+
+        properties = self.item.user_properties
+        properties.append((RECORD, record))
+        # Of a property, pytest makes the value fit for XML but not the name.
+        suffix = "" if record["name"] is None else f"[{printable(record['name'])}]"
+        properties.append((f"iaside_verdict{suffix}", record["verdict"] or record["status"]))
+        comparison = record["comparison"]
+        if comparison is None:
+            return
+        properties.append((f"iaside_src{suffix}", f"{comparison['candidate']['src']:.4f}"))
+        for check in comparison["checks"]:
+            if check["name"] == "src":
+                interval = f"[{check['low']:.4f}, {check['high']:.4f}]"
+                properties.append((f"iaside_src_change{suffix}", f"{check['change']:.4f}"))
+                properties.append((f"iaside_interval{suffix}", interval))
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Callable[[Progress], None] | None]:
+        """A callback that keeps one line up to date on a terminal; None where there is none."""
+        reporter: Any = self.config.pluginmanager.getplugin("terminalreporter")
+        capture: Any = self.config.pluginmanager.getplugin("capturemanager")
+        if reporter is None or not reporter.isatty or on_ci() or is_worker(self.config):
+            yield None
+            return
+        from pytest_iaside.report.progress import ProgressLine
+
+        def write(text: str) -> None:
+            uncaptured = capture.global_and_fixture_disabled() if capture else None
+            with uncaptured or contextlib.nullcontext():
+                reporter.ensure_newline()  # The line is erased; pytest's own is to stay.
+                reporter.write(text, flush=True)
+
+        line = ProgressLine(write, self.item.name, self.config.get_terminal_writer().fullwidth)
+        try:
+            yield line
+        finally:
+            line.close()
+
+
+_running: ContextVar[RunningTest | None] = ContextVar("iaside_running_test", default=None)
+
+
+def running_test() -> RunningTest | None:
+    """The test whose body is running, or None outside pytest."""
+    return _running.get()
+
+
+@contextlib.contextmanager
+def running(item: pytest.Item) -> Iterator[None]:
+    # A test that is run again (reruns, flaky) starts anew.
+    item.user_properties[:] = [p for p in item.user_properties if not p[0].startswith("iaside_")]
+    token = _running.set(RunningTest(item))
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+def marker_layers(item: pytest.Item) -> list[Layer]:
+    """Settings of the ``iaside`` markers of ``item``, the closest first; raises SettingsError."""
+    layers = []
+    for marker in item.iter_markers("iaside"):
+        source = f"{item.nodeid}: @pytest.mark.iaside"
+        if marker.args:
+            raise SettingsError(f"{source} takes keywords only, got {marker.args!r}")
+        layers.append(Layer(source, marker.kwargs))
+    return layers

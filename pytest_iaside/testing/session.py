@@ -1,0 +1,295 @@
+"""What one pytest session collected, and the exports at its end.
+
+Imports nothing heavy: it is loaded in every session, also in those that never touch us.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_iaside.settings import UNSET, Layer, ini_value
+
+Record = dict[str, Any]
+
+# Names of user properties: the record is for the controller, the rest stays for JUnit XML.
+RECORD = "iaside_record"
+SETTINGS_ERROR = "iaside_settings_error"
+REPORT = "iaside-report/index.html"
+UNUSED_SHOWN = 20
+
+
+def new_record(**facts: Any) -> Record:
+    """What is known of one gate; of what ``facts`` leave out, nothing is."""
+    return {
+        "name": None,
+        "kind": "spectral",
+        "fail_on": None,
+        "comparison": None,
+        "readings": None,
+        "profile": None,
+        "pictures": None,
+        "spectrum": None,
+        "diagnosis": None,
+        "diagnosis_pictures": None,
+        **facts,
+    }
+
+
+def on_ci() -> bool:
+    """Pytest's own test: CI or BUILD_NUMBER is set."""
+    return any(os.environ.get(name) for name in ("CI", "BUILD_NUMBER"))
+
+
+def is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+@dataclass(eq=False)
+class SpectralSession:
+    """State of one session, on config.stash; under xdist each process has its own."""
+
+    config: pytest.Config
+    command_line: Layer
+    ini: Layer
+    records: dict[tuple[str, str | None], Record] = field(default_factory=dict)
+    settings_errors: list[str] = field(default_factory=list)
+    collected: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+    finished: set[str] = field(default_factory=set)
+    not_passed: set[str] = field(default_factory=set)
+    deselected: bool = False
+    collection_failed: bool = False
+    lines: list[str] = field(default_factory=list)
+    """What the terminal summary says besides the records."""
+    report: Path | None = None
+    """The HTML report, once it is written."""
+
+    def log(self, report: pytest.TestReport) -> None:
+        """Take from ``report`` what is ours; called in the controller only."""
+        kept = []
+        for name, value in report.user_properties:
+            if name == RECORD:
+                assert isinstance(value, dict)
+                # By test and name: the reports of a test that is run again replace its first.
+                self.records[value["test"], value["name"]] = value
+            elif name == SETTINGS_ERROR:
+                if report.failed and value not in self.settings_errors:
+                    self.settings_errors.append(str(value))
+            else:
+                kept.append((name, value))
+        report.user_properties = kept
+        if not report.passed:
+            self.not_passed.add(report.nodeid)
+        if report.when == "teardown":
+            self.finished.add(report.nodeid)
+
+    def worker_output(self) -> dict[str, Any]:
+        """What a worker tells the controller when it is done."""
+        return {
+            "files": sorted(self.files),
+            "deselected": self.deselected,
+            "collection_failed": self.collection_failed,
+            "settings_errors": self.settings_errors,
+        }
+
+    def add_worker_output(self, output: dict[str, Any]) -> None:
+        self.files.update(output["files"])
+        self.deselected |= output["deselected"]
+        self.collection_failed |= output["collection_failed"]
+        new = [error for error in output["settings_errors"] if error not in self.settings_errors]
+        self.settings_errors.extend(new)
+
+    def finish(self, session: pytest.Session) -> None:
+        """Write every export and settle the exit status; called in the controller only."""
+        ended = session.exitstatus in (
+            pytest.ExitCode.OK,
+            pytest.ExitCode.TESTS_FAILED,
+            pytest.ExitCode.NO_TESTS_COLLECTED,
+        )
+        refused = False
+        for error in self.settings_errors:
+            self.lines.append(f"wrong setting: {error}")
+        if self.records:
+            self._export()
+        if self.records or self.config.getoption("iaside_prune"):
+            refused = self._look_for_unused(ended)
+        if ended and (refused or self.settings_errors):
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def summary(self, width: int, color: bool) -> list[str]:
+        """What the terminal shows at the end; nothing where no test used us."""
+        shown: list[str] = []
+        if self.records:
+            with self._surviving("summary"):
+                from pytest_iaside.report.summary import terminal_lines
+
+                shown = terminal_lines(list(self.records.values()), width=width, color=color)
+        return [*shown, *self.lines]
+
+    def _export(self) -> None:
+        records = list(self.records.values())
+        wanted = self.config.getoption("iaside_report")
+        meta = {
+            "command": shlex.join(["pytest", *self.config.invocation_params.args]),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "version": metadata.version("pytest-iaside"),
+        }
+        if wanted or any(record["failed"] for record in records):
+            with self._surviving("HTML report"):
+                from pytest_iaside.report.html import write_html
+
+                limit = ini_value(self.config, "report_mb")
+                options = {} if limit is UNSET else {"limit": float(limit)}
+                path = self._path(wanted or REPORT)
+                self.report = write_html(records, path, meta=meta, **options)
+                self.lines.append(f"report: {self._shown(self.report)}")
+        if wanted := self.config.getoption("iaside_json"):
+            with self._surviving("JSON"):
+                import json
+
+                from pytest_iaside.report.summary import json_document
+
+                document = json.dumps(json_document(records, meta=meta), indent=1)
+                path = self._write(wanted, document + "\n")
+                self.lines.append(f"JSON: {self._shown(path)}")
+        if wanted := self.config.getoption("iaside_markdown"):
+            with self._surviving("markdown"):
+                from pytest_iaside.report.summary import markdown
+
+                path = self._write(wanted, markdown(records))
+                self.lines.append(f"markdown: {self._shown(path)}")
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            with self._surviving("step summary"):
+                from pytest_iaside.report.summary import markdown
+
+                with open(summary, "a", encoding="utf-8") as file:
+                    file.write(markdown(records))
+
+    def links(self) -> list[str]:
+        """HTML for the report of pytest-html: a link to ours, where there is one."""
+        if self.report is not None:
+            with self._surviving("link in the report of pytest-html"):
+                from urllib.parse import quote
+
+                other = self._path(os.path.expandvars(self.config.getoption("htmlpath")))
+                # Relative, so that it holds where both are moved together.
+                target = Path(os.path.relpath(self.report, other.parent)).as_posix()
+                # Quoted, nothing is left in it that HTML would have to escape.
+                return [f'<p><a href="{quote(os.fsencode(target))}">Spectral robustness</a></p>']
+        return []
+
+    def _write(self, wanted: str, text: str) -> Path:
+        path = self._path(wanted)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    @contextlib.contextmanager
+    def _surviving(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # Whatever fails here must not cost the session its result.
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            self.lines.append(f"warning: the {what} could not be written ({reason})")
+
+    def _look_for_unused(self, ended: bool) -> bool:
+        """List or remove baselines that nobody uses; True where removing is refused."""
+        from pytest_iaside.store import baselines as baseline
+
+        prune = self.config.getoption("iaside_prune")
+        if why := self._partial(ended):
+            if prune:
+                self.lines.append(f"--iaside-prune refused: {why}; nothing was removed")
+            return bool(prune)
+        root = self.config.rootpath
+        found = baseline.unused(
+            baseline.baselines(self._scope(), self.config.getini("norecursedirs")),
+            used={_absolute(root, record["baseline"]) for record in self.records.values()},
+            tests={
+                (_absolute(root, path), test): node_id not in self.not_passed
+                for node_id in self.collected
+                for path, _, test in [_without_group(node_id).partition("::")]
+            },
+            files={_absolute(root, file) for file in self.files},
+        )
+        shown = [f"  {self._shown(path)}" for path in found[:UNUSED_SHOWN]]
+        if len(found) > UNUSED_SHOWN:
+            shown.append(f"  and {len(found) - UNUSED_SHOWN} more")
+        count = f"{len(found)} unused baseline{'s' if len(found) != 1 else ''}"
+        if prune:
+            from pytest_iaside.store import archive
+
+            for path in found:
+                archive.remove(path)
+            self.lines += [f"{count} removed{':' if found else ''}", *shown]
+        elif found:
+            self.lines += [
+                f"{count} (--iaside-prune removes what a full run does not use):",
+                *shown,
+            ]
+        return False
+
+    def _partial(self, ended: bool) -> str:
+        """Why this run cannot tell which baselines are used; empty where it can."""
+        if found := partial_options(self.config):
+            return f"{found} runs only some of the tests"
+        if self.collection_failed:
+            return "some tests could not be collected"
+        if self.deselected:
+            return "some tests were deselected"
+        if not ended or not self.collected <= self.finished:
+            return "the run stopped before its end"
+        return ""
+
+    def _scope(self) -> list[Path]:
+        start = self.config.invocation_params.dir
+        return [_absolute(start, argument) for argument in self.config.args]
+
+    def _path(self, text: str) -> Path:
+        return self.config.invocation_params.dir / text
+
+    def _shown(self, path: Path) -> str:
+        shown = os.path.relpath(path, self.config.invocation_params.dir)
+        return str(path) if shown.startswith("..") else shown
+
+
+SESSION: pytest.StashKey[SpectralSession] = pytest.StashKey()
+
+
+def partial_options(config: pytest.Config) -> str:
+    """The option that makes this run a partial one; empty where there is none."""
+    options = {
+        "-k": "keyword",
+        "-m": "markexpr",
+        "--deselect": "deselect",
+        "--lf": "lf",
+        "--sw": "stepwise",
+        "--pyargs": "pyargs",
+        "--collect-only": "collectonly",
+    }
+    for option, name in options.items():
+        if config.getoption(name, None):
+            return option
+    return next((argument for argument in config.args if "::" in argument), "")
+
+
+def _absolute(base: Path, path: str) -> Path:
+    return Path(os.path.normpath(base / path))
+
+
+def _without_group(node_id: str) -> str:
+    # As xdist itself finds the group that --dist=loadgroup appends.
+    at = node_id.rfind("@")
+    grouped = at > node_id.rfind("]") and "xdist" in sys.modules
+    return node_id[:at] if grouped else node_id

@@ -1,0 +1,217 @@
+"""The charts of a training run: its SIDs as a heat map, and curves, column by column alike.
+
+Checkpoints stand side by side in their order, each in a column of its own, whatever lies between
+their steps: so the heat map and the curves can be read together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_iaside.report.charts import svg
+from pytest_iaside.report.charts.heat import colours, encoded, png
+from pytest_iaside.report.charts.svg import WIDTH, Scale
+from pytest_iaside.report.numbers import fixed
+
+Values = Sequence[float | None]
+LEFT, RIGHT, TOP = 62.0, WIDTH - 8.0, 22.0
+ROW, MOST_HEIGHT = 24.0, 256.0  # of a band in the heat map, and of all together
+PANEL, GAP = 84.0, 30.0  # height of a curve, and what lies between two
+SCALE_BAR = 8.0
+LABEL_WIDTH = 6.0  # of a character
+FEW = 40  # checkpoints up to which each has a mark in a curve
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One quantity of every checkpoint with its interval; None where there is none.
+
+    ``least`` is what its axis spans at least. ``hollow`` marks checkpoints whose value says
+    little; ``line`` is drawn through the last of them, dashed.
+    """
+
+    name: str
+    values: Values
+    low: Values = ()
+    high: Values = ()
+    digits: int = 3
+    least: float = 0.0
+    hollow: Sequence[bool] = ()
+    line: Sequence[float] = ()
+
+
+def sid_heat_map(
+    ident: str, shares: NDArray[np.float64], steps: Sequence[int], bands: Sequence[str]
+) -> str:
+    """SIDs (N, M) of N checkpoints at ``steps``: a column each, the lowest band at the bottom.
+
+    A checkpoint without a SID (NaN) leaves its column empty.
+    """
+    count, rows = shares.shape
+    height = min(rows * ROW, MOST_HEIGHT)
+    bottom = TOP + height
+    known = shares[np.isfinite(shares)]
+    most = float(known.max()) if known.size else 1.0
+    pixels = _coloured(np.where(np.isnan(shares), np.nan, shares / most).T[::-1])
+    parts = [svg.text(2, TOP - 9, "cycles/pixel", "note", "start")]
+    parts.append(_image(pixels, LEFT, TOP, RIGHT - LEFT, height))
+    skip = int(np.ceil(11 / (height / rows)))
+    for band in range(0, rows, skip):
+        y = bottom - (band + 0.5) * height / rows
+        name = bands[band].removesuffix(" cycles/px")
+        parts.append(svg.text(LEFT - 5, y + 3.5, name, "", "end"))
+    parts += _steps(steps, bottom)
+    parts += _hits(count, TOP, bottom)
+    parts += _colour_scale(most, bottom + 44)
+    last = ", ".join(fixed(share, 2) for share in shares[-1])
+    title = f"SID of {rows} bands over {count} checkpoints"
+    described = f"Steps {steps[0]} to {steps[-1]}. Of the last, band 0 to {rows - 1}: {last}."
+    return svg.document(ident, title, described, bottom + 44 + SCALE_BAR + 18, parts)
+
+
+def curves_chart(ident: str, curves: Sequence[Curve], steps: Sequence[int]) -> str:
+    """``curves`` one below the other, each on a scale of its own."""
+    parts: list[str] = []
+    top = TOP
+    for curve in curves:
+        parts += _panel(curve, top)
+        top += PANEL + GAP
+    bottom = top - GAP
+    parts += _steps(steps, bottom)
+    parts += _hits(len(steps), TOP, bottom)
+    described = " ".join(
+        f"{curve.name}: {fixed(curve.values[0], curve.digits)} at step {steps[0]}, "
+        f"{fixed(curve.values[-1], curve.digits)} at step {steps[-1]}."
+        for curve in curves
+    )
+    title = f"{', '.join(curve.name for curve in curves)} over {len(steps)} checkpoints"
+    return svg.document(ident, title, described, bottom + 36, parts)
+
+
+def _panel(curve: Curve, top: float) -> list[str]:
+    bottom = top + PANEL
+    up = Scale(*_extent(curve), bottom, top)
+    count = len(curve.values)
+    parts = [svg.text(2, top - 8, curve.name, "note", "start")]
+    step = svg.nice_step(up.low, up.high, 4)
+    ticks = svg.nice_ticks(up.low, up.high, 4)
+    parts.append(svg.strokes([(LEFT, up(tick), RIGHT - LEFT, 0) for tick in ticks], "grid"))
+    if up.holds(0):
+        parts.append(svg.line(LEFT, up(0), RIGHT, up(0), "zero"))
+    for tick in ticks:
+        parts.append(svg.text(LEFT - 5, up(tick) + 3.5, svg.tick_text(tick, step), "", "end"))
+    for stretch in _stretches(curve.values):
+        if curve.low and curve.high:
+            parts.append(_ribbon(curve, stretch, up))
+        points = [(_middle(i, count), up(v)) for i, v in stretch]
+        parts.append(svg.polyline(points, "path candidate"))
+        for (place, _), (x, y) in zip(stretch, points, strict=True):
+            if curve.hollow and curve.hollow[place]:
+                parts.append(svg.circle(x, y, "mark baseline"))
+            elif count <= FEW or len(stretch) == 1:
+                parts.append(svg.diamond(x, y, "mark candidate"))
+    if curve.line:
+        first = count - len(curve.line)
+        line = [
+            (_middle(first + i, count), up(up.clip(value))) for i, value in enumerate(curve.line)
+        ]
+        parts.append(svg.polyline(line, "path baseline"))
+    return parts
+
+
+def _extent(curve: Curve) -> tuple[float, float]:
+    """What a curve's axis spans: all values, and of their intervals what is not far off."""
+    values = [value for value in curve.values if value is not None]
+    low, high = min(values), max(values)
+    reach = max(high - low, curve.least)
+    bounds = [bound for bound in (*curve.low, *curve.high) if bound is not None]
+    low = min([low, *(max(bound, low - reach) for bound in bounds)])
+    high = max([high, *(min(bound, high + reach) for bound in bounds)])
+    missing = max(curve.least, 1e-9 * max(abs(low), abs(high), 1.0)) - (high - low)
+    room = max(missing / 2, 0.05 * (high - low))
+    return low - room, high + room
+
+
+def _stretches(values: Values) -> list[list[tuple[int, float]]]:
+    """Places and values without a gap between them."""
+    found: list[list[tuple[int, float]]] = [[]]
+    for place, value in enumerate(values):
+        if value is None:
+            found.append([])
+        else:
+            found[-1].append((place, value))
+    return [stretch for stretch in found if stretch]
+
+
+def _ribbon(curve: Curve, stretch: Sequence[tuple[int, float]], up: Scale) -> str:
+    count = len(curve.values)
+
+    def along(bounds: Values, missing: float) -> list[str]:
+        # An infinite bound is none: the ribbon then fills the panel.
+        found = [(place, bounds[place]) for place, _ in stretch]
+        return [
+            f"{svg.at(_middle(i, count))},{svg.at(up(up.clip(missing if b is None else b)))}"
+            for i, b in found
+        ]
+
+    outline = [*along(curve.low, up.low), *reversed(along(curve.high, up.high))]
+    return (
+        f'<polygon points="{" ".join(outline)}" class="ribbon" fill="var(--candidate)" '
+        'fill-opacity=".17"/>'
+    )
+
+
+def _middle(place: int, count: int) -> float:
+    return LEFT + (place + 0.5) * (RIGHT - LEFT) / count
+
+
+def _steps(steps: Sequence[int], y: float) -> list[str]:
+    """The steps under a chart, as many as there is room for."""
+    widest = max(len(str(step)) for step in steps) * LABEL_WIDTH + 6
+    skip = max(1, int(np.ceil(widest * len(steps) / (RIGHT - LEFT))))
+    # 7 of 60 columns are no step that people count in.
+    skip = next(nice for nice in _round_numbers() if nice >= skip)
+    parts = [svg.line(LEFT, y, RIGHT, y, "axis"), svg.text(RIGHT, y + 29, "step", "note", "end")]
+    shown = range(0, len(steps), skip)
+    parts.append(svg.strokes([(_middle(i, len(steps)), y, 0.0, 3.0) for i in shown], "axis"))
+    parts += [svg.text(_middle(i, len(steps)), y + 15, str(steps[i])) for i in shown]
+    return parts
+
+
+def _round_numbers() -> list[int]:
+    return [factor * 10**power for power in range(9) for factor in (1, 2, 5)]
+
+
+def _hits(count: int, top: float, bottom: float) -> list[str]:
+    wide = (RIGHT - LEFT) / count
+    return [svg.hit(LEFT + i * wide, LEFT + (i + 1) * wide, top, bottom, i) for i in range(count)]
+
+
+def _colour_scale(most: float, y: float) -> list[str]:
+    across = Scale(0.0, most, LEFT, RIGHT)
+    parts = [svg.text(LEFT - 5, y + SCALE_BAR, "SID", "note", "end")]
+    parts.append(_image(_coloured(np.linspace(0, 1, 64)[None]), LEFT, y, RIGHT - LEFT, SCALE_BAR))
+    step = svg.nice_step(0.0, most, 6)
+    for tick in svg.nice_ticks(0.0, most, 6):
+        parts.append(svg.text(across(tick), y + SCALE_BAR + 13, svg.tick_text(tick, step)))
+    return parts
+
+
+def _coloured(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """(rows, columns, 4) of values between 0 and 1; NaN is transparent."""
+    opaque = np.where(np.isnan(shares), 0, 255).astype(np.uint8)
+    return np.dstack([colours(np.nan_to_num(shares)), opaque])
+
+
+def _image(pixels: NDArray[np.uint8], x: float, y: float, width: float, height: float) -> str:
+    # A PNG of a pixel for each cell: a rectangle for each would be a hundred times as large.
+    return (
+        f'<image href="data:image/png;base64,{encoded(png(pixels))}" '
+        f'x="{svg.at(x)}" y="{svg.at(y)}" '
+        f'width="{svg.at(width)}" height="{svg.at(height)}" preserveAspectRatio="none" '
+        'style="image-rendering:pixelated"/>'
+    )

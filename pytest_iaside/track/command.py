@@ -1,0 +1,153 @@
+"""``iaside track``: the checkpoints of a training run, measured into a history and drawn."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_iaside.cli.options import (
+    DRIFTED,
+    MEASURING,
+    PASSED,
+    Commands,
+    add_no_cache,
+    add_reference,
+    add_settings,
+    read_reference,
+    read_settings,
+    terminal_progress,
+    written_by,
+)
+from pytest_iaside.compare.comparison import confidence
+from pytest_iaside.errors import BaselineError, SettingsError
+
+if TYPE_CHECKING:
+    from pytest_iaside.track.history import Point
+    from pytest_iaside.track.tracker import Outcome
+
+# As in track/history.py and track/trend.py, which are not imported for a line of help.
+HISTORY, RUN, LAST = "iaside-history.sqlite", "run", 5
+PAGE = "iaside-track.html"
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "track", help="measure the checkpoints of a training run", allow_abbrev=False
+    )
+    parser.add_argument(
+        "checkpoints",
+        nargs="+",
+        metavar="PATTERN",
+        help="the checkpoints, such as 'checkpoints/*.pt': files of PyTorch, or safetensors",
+    )
+    parser.add_argument(
+        "--model", required=True, help="package.module:factory of the network without its weights"
+    )
+    add_reference(parser, flag=True)
+    parser.add_argument(
+        "--history", metavar="PATH", default=HISTORY, help=f"the file to add to ({HISTORY})"
+    )
+    # `run` is what a command is run by.
+    parser.add_argument(
+        "--run", metavar="NAME", dest="training_run", default=RUN, help=f"the run's name ({RUN})"
+    )
+    parser.add_argument(
+        "--last", metavar="N", type=int, default=LAST, help=f"checkpoints of the trend ({LAST})"
+    )
+    parser.add_argument(
+        "--html", metavar="PATH", help=f"the page to write ({PAGE} beside the history)"
+    )
+    add_no_cache(parser)
+    add_settings(parser, MEASURING)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, command: str) -> int:
+    settings = read_settings(options, MEASURING)
+    if options.last < 2:
+        raise SettingsError(f"--last {options.last}: a trend needs at least 2 checkpoints")
+    from pytest_iaside.testing.factories import named_model
+    from pytest_iaside.track.checkpoints import find_checkpoints
+    from pytest_iaside.track.history import History
+    from pytest_iaside.track.tracker import Tracker
+
+    checkpoints = find_checkpoints(options.checkpoints)
+    history = History(options.history)
+    history.runs()  # Says now, not after a measurement, where it cannot be used.
+    tracker = Tracker(
+        named_model(options.model, Path()),
+        read_reference(options),
+        history,
+        run=options.training_run,
+        settings=settings.measure,
+        anew=options.no_cache,
+    )
+    skipped = 0
+    for number, checkpoint in enumerate(checkpoints, 1):
+        name = f"{number}/{len(checkpoints)} {checkpoint.path.name}"
+        with terminal_progress(name) as progress:
+            outcome = tracker.track(checkpoint, progress)
+        if outcome.point is None:
+            skipped += 1
+            print(f"iaside: skipped: {outcome.why}", file=sys.stderr, flush=True)
+        else:
+            # At once, also into a file: whoever looks sees how far it is.
+            print(_line(outcome, outcome.point, settings.level), flush=True)
+    points = history.points(options.training_run)
+    print()
+    if points:
+        page = Path(options.html or history.path.with_name(PAGE))
+        print(_conclusion(points, options.last, settings.level, page, command))
+    print(f"history: {history.path}, {len(points)} checkpoints of run {options.training_run!r}")
+    if skipped:
+        print(f"skipped: {skipped} of {len(checkpoints)} checkpoints, as said above")
+    return DRIFTED if skipped else PASSED
+
+
+def _line(outcome: Outcome, point: Point, level: float) -> str:
+    """What is known of one checkpoint."""
+    from pytest_iaside.report.numbers import fixed, share, signed
+    from pytest_iaside.report.tables import interval_text
+
+    profile = point.profile
+    found = profile.interval("signed_src", level)
+    parts = [
+        f"step {point.step:>4}",
+        f"signed SRC {signed(profile.signed_src)} "
+        f"({confidence(level)} {interval_text(found.low, found.high, signed)})",
+        f"v(all) {fixed(profile.value, 2)} nats",
+    ]
+    if point.accuracy is not None:
+        parts.append(f"accuracy {share(point.accuracy)}")
+    parts.append(outcome.checkpoint.path.as_posix())
+    if not profile.structured:
+        parts.append("unstructured")
+    parts += {
+        "known": [f"already measured{_elsewhere(outcome, point)}"],
+        "same weights": ["the same weights as before, already measured"],
+    }.get(outcome.status, [])
+    return "  ".join(parts)
+
+
+def _elsewhere(outcome: Outcome, point: Point) -> str:
+    return "" if point.name == outcome.checkpoint.path.as_posix() else f" as {point.name}"
+
+
+def _conclusion(points: Sequence[Point], last: int, level: float, path: Path, command: str) -> str:
+    """The trend in words, and the page, which is written to ``path``."""
+    from pytest_iaside.report.pages import write_page
+    from pytest_iaside.track.page import track_page
+    from pytest_iaside.track.trend import fit_trend
+
+    trend, no_trend = None, ""
+    try:
+        trend = fit_trend(points[-last:], level=level)
+    except BaselineError as error:
+        no_trend = str(error)
+    page = track_page(points, trend, level=level, no_trend=no_trend)
+    write_page(page, path, meta=written_by(command))
+    words = f"{trend.verdict}: {trend.summary()}" if trend else f"none: {no_trend}"
+    return f"trend: {words}\npage: {path}"

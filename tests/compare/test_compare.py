@@ -1,0 +1,258 @@
+"""The paired comparison: its numbers, its verdicts, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from profiles import TRAINED, make_profile
+from scipy import stats
+
+from pytest_iaside import BaselineError, SettingsError, Thresholds, compare
+from pytest_iaside.compare.evidence import holm
+from pytest_iaside.stats.score import sid, signed_src
+
+ALL = Thresholds(
+    min_src=0.2, max_src_drop=0.02, max_sid_shift=0.05, max_value_drop=0.05, max_band_drop=0.01
+)
+
+
+def _changed(baseline, shift, noise=0.0, seed=9):
+    """The baseline's images with ψ moved by ``shift`` and a little paired noise."""
+    spread = noise * np.random.default_rng(seed).normal(size=baseline.image_psi.shape)
+    image_psi = baseline.image_psi + np.asarray(shift) + spread - spread.mean(axis=0)
+    return make_profile(image_psi=image_psi)
+
+
+def _check(comparison, name):
+    return next(check for check in comparison.checks if check.name == name)
+
+
+def test_a_profile_against_itself_is_exactly_zero():
+    profile = make_profile()
+    comparison = compare(profile, profile, replace(ALL, min_src=None))
+    assert comparison.verdict == "pass" and not comparison.changed
+    for check in comparison.checks:
+        assert check.change == check.low == check.high == 0
+    for band in comparison.bands:
+        assert band.change == band.low == band.high == 0 and not band.moved
+    assert not comparison.fails("any-change")
+
+
+def test_changes_are_candidate_minus_baseline():
+    baseline = make_profile()
+    shift = np.array([-0.2, 0, 0, 0, 0, -0.175, 0, 0.1])
+    comparison = compare(_changed(baseline, shift, noise=0.02), baseline, ALL)
+    after = TRAINED + shift
+    np.testing.assert_allclose([b.change for b in comparison.bands], shift, atol=1e-12)
+    score = float(signed_src(sid(after)) - signed_src(sid(TRAINED)))
+    assert _check(comparison, "src").change == pytest.approx(score)
+    assert _check(comparison, "value").change == pytest.approx(shift.sum() / TRAINED.sum())
+    moved = np.cumsum(sid(after) - sid(TRAINED))[:-1]
+    assert _check(comparison, "sid").change == pytest.approx(moved.min())
+    assert _check(comparison, "band").change == pytest.approx(-0.2 / TRAINED.sum())
+    assert _check(comparison, "band").where.startswith("band 0 (0.00–0.06 cycles/px)")
+    assert _check(comparison, "min_src").change == pytest.approx(float(signed_src(sid(after))))
+    assert [b.index for b in comparison.bands if b.moved] == [0, 5, 7]
+
+
+def test_band_intervals_are_paired_students_with_bonferroni():
+    baseline = make_profile(images=30)
+    candidate = _changed(baseline, np.zeros(8), noise=0.1)
+    difference = candidate.image_psi - baseline.image_psi
+    low, high = stats.t.interval(1 - 0.05 / 8, 29, difference.mean(axis=0), stats.sem(difference))
+    comparison = compare(candidate, baseline, ALL)
+    np.testing.assert_allclose([b.low for b in comparison.bands], low, atol=1e-12)
+    np.testing.assert_allclose([b.high for b in comparison.bands], high, atol=1e-12)
+
+
+def test_pairing_sees_what_the_score_alone_misses():
+    """Like DESIGN.md's pruned network: one band falls a little, in every image."""
+    baseline = make_profile(images=60, noise=1.0)
+    candidate = _changed(baseline, [0, 0, 0, 0, 0, -0.18, 0, 0], noise=0.1)
+    comparison = compare(candidate, baseline, Thresholds())
+    assert _check(comparison, "src").verdict == "inconclusive"
+    assert _check(comparison, "band").verdict == "drift"
+    assert "band 5 (0.31–0.38 cycles/px) −0.18 nats" in comparison.summary()
+
+
+@pytest.mark.parametrize(
+    ("shift", "noise", "verdict"),
+    [(0.0, 0.05, "pass"), (-0.30, 0.05, "drift"), (-0.08, 0.4, "inconclusive")],
+)
+def test_the_three_verdicts(shift, noise, verdict):
+    baseline = make_profile()
+    candidate = _changed(baseline, [0, 0, shift, 0, 0, 0, 0, 0], noise=noise)
+    only_bands = Thresholds(max_src_drop=None, max_sid_shift=None, max_value_drop=None)
+    comparison = compare(candidate, baseline, only_bands)
+    assert comparison.verdict == verdict
+    assert comparison.fails("drift") == (verdict == "drift")
+    assert comparison.fails("inconclusive") == (verdict != "pass")
+
+
+def test_improvements_pass_unless_any_change_counts():
+    baseline = make_profile()
+    candidate = _changed(baseline, [0.5, 0, 0, 0, 0, 0, 0, 0], noise=0.02)
+    better = compare(candidate, baseline, Thresholds())
+    assert better.verdict == "pass" and better.changed and better.fails("any-change")
+    assert "refresh the baseline, so that the gain is kept" in better.notes[0]
+    assert compare(baseline, baseline).notes == ()
+    assert compare(candidate, baseline, Thresholds(direction="any")).verdict == "drift"
+
+
+def test_the_least_score_is_held_against_the_candidates_interval():
+    profile = make_profile()
+    for least, verdict in ((0.2, "pass"), (profile.signed_src, "inconclusive"), (0.5, "drift")):
+        comparison = compare(profile, profile, Thresholds(min_src=least))
+        assert _check(comparison, "min_src").verdict == verdict
+
+
+def test_unstructured_profiles_never_pass():
+    trained = make_profile()
+    untrained = make_profile(TRAINED * 1e-7, noise=1e-8)
+    off = Thresholds(max_src_drop=None, max_sid_shift=None, max_value_drop=None, max_band_drop=None)
+    lost = compare(untrained, trained, off)
+    assert lost.verdict == "drift" and "the candidate is unstructured" in lost.summary()
+    assert compare(untrained, untrained, Thresholds()).fails()
+    assert compare(trained, untrained, off).fails()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_swapping_candidate_and_baseline_flips_every_sign(seed):
+    baseline = make_profile(seed=seed, images=12)
+    generator = np.random.default_rng(seed)
+    candidate = _changed(baseline, 0.1 * generator.normal(size=8), noise=0.1, seed=seed)
+    symmetric = Thresholds(max_value_drop=None, max_band_drop=None, direction="any")
+    there, back = compare(candidate, baseline, symmetric), compare(baseline, candidate, symmetric)
+    assert there.verdict == back.verdict
+    for a, b in zip(there.checks, back.checks, strict=True):
+        assert (a.change, a.low, a.high) == pytest.approx((-b.change, -b.high, -b.low), abs=1e-12)
+    for a, b in zip(there.bands, back.bands, strict=True):
+        assert (a.change, a.low, a.high) == pytest.approx((-b.change, -b.high, -b.low), abs=1e-12)
+        assert a.p_value == pytest.approx(b.p_value)
+
+
+def test_the_order_of_images_changes_not_a_bit():
+    baseline = make_profile(images=20)
+    candidate = _changed(baseline, np.full(8, -0.02), noise=0.2)
+    order = np.random.default_rng(0).permutation(20)
+    shuffled = replace(
+        candidate,
+        image_psi=candidate.image_psi[order],
+        by_size=candidate.by_size[order],
+        information=candidate.information[order],
+        labels=candidate.labels[order],
+        digests=tuple(candidate.digests[i] for i in order),
+    )
+    straight, mixed = compare(candidate, baseline, ALL), compare(shuffled, baseline, ALL)
+    assert straight.checks == mixed.checks and straight.bands == mixed.bands
+
+
+def test_the_first_line_is_the_verdict():
+    baseline = make_profile()
+    shift = np.array([-0.9, 0, 0, 0, 0, -0.18, 0, 0.5])
+    line = compare(_changed(baseline, shift, noise=0.02), baseline, Thresholds()).summary()
+    assert line.startswith("SRC 0.346 → 0.300 (−0.046, ")
+    assert "95% CI −0." in line and "allowed −0.020)" in line
+    assert "\n" not in line and "-" not in line.replace("(0.", "")
+
+
+def test_negative_scores_are_shown_with_their_sign():
+    baseline = make_profile(TRAINED[::-1])
+    assert compare(baseline, baseline).summary().startswith("signed SRC −0.")
+
+
+def test_plain_values_survive_json():
+    profile = make_profile()
+    document = json.loads(json.dumps(compare(profile, profile).as_dict()))
+    assert document["verdict"] == "pass"
+    assert document["candidate"]["psi"] == pytest.approx(TRAINED.tolist())
+    assert len(document["bands"]) == 8 and document["checks"][1]["name"] == "src"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (
+            lambda p: {"rules": replace(p.rules, space="pixel")},
+            "space: 'input' here, 'pixel' there",
+        ),
+        (lambda p: {"rules": replace(p.rules, partition="l2")}, "partition: 'linf' here"),
+        (
+            lambda p: {"reference": replace(p.reference, digest="0" * 32)},
+            r"reference sample: 40 images \(ffffffff\) here, 40 \(00000000\) there, 40 measured",
+        ),
+        (lambda p: {"reference": replace(p.reference, labels="predicted")}, "labels: dataset here"),
+        (lambda p: {"reference": replace(p.reference, height=32)}, "3×64×64 here, 3×32×64 there"),
+        (lambda p: {"model": replace(p.model, classes=10)}, "classes: 1000 here, 10 there"),
+    ],
+)
+def test_what_measures_something_else_is_refused_by_name(change, named):
+    profile = make_profile()
+    with pytest.raises(BaselineError, match=named):
+        compare(profile, replace(profile, **change(profile)))
+
+
+def test_another_seed_matters_only_where_something_is_drawn():
+    profile = make_profile()
+    reseeded = replace(profile, rules=replace(profile.rules, seed=1))
+    assert compare(profile, reseeded).verdict == "pass"
+    noisy = replace(profile, rules=replace(profile.rules, absence="gaussian"))
+    with pytest.raises(BaselineError, match="seed: 0 here, 1 there"):
+        compare(noisy, replace(noisy, rules=replace(noisy.rules, seed=1)))
+
+
+def test_differing_predictions_are_noted():
+    profile = make_profile(labels="predicted")
+    labels = profile.labels.copy()
+    labels[:3] += 1
+    assert "3 of 40 images differ" in compare(replace(profile, labels=labels), profile).notes[0]
+
+
+def test_holm_against_its_definition():
+    p_values = np.array([0.01, 0.04, 0.03, 0.005])
+    np.testing.assert_allclose(holm(p_values), [0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([0.6, 0.9])).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"max_src_drop": -0.1}, "max_src_drop=-0.1 must be finite and not negative"),
+        ({"max_band_drop": float("nan")}, "must be finite"),
+        ({"max_sid_shift": "much"}, "max_sid_shift='much' must be a number or None"),
+        ({"direction": "up"}, "direction='up' is unknown; use one of worse, any"),
+    ],
+)
+def test_thresholds_that_cannot_be_are_named(arguments, message):
+    with pytest.raises(SettingsError, match=message):
+        Thresholds(**arguments)
+
+
+def test_unpaired_comparison_only_when_asked_and_with_wider_intervals():
+    baseline = make_profile(images=60, noise=1.0)
+    candidate = _changed(baseline, np.full(8, -0.01), noise=0.05)
+    other = replace(
+        candidate,
+        digests=tuple(f"{i + 1000:032x}" for i in range(60)),
+        reference=replace(candidate.reference, digest="e" * 32),
+    )
+    with pytest.raises(BaselineError, match="reference sample: 60 images"):
+        compare(other, baseline)
+    unpaired, paired = compare(other, baseline, paired=False), compare(candidate, baseline)
+    assert unpaired.notes[0].startswith("unpaired: 60 images here against 60 there")
+    for wide, narrow in zip(unpaired.bands, paired.bands, strict=True):
+        assert wide.change == pytest.approx(narrow.change)
+        assert wide.high - wide.low > 10 * (narrow.high - narrow.low)
+
+
+def test_other_designs_are_refused():
+    exact = make_profile()
+    latin = replace(exact, rules=replace(exact.rules, design="latin"))
+    with pytest.raises(BaselineError, match="design: 'latin' here, 'exact' there"):
+        compare(latin, exact)

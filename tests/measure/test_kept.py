@@ -1,0 +1,226 @@
+"""What measure() takes from the cache, and what it measures anew."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pytest_iaside import Classifier, ReferenceSample, measure
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.measure.spectral import Progress
+from pytest_iaside.store.cache import ResultCache
+
+SIDE, BANDS, CLASSES = 12, 3, 5
+GAME = 2**BANDS + 1  # Passes for an image: its coalitions, and itself.
+PROBE = 1  # Pass of every measurement that runs the network: how many operations it takes.
+
+seen: list[int] = []  # No constant: those are part of what a model is.
+
+
+def count(batch: int) -> None:
+    seen.append(batch)
+
+
+class Counted(nn.Module):
+    """Knows its input apart, and tells how much of it there was."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(400, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        count(len(x))
+        found: Tensor = self.layers(x)
+        return found
+
+
+def sample(images: int = 6, *, start: int = 0, **settings: Any) -> ReferenceSample:
+    pictures = torch.rand(20, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    return ReferenceSample(pictures[start : start + images], **settings)
+
+
+def played(model: Any = None, reference: ReferenceSample | None = None, **settings: Any) -> Any:
+    """A profile, and how many passes of the network it took."""
+    seen.clear()
+    settings = {"bands": BANDS, "cache": True, "device": "cpu", **settings}
+    profile = measure(Counted() if model is None else model, reference or sample(), **settings)
+    return profile, sum(seen) - PROBE if seen else 0
+
+
+def same(one: SpectralProfile, other: SpectralProfile) -> bool:
+    return (
+        np.array_equal(one.image_psi, other.image_psi)
+        and np.array_equal(one.by_size, other.by_size)
+        and np.array_equal(one.information, other.information)
+        and np.array_equal(one.labels, other.labels)
+        and one.digests == other.digests
+        and (one.log_likelihood is None) == (other.log_likelihood is None)
+    )
+
+
+def test_the_same_again_takes_no_pass() -> None:
+    first, passes = played()
+    assert passes == first.forward_passes == 6 * GAME
+    assert first.passes_from_cache == 0
+    again, passes = played()
+    assert passes == 0
+    assert again.forward_passes == again.passes_from_cache == 6 * GAME
+    assert same(first, again)
+    assert again.not_kept_because == first.not_kept_because == ""
+    assert again.environment == first.environment
+    assert played(cache=False)[1] == 6 * GAME
+
+
+def test_measure_keeps_nothing_unless_it_is_told_to(cache_folder: Path) -> None:
+    measure(Counted(), sample(), bands=BANDS)
+    assert list(cache_folder.iterdir()) == []
+
+
+def test_a_larger_sample_takes_the_rows_of_a_smaller_one() -> None:
+    played(reference=sample(3))
+    larger, passes = played()
+    assert passes == 3 * GAME
+    assert (larger.forward_passes, larger.passes_from_cache) == (6 * GAME, 3 * GAME)
+    assert same(larger, played(cache=False)[0])
+    # In any order, with any others between.
+    mixed = sample(8).take([7, 4, 6, 0, 5])
+    profile, passes = played(reference=mixed)
+    assert passes == 2 * GAME
+    assert same(profile, played(reference=mixed, cache=False)[0])
+
+
+def test_labels_count() -> None:
+    first, _ = played()
+    # Those that it predicted are the same game; others are not.
+    assert played(reference=sample(labels=first.labels.tolist()))[1] == 0
+    assert played(labels_from=first)[1] == 0
+    others = (first.labels + 1) % CLASSES
+    profile, passes = played(reference=sample(labels=others.tolist()))
+    assert passes == 6 * GAME
+    assert profile.labels.tolist() == others.tolist()
+    soft = torch.full((6, CLASSES), 1 / CLASSES)
+    assert played(reference=sample(labels=soft))[1] == 6 * GAME
+    assert played(reference=sample(labels=soft))[1] == 0
+    soft[2] = torch.eye(CLASSES)[0]
+    assert played(reference=sample(labels=soft))[1] == GAME
+    # A game with given labels says what is predicted only where that is the label.
+    assert played(Counted(1), sample(labels=[0] * 6))[1] == 6 * GAME
+    predicted, passes = played(Counted(1))
+    assert passes == GAME * int((predicted.labels != 0).sum())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"bands": 2},
+        {"partition": "l2"},
+        {"absence": "gaussian"},
+        {"absence": "replacement"},
+        {"space": "pixel"},
+        {"design": "latin"},
+        {"dtype": "bfloat16"},
+        {"seed": 1},
+        {"backend": "eager"},
+    ],
+)
+def test_other_settings_are_another_game(settings: dict[str, Any]) -> None:
+    played()
+    _, passes = played(**settings)
+    assert passes > 0
+    profile, passes = played(**settings)
+    assert passes == 0
+    assert same(profile, played(**settings, cache=False)[0])
+
+
+def test_another_model_is_another_game() -> None:
+    played()
+    assert played(Counted(1))[1] == 6 * GAME
+    assert played(Classifier(Counted(), mean=0.5, std=0.5))[1] == 6 * GAME
+    model = Counted()
+    model.layers[3].bias.data[0] += 1e-4
+    assert played(model)[1] == 6 * GAME
+
+
+def test_a_replacement_belongs_to_the_row() -> None:
+    """Bands of another image come from the reference sample: a larger one may hold another."""
+    few, more = sample(4), sample(8)
+    played(reference=few, absence="replacement")
+    found, passes = played(reference=more, absence="replacement")
+    assert same(found, played(reference=more, absence="replacement", cache=False)[0])
+    assert 4 * GAME <= passes <= 8 * GAME
+    assert passes == found.forward_passes - found.passes_from_cache
+
+
+def test_how_it_is_run_changes_nothing() -> None:
+    played(batch_size=3)
+    assert played(batch_size=5)[1] == 0
+    with ThreadPoolExecutor(2) as executor:
+        profile, passes = played(executor=executor, reference=sample(12))
+        assert passes == 6 * GAME
+        assert played(executor=executor, reference=sample(12))[1] == 0
+    assert same(profile, played(reference=sample(12), cache=False)[0])
+
+
+def test_an_interrupted_measurement_goes_on_where_it_was() -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.images_done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        played(progress=interrupt, batch_size=GAME - 1)
+    profile, passes = played(batch_size=GAME - 1)
+    assert 0 < passes <= 2 * GAME + GAME
+    assert same(profile, played(cache=False, batch_size=GAME - 1)[0])
+
+
+def test_stopping_early_keeps_what_was_found() -> None:
+    def stop(profile: SpectralProfile) -> int | None:
+        return 3 if len(profile) >= 3 else None
+
+    first, _ = played(until=stop, batch_size=GAME - 1)
+    again, passes = played(until=stop)
+    assert passes == 0
+    assert len(first) == len(again) == 3
+    assert again.passes_from_cache == 3 * GAME
+
+
+def test_progress_counts_the_passes_that_were_run() -> None:
+    played(reference=sample(3))
+    told: list[Progress] = []
+    played(progress=told.append, batch_size=GAME - 1)
+    assert [p.images_done for p in told] == list(range(1, 7))
+    assert [p.forward_passes for p in told] == [0, 0, 0, GAME, 2 * GAME, 3 * GAME]
+
+
+def test_functions_are_kept_only_under_a_version(cache_folder: Path) -> None:
+    def function(x: Tensor) -> Tensor:
+        count(len(x))
+        return x.mean((2, 3))
+
+    for _ in range(2):
+        profile, _ = played(function)
+        assert profile.not_kept_because.startswith("it is a plain function")
+        assert profile.passes_from_cache == 0
+    assert not ResultCache(cache_folder).path.exists()
+    for version, kept in (("1", 0), ("1", 6 * GAME), ("2", 0)):
+        profile, passes = played(Classifier(function, version=version))
+        assert profile.passes_from_cache == kept
+        assert (passes == 0) == (kept > 0)
+
+
+def test_a_folder_that_cannot_be_used_costs_nothing_but_the_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("IASIDE_CACHE_DIR", str(tmp_path / "file"))
+    for _ in range(2):
+        profile, passes = played()
+        assert passes == 6 * GAME
+        assert profile.not_kept_because

@@ -1,0 +1,114 @@
+"""Perturbation readings: the metrics' own numbers, image by image, on the right labels."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pytest_iaside import (
+    ReferenceSample,
+    SettingsError,
+    corrupt,
+    fgsm,
+    mean_corruption_error,
+    mean_prediction_error,
+    measure_perturbations,
+)
+from pytest_iaside.measure.metrics import accuracy, corruption_errors
+
+GENERATOR = torch.Generator().manual_seed(0)
+IMAGES = torch.randint(0, 256, (6, 3, 24, 24), generator=GENERATOR, dtype=torch.uint8)
+LABELED = ReferenceSample(IMAGES, torch.arange(6) % 4)
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(3), nn.Flatten()]
+    network = nn.Sequential(*layers, nn.Linear(54, 4))
+    with torch.no_grad():
+        network[-1].weight *= 8
+    return network.eval()
+
+
+def test_every_quantity_is_the_metrics_own(network: nn.Module) -> None:
+    pairs = [("contrast", 3), ("white_noise", 2)]
+    found = measure_perturbations(network, LABELED, pairs, temperature=2.0, seed=3)
+    assert [quantity.name for quantity in found.quantities] == [
+        "clean accuracy",
+        "mPE under contrast 3",
+        "accuracy under contrast 3",
+        "mPE under white_noise 2",
+        "accuracy under white_noise 2",
+    ]
+    clean = accuracy(network, LABELED)
+    np.testing.assert_array_equal(found["clean accuracy"], clean.image_values)
+    for name, severity in pairs:
+        error = mean_prediction_error(network, LABELED, (name, severity), temperature=2.0, seed=3)
+        right = accuracy(network, LABELED, (name, severity), seed=3)
+        np.testing.assert_allclose(found[f"mPE under {name} {severity}"], error.image_values)
+        np.testing.assert_array_equal(
+            found[f"accuracy under {name} {severity}"], right.image_values
+        )
+    assert found.forward_passes == 18
+
+
+def test_the_corruption_error_is_the_metrics_own(network: nn.Module) -> None:
+    found = measure_perturbations(network, LABELED, [("contrast", 1)], normaliser="alexnet")
+    expected = mean_corruption_error(corruption_errors(network, LABELED), "alexnet")
+    np.testing.assert_allclose(found["mCE (%)"], expected.image_values)
+    assert found.settings["normaliser"] == "alexnet"
+    assert found.forward_passes == 6 * 77
+
+
+def test_functions_attacks_and_stored_images_are_named(network: nn.Module) -> None:
+    stored = ReferenceSample(corrupt(IMAGES, "contrast", 3), LABELED.labels, names=LABELED.names)
+    given = {
+        "darker": lambda pixels: 0.5 * pixels,
+        "attacked": partial(fgsm, eps=0.1),
+        "stored": stored,
+        "made": ("contrast", 3),
+    }
+    found = measure_perturbations(network, LABELED, given)
+    assert found.settings["perturbations"] == list(given)
+    np.testing.assert_allclose(found["mPE under stored"], found["mPE under made"], atol=1e-6)
+    assert found["mPE under attacked"].mean() > 0
+    unnamed = measure_perturbations(network, LABELED, [partial(fgsm, eps=0.1)])
+    assert unnamed.settings["perturbations"] == ["fgsm eps=0.1"]
+
+
+def test_predicted_labels_may_be_anothers(network: nn.Module) -> None:
+    unlabelled = LABELED.with_labels(None)
+    baseline = measure_perturbations(network, unlabelled, [("contrast", 1)])
+    assert baseline["clean accuracy"].mean() == 1
+    with torch.no_grad():
+        network[-1].bias += torch.tensor([0.0, 50.0, 0.0, 0.0])
+    try:
+        found = measure_perturbations(network, unlabelled, [("contrast", 1)], labels_from=baseline)
+    finally:
+        with torch.no_grad():
+            network[-1].bias -= torch.tensor([0.0, 50.0, 0.0, 0.0])
+    np.testing.assert_array_equal(found.labels, baseline.labels)
+    np.testing.assert_array_equal(found["clean accuracy"], baseline.labels == 1)
+
+
+@pytest.mark.parametrize(
+    ("perturbations", "message"),
+    [
+        ([], "perturbations is empty"),
+        ("contrast", "is no list of perturbations"),
+        ([("contrast", 1), ("contrast", 1)], "'contrast 1' more than once"),
+        ([("contras", 1)], "did you mean 'contrast'"),
+        ([("contrast", 6)], "severity=6"),
+    ],
+)
+def test_what_is_no_perturbation_is_told(
+    network: nn.Module, perturbations: Any, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        measure_perturbations(network, LABELED, perturbations)

@@ -1,0 +1,74 @@
+"""Readings: what is saved is what is loaded, and what is no readings is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from pytest_iaside.errors import BaselineError
+from pytest_iaside.measure.measurement import Quantity, Readings
+from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
+
+VALUES = np.random.default_rng(0).uniform(size=(7, 2))
+READINGS = Readings(
+    kind="test",
+    quantities=(
+        Quantity(name="error", family="error", better="lower"),
+        Quantity(name="share", family="share", better="higher", counted=True),
+    ),
+    values=VALUES,
+    digests=tuple("abcdefg"),
+    names=tuple(f"{name}.png" for name in "abcdefg"),
+    labels=np.arange(7),
+    settings={"seed": 0, "scales": [0.0, 0.5]},
+    reference=ReferenceFacts(digest="d", images=7, channels=1, height=4, width=4, labels="dataset"),
+    model=ModelFacts(name="model", classes=10, fingerprint="f"),
+    forward_passes=14,
+    environment={"torch": "2"},
+)
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
+    found = Readings.load(READINGS.save(tmp_path / "readings.yaml", test="mine"))
+    np.testing.assert_array_equal(found.values, VALUES)
+    np.testing.assert_array_equal(found.labels, READINGS.labels)
+    for name in ("kind", "quantities", "digests", "names", "settings", "reference", "model"):
+        assert getattr(found, name) == getattr(READINGS, name)
+    document = yaml.safe_load((tmp_path / "readings.yaml").read_text(encoding="utf-8"))
+    assert document["test"] == "mine"
+    assert document["summary"]["means"]["error"] == pytest.approx(VALUES[:, 0].mean(), abs=1e-4)
+
+
+def test_saved_twice_it_is_the_same_file(tmp_path: Path) -> None:
+    paths = [READINGS.save(tmp_path / name / "r.yaml") for name in ("one", "two")]
+    for suffix in (".yaml", ".npz"):
+        first, second = (path.with_suffix(suffix).read_bytes() for path in paths)
+        assert first == second
+
+
+def test_a_quantity_is_found_by_its_name() -> None:
+    np.testing.assert_array_equal(READINGS["share"], VALUES[:, 1])
+    with pytest.raises(KeyError, match="no quantity 'mPE'; there are error, share"):
+        READINGS["mPE"]
+
+
+def test_some_images_are_taken_in_order() -> None:
+    some = READINGS.take([3, 1])
+    np.testing.assert_array_equal(some.values, VALUES[[3, 1]])
+    assert some.names == ("d.png", "b.png") and some.digests == ("d", "b")
+
+
+def test_what_is_no_readings_is_told(tmp_path: Path) -> None:
+    path = READINGS.save(tmp_path / "readings.yaml")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("iaside-readings/1", "iaside-profile/1"), encoding="utf-8")
+    with pytest.raises(BaselineError, match="has format 'iaside-profile/1', expected readings"):
+        Readings.load(path)
+    path.write_text(text.replace("forward_passes: 14\n", ""), encoding="utf-8")
+    with pytest.raises(BaselineError, match=r"does not hold whole readings .*forward_passes"):
+        Readings.load(path)
+    with pytest.raises(BaselineError, match=r"cannot read .*nowhere\.yaml"):
+        Readings.load(tmp_path / "nowhere.yaml")

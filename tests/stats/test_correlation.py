@@ -1,0 +1,99 @@
+"""Correlations and their intervals, against scipy's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from pytest_iaside.stats.correlation import adjust, averages, correlate, pearson
+
+PAIRS = np.random.default_rng(0).normal(size=(2, 24))
+
+
+@pytest.mark.parametrize("count", [4, 9, 24])
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_pearson_and_fishers_interval_are_scipys(count: int, level: float) -> None:
+    x, y = PAIRS[:, :count]
+    y = y - 0.8 * x
+    found, expected = correlate(x, y, level), stats.pearsonr(x, y)
+    interval = expected.confidence_interval(level)
+    assert found.units == count
+    assert found.pearson == pytest.approx(expected.statistic)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.p_value == pytest.approx(expected.pvalue)
+
+
+def test_spearman_is_scipys_and_its_interval_that_of_bonett_and_wright() -> None:
+    x, y = np.exp(PAIRS[0]), PAIRS[1] + 0.5 * PAIRS[0]
+    y[3] = y[4]  # a tie
+    found = correlate(x, y, 0.95)
+    assert found.spearman == pytest.approx(stats.spearmanr(x, y).statistic)
+    reach = stats.norm.ppf(0.975) * np.sqrt((1 + found.spearman**2 / 2) / 21)
+    bounds = np.tanh(np.arctanh(found.spearman) + np.array([-reach, reach]))
+    assert (found.rank_low, found.rank_high) == pytest.approx(tuple(bounds))
+
+
+def test_three_models_tell_nothing_and_perfect_ones_everything() -> None:
+    three = correlate([1, 2, 4], [3, 1, 2], 0.95)
+    assert (three.low, three.high) == (-1, 1)
+    perfect = correlate([1, 2, 3, 4, 5], [10, 8, 6, 4, 2], 0.95)
+    assert (perfect.pearson, perfect.low, perfect.high) == pytest.approx((-1, -1, -1))
+    assert perfect.p_value == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("constant", [[0.1] * 5, [0.0] * 5, [1e9 / 3] * 5])
+def test_what_is_constant_goes_together_with_nothing(constant: list[float]) -> None:
+    found = correlate(constant, [1, 2, 3, 4, 5], 0.95)
+    numbers = (found.pearson, found.low, found.high, found.spearman, found.p_value)
+    assert np.isnan(numbers).all()
+
+
+@given(
+    st.lists(st.integers(-50, 50), min_size=5, max_size=5),
+    st.floats(0.1, 10),
+    st.floats(-100, 100),
+)
+def test_scale_and_origin_do_not_matter(values: list[int], scale: float, origin: float) -> None:
+    other = np.array([3.0, 1.0, 4.0, 1.0, 5.0])
+    x = np.array(values, dtype=float)
+    first, second = pearson(x, other), pearson(scale * x + origin, other)
+    np.testing.assert_allclose(first, second, atol=1e-7)
+    np.testing.assert_allclose(pearson(other, x), first, atol=1e-12)
+
+
+def test_holms_p_values_count_the_table_and_pass_over_what_has_none() -> None:
+    x = np.arange(6.0)
+    tables = [x + PAIRS[0][:6] * noise for noise in (0.2, 2.0, 6.0)]
+    known = [correlate(x, y, 0.95) for y in tables]
+    constant = correlate(x, np.ones(6), 0.95)
+    p = sorted(one.p_value for one in known)
+    expected = dict(
+        zip(p, np.minimum(np.maximum.accumulate([3 * p[0], 2 * p[1], p[2]]), 1), strict=True)
+    )
+    first, nothing, *others = adjust([known[0], constant, *known[1:]])
+    assert np.isnan(nothing.adjusted)
+    for one in (first, *others):
+        assert one.adjusted == pytest.approx(expected[one.p_value])
+
+
+def test_models_of_a_recipe_are_averaged_by_first_appearance() -> None:
+    values = np.array([[1.0, 2.0, 3.0, 6.0], [0.0, 0.0, 4.0, 2.0]])
+    np.testing.assert_array_equal(averages(values, ["b", "a", "b", "a"]), [[2.0, 4.0], [2.0, 1.0]])
+
+
+def test_fishers_interval_covers_and_copies_break_it() -> None:
+    """What correlate's docstring says: why recipes are averaged."""
+    rng, draws = np.random.default_rng(1), 600
+    covered = {"alone": 0, "copies": 0}
+    for _ in range(draws):
+        x, y = rng.normal(size=(2, 12))
+        alone = correlate(x, -0.6 * x + 0.8 * y, 0.95)
+        covered["alone"] += alone.low <= -0.6 <= alone.high
+        x, y = np.repeat(rng.normal(size=(2, 3)), 4, axis=1) + 0.01 * rng.normal(size=(2, 12))
+        copies = correlate(x, -0.6 * x + 0.8 * y, 0.95)
+        covered["copies"] += copies.low <= -0.6 <= copies.high
+    assert covered["alone"] / draws == pytest.approx(0.95, abs=0.03)
+    assert covered["copies"] / draws < 0.75
