@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.execute.execution import Execution, gathered
 from pytest_iaside.thresholds import Direction, FailOn, Thresholds
 
 if TYPE_CHECKING:
@@ -176,12 +177,20 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What counts for one assertion; ``measure`` holds only what some source set."""
+    """What counts for one assertion.
+
+    ``measure`` are keywords of ``measure()``: its execution, and what some source set.
+    """
 
     measure: Mapping[str, Any]
     thresholds: Thresholds
     level: float = LEVEL
     fail_on: FailOn = "drift"
+
+    @property
+    def execution(self) -> Execution:
+        found: Execution = self.measure["execution"]
+        return found
 
     @classmethod
     def of(cls, layers: Sequence[Layer]) -> Settings:
@@ -191,7 +200,7 @@ class Settings:
             merged.update(layer.values)
         own = {field.name for field in fields(cls)}
         return cls(
-            measure={name: merged[name] for name in MEASURE if name in merged},
+            measure=gathered({name: merged[name] for name in MEASURE if name in merged}),
             thresholds=Thresholds(**{name: merged[name] for name in THRESHOLDS if name in merged}),
             **{name: value for name, value in merged.items() if name in own},
         )

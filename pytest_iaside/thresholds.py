@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pytest_iaside.errors import SettingsError
 
+LEVEL = 0.95
+"""The usual confidence of every interval."""
 Direction = Literal["worse", "any"]
 FailOn = Literal["drift", "inconclusive", "any-change"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limit:
+    """How far the quantities of a family may move; None leaves a check out.
+
+    ``change`` is how far their means may get worse than the baseline's, ``bound`` what no mean
+    may be worse than.
+    """
+
+    change: float | None = None
+    bound: float | None = None
+
+    @property
+    def empty(self) -> bool:
+        return self.change is None and self.bound is None
+
+
+Limits = Mapping[str, Limit]
+"""The limit of each family of quantities."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """How much may change before a gate says drift; None leaves a check out.
+    """How much of a spectral profile may change before a gate says drift; None leaves a check out.
 
     ``min_src`` is the least signed SRC of the candidate. ``max_src_drop`` is how far the
     signed SRC may fall. ``max_sid_shift`` is the share of importance that may move past any
@@ -35,11 +58,7 @@ class Thresholds:
     direction: Direction = "worse"
 
     def __post_init__(self) -> None:
-        if self.direction not in get_args(Direction):
-            raise SettingsError(
-                f"direction={self.direction!r} is unknown; use one of "
-                f"{', '.join(get_args(Direction))}"
-            )
+        check_choice("direction", self.direction, Direction)
         for field in fields(self):
             found = getattr(self, field.name)
             if field.name == "direction" or found is None:
@@ -48,3 +67,38 @@ class Thresholds:
                 raise SettingsError(f"{field.name}={found!r} must be a number or None")
             if not math.isfinite(found) or (field.name != "min_src" and found < 0):
                 raise SettingsError(f"{field.name}={found!r} must be finite and not negative")
+
+    @property
+    def limits(self) -> Limits:
+        """The limit of each family that has one."""
+        every = {
+            "src": Limit(change=self.max_src_drop, bound=self.min_src),
+            "sid": Limit(change=self.max_sid_shift),
+            "value": Limit(change=self.max_value_drop),
+            "band": Limit(change=self.max_band_drop),
+        }
+        return {family: limit for family, limit in every.items() if not limit.empty}
+
+
+def checked_limit(name: str, value: Any) -> float | None:
+    """``value`` if it can limit a change; raises SettingsError otherwise."""
+    if value is None:
+        return None
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value < math.inf:
+        raise SettingsError(f"{name}={value!r} must be a finite number, not negative, or None")
+    return float(value)
+
+
+def check_level(level: Any) -> None:
+    """Raise SettingsError unless ``level`` is the confidence of an interval."""
+    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
+        raise SettingsError(f"level={level!r} must lie between 0 and 1, as 0.95 does")
+
+
+def check_choice(name: str, value: Any, literal: Any) -> None:
+    """Raise SettingsError unless ``value`` is one of the choices of the type ``literal``."""
+    if value not in get_args(literal):
+        raise SettingsError(
+            f"{name}={value!r} is unknown; use one of {', '.join(get_args(literal))}"
+        )

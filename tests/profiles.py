@@ -8,7 +8,7 @@ import numpy as np
 
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.profile import SpectralProfile
-from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
+from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 
 # EfficientNet-Lite0 on photographs, in nats (SPEC.md's reference values).
 TRAINED = np.array([4.75, 1.47, 0.50, 0.20, 0.16, -0.05, -0.30, -0.23])
@@ -44,10 +44,10 @@ def make_profile(
         names=tuple(f"image {i}" for i in range(images)),
         labels=np.arange(images) % 10,
         rules=Rules(bands=bands),
-        reference=ReferenceFacts(
+        reference=ReferenceInfo(
             digest="f" * 32, images=images, channels=3, height=size, width=size, labels=labels
         ),
-        model=ModelFacts(name="net", classes=1000, fingerprint="ab" * 8),
+        model=ModelInfo(name="net", classes=1000, fingerprint="ab" * 8),
         forward_passes=images * (2**bands + 1),
     )
     return replace(profile, **changes)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_iaside.compare.comparison import Check, CheckName
-from pytest_iaside.compare.evidence import Evidence, quantity_of, worst
-from pytest_iaside.measure.profile import SpectralProfile
-from pytest_iaside.stats.intervals import Rows, leave_one_out
+from pytest_iaside.compare.check import Check, worst
+from pytest_iaside.compare.evidence import Evidence
+from pytest_iaside.compare.families import Family
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.stats.intervals import Change, Rows, leave_one_out
 
-# How many images are told of in reports.
-SHOWN = 12
 # Of checks with the same verdict the one that says the most of single images.
-ORDER: tuple[CheckName, ...] = ("band", "value", "src", "sid")
+ORDER = ("band", "value", "src", "sid")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,41 +43,25 @@ class ImageChanges:
     change: float
     images: tuple[ImageChange, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """The first images in plain values, for reports."""
-        return {
-            "quantity": self.quantity,
-            "unit": self.unit,
-            "change": self.change,
-            "count": len(self.images),
-            "images": [
-                {
-                    "name": image.name,
-                    "digest": image.digest,
-                    "label": image.label,
-                    "contribution": image.contribution,
-                    "baseline_psi": image.baseline_psi.tolist(),
-                    "candidate_psi": image.candidate_psi.tolist(),
-                }
-                for image in self.images[:SHOWN]
-            ],
-        }
-
 
 def image_changes(
-    evidence: Evidence, checks: list[Check], candidate: SpectralProfile, rows: NDArray[np.int64]
+    evidence: Evidence,
+    checks: Sequence[Check],
+    families: Mapping[str, Family],
+    candidate: Measurement,
+    rows: NDArray[np.int64],
 ) -> ImageChanges | None:
     """The images behind the check that decides; None where there is but one.
 
     ``rows`` are those of ``candidate`` that ``evidence`` is of, in its order.
     """
-    if len(evidence.ours) < 2 or not evidence.paired:
+    if candidate.kind != "spectral" or len(evidence.candidate) < 2 or not evidence.paired:
         return None
     check = _deciding(checks)
-    name: CheckName = check.name if check else "value"
-    change = quantity_of(name, evidence.partition, check.where if check else "")
-    found = change(evidence.ours.mean(axis=0), evidence.theirs.mean(axis=0))
-    contributions = _contributions(evidence.ours, evidence.theirs, change)
+    name = check.name if check else "value"
+    change = families[name].change_at(check.where if check else "")
+    found = change(*evidence.means())
+    contributions = _contributions(evidence, change)
     order = np.argsort(contributions if found <= 0 else -contributions, kind="stable")
     quantity = {
         "band": f"ψ of {check.where}" if check else "",
@@ -95,15 +78,15 @@ def image_changes(
                 digest=candidate.digests[rows[at]],
                 label=_label(candidate, rows[at]),
                 contribution=float(contributions[at]),
-                baseline_psi=evidence.theirs[at],
-                candidate_psi=evidence.ours[at],
+                baseline_psi=evidence.baseline[at],
+                candidate_psi=evidence.candidate[at],
             )
             for at in order
         ),
     )
 
 
-def _deciding(checks: list[Check]) -> Check | None:
+def _deciding(checks: Sequence[Check]) -> Check | None:
     """The check that says the most of those with the worst verdict; None where all pass."""
     verdict = worst([check.verdict for check in checks])
     found = [check for check in checks if check.verdict == verdict and check.name in ORDER]
@@ -114,12 +97,12 @@ def _rank(check: Check) -> int:
     return ORDER.index(check.name)
 
 
-def _contributions(ours: Rows, theirs: Rows, change: Any) -> Rows:
-    count = len(ours)
-    whole = change(ours.mean(axis=0), theirs.mean(axis=0))
-    without = change(leave_one_out(ours), leave_one_out(theirs))
+def _contributions(evidence: Evidence, change: Change) -> Rows:
+    count = len(evidence.candidate)
+    whole = change(*evidence.means())
+    without = change(leave_one_out(evidence.candidate), leave_one_out(evidence.baseline))
     return np.asarray(whole - (count - 1) / count * without)
 
 
-def _label(profile: SpectralProfile, row: int) -> int | None:
-    return int(profile.labels[row]) if profile.labels.ndim == 1 else None
+def _label(measurement: Measurement, row: int) -> int | None:
+    return int(measurement.labels[row]) if measurement.labels.ndim == 1 else None

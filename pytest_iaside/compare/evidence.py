@@ -1,247 +1,147 @@
-"""The quantities a gate decides on, from the per-image ψ of candidate and baseline."""
+"""Evidence: values of the same quantities of candidate and baseline, and how far they differ."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_iaside.compare.comparison import BandChange, Check, CheckName, Verdict
-from pytest_iaside.images.bands import BandPartition
+from pytest_iaside.compare.check import Estimates
+from pytest_iaside.measure.measurement import Quantity
+from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.intervals import (
     STUDENT,
     Change,
     Law,
     Rows,
     Statistic,
+    jackknife_error,
     paired_error,
     unpaired_error,
 )
-from pytest_iaside.stats.score import sid, signed_src
-from pytest_iaside.stats.sid_intervals import Shares, change_interval, interval, least
-from pytest_iaside.stats.structured import RESOLUTION
-from pytest_iaside.thresholds import Direction, Thresholds
-
-# Changes of a score, of a share of importance or of a share of v(all) below this come from
-# rounding alone (another batch size or backend moves them by 1e-5) and count as none.
-SHARE_RESOLUTION = 1e-3
+from pytest_iaside.stats.sid_intervals import Shares, least
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What is known of both models: ψ of the same images in the same order, (K, M) each.
+    """Values (K, Q) of both, of the same images in the same order.
 
-    Not the same images where ``paired`` is False; then K and L may differ. ``law`` says how
-    many standard errors an interval reaches.
+    Not of the same images where ``paired`` is False; then (K, Q) and (L, Q). ``law`` says how many
+    standard errors an interval reaches. ``resolution`` is what rounding moves on a single image:
+    where no value differs by more, both gave the same answers, and no change is uncertain.
     """
 
-    ours: Rows
-    theirs: Rows
-    partition: BandPartition
+    candidate: Rows
+    baseline: Rows
+    quantities: tuple[Quantity, ...]
     level: float
     paired: bool = True
     law: Law = STUDENT
+    resolution: float = 0.0
 
-    def estimate(self, change: Change, places: int = 1) -> tuple[Rows, Rows, Rows]:
-        """``change`` of the mean ψ and its bounds, simultaneous over ``places`` entries."""
+    @property
+    def same(self) -> bool:
+        """Whether both gave the same answers to every image."""
+        if not self.paired or not self.resolution:
+            return False
+        return bool((np.abs(self.candidate - self.baseline) <= self.resolution).all())
+
+    def means(self) -> tuple[Rows, Rows]:
+        """The mean of every quantity, (Q,): candidate's, baseline's."""
+        return self.candidate.mean(axis=0), self.baseline.mean(axis=0)
+
+    def change_of(self, statistic: Statistic, change: Change, places: int) -> Estimates:
+        """``change`` of what ``statistic`` reads off the means, at so many places together."""
+        ours, theirs = self.means()
         found, error, freedom = self._error(change)
-        reach = self.law.reach(1 - (1 - self.level) / places, freedom) * error
-        return found, found - reach, found + reach
+        reach = self.law.reach(self._each(places), freedom) * error
+        return Estimates(statistic(theirs), statistic(ours), found, found - reach, found + reach)
 
-    def estimate_shares(self, quantity: Shares, places: int) -> tuple[Rows, Rows, Rows]:
-        """The same for the change of what is read off the SID."""
-        ours, theirs = self.ours.mean(axis=0), self.theirs.mean(axis=0)
-        found = quantity(ours, least(ours)) - quantity(theirs, least(theirs))
-        low, high = change_interval(
-            self.ours,
-            self.theirs,
-            quantity,
-            1 - (1 - self.level) / places,
+    def change_of_shares(self, shares: Shares, places: int) -> Estimates:
+        """The change of what ``shares`` reads off the SID."""
+        ours, theirs = (shares(psi, least(psi)) for psi in self.means())
+        low, high = sid_intervals.change_interval(
+            self.candidate,
+            self.baseline,
+            shares,
+            self._each(places),
             law=self.law,
             paired=self.paired,
         )
-        return found, low, high
+        return Estimates(theirs, ours, ours - theirs, low, high)
 
-    def p_values(self, change: Change, resolution: float) -> Rows:
-        """Two-sided p-values of no change beyond ``resolution``, one per entry."""
-        found, error, freedom = self._error(change)
+    def change_of_means(self, columns: Sequence[int]) -> Estimates:
+        """The change of the mean of some quantities, together."""
+        some = list(columns)
+        found = self.change_of(
+            lambda mean: mean[..., some],
+            lambda ours, theirs: np.asarray((ours - theirs)[..., some]),
+            len(some),
+        )
+        if self.same:
+            return Estimates(
+                found.baseline, found.candidate, found.change, found.change, found.change
+            )
+        for place, column in enumerate(some):
+            if self._hits(column):
+                centre, error = self._proportion(column)
+                reach = float(self.law.reach(self._each(len(some)), np.asarray(np.inf))) * error
+                found.low[place], found.high[place] = centre - reach, centre + reach
+        return found
+
+    def p_values(self, resolution: float) -> Rows:
+        """Two-sided p-values (Q,) of a change of each mean beyond ``resolution``, unadjusted."""
+        if self.same:
+            return np.ones(len(self.quantities))
+        found, error, freedom = self._error(np.subtract)
+        for column in range(len(self.quantities)):
+            if self._hits(column):
+                found[column], error[column] = self._proportion(column)
+                freedom[column] = np.inf
         excess = np.maximum(np.abs(found) - resolution, 0.0)
         certain = np.where(excess > 0, np.inf, 0.0)
         ratio = np.divide(excess, error, out=certain, where=error > 0)
         return self.law.p_value(ratio, freedom)
 
+    def bounds_of_means(self, columns: Sequence[int]) -> Estimates:
+        """The candidate's own means of some quantities, with intervals, together."""
+        some = list(columns)
+        rows = self.candidate[:, some]
+        error = jackknife_error(rows, lambda mean: mean)
+        error = np.where(np.isnan(error), np.inf, error)
+        freedom = np.full_like(error, max(len(rows) - 1, 1))
+        reach = self.law.reach(self._each(len(some)), freedom) * error
+        ours, theirs = (mean[some] for mean in self.means())
+        return Estimates(theirs, ours, ours, ours - reach, ours + reach)
+
+    def bounds_of_shares(self, shares: Shares) -> Estimates:
+        """What ``shares`` reads off the candidate's own SID, with its interval."""
+        ours, theirs = (shares(psi, least(psi)) for psi in self.means())
+        low, high = sid_intervals.interval(self.candidate, shares, self.level, law=self.law)
+        return Estimates(theirs, ours, ours, low, high)
+
+    def _each(self, places: int) -> float:
+        """The level of each of so many intervals that are to hold together."""
+        return 1 - (1 - self.level) / places
+
     def _error(self, change: Change) -> tuple[Rows, Rows, Rows]:
-        found = change(self.ours.mean(axis=0), self.theirs.mean(axis=0))
+        found = change(*self.means())
         error = paired_error if self.paired else unpaired_error
-        return found, *error(self.ours, self.theirs, change)
+        return found, *error(self.candidate, self.baseline, change)
 
+    def _hits(self, column: int) -> bool:
+        return self.quantities[column].unit == "hit" and self.paired and len(self.candidate) > 1
 
-def run_checks(evidence: Evidence, thresholds: Thresholds) -> list[Check]:
-    """Every check that ``thresholds`` asks for."""
-    checks = []
-    if thresholds.min_src is not None:
-        checks.append(_min_src(evidence, thresholds.min_src))
-    quantities: tuple[tuple[CheckName, float | None], ...] = (
-        ("src", thresholds.max_src_drop),
-        ("sid", thresholds.max_sid_shift),
-        ("value", thresholds.max_value_drop),
-        ("band", thresholds.max_band_drop),
-    )
-    for name, allowed in quantities:
-        if allowed is not None:
-            checks.append(_check(name, evidence, allowed, thresholds.direction))
-    return checks
+    def _proportion(self, column: int) -> tuple[float, float]:
+        """Centre and standard error of the change of a share of hits.
 
-
-def band_changes(evidence: Evidence) -> tuple[BandChange, ...]:
-    """ψ of every band in both, with intervals simultaneous over bands and Holm's p-values."""
-    bands = evidence.partition.bands
-    change, low, high = evidence.estimate(np.subtract, bands)
-    p_values = holm(evidence.p_values(np.subtract, RESOLUTION))
-    ours, theirs = evidence.ours.mean(axis=0), evidence.theirs.mean(axis=0)
-    return tuple(
-        BandChange(
-            index=band,
-            label=evidence.partition.labels[band],
-            baseline=float(theirs[band]),
-            candidate=float(ours[band]),
-            change=float(change[band]),
-            low=float(low[band]),
-            high=float(high[band]),
-            p_value=float(p_values[band]),
-            moved=bool(p_values[band] < 1 - evidence.level),
-        )
-        for band in range(bands)
-    )
-
-
-def quantity_of(name: CheckName, partition: BandPartition, where: str) -> Change:
-    """The change that the check ``name`` is of, at its place ``where``: in nats, or of a share."""
-    place = _places(name, partition).index(where) if where else 0
-
-    def change(ours: Rows, theirs: Rows) -> Rows:
-        if name in _SHARES:
-            shares = _SHARES[name]
-            difference = shares(ours, least(ours)) - shares(theirs, least(theirs))
-        else:
-            difference = _NATS[name](ours) - _NATS[name](theirs)
-        return np.asarray(difference[..., place])
-
-    return change
-
-
-def holm(p_values: Rows) -> Rows:
-    """Holm's step-down adjustment (1979): reject where the result is below the level."""
-    order = np.argsort(p_values)
-    factors = np.arange(len(p_values), 0, -1)
-    adjusted = np.empty_like(p_values)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1.0)
-    return adjusted
-
-
-def worst(verdicts: list[Verdict]) -> Verdict:
-    """Drift before inconclusive before pass; no verdicts at all are a pass."""
-    order: tuple[Verdict, ...] = ("drift", "inconclusive", "pass")
-    return min(verdicts, key=order.index, default="pass")
-
-
-def _check(name: CheckName, evidence: Evidence, allowed: float, direction: Direction) -> Check:
-    """One check over one or more places (bands, edges), simultaneous over all of them."""
-    places = _places(name, evidence.partition)
-    ours, theirs = evidence.ours.mean(axis=0), evidence.theirs.mean(axis=0)
-    if name in _SHARES:
-        shares = _SHARES[name]
-        here, there = shares(ours, least(ours)), shares(theirs, least(theirs))
-        found, low, high = evidence.estimate_shares(shares, len(places))
-    else:
-        quantity = _NATS[name]
-        here, there = quantity(ours), quantity(theirs)
-        found, low, high = evidence.estimate(_relative_to_value(quantity), len(places))
-    verdicts = [_decide(a, b, allowed, direction) for a, b in zip(low, high, strict=True)]
-    verdict = worst(verdicts)
-    # The place that decides: of those with the check's verdict, the one changed the most.
-    candidates = [place for place, each in enumerate(verdicts) if each == verdict]
-    key = found if direction == "worse" else -np.abs(found)
-    at = min(candidates, key=lambda place: key[place])
-    return Check(
-        name=name,
-        baseline=float(there[at]),
-        candidate=float(here[at]),
-        change=float(found[at]),
-        low=float(low[at]),
-        high=float(high[at]),
-        limit=-allowed,
-        verdict=verdict,
-        changed=bool(np.any((low > SHARE_RESOLUTION) | (high < -SHARE_RESOLUTION))),
-        where=places[at],
-    )
-
-
-def _relative_to_value(quantity: Statistic) -> Change:
-    """The change of ``quantity`` as a share of the baseline's v(all)."""
-
-    def change(ours: Rows, theirs: Rows) -> Rows:
-        difference = quantity(ours) - quantity(theirs)
-        value = theirs.sum(axis=-1, keepdims=True)
-        # A baseline that gains nothing has no share to lose: undecided, see `structured`.
-        return np.asarray(
-            np.divide(difference, value, out=np.full_like(difference, np.nan), where=value > 0)
-        )
-
-    return change
-
-
-def _min_src(evidence: Evidence, minimum: float) -> Check:
-    ours, theirs = (
-        float(_score(psi, least(psi))[0])
-        for psi in (evidence.ours.mean(axis=0), evidence.theirs.mean(axis=0))
-    )
-    bounds = interval(evidence.ours, _score, evidence.level, law=evidence.law)
-    low, high = (float(bound[0]) for bound in bounds)
-    return Check(
-        name="min_src",
-        baseline=theirs,
-        candidate=ours,
-        change=ours,
-        low=low,
-        high=high,
-        limit=minimum,
-        verdict=_decide(low - minimum, high - minimum, 0.0, "worse"),
-    )
-
-
-def _decide(low: float, high: float, allowed: float, direction: Direction) -> Verdict:
-    if high < -allowed or (direction == "any" and low > allowed):
-        return "drift"
-    if low >= -allowed and (direction == "worse" or high <= allowed):
-        return "pass"
-    return "inconclusive"  # NaN ends here as well: every comparison with it is false
-
-
-def _score(psi: Rows, at: Rows) -> Rows:
-    return signed_src(sid(psi, at))[..., None]
-
-
-def _importance_below(psi: Rows, at: Rows) -> Rows:
-    """Share of importance below each inner band edge, (…, M−1)."""
-    return np.asarray(np.cumsum(sid(psi, at), axis=-1)[..., :-1])
-
-
-def _value(psi: Rows) -> Rows:
-    return np.asarray(psi.sum(axis=-1, keepdims=True))
-
-
-def _bands(psi: Rows) -> Rows:
-    return psi
-
-
-_SHARES: dict[CheckName, Shares] = {"src": _score, "sid": _importance_below}
-_NATS: dict[CheckName, Statistic] = {"value": _value, "band": _bands}
-
-
-def _places(name: CheckName, partition: BandPartition) -> list[str]:
-    if name == "sid":
-        return [f"{edge:.2f} cycles/px" for edge in partition.edges[1:-1]]
-    if name == "band":
-        return [f"band {band} ({label})" for band, label in enumerate(partition.labels)]
-    return [""]
+        Where no image changed its side, the plain error would be 0 and every change excluded:
+        Agresti and Min (Statistics in Medicine 2005) add half an image to each of the four cells
+        of before and after.
+        """
+        rows = self.candidate[:, column] - self.baseline[:, column]
+        lost, won = (float((side * rows > 0).sum()) + 0.5 for side in (-1, 1))
+        count = len(rows) + 2
+        centre = (won - lost) / count
+        return centre, np.sqrt((won + lost) / count - centre**2) / np.sqrt(count)

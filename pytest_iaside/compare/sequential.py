@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
+from pytest_iaside.compare.check import worst
+from pytest_iaside.compare.compare import compare, evidence_of
 from pytest_iaside.compare.comparison import Comparison
-from pytest_iaside.compare.evidence import Evidence, run_checks, worst
-from pytest_iaside.compare.spectral import LEVEL, compare, pair
+from pytest_iaside.compare.families import families_of, run_checks
+from pytest_iaside.compare.fit import pair
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats.intervals import STUDENT, Anytime
-from pytest_iaside.thresholds import Thresholds
+from pytest_iaside.thresholds import LEVEL, Thresholds
 
 # The first look. 16 images are 4,112 passes at 8 bands: the normal approximation behind the
 # sequence holds by then (benchmarks/gate_calibration.py), and it is a twelfth of the paper's
@@ -43,6 +45,7 @@ def stopping_rule(
     where more images are needed.
     """
     law = _sequence(level)
+    families = families_of(baseline)
     looked_at = MINIMUM_IMAGES - 1
 
     def stop(profile: SpectralProfile) -> int | None:
@@ -50,15 +53,9 @@ def stopping_rule(
         while looked_at < len(profile):
             looked_at += 1
             first = profile.first(looked_at)
-            ours, theirs = pair(first, baseline)
-            evidence = Evidence(
-                first.image_psi[ours],
-                baseline.image_psi[theirs],
-                baseline.partition,
-                law.level,
-                law=law,
-            )
-            verdict = worst([check.verdict for check in run_checks(evidence, thresholds)])
+            evidence = evidence_of(first, baseline, *pair(first, baseline), law.level, law=law)
+            checks = run_checks(evidence, families, thresholds.limits, thresholds.direction)
+            verdict = worst([check.verdict for check in checks])
             # One drift decides the whole; a pass takes every check, and a model that means
             # something.
             if verdict == "drift" or (verdict == "pass" and first.structured):

@@ -1,26 +1,42 @@
-"""Execution: where and in which batches a network runs."""
+"""Execution: where, in which batches and at which precision a network runs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from pytest_iaside.errors import SettingsError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """Where a network runs; it changes nothing but speed and the last digits.
+    """Where a network runs.
 
     ``device`` is "auto", "cpu", "cuda", "cuda:1", …; ``backend`` "auto", "eager", "compile",
-    "openvino" or "onnx"; ``batch_size`` "auto" or a number of images. Raises SettingsError for a
-    batch size that is neither.
+    "openvino" or "onnx"; ``batch_size`` "auto" or a number of images. They change speed and the
+    last digits. ``dtype``, "float32" or "bfloat16", changes what is measured. ``executor`` spreads
+    the images of ``measure`` over workers.
+
+    Raises SettingsError for a batch size that is neither "auto" nor a number of images.
     """
 
     device: str = "auto"
     backend: str = "auto"
     batch_size: int | str = "auto"
+    dtype: str = "float32"
+    executor: Executor | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         size = self.batch_size
         if size != "auto" and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
             raise SettingsError(f"batch_size={size!r} must be 'auto' or a whole number above 0")
+
+
+def gathered(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """``settings`` with those that are fields of an Execution in one, under ``execution``."""
+    names = {field.name for field in fields(Execution)}
+    own = {name: value for name, value in settings.items() if name in names}
+    rest = {name: value for name, value in settings.items() if name not in names}
+    return {"execution": Execution(**own), **rest}

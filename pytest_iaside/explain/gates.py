@@ -10,7 +10,7 @@ from pytest_iaside.compare.held import Limit, ReadingsComparison
 from pytest_iaside.explain import measurements as diagnoses
 from pytest_iaside.explain.lens import SCALES
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.measure.measurement import Readings
+from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.testing.readings import CommonKeywords, ReadingsGate, limit
 
 
@@ -25,7 +25,7 @@ def assert_scale_reliance(
     levels: int = 3,
     designs: int = 8,
     wavelet: str = "haar",
-    baseline: str | Path | Readings | None = None,
+    baseline: str | Path | Measurement | None = None,
     name: str | None = None,
     **settings: Unpack[CommonKeywords],
 ) -> ReadingsComparison:
@@ -60,7 +60,7 @@ def assert_reconstruction_depth(
     levels: int = 3,
     designs: int = 8,
     wavelet: str = "haar",
-    baseline: str | Path | Readings | None = None,
+    baseline: str | Path | Measurement | None = None,
     name: str | None = None,
     **settings: Unpack[CommonKeywords],
 ) -> ReadingsComparison:
@@ -94,7 +94,7 @@ def assert_lens_smoothness(
     scales: Sequence[float] = SCALES,
     noise: float = 0.3,
     max_samples: int = 16,
-    baseline: str | Path | Readings | None = None,
+    baseline: str | Path | Measurement | None = None,
     name: str | None = None,
     **settings: Unpack[CommonKeywords],
 ) -> ReadingsComparison:
@@ -130,7 +130,7 @@ class _DiagnosisGate(ReadingsGate):
         name: str | None,
         keywords: CommonKeywords,
         limits: tuple[str, Given, Given, float],
-        measure: Callable[..., Readings],
+        measure: Callable[..., Measurement],
         options: Mapping[str, Any],
         described: Callable[..., dict[str, Any]],
     ) -> None:
@@ -156,7 +156,7 @@ class _DiagnosisGate(ReadingsGate):
         self,
         model: Any,
         sample: ReferenceSample,
-        labels_from: Readings | None,
+        labels_from: Measurement | None,
         running: Mapping[str, Any],
-    ) -> Readings:
+    ) -> Measurement:
         return self._measuring(model, sample, **self._options, labels_from=labels_from, **running)

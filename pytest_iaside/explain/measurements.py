@@ -16,9 +16,8 @@ from pytest_iaside.explain.wcam import WaveletAttribution, wcam
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import Labelled, classes_in, first_images
 from pytest_iaside.images.targets import sample_of
-from pytest_iaside.measure.environment import environment
-from pytest_iaside.measure.measurement import Quantity, Readings, columns
-from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
+from pytest_iaside.measure.measurement import Measurement, Quantity, columns
+from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.models.classifier import Classifier, as_classifier
 
 # Sums over levels need no finer cells, and passes grow with the square of the grid.
@@ -40,7 +39,7 @@ def measure_scale_reliance(
     backend: str = "auto",
     batch_size: int | str = "auto",
     labels_from: Labelled | None = None,
-) -> Readings:
+) -> Measurement:
     """The share of each wavelet level in what each image's answer comes from (SPEC.md 3.2).
 
     The quantities are ``share of level …`` for 0, the coarsest, to ``levels``, whose details are
@@ -105,7 +104,7 @@ def measure_reconstruction_depth(
     backend: str = "auto",
     batch_size: int | str = "auto",
     labels_from: Labelled | None = None,
-) -> Readings:
+) -> Measurement:
     """How many cells of wavelet coefficients suffice for each image's prediction (SPEC.md 3.2).
 
     Cells of ``grid`` × ``grid``, the most important first; the quantity is ``reconstruction
@@ -156,7 +155,7 @@ def measure_lens_smoothness(
     backend: str = "auto",
     batch_size: int | str = "auto",
     labels_from: Labelled | None = None,
-) -> Readings:
+) -> Measurement:
     """The mean ArgLens of each image: at which scale of noise gradients are strongest (SPEC.md 4).
 
     The quantity is ``mean ArgLens``, between the least and the largest of ``scales``: the larger,
@@ -255,8 +254,8 @@ def _readings(
     settings: dict[str, Any],
     passes: int,
     began: float,
-) -> Readings:
-    return Readings(
+) -> Measurement:
+    return Measurement(
         kind=kind,
         quantities=tuple(quantities),
         values=values,
@@ -264,9 +263,9 @@ def _readings(
         names=sample.names,
         labels=classes,
         settings=settings,
-        reference=ReferenceFacts.of(reference),
+        reference=ReferenceInfo.of(reference),
         # What is explained is one class; how many there are is not looked at.
-        model=ModelFacts(name=classifier.name, classes=0, fingerprint=classifier.fingerprint()),
+        model=ModelInfo(name=classifier.name, classes=0, fingerprint=classifier.fingerprint()),
         forward_passes=passes,
         environment=environment(),
         seconds=time.perf_counter() - began,

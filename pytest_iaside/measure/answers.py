@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,17 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.errors import (
-    ModelError,
     ReferenceSampleError,
     SettingsError,
     SpectralRobustnessError,
     one_line,
 )
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.runner import Runner, open_runner
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.models.backends import Backend, Workload, open_backend
-from pytest_iaside.models.classifier import Classifier, as_classifier
+from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.models.gradients import PixelNetwork, open_to_attack
-from pytest_iaside.models.tuning import return_freed_memory
 from pytest_iaside.perturb.attacks import Attack, attacked, checked_images, name_of
 from pytest_iaside.perturb.corruptions import check_corruption, check_severity, corrupt
 
@@ -38,9 +38,7 @@ def answers(
     perturbations: Sequence[Perturbation | None],
     *,
     seed: int = 0,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> list[Rows]:
     """Logits (K, C) float64 under each of ``perturbations``; None is the clean images.
 
@@ -59,18 +57,13 @@ def answers(
     kinds = [kind_of(each, reference) for each in perturbations]
     if "attack" in kinds:
         PixelNetwork(chosen)  # Says now, not after the clean images, that there are no gradients.
-        # PyTorch has the gradients; another backend would leave it a single thread for them.
-        backend = "eager" if backend == "auto" else backend
+        if execution.backend == "auto":
+            # PyTorch has the gradients; another backend would leave it a single thread for them.
+            execution = replace(execution, backend="eager")
     inputs = chosen.normalise(reference.pixels(0, 8))
     passes = len(reference) * len(perturbations)
-    with open_backend(
-        chosen,
-        backend=backend,
-        device=device,
-        batch_size=batch_size,
-        workload=Workload(inputs, passes),
-    ) as ready:
-        run = _Run(chosen, reference, ready, seed)
+    with open_runner(chosen, execution, inputs=inputs, passes=passes) as runner:
+        run = _Run(runner, reference, seed)
         return [run.logits(each, kind) for each, kind in zip(perturbations, kinds, strict=True)]
 
 
@@ -84,11 +77,8 @@ def labels_of(reference: ReferenceSample, clean: Rows) -> NDArray[Any]:
 class _Run:
     """A classifier that is ready, on a reference sample."""
 
-    def __init__(
-        self, classifier: Classifier, reference: ReferenceSample, backend: Backend, seed: int
-    ) -> None:
-        self._classifier, self._reference, self._backend = classifier, reference, backend
-        self._seed = seed
+    def __init__(self, runner: Runner, reference: ReferenceSample, seed: int) -> None:
+        self._runner, self._reference, self._seed = runner, reference, seed
         self._clean: Rows | None = None
 
     def logits(self, perturbation: Any, kind: Kind) -> Rows:
@@ -135,27 +125,18 @@ class _Run:
             else self._reference.labels.numpy()
         )
         classes = labels.argmax(dim=1) if labels.ndim == 2 else labels
-        device = self._backend.device
+        device = self._runner.device
         for some in self._pieces():
             # For each batch anew: what is switched in it must not stay so beyond a yield.
-            with open_to_attack(self._classifier) as model:
+            with open_to_attack(self._runner.classifier) as model:
                 pixels, names = self._pixels(some).to(device), self._reference.names[some]
                 found = attacked(model, pixels, classes[some].to(device), attack, names)
             yield found
 
     def _forward(self, batches: Iterator[Tensor]) -> Rows:
-        device = self._backend.device
-        inputs = (self._classifier.normalise(batch.to(device)) for batch in batches)
-        found = self._backend.forward_many(inputs)
-        logits = torch.cat([each.to(torch.float64).cpu() for each in found])
-        return_freed_memory()
-        finite = logits.isfinite().all(dim=1)
-        if not finite.all():
-            raise ModelError(
-                "the model returned NaN or infinite logits for "
-                f"{self._reference.names[int((~finite).nonzero()[0])]}; expected finite numbers: "
-                "check the weights and the preprocessing (mean and std)"
-            )
+        normalise, device = self._runner.classifier.normalise, self._runner.device
+        inputs = (normalise(batch.to(device)) for batch in batches)
+        logits = self._runner.logits(inputs, self._reference.names)
         self._reference.check_classes(logits.shape[1])
         rows: Rows = logits.numpy()
         return rows
@@ -164,8 +145,7 @@ class _Run:
         return self._reference.pixels(some.start, some.stop)
 
     def _pieces(self) -> Iterator[slice]:
-        size, count = self._backend.chunk, len(self._reference)
-        return (slice(start, min(start + size, count)) for start in range(0, count, size))
+        return self._runner.pieces(len(self._reference))
 
 
 def kind_of(perturbation: Any, reference: ReferenceSample) -> Kind:

@@ -1,21 +1,29 @@
-"""Readings: quantities measured on every image of a reference sample, for a gate to compare."""
+"""Measurement: quantities of every image of a reference sample, and where they came from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pytest_iaside.errors import BaselineError, SpectralRobustnessError
-from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
+from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 from pytest_iaside.stats.intervals import Interval, jackknife_interval
 from pytest_iaside.store import archive
 
-FORMAT = "iaside-readings/1"
+FORMAT = "iaside-measurement/1"
+# What 0.1.0 wrote; docs/decisions/0005-the-baseline-format.md promises that it is read.
+OLD_FORMATS = ("iaside-profile/1", "iaside-readings/1")
+
+Better = Literal["lower", "higher"]
+Unit = Literal["nats", "share", "percent", "count", "hit"]
+"""What a quantity is measured in; a hit is 1 where something is so, else 0."""
+Files = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+"""Plain values, for people and for diffs, and arrays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,22 +31,22 @@ class Quantity:
     """One number that every image has, of which the mean counts.
 
     ``family`` is what a limit is given for: all quantities of a family are held against it
-    together. ``counted`` says that an image has either 0 or 1.
+    together.
     """
 
     name: str
     family: str
-    better: Literal["lower", "higher"]
-    counted: bool = False
+    better: Better
+    unit: Unit = "share"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Readings:
+class Measurement:
     """Q quantities of each of K images, immutable.
 
-    ``kind`` says what was measured, and ``settings``, plain values, how: readings of other
-    kinds or settings cannot be compared. ``values`` (K, Q) float64; ``digests``, ``names`` and
-    ``labels`` of the K images in the same order.
+    ``kind`` says what was measured, and ``settings``, plain values, how: measurements that differ
+    in them cannot be compared. ``values`` (K, Q) float64; ``digests``, ``names`` and ``labels`` of
+    the K images in the same order.
     """
 
     kind: str
@@ -48,11 +56,18 @@ class Readings:
     names: tuple[str, ...]
     labels: NDArray[Any]
     settings: Mapping[str, Any]
-    reference: ReferenceFacts
-    model: ModelFacts
+    reference: ReferenceInfo
+    model: ModelInfo
     forward_passes: int
     environment: Mapping[str, str] = field(default_factory=dict)
+    passes_from_cache: int = 0
+    """How many of ``forward_passes`` an earlier measurement had run."""
+    not_cached_because: str = ""
+    """Why a later measurement will have to run them again, where they were to be cached."""
     seconds: float = 0.0
+
+    PER_IMAGE: ClassVar[tuple[str, ...]] = ("values", "labels")
+    """Arrays with a row for each image."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -60,9 +75,9 @@ class Readings:
     def __repr__(self) -> str:
         means = ", ".join(
             f"{quantity.name} {mean:.3g}"
-            for quantity, mean in zip(self.quantities, self.values.mean(axis=0), strict=True)
+            for quantity, mean in zip(self.quantities, self.means, strict=True)
         )
-        return f"Readings({self.kind} of {self.model.name}: {means}; {len(self)} images)"
+        return f"Measurement({self.kind} of {self.model.name}: {means}; {len(self)} images)"
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         """The values (K,) of the quantity ``name``; raises KeyError where there is none."""
@@ -71,102 +86,142 @@ class Readings:
             raise KeyError(f"no quantity {name!r}; there are {', '.join(names)}")
         return self.values[:, names.index(name)]
 
-    def interval(self, level: float) -> Interval:
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """The mean of every quantity over the images, (Q,)."""
+        return np.asarray(self.values.mean(axis=0))
+
+    def mean_intervals(self, level: float) -> Interval:
         """Bounds (Q,) of the means, by the jackknife over images."""
         return jackknife_interval(self.values, lambda mean: mean, level)
 
-    def take(self, images: Sequence[int]) -> Readings:
-        """The readings of some of the images, in the order of ``images``."""
-        rows = list(images)
+    def first(self, count: int) -> Self:
+        """The measurement of the first ``count`` images."""
+        return self.take(range(count))
+
+    def take(self, images: Sequence[int] | NDArray[np.int64]) -> Self:
+        """The measurement of the images at the indices ``images``, in that order."""
+        rows = np.asarray(images, dtype=np.int64)
+        arrays = {name: getattr(self, name) for name in self.PER_IMAGE}
         return replace(
             self,
-            values=self.values[rows],
-            labels=self.labels[rows],
+            **{name: array[rows] for name, array in arrays.items() if array is not None},
             digests=tuple(self.digests[row] for row in rows),
             names=tuple(self.names[row] for row in rows),
+            forward_passes=round(self.forward_passes * len(rows) / len(self)),
+            passes_from_cache=round(self.passes_from_cache * len(rows) / len(self)),
         )
 
     def save(self, path: str | Path, **header: Any) -> Path:
-        """Write the readings to the YAML file ``path`` and their arrays to the NPZ beside it.
+        """Write the measurement to the YAML file ``path`` and its arrays to the NPZ beside it.
 
         Atomic: killed at any moment, the old files stand. ``header`` adds plain values to the
         YAML. Raises BaselineError when the folder cannot be written.
         """
         path = Path(path).with_suffix(".yaml")
-        arrays = {
-            "values": self.values,
-            "labels": self.labels,
-            "digests": np.array(self.digests),
-            "names": np.array(self.names),
-        }
+        document, arrays = self.files()
+        # What it took to run is not what was found: the same measurement writes the same file.
+        for name in ("passes_from_cache", "seconds"):
+            document.pop(name)
+        archive.write(path, {**document, "summary": self.summary(), **header}, arrays)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what ``save`` wrote, today or in version 0.1.0.
+
+        Raises BaselineError when a file is missing, truncated or corrupt, or holds something else.
+        """
+        path = Path(path).with_suffix(".yaml")
+        document, arrays = archive.read(path)
+        found = document.get("format")
+        if found not in (FORMAT, *OLD_FORMATS):
+            raise BaselineError(
+                f"{path} has format {found!r}; expected {FORMAT!r} or, of version 0.1, "
+                f"{' or '.join(map(repr, OLD_FORMATS))}; install the version that wrote it, or "
+                "create it anew"
+            )
+        if found != FORMAT:
+            document = _modernised(document, found)
+            arrays = {"values" if k == "image_psi" else k: a for k, a in arrays.items()}
+        try:
+            return cls.of_files((document, arrays))
+        except (KeyError, TypeError, ValueError, SpectralRobustnessError) as error:
+            raise BaselineError(
+                f"{path} does not hold a whole {cls.__name__} ({error}); restore it from version "
+                "control or create it anew"
+            ) from error
+
+    def files(self) -> Files:
+        """Everything but large intermediate results, as plain values and arrays."""
         document = {
             "format": FORMAT,
             "kind": self.kind,
-            "summary": self.summary(),
             "quantities": [asdict(quantity) for quantity in self.quantities],
             "settings": dict(self.settings),
             "reference": asdict(self.reference),
             "model": asdict(self.model),
             "environment": dict(self.environment),
             "forward_passes": self.forward_passes,
+            "passes_from_cache": self.passes_from_cache,
+            "seconds": self.seconds,
         }
-        archive.write(path, {**document, **header}, arrays)
-        return path
+        arrays = {name: getattr(self, name) for name in self.PER_IMAGE}
+        return document, {
+            **{name: array for name, array in arrays.items() if array is not None},
+            "digests": np.array(self.digests),
+            "names": np.array(self.names),
+        }
 
     @classmethod
-    def load(cls, path: str | Path) -> Readings:
-        """Read what ``save`` wrote.
+    def of_files(cls, files: Files) -> Self:
+        """What ``files`` gave; raises KeyError, TypeError, ValueError where it is not whole."""
+        document, arrays = files
+        own = cls._own(document) | {name: arrays.get(name) for name in cls.PER_IMAGE[2:]}
+        return cls(
+            **own,
+            values=arrays["values"],
+            labels=arrays["labels"],
+            digests=tuple(arrays["digests"].tolist()),
+            names=tuple(arrays["names"].tolist()),
+            reference=ReferenceInfo(**document["reference"]),
+            model=ModelInfo(**document["model"]),
+            forward_passes=document["forward_passes"],
+            environment=document["environment"],
+            passes_from_cache=document.get("passes_from_cache", 0),
+            seconds=document.get("seconds", 0.0),
+        )
 
-        Raises BaselineError when a file is missing, truncated, corrupt, or holds no readings.
-        """
-        path = Path(path).with_suffix(".yaml")
-        document, arrays = archive.read(path)
-        if document.get("format") != FORMAT:
-            raise BaselineError(
-                f"{path} has format {document.get('format')!r}, expected readings, {FORMAT!r}; "
-                "create it anew"
-            )
-        try:
-            return cls(
-                kind=document["kind"],
-                quantities=tuple(Quantity(**each) for each in document["quantities"]),
-                values=arrays["values"],
-                digests=tuple(arrays["digests"].tolist()),
-                names=tuple(arrays["names"].tolist()),
-                labels=arrays["labels"],
-                settings=document["settings"],
-                reference=ReferenceFacts(**document["reference"]),
-                model=ModelFacts(**document["model"]),
-                forward_passes=document["forward_passes"],
-                environment=document["environment"],
-            )
-        except (KeyError, TypeError, SpectralRobustnessError) as error:
-            raise BaselineError(
-                f"{path} does not hold whole readings ({error}); restore it from version control "
-                "or create it anew"
-            ) from error
+    @classmethod
+    def _own(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that say what was measured and how."""
+        return {
+            "kind": document["kind"],
+            "quantities": tuple(Quantity(**each) for each in document["quantities"]),
+            "settings": document["settings"],
+        }
 
     def summary(self) -> dict[str, Any]:
         """Every mean in rounded numbers, for people and for diffs; not read back."""
-        means = zip(self.quantities, self.values.mean(axis=0), strict=True)
+        means = zip(self.quantities, self.means, strict=True)
         return {
             "images": len(self),
             "means": {quantity.name: round(float(mean), 4) for quantity, mean in means},
         }
 
-    def as_dict(self) -> dict[str, Any]:
-        """What was measured how, in plain values, for reports."""
-        return {
-            "images": len(self),
-            "settings": dict(self.settings),
-            "reference": asdict(self.reference),
-            "model": asdict(self.model),
-            "environment": dict(self.environment),
-            "forward_passes": self.forward_passes,
-            "seconds": self.seconds,
-        }
-
 
 def columns(*values: ArrayLike) -> NDArray[np.float64]:
-    """Readings (K, Q) of the values (K,) of each quantity."""
+    """Values (K, Q) of a measurement from those (K,) of each quantity."""
     return np.stack([np.asarray(each, dtype=np.float64) for each in values], axis=1)
+
+
+def _modernised(document: Mapping[str, Any], found: str) -> dict[str, Any]:
+    """What version 0.1.0 wrote, in the words of today."""
+    if found == "iaside-profile/1":
+        return {**document, "kind": "spectral", "settings": document.get("rules")}
+    quantities = [dict(each) for each in document.get("quantities", ())]
+    units: dict[str, Unit] = {"depth": "count", "mce": "percent"}
+    for each in quantities:
+        counted = each.pop("counted", False)
+        each["unit"] = "hit" if counted else units.get(each.get("family", ""), "share")
+    return {**document, "quantities": quantities}

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import Perturbation, answers, labels_of
 from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES
@@ -48,9 +49,7 @@ def mean_prediction_error(
     temperature: float = 1.0,
     level: float = 0.95,
     seed: int = 0,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> Estimate:
     """mPE = E |Q(y|x) − Q(y|x*)|, between 0 and 1 (SPEC.md 2, eq. 12).
 
@@ -64,7 +63,7 @@ def mean_prediction_error(
     """
     check_level(level)
     check_temperature(temperature)
-    run = partial(answers, seed=seed, device=device, backend=backend, batch_size=batch_size)
+    run = partial(answers, seed=seed, execution=execution)
     clean, perturbed = run(classifier, reference, [None, perturbation])
     errors = prediction_errors(clean, perturbed, labels_of(reference, clean), temperature)
     return Estimate.of_mean(errors, level)
@@ -77,9 +76,7 @@ def accuracy(
     *,
     level: float = 0.95,
     seed: int = 0,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> Estimate:
     """The share of perturbed images whose likeliest class is the label, with Wilson's interval.
 
@@ -88,7 +85,7 @@ def accuracy(
     ``mean_prediction_error``.
     """
     check_level(level)
-    run = partial(answers, seed=seed, device=device, backend=backend, batch_size=batch_size)
+    run = partial(answers, seed=seed, execution=execution)
     found = run(classifier, reference, [*_for_labels(reference), perturbation])
     return Estimate.of_proportion(correct(found[-1], labels_of(reference, found[0])), level)
 
@@ -100,15 +97,13 @@ def corruption_errors(
     *,
     severities: Sequence[int] = SEVERITIES,
     seed: int = 0,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> dict[str, Rows]:
     """Which images are misclassified: for each corruption (severities, K), 1 where it is.
 
     What ``mean_corruption_error`` takes. Labels and errors as in ``accuracy``.
     """
-    run = partial(answers, seed=seed, device=device, backend=backend, batch_size=batch_size)
+    run = partial(answers, seed=seed, execution=execution)
     pairs = [(name, severity) for name in corruptions for severity in severities]
     found = run(classifier, reference, [*_for_labels(reference), *pairs])
     labels = labels_of(reference, found[0])

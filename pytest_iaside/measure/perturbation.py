@@ -12,18 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import Labelled, first_images, on_labels_of
 from pytest_iaside.measure.answers import Perturbation, answers, kind_of, labels_of
-from pytest_iaside.measure.environment import environment
-from pytest_iaside.measure.measurement import Quantity, Readings, columns
+from pytest_iaside.measure.measurement import Measurement, Quantity, columns
 from pytest_iaside.measure.metrics import (
     check_temperature,
     correct,
     mean_corruption_error,
     prediction_errors,
 )
-from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
+from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.perturb.attacks import name_of
 from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES, corrupt
@@ -50,11 +50,9 @@ def measure_perturbations(
     normaliser: Normaliser | None = None,
     samples: int | Literal["auto"] | None = None,
     seed: int = 0,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
     labels_from: Labelled | None = None,
-) -> Readings:
+) -> Measurement:
     """The prediction error and the accuracy of each image under each of ``perturbations``.
 
     These are a sequence, or a mapping that names them, of what ``mean_prediction_error`` takes.
@@ -81,23 +79,21 @@ def measure_perturbations(
         perturbed.take(range(len(sample))) if isinstance(perturbed, ReferenceSample) else perturbed
         for perturbed in named.values()
     ]
-    run = partial(answers, seed=seed, device=device, backend=backend, batch_size=batch_size)
+    run = partial(answers, seed=seed, execution=execution)
     clean, *perturbed = run(classifier, sample, [None, *kept, *asked])
     labels = labels_of(sample, clean)
-    quantities = [Quantity(name="clean accuracy", family="accuracy", better="higher", counted=True)]
+    quantities = [Quantity(name="clean accuracy", family="accuracy", better="higher", unit="hit")]
     values = [correct(clean, labels)]
     for name, logits in zip(named, perturbed[: len(named)], strict=True):
         quantities += [
             Quantity(name=f"mPE under {name}", family="mpe", better="lower"),
-            Quantity(
-                name=f"accuracy under {name}", family="accuracy", better="higher", counted=True
-            ),
+            Quantity(name=f"accuracy under {name}", family="accuracy", better="higher", unit="hit"),
         ]
         values += [prediction_errors(clean, logits, labels, temperature), correct(logits, labels)]
     if normaliser is not None:
-        quantities.append(Quantity(name="mCE (%)", family="mce", better="lower"))
+        quantities.append(Quantity(name="mCE (%)", family="mce", better="lower", unit="percent"))
         values.append(_corruption_error(perturbed[len(named) :], labels, normaliser))
-    return Readings(
+    return Measurement(
         kind=KIND,
         quantities=tuple(quantities),
         values=columns(*values),
@@ -105,8 +101,8 @@ def measure_perturbations(
         names=sample.names,
         labels=labels,
         settings=described(perturbations, temperature, normaliser, seed),
-        reference=ReferenceFacts.of(reference),
-        model=ModelFacts(
+        reference=ReferenceInfo.of(reference),
+        model=ModelInfo(
             name=classifier.name, classes=clean.shape[1], fingerprint=classifier.fingerprint()
         ),
         forward_passes=len(sample) * (1 + len(perturbed)),

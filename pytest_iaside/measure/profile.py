@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_iaside.errors import BaselineError, SpectralRobustnessError
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.measure.game.rules import Rules
-from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
-from pytest_iaside.stats import sid_intervals as shares
+from pytest_iaside.measure.measurement import Measurement, Quantity
+from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.intervals import (
     Interval,
     Method,
@@ -25,42 +23,38 @@ from pytest_iaside.stats.intervals import (
 )
 from pytest_iaside.stats.score import sid, signed_src, src
 from pytest_iaside.stats.structured import why_unstructured
-from pytest_iaside.store import archive
-
-FORMAT = "iaside-profile/1"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SpectralProfile:
-    """Shapley values of M bands for each of K images, immutable.
+class SpectralProfile(Measurement):
+    """A measurement whose quantities are the Shapley values ψ of M bands, in nats.
 
-    ``image_psi`` (K, M) float64 in nats; ``by_size`` (K, M+1) the mean log-likelihood over
-    the coalitions of each size, from the empty to the full one; ``log_likelihood``
-    (K, 2^M) float64 or None where it was not kept; ``information`` (K,) what each image tells
-    the model about its label (structure.py); ``digests``, ``names`` and ``labels`` of the K
-    images in the same order. Everything else is computed from these.
+    ``values`` (K, M) float64; ``by_size`` (K, M+1) the mean log-likelihood over the coalitions of
+    each size, from the empty to the full one; ``log_likelihood`` (K, 2^M) float64, or None where
+    not all coalitions were played, or it was not saved; ``information`` (K,) what each image tells
+    the model about its label (stats/structured.py). Everything else is computed from these.
     """
 
-    image_psi: NDArray[np.float64]
     by_size: NDArray[np.float64]
-    log_likelihood: NDArray[np.float64] | None
+    log_likelihood: NDArray[np.float64] | None = None
     information: NDArray[np.float64]
-    digests: tuple[str, ...]
-    names: tuple[str, ...]
-    labels: NDArray[Any]
     rules: Rules
-    reference: ReferenceFacts
-    model: ModelFacts
-    forward_passes: int
-    environment: Mapping[str, str] = field(default_factory=dict)
-    passes_from_cache: int = 0
-    """How many of ``forward_passes`` an earlier measurement had run."""
-    not_kept_because: str = ""
-    """Why a later measurement will have to run them again, where they were to be kept."""
-    seconds: float = 0.0
+    kind: str = field(default="spectral", init=False)
+    quantities: tuple[Quantity, ...] = field(init=False)
+    settings: Mapping[str, Any] = field(init=False)
 
-    def __len__(self) -> int:
-        return len(self.image_psi)
+    PER_IMAGE: ClassVar[tuple[str, ...]] = (
+        *("values", "labels"),
+        *("by_size", "information", "log_likelihood"),
+    )
+
+    def __post_init__(self) -> None:
+        bands = tuple(
+            Quantity(name=f"band {band} ({label})", family="band", better="higher", unit="nats")
+            for band, label in enumerate(self.partition.labels)
+        )
+        object.__setattr__(self, "quantities", bands)
+        object.__setattr__(self, "settings", self.rules.as_dict())
 
     def __repr__(self) -> str:
         return (
@@ -75,16 +69,21 @@ class SpectralProfile:
         )
 
     @property
+    def image_psi(self) -> NDArray[np.float64]:
+        """ψ of every image, (K, M), in nats: ``values``."""
+        return self.values
+
+    @property
     def psi(self) -> NDArray[np.float64]:
         """Shapley value of each band, (M,), in nats: the mean over images (SPEC.md 1.4)."""
-        return np.asarray(self.image_psi.mean(axis=0))
+        return self.means
 
     @property
     def standard_error(self) -> NDArray[np.float64]:
         """Standard error over images of each band's ψ, (M,); NaN for a single image."""
         if len(self) < 2:
             return np.full(self.rules.bands, np.nan)
-        return np.asarray(self.image_psi.std(axis=0, ddof=1) / np.sqrt(len(self)))
+        return np.asarray(self.values.std(axis=0, ddof=1) / np.sqrt(len(self)))
 
     @property
     def image_value(self) -> NDArray[np.float64]:
@@ -126,7 +125,7 @@ class SpectralProfile:
         """Why the profile is not structured, in words; empty where it is."""
         hard = self.labels if self.labels.ndim == 1 else self.labels.argmax(axis=1)
         return why_unstructured(
-            self.image_psi,
+            self.values,
             self.image_value,
             self.information,
             self.by_size[:, -1] + np.log(self.model.classes),
@@ -143,8 +142,8 @@ class SpectralProfile:
     ) -> Interval:
         """Confidence interval of ``what`` over images: two bounds, or two for every band.
 
-        ``jackknife`` covers as it says for psi, sid and src (benchmarks/gate_calibration.py),
-        and at least so where several bands may be the least (shares.py); ``bca`` is the
+        ``jackknife`` covers as it says for psi, sid and src (benchmarks/gate_calibration.py), and
+        at least so where several bands may be the least (stats/sid_intervals.py); ``bca`` is the
         bootstrap's, which covers less at few images.
         """
         statistics: dict[str, Statistic] = {
@@ -162,40 +161,18 @@ class SpectralProfile:
             around = signed.low * signed.high <= 0
             return Interval(np.where(around, 0.0, bounds.min(axis=0)), bounds.max(axis=0), level)
         if method == "bca":
-            return bca_interval(self.image_psi, statistics[what], level)
-        if what == "sid":
-            return Interval(*shares.interval(self.image_psi, sid, level), level)
-        if what == "signed_src":
-            return Interval(*shares.interval(self.image_psi, _signed_src, level), level)
-        return jackknife_interval(self.image_psi, statistics[what], level)
-
-    def first(self, count: int) -> SpectralProfile:
-        """The profile of the first ``count`` images."""
-        return self.take(range(count))
-
-    def take(self, images: Sequence[int] | NDArray[np.int64]) -> SpectralProfile:
-        """The profile of the images at the indices ``images``, in that order."""
-        rows = np.asarray(images, dtype=np.int64)
-        kept = self.log_likelihood
-        return replace(
-            self,
-            image_psi=self.image_psi[rows],
-            by_size=self.by_size[rows],
-            log_likelihood=None if kept is None else kept[rows],
-            information=self.information[rows],
-            digests=tuple(self.digests[row] for row in rows),
-            names=tuple(self.names[row] for row in rows),
-            labels=self.labels[rows],
-            forward_passes=round(self.forward_passes * len(rows) / len(self)),
-            passes_from_cache=round(self.passes_from_cache * len(rows) / len(self)),
-        )
+            return bca_interval(self.values, statistics[what], level)
+        if what in ("sid", "signed_src"):
+            read = sid if what == "sid" else _signed_src
+            return Interval(*sid_intervals.interval(self.values, read, level), level)
+        return jackknife_interval(self.values, statistics[what], level)
 
     def convergence(self) -> NDArray[np.float64]:
         """The paper's convergence curve (K−1,): (1/M)·‖Ψ after k+1 images − Ψ after k‖₁ (fig. 15).
 
         In nats, in the order of the images.
         """
-        means = np.cumsum(self.image_psi, axis=0) / np.arange(1, len(self) + 1)[:, None]
+        means = np.cumsum(self.values, axis=0) / np.arange(1, len(self) + 1)[:, None]
         return np.asarray(np.abs(np.diff(means, axis=0)).mean(axis=1))
 
     def error_bound(self) -> float:
@@ -205,7 +182,7 @@ class SpectralProfile:
         varies the most between images. A bound for the worst case: `standard_error` is the
         error itself. NaN for one image.
 
-        Raises ValueError where the log-likelihoods of all coalitions were not kept.
+        Raises ValueError where there are no log-likelihoods of all coalitions.
         """
         if self.log_likelihood is None:
             raise ValueError(
@@ -226,70 +203,11 @@ class SpectralProfile:
         )
         return float(2 ** (self.rules.bands - 1) * np.sqrt(variance / len(self)))
 
-    def save(self, path: str | Path, **header: Any) -> Path:
-        """Write the profile to the YAML file ``path`` and its arrays to the NPZ beside it.
-
-        Atomic: killed at any moment, the old files stand. ``header`` adds plain values to the
-        YAML. Raises BaselineError when the folder cannot be written.
-        """
-        path = Path(path).with_suffix(".yaml")
-        arrays = {
-            "image_psi": self.image_psi,
-            "by_size": self.by_size,
-            "information": self.information,
-            "labels": self.labels,
-            "digests": np.array(self.digests),
-            "names": np.array(self.names),
-        }
-        if self.log_likelihood is not None:
-            arrays["log_likelihood"] = self.log_likelihood
-        document = {
-            "format": FORMAT,
-            "summary": self.summary(),
-            "rules": self.rules.as_dict(),
-            "reference": asdict(self.reference),
-            "model": asdict(self.model),
-            "environment": dict(self.environment),
-            "forward_passes": self.forward_passes,
-        }
-        archive.write(path, {**document, **header}, arrays)
-        return path
-
     @classmethod
-    def load(cls, path: str | Path) -> SpectralProfile:
-        """Read a profile that ``save`` wrote.
-
-        Raises BaselineError when a file is missing, truncated, corrupt, or not a profile.
-        """
-        path = Path(path)
-        if path.suffix != ".yaml":
-            path = path.with_suffix(".yaml")
-        document, arrays = archive.read(path)
-        if document.get("format") != FORMAT:
-            raise BaselineError(
-                f"{path} has format {document.get('format')!r}, this version reads {FORMAT!r}; "
-                "create it anew"
-            )
-        try:
-            return cls(
-                image_psi=arrays["image_psi"],
-                by_size=arrays["by_size"],
-                log_likelihood=arrays.get("log_likelihood"),
-                information=arrays["information"],
-                digests=tuple(arrays["digests"].tolist()),
-                names=tuple(arrays["names"].tolist()),
-                labels=arrays["labels"],
-                rules=Rules(**document["rules"]),
-                reference=ReferenceFacts(**document["reference"]),
-                model=ModelFacts(**document["model"]),
-                forward_passes=document["forward_passes"],
-                environment=document["environment"],
-            )
-        except (KeyError, TypeError, SpectralRobustnessError) as error:
-            raise BaselineError(
-                f"{path} is not a whole profile ({error}); restore it from version control or "
-                "create it anew"
-            ) from error
+    def _own(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        if document["kind"] != "spectral":
+            raise ValueError(f"it is a measurement of {document['kind']}")
+        return {"rules": Rules(**document["settings"])}
 
     def summary(self) -> dict[str, Any]:
         """The profile in plain rounded numbers, for people and for diffs; not read back."""
@@ -302,39 +220,6 @@ class SpectralProfile:
             "signed_src": round(self.signed_src, 4),
             "value": round(self.value, 4),
             "structured": self.structured,
-        }
-
-    def as_dict(self, level: float = 0.95) -> dict[str, Any]:
-        """The profile in plain values with intervals at ``level``, for reports."""
-        intervals = {
-            what: self.interval(what, level) for what in ("psi", "sid", "signed_src", "value")
-        }
-        return {
-            "images": len(self),
-            "level": level,
-            "psi": self.psi.tolist(),
-            "standard_error": self.standard_error.tolist(),
-            "sid": self.sid.tolist(),
-            "src": self.src,
-            "signed_src": self.signed_src,
-            "value": self.value,
-            "structured": self.structured,
-            "unstructured_because": self.unstructured_because,
-            "intervals": {
-                what: {"low": interval.low.tolist(), "high": interval.high.tolist()}
-                for what, interval in intervals.items()
-            },
-            "by_size": self.by_size.mean(axis=0).tolist(),
-            "band_labels": list(self.partition.labels),
-            "band_edges": self.partition.edges.tolist(),
-            "rules": self.rules.as_dict(),
-            "reference": asdict(self.reference),
-            "model": asdict(self.model),
-            "environment": dict(self.environment),
-            "forward_passes": self.forward_passes,
-            "passes_from_cache": self.passes_from_cache,
-            "not_kept_because": self.not_kept_because,
-            "seconds": self.seconds,
         }
 
 

@@ -1,15 +1,20 @@
-"""What was measured: which model, on which reference sample; kept beside the numbers."""
+"""Where a measurement came from: which model, on which reference sample, with what."""
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
+from importlib import metadata
+
+import numpy as np
+import torch
 
 from pytest_iaside.images.reference import LabelKind, ReferenceSample
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReferenceFacts:
-    """Which reference sample a profile was measured on."""
+class ReferenceInfo:
+    """Which reference sample was measured."""
 
     digest: str
     images: int
@@ -19,7 +24,7 @@ class ReferenceFacts:
     labels: LabelKind
 
     @classmethod
-    def of(cls, sample: ReferenceSample) -> ReferenceFacts:
+    def of(cls, sample: ReferenceSample) -> ReferenceInfo:
         channels, height, width = sample.shape
         return cls(
             digest=sample.digest,
@@ -37,9 +42,20 @@ class ReferenceFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelFacts:
-    """Which model a profile was measured from; shown, never a reason to refuse."""
+class ModelInfo:
+    """Which model was measured; shown, never a reason to refuse a comparison."""
 
     name: str
     classes: int
     fingerprint: str | None = None
+
+
+def environment() -> dict[str, str]:
+    """Versions and platform, in plain text; shown, never a reason to refuse a comparison."""
+    return {
+        "pytest-iaside": metadata.version("pytest-iaside"),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+    }

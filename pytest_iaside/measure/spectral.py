@@ -5,11 +5,10 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pytest_iaside.errors import ReferenceSampleError
 from pytest_iaside.execute.execution import Execution
@@ -17,14 +16,14 @@ from pytest_iaside.images.bands import BandPartition, Norm
 from pytest_iaside.images.filters import Absence, Space
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import first_images, on_labels_of
-from pytest_iaside.measure.environment import environment
 from pytest_iaside.measure.game.cached import Kept
 from pytest_iaside.measure.game.coalitions import Design
 from pytest_iaside.measure.game.play import Game, play, play_on, ready, shards
 from pytest_iaside.measure.game.rows import Rows, join
 from pytest_iaside.measure.game.rules import DType, Rules
+from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
-from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
+from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.structured import label_information
 
@@ -53,26 +52,22 @@ def measure(
     design: Design = "auto",
     samples: int | Literal["auto"] | None = None,
     seed: int = 0,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
-    dtype: DType = "float32",
-    executor: Executor | None = None,
-    progress: Callable[[Progress], None] | None = None,
-    labels_from: SpectralProfile | None = None,
-    until: Callable[[SpectralProfile], int | None] | None = None,
+    execution: Execution = Execution(),
     cache: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    labels_from: Measurement | None = None,
+    until: Callable[[SpectralProfile], int | None] | None = None,
 ) -> SpectralProfile:
     """Play every coalition of frequency bands of every reference image through ``model``.
 
     ``model`` is a Classifier, an nn.Module, a function from images to logits, or the path of
     an .onnx file. ``samples`` takes only the first images of ``reference``; with ``"auto"`` a gate
-    decides how many (``until``), without one all are taken. Without labels
+    decides how many (``until``), without one all are taken. ``cache`` takes what was found for an
+    image before from the disk, and keeps there what is found now (store/cache.py). Without labels
     in ``reference`` the model's own predictions on the clean images count, or those of
-    ``labels_from``, so that two models are held against the same labels. ``progress`` is
-    called after every few images, and ``until`` with the profile so far: it returns at how
-    many images to stop, or None to go on. With ``cache``, what was found for an image before is
-    taken from the disk, and what is found now is kept there (execute/cache.py).
+    ``labels_from``, so that two models are scored on the same labels. ``progress`` is called after
+    every few images, and ``until`` with the profile so far: it returns at how many images to stop,
+    or None to go on.
 
     Raises SettingsError for a setting that is out of range or does not fit the images,
     ReferenceSampleError for images or labels that do not fit the model, ModelError where the
@@ -85,10 +80,9 @@ def measure(
         absence=absence,
         space=space,
         design=design,
-        dtype=dtype,
+        dtype=cast(DType, execution.dtype),
         seed=seed,
     )
-    execution = Execution(device=device, backend=backend, batch_size=batch_size)
     classifier = as_classifier(model)
     if not isinstance(reference, ReferenceSample):
         raise ReferenceSampleError(
@@ -113,7 +107,7 @@ def measure(
         if pinned.labels is not None:
             labels = pinned.labels[:count].numpy()
         return SpectralProfile(
-            image_psi=played.image_psi,
+            values=played.image_psi,
             by_size=played.by_size,
             log_likelihood=played.log_likelihood if rules.design == "exact" else None,
             information=label_information(played.log_probabilities, labels),
@@ -121,20 +115,20 @@ def measure(
             names=sample.names[:count],
             labels=labels,
             rules=rules,
-            reference=ReferenceFacts.of(reference),
-            model=ModelFacts(
+            reference=ReferenceInfo.of(reference),
+            model=ModelInfo(
                 name=classifier.name,
                 classes=played.log_probabilities.shape[1],
                 fingerprint=fingerprint,
             ),
             forward_passes=played.forward_passes,
             passes_from_cache=played.from_cache,
-            not_kept_because="" if kept is None else kept.why_not,
+            not_cached_because="" if kept is None else kept.why_not,
             environment=environment() | played.environment,
             seconds=time.perf_counter() - began,
         )
 
-    for rows in _results(game, kept, executor):
+    for rows in _results(game, kept):
         done.append(rows)
         if progress is not None:
             so_far = sum(len(r.image_psi) for r in done)
@@ -149,15 +143,15 @@ MEASURE_SETTINGS = tuple(
     name
     for name, parameter in inspect.signature(measure).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
-    and name not in ("executor", "progress", "labels_from", "until")
+    and name not in ("execution", "progress", "labels_from", "until")
 )
 
 
-def _results(game: Game, kept: Kept | None, executor: Executor | None) -> Iterator[Rows]:
+def _results(game: Game, kept: Kept | None) -> Iterator[Rows]:
     """The rows of the sample's images, in their order; those that are kept are not played."""
     known: Sequence[Rows | None] = [None] * len(game.sample) if kept is None else kept.rows()
     missing = [i for i, rows in enumerate(known) if rows is None]
-    played = _play(game, tuple(missing), executor)
+    played = _play(game, tuple(missing))
     at = 0  # In the sample.
     with closing(played):
         while at < len(known):
@@ -179,16 +173,18 @@ def _results(game: Game, kept: Kept | None, executor: Executor | None) -> Iterat
                 yield row
 
 
-def _play(game: Game, images: Sequence[int], executor: Executor | None) -> Generator[Rows]:
+def _play(game: Game, images: Sequence[int]) -> Generator[Rows]:
     if not images:
         return
     work = shards(game.sample, game.rules, game.whole, SHARD, images)
-    if executor is not None:
+    if (executor := game.execution.executor) is not None:
         jobs = list(work)
-        same = ([part] * len(jobs) for part in (game.classifier, game.rules, game.execution))
+        # Workers do not spread their part any further, and an executor cannot be sent to one.
+        execution = replace(game.execution, executor=None)
+        same = ([part] * len(jobs) for part in (game.classifier, game.rules, execution))
         yield from executor.map(play, *same, jobs)
         return
     first = next(work)
-    with ready(game.classifier, game.rules, game.execution, first) as backend:
+    with ready(game.classifier, game.rules, game.execution, first) as runner:
         for shard in chain([first], work):
-            yield from play_on(backend, game.classifier, game.rules, shard)
+            yield from play_on(runner, game.rules, shard)

@@ -167,7 +167,7 @@ def _facts(profile: Profile) -> dict[str, str]:
     facts["cost: forward passes"] = count(profile["forward_passes"])
     if kept := profile.get("passes_from_cache"):
         facts["cost: of them from the cache"] = count(kept)
-    if why := profile.get("not_kept_because"):
+    if why := profile.get("not_cached_because"):
         facts["cost: not kept for the next run"] = why
     # A baseline that was read from its file does not tell how long it took.
     facts["cost: time"] = duration(profile["seconds"] or None)

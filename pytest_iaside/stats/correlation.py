@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-from pytest_iaside.compare.evidence import holm
+from pytest_iaside.stats.multiple import holm
 
 Rows = NDArray[np.float64]
 # Of so many models a correlation exists; only from one more on has it an interval.

@@ -64,7 +64,7 @@ class Estimate:
         )
 
 
-def check_level(level: float) -> None:
+def _check_level_moved(level: float) -> None:
     """Raise SettingsError unless ``level`` is that of an interval."""
     if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
         raise SettingsError(f"level={level!r} must lie between 0 and 1, as 0.95 does")

@@ -11,11 +11,19 @@ promises, and is wide; a gate is then more often inconclusive, not more often wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from pytest_iaside.stats.intervals import STUDENT, Change, Law, Rows, paired_error, unpaired_error
+from pytest_iaside.stats.intervals import (
+    STUDENT,
+    Change,
+    Law,
+    Rows,
+    jackknife_interval,
+    paired_error,
+    unpaired_error,
+)
 
 Shares = Callable[[Rows, Rows], Rows]
 """Of ψ (…, M) and the value it is measured from (…, 1)."""
@@ -81,6 +89,80 @@ def change_interval(
     return _union(
         _around(ours, theirs, _changed_from(shares, *pair), half, law, paired) for pair in pairs
     )
+
+
+def contrast_interval(
+    points: Sequence[Rows], weights: Sequence[float], shares: Shares, level: float
+) -> tuple[Rows, Rows]:
+    """Bounds of Σ weight·shares of the mean ψ of ``points``, rows (K, M) of the same images.
+
+    ``weights`` add up to 0: of checkpoints that do not differ the contrast is 0, and so are both
+    bounds.
+    """
+    if len(points[0]) < 2:
+        return _anything(shares(points[0][0], least(points[0][0])))
+    contrast = _Contrast(points, weights, shares)
+    if all(certain(rows) for rows in points):
+        return contrast.around(None, level)
+    # Half of the error is for the shares; the other for the bounds on the least ψ of each point
+    # and on how far it moved from that of the middle one. Of two in the middle either counts, so
+    # that turning the order round flips the sign and nothing else.
+    count = len(points)
+    middles = {(count - 1) // 2, count // 2}
+    moving = {frozenset((middle, at)) for middle in middles for at in range(count) if at != middle}
+    half = 1 - (1 - level) / 2
+    each = 1 - (1 - level) / 2 / (count + len(moving))
+    bounds = [_least_bounds(rows, each, STUDENT) for rows in points]
+    intervals = []
+    for middle in middles:
+        moves = [_least_moves(rows, points[middle], each, STUDENT, True) for rows in points]
+        for at in (bounds[middle][0], least(points[middle].mean(axis=0)), bounds[middle][1]):
+            near, far = (
+                [np.clip(at + move[end], *bound) for move, bound in zip(moves, bounds, strict=True)]
+                for end in (0, 1)
+            )
+            intervals += [contrast.around(corner, half) for corner in contrast.corners(near, far)]
+    return _union(intervals)
+
+
+class _Contrast:
+    """The weighted sum as a function of the mean ψ of all points side by side."""
+
+    def __init__(self, points: Sequence[Rows], weights: Sequence[float], shares: Shares) -> None:
+        self._rows = np.hstack(points)
+        self._width = points[0].shape[1]
+        self._weights, self._shares = weights, shares
+
+    def around(self, at: Sequence[Rows] | None, level: float) -> tuple[Rows, Rows]:
+        """The jackknife's interval, shares measured from ``at``, or from the least ψ themselves."""
+
+        def total(mean: Rows) -> Rows:
+            return np.asarray(sum(self._terms(mean, at)))
+
+        found = jackknife_interval(self._rows, total, level)
+        return found.low, found.high
+
+    def corners(self, near: Sequence[Rows], far: Sequence[Rows]) -> list[list[Rows]]:
+        """Of the two ends of every least ψ those that make the sum the least and the greatest.
+
+        Every term rises, or falls, with the value it is measured from all the way.
+        """
+        mean = self._rows.mean(axis=0)
+        ends = list(zip(near, far, strict=True))
+        terms = zip(self._terms(mean, near), self._terms(mean, far), strict=True)
+        smaller = [0 if bool(np.all(here <= there)) else 1 for here, there in terms]
+        return [
+            [pair[side ^ greatest] for pair, side in zip(ends, smaller, strict=True)]
+            for greatest in (0, 1)
+        ]
+
+    def _terms(self, mean: Rows, at: Sequence[Rows] | None) -> list[Rows]:
+        parts = np.split(mean, len(self._weights), axis=-1)
+        places = [least(part) for part in parts] if at is None else at
+        return [
+            weight * self._shares(part, place)
+            for weight, part, place in zip(self._weights, parts, places, strict=True)
+        ]
 
 
 def _measured_from(shares: Shares, at: Rows) -> Change:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pytest_iaside.errors import ModelError, ReferenceSampleError, SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.metrics import accuracy
 from pytest_iaside.measure.profile import SpectralProfile
@@ -106,14 +107,13 @@ class Measuring:
             )
         right = None
         if self.reference.labels is not None:
-            right = accuracy(classifier, self.reference, **self.execution)
+            right = accuracy(classifier, self.reference, execution=self.execution)
         return MeasuredModel(model=model, profile=profile, accuracy=right)
 
     @property
-    def execution(self) -> dict[str, Any]:
+    def execution(self) -> Execution:
         """Where forward passes run."""
-        names = ("device", "backend", "batch_size")
-        return {name: self.settings[name] for name in names if name in self.settings}
+        return replace(self.settings.get("execution", Execution()), dtype="float32")
 
 
 def each(

@@ -11,13 +11,13 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import Perturbation, answers, labels_of
 from pytest_iaside.measure.metrics import correct, prediction_errors
@@ -53,7 +53,7 @@ def robustness(
     perturbations: Mapping[str, Perturbation],
     *,
     seed: int,
-    execution: Mapping[str, Any],
+    execution: Execution,
     folder: Path | None,
 ) -> Robustness:
     """How ``perturbations`` move the answers of ``classifier``; raises as ``answers``.
@@ -72,15 +72,14 @@ def robustness(
             "perturbations": list(perturbations),
             "seed": seed,
             # Asked for by name, a backend is not to be answered for by another.
-            "execution": {**execution, "batch_size": None},
+            "execution": [execution.device, execution.backend],
         }
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
         path = folder / f"{key}.npz"
     if path is not None and (kept := _read(path, len(perturbations), len(reference))) is not None:
         return kept
-    clean, *perturbed = answers(
-        classifier, reference, [None, *perturbations.values()], seed=seed, **execution
-    )
+    asked = [None, *perturbations.values()]
+    clean, *perturbed = answers(classifier, reference, asked, seed=seed, execution=execution)
     labels = labels_of(reference, clean)
     found = Robustness(
         errors=np.stack([prediction_errors(clean, each, labels) for each in perturbed]),

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from pytest_iaside.compare.held import Limit, ReadingsComparison
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.measure.measurement import Readings
+from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.perturbation import (
     KIND,
     USUAL,
@@ -34,7 +34,7 @@ def assert_perturbation_robustness(
     max_mce_rise: float | None = None,
     temperature: float = 1.0,
     normaliser: Normaliser = "alexnet",
-    baseline: str | Path | Readings | None = None,
+    baseline: str | Path | Measurement | None = None,
     name: str | None = None,
     **settings: Unpack[CommonKeywords],
 ) -> ReadingsComparison:
@@ -86,9 +86,9 @@ class _PerturbationGate(ReadingsGate):
         self,
         model: Any,
         sample: ReferenceSample,
-        labels_from: Readings | None,
+        labels_from: Measurement | None,
         running: Mapping[str, Any],
-    ) -> Readings:
+    ) -> Measurement:
         return measure_perturbations(
             model,
             sample,

@@ -12,7 +12,7 @@ from pytest_iaside.compare.hold import compare_readings
 from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import first_images
-from pytest_iaside.measure.measurement import Readings
+from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.settings import Layer, Settings, unknown
 from pytest_iaside.testing.gate import Gate, Status, wrapped
 from pytest_iaside.thresholds import Direction, FailOn
@@ -36,7 +36,7 @@ class CommonKeywords(TypedDict, total=False):
 RUNNING = ("samples", "seed", "device", "backend", "batch_size")
 
 
-class ReadingsGate(Gate[Readings, ReadingsComparison]):
+class ReadingsGate(Gate[Measurement, ReadingsComparison]):
     """A gate whose kind says what is read off a model, and what it may be."""
 
     def __init__(self, name: str | None, keywords: CommonKeywords) -> None:
@@ -52,9 +52,9 @@ class ReadingsGate(Gate[Readings, ReadingsComparison]):
         self,
         model: Any,
         sample: ReferenceSample,
-        labels_from: Readings | None,
+        labels_from: Measurement | None,
         running: Mapping[str, Any],
-    ) -> Readings:
+    ) -> Measurement:
         """Measure ``model``; ``running`` are the settings named in RUNNING that some source set."""
 
     @abstractmethod
@@ -73,16 +73,16 @@ class ReadingsGate(Gate[Readings, ReadingsComparison]):
         self.running = {k: v for k, v in settings.measure.items() if k in RUNNING}
         self._limits = self.limits()
 
-    def _load(self, path: Path) -> Readings:
-        return Readings.load(path)
+    def _load(self, path: Path) -> Measurement:
+        return Measurement.load(path)
 
-    def _given(self, baseline: Any) -> Readings | None:
-        if not isinstance(baseline, Readings):
+    def _given(self, baseline: Any) -> Measurement | None:
+        if not isinstance(baseline, Measurement):
             return None
         self.shown = f"the given readings of {baseline.model.name}"
         return baseline
 
-    def _require_fit(self, sample: ReferenceSample, old: Readings) -> None:
+    def _require_fit(self, sample: ReferenceSample, old: Measurement) -> None:
         here, there = self.described(self.running), old.settings
         differences = [] if old.kind == self.kind else [f"kind: {self.kind} here, {old.kind} there"]
         differences += [
@@ -106,16 +106,16 @@ class ReadingsGate(Gate[Readings, ReadingsComparison]):
             )
 
     def _measure(
-        self, model: Any, sample: ReferenceSample, labels_from: Readings | None = None
-    ) -> Readings:
+        self, model: Any, sample: ReferenceSample, labels_from: Measurement | None = None
+    ) -> Measurement:
         with self._holding_to(labels_from, sample):
             return self.read(model, sample, labels_from, self.running)
 
-    def _hold(self, model: Any, sample: ReferenceSample, old: Readings) -> ReadingsComparison:
+    def _hold(self, model: Any, sample: ReferenceSample, old: Measurement) -> ReadingsComparison:
         self.measured = self._measure(model, sample, labels_from=old)
         return self._compare(self.measured, old)
 
-    def _compare(self, candidate: Readings, old: Readings) -> ReadingsComparison:
+    def _compare(self, candidate: Measurement, old: Measurement) -> ReadingsComparison:
         return compare_readings(
             candidate, old, self._limits, level=self.level, direction=self.direction
         )

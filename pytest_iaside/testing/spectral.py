@@ -15,7 +15,7 @@ from pytest_iaside.errors import BaselineError
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.profile import SpectralProfile
-from pytest_iaside.measure.provenance import ReferenceFacts
+from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.measure.spectral import measure
 from pytest_iaside.settings import Layer, SettingKeywords, Settings
 from pytest_iaside.store import baselines as store
@@ -81,7 +81,7 @@ class _SpectralGate(Gate[SpectralProfile, Comparison]):
     def _require_fit(self, sample: ReferenceSample, old: SpectralProfile) -> None:
         samples = self.settings.measure.get("samples")
         digests = sample.digests if samples == "auto" else sample.digests[:samples]
-        require_same_game(self.rules, ReferenceFacts.of(sample), digests, old)
+        require_same_game(self.rules, ReferenceInfo.of(sample), digests, old)
         unlabelled = set(digests) - set(old.digests)
         if sample.labels is None and unlabelled:
             raise BaselineError(

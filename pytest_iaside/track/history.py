@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.profile import SpectralProfile
-from pytest_iaside.measure.provenance import ReferenceFacts
+from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.track.packed import pack, unpack
 
 FILE = "iaside-history.sqlite"
@@ -201,7 +201,7 @@ class History:
             )
 
 
-def key_of(model: str, rules: Rules, reference: ReferenceFacts, digests: Sequence[str]) -> str:
+def key_of(model: str, rules: Rules, reference: ReferenceInfo, digests: Sequence[str]) -> str:
     """What tells a measurement from any other, known before it is made: 32 hexadecimal digits.
 
     ``model`` says what the model computes (models/identity.py, or its fingerprint); ``digests``

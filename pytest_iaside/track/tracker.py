@@ -9,20 +9,17 @@ from typing import Any, Literal
 from torch import nn
 
 from pytest_iaside.errors import ModelError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.metrics import accuracy
-from pytest_iaside.measure.provenance import ReferenceFacts
+from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.measure.spectral import Progress, measure
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.identity import identity
 from pytest_iaside.track.checkpoints import Checkpoint, read_checkpoint
 from pytest_iaside.track.history import RUN, History, Point, key_of
 from pytest_iaside.track.weights import load_weights
-
-# What of measure()'s settings applies to the few passes that the accuracy takes, too.
-RUNNING = ("device", "batch_size")
-
 
 Status = Literal["measured", "known", "same weights", "skipped"]
 
@@ -70,8 +67,7 @@ class Tracker:
         self._reference, self._history = reference, history
         self._run, self._anew = run, anew
         self._settings = dict(settings or {})
-        names = Rules.names()
-        self._rules = Rules(**{k: v for k, v in self._settings.items() if k in names})
+        self._rules = Rules.of(self._settings)
         samples: Any = self._settings.get("samples")
         # What is out of range is for measure() to say.
         some = isinstance(samples, int) and 0 < samples < len(reference)
@@ -117,7 +113,7 @@ class Tracker:
     def _key(self) -> str:
         # Where it cannot be told what the code computes, the weights alone say which it is.
         model = identity(self._classifier) or str(self._classifier.fingerprint())
-        facts = ReferenceFacts.of(self._reference)
+        facts = ReferenceInfo.of(self._reference)
         return key_of(model, self._rules, facts, self._sample.digests)
 
     def _check_step(self, checkpoint: Checkpoint) -> None:
@@ -141,8 +137,9 @@ class Tracker:
         )
         found = checkpoint.accuracy
         if self._reference.labels is not None:
-            running = {name: self._settings[name] for name in RUNNING if name in self._settings}
-            found = accuracy(self._classifier, self._sample, **running).value
+            # A few passes: not worth the choice of a backend.
+            where = replace(self._settings.get("execution", Execution()), backend="auto")
+            found = accuracy(self._classifier, self._sample, execution=where).value
         return Point(
             run=self._run,
             step=checkpoint.step,

@@ -6,7 +6,7 @@ import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from pytest_iaside.errors import ReferenceSampleError, SettingsError, one_line
-from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.execution import Execution, gathered
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import first_images
@@ -29,7 +29,7 @@ from pytest_iaside.track.exporters import Exporter, metrics, warn_of_missing
 from pytest_iaside.track.history import History, Point
 from pytest_iaside.track.outbox import Delivery
 
-EXECUTION = tuple(field.name for field in fields(Execution))
+VALID = (*MEASURE_SETTINGS, *(each.name for each in fields(Execution) if each.name != "executor"))
 
 
 class Watch:
@@ -108,8 +108,7 @@ class Watch:
         beside = Checkpoint(path=Path(name), step=step, numbers=logged)
         found = beside.accuracy
         if self._sample.labels is not None:
-            execution = {key: settings[key] for key in EXECUTION if key in settings}
-            found = accuracy(classifier, self._sample, **execution).value
+            found = accuracy(classifier, self._sample, execution=settings["execution"]).value
         return Point(
             run=self._run,
             step=step,
@@ -121,12 +120,12 @@ class Watch:
 
     def _where(self, classifier: Classifier) -> dict[str, Any]:
         """The settings of ``measure``; by default it runs where the network is trained."""
-        network = classifier.network
-        if isinstance(network, nn.Module):
+        network, execution = classifier.network, self._settings["execution"]
+        if isinstance(network, nn.Module) and execution.device == "auto":
             state = next(chain(network.parameters(), network.buffers()), None)
             if state is not None:
-                return {"device": str(state.device), **self._settings}
-        return dict(self._settings)
+                execution = replace(execution, device=str(state.device))
+        return {**self._settings, "execution": execution}
 
 
 @contextmanager
@@ -145,14 +144,12 @@ def undisturbed() -> Iterator[None]:
 
 
 def _checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(settings) - set(MEASURE_SETTINGS))
+    unknown = sorted(set(settings) - set(VALID))
     if unknown:
         raise SettingsError(
-            f"unknown setting {', '.join(unknown)}; those of measure are "
-            f"{', '.join(MEASURE_SETTINGS)}"
+            f"unknown setting {', '.join(unknown)}; those of measure are {', '.join(VALID)}"
         )
-    Execution(**{key: value for key, value in settings.items() if key in EXECUTION})
-    return dict(settings)
+    return gathered(settings)
 
 
 def _checked_sample(reference: Any, settings: Mapping[str, Any]) -> ReferenceSample:
@@ -162,8 +159,7 @@ def _checked_sample(reference: Any, settings: Mapping[str, Any]) -> ReferenceSam
             f"the reference is a {type(reference).__name__}, expected a ReferenceSample; wrap "
             "images with ReferenceSample(images) or read them with ReferenceSample.from_folder"
         )
-    names = Rules.names()
-    rules = Rules(**{key: value for key, value in settings.items() if key in names})
+    rules = Rules.of(settings)
     _, height, width = reference.shape
     BandPartition(height, width, rules.bands, rules.partition)
     return first_images(reference, settings.get("samples"))

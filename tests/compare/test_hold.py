@@ -1,4 +1,4 @@
-"""Readings held against a baseline: intervals, verdicts, limits, what is refused."""
+"""Measurement held against a baseline: intervals, verdicts, limits, what is refused."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from scipy import stats
 from pytest_iaside.compare.held import Limit
 from pytest_iaside.compare.hold import compare_readings
 from pytest_iaside.errors import BaselineError, SettingsError
-from pytest_iaside.measure.measurement import Quantity, Readings
-from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
+from pytest_iaside.measure.measurement import Measurement, Quantity
+from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 
 ERROR = Quantity(name="error", family="error", better="lower")
-SHARE = Quantity(name="share", family="share", better="higher", counted=True)
+SHARE = Quantity(name="share", family="share", better="higher", unit="hit")
 
 
-def readings(*columns: Any, quantities: tuple[Quantity, ...] = (ERROR,)) -> Readings:
+def readings(*columns: Any, quantities: tuple[Quantity, ...] = (ERROR,)) -> Measurement:
     values = np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=1)
     count = len(values)
-    return Readings(
+    return Measurement(
         kind="test",
         quantities=quantities,
         values=values,
@@ -32,10 +32,10 @@ def readings(*columns: Any, quantities: tuple[Quantity, ...] = (ERROR,)) -> Read
         names=tuple(f"{image}.png" for image in range(count)),
         labels=np.zeros(count, dtype=np.int64),
         settings={"seed": 0},
-        reference=ReferenceFacts(
+        reference=ReferenceInfo(
             digest="d", images=count, channels=3, height=8, width=8, labels="dataset"
         ),
-        model=ModelFacts(name="model", classes=10),
+        model=ModelInfo(name="model", classes=10),
         forward_passes=count,
     )
 
@@ -196,7 +196,7 @@ def test_changes_scale_with_the_quantity(
         ({"kind": "other"}, "kind: test here, other there"),
         ({"settings": {"seed": 1}}, "seed: 0 here, 1 there"),
         ({"quantities": (SHARE,)}, "quantities: error here, share there"),
-        ({"model": ModelFacts(name="m", classes=2)}, "classes: 10 here, 2 there"),
+        ({"model": ModelInfo(name="m", classes=2)}, "classes: 10 here, 2 there"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(change: dict[str, Any], named: str) -> None:

@@ -14,7 +14,7 @@ from pytest_iaside.errors import ModelError
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.filters import components, split
 from pytest_iaside.measure.game.coalitions import exact_coalitions
-from pytest_iaside.measure.game.evaluate import Round, log_likelihood, play_coalitions
+from pytest_iaside.measure.game.play import Round, log_likelihood, play_coalitions
 from pytest_iaside.measure.game.shapley import shapley_values
 
 PARTITION = BandPartition(12, 12, 3)

@@ -73,7 +73,7 @@ def test_the_same_again_takes_no_pass() -> None:
     assert passes == 0
     assert again.forward_passes == again.passes_from_cache == 6 * GAME
     assert same(first, again)
-    assert again.not_kept_because == first.not_kept_because == ""
+    assert again.not_cached_because == first.not_cached_because == ""
     assert again.environment == first.environment
     assert played(cache=False)[1] == 6 * GAME
 
@@ -206,7 +206,7 @@ def test_functions_are_kept_only_under_a_version(cache_folder: Path) -> None:
 
     for _ in range(2):
         profile, _ = played(function)
-        assert profile.not_kept_because.startswith("it is a plain function")
+        assert profile.not_cached_because.startswith("it is a plain function")
         assert profile.passes_from_cache == 0
     assert not ResultCache(cache_folder).path.exists()
     for version, kept in (("1", 0), ("1", 6 * GAME), ("2", 0)):
@@ -223,4 +223,4 @@ def test_a_folder_that_cannot_be_used_costs_nothing_but_the_passes(
     for _ in range(2):
         profile, passes = played()
         assert passes == 6 * GAME
-        assert profile.not_kept_because
+        assert profile.not_cached_because

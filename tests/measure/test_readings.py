@@ -1,4 +1,4 @@
-"""Readings: what is saved is what is loaded, and what is no readings is told."""
+"""Measurement: what is saved is what is loaded, and what is no readings is told."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import pytest
 import yaml
 
 from pytest_iaside.errors import BaselineError
-from pytest_iaside.measure.measurement import Quantity, Readings
-from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
+from pytest_iaside.measure.measurement import Measurement, Quantity
+from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 
 VALUES = np.random.default_rng(0).uniform(size=(7, 2))
-READINGS = Readings(
+READINGS = Measurement(
     kind="test",
     quantities=(
         Quantity(name="error", family="error", better="lower"),
-        Quantity(name="share", family="share", better="higher", counted=True),
+        Quantity(name="share", family="share", better="higher", unit="hit"),
     ),
     values=VALUES,
     digests=tuple("abcdefg"),
     names=tuple(f"{name}.png" for name in "abcdefg"),
     labels=np.arange(7),
     settings={"seed": 0, "scales": [0.0, 0.5]},
-    reference=ReferenceFacts(digest="d", images=7, channels=1, height=4, width=4, labels="dataset"),
-    model=ModelFacts(name="model", classes=10, fingerprint="f"),
+    reference=ReferenceInfo(digest="d", images=7, channels=1, height=4, width=4, labels="dataset"),
+    model=ModelInfo(name="model", classes=10, fingerprint="f"),
     forward_passes=14,
     environment={"torch": "2"},
 )
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
-    found = Readings.load(READINGS.save(tmp_path / "readings.yaml", test="mine"))
+    found = Measurement.load(READINGS.save(tmp_path / "readings.yaml", test="mine"))
     np.testing.assert_array_equal(found.values, VALUES)
     np.testing.assert_array_equal(found.labels, READINGS.labels)
     for name in ("kind", "quantities", "digests", "names", "settings", "reference", "model"):
@@ -66,9 +66,9 @@ def test_what_is_no_readings_is_told(tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("iaside-readings/1", "iaside-profile/1"), encoding="utf-8")
     with pytest.raises(BaselineError, match="has format 'iaside-profile/1', expected readings"):
-        Readings.load(path)
+        Measurement.load(path)
     path.write_text(text.replace("forward_passes: 14\n", ""), encoding="utf-8")
     with pytest.raises(BaselineError, match=r"does not hold whole readings .*forward_passes"):
-        Readings.load(path)
+        Measurement.load(path)
     with pytest.raises(BaselineError, match=r"cannot read .*nowhere\.yaml"):
-        Readings.load(tmp_path / "nowhere.yaml")
+        Measurement.load(tmp_path / "nowhere.yaml")

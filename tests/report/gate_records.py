@@ -14,9 +14,9 @@ from pytest_iaside.compare.held import Limit
 from pytest_iaside.compare.hold import compare_readings
 from pytest_iaside.compare.spectral import compare
 from pytest_iaside.measure.game.rules import Rules
-from pytest_iaside.measure.measurement import Quantity, Readings
+from pytest_iaside.measure.measurement import Measurement, Quantity
 from pytest_iaside.measure.profile import SpectralProfile
-from pytest_iaside.measure.provenance import ModelFacts, ReferenceFacts
+from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 from pytest_iaside.report.charts.heat import encoded, heat, png
 from pytest_iaside.testing.session import new_record
 from pytest_iaside.thresholds import Thresholds
@@ -53,7 +53,7 @@ def make_profile(
         names=tuple(f"{image}.jpg" for image in range(images)),
         labels=np.arange(images) % 10,
         rules=Rules(bands=bands),
-        reference=ReferenceFacts(
+        reference=ReferenceInfo(
             digest="5d41402abc4b2a76",
             images=images,
             channels=3,
@@ -61,7 +61,7 @@ def make_profile(
             width=side,
             labels="dataset",
         ),
-        model=ModelFacts(name=model, classes=1000, fingerprint="9e107d9d372bb682"),
+        model=ModelInfo(name=model, classes=1000, fingerprint="9e107d9d372bb682"),
         forward_passes=images * 2**bands,
         environment=environment or {"torch": "2.14.1", "python": "3.11.7", "backend": "eager"},
         seconds=47.3,
@@ -140,7 +140,7 @@ def refused() -> dict[str, Any]:
     )
 
 
-def make_readings(worse: float = 0.0, *, images: int = 40) -> Readings:
+def make_readings(worse: float = 0.0, *, images: int = 40) -> Measurement:
     """Errors under two perturbations, the second ``worse`` by about so much."""
     random = np.random.default_rng(0)
     errors = random.uniform(0.1, 0.3, size=(images, 2))
@@ -148,14 +148,12 @@ def make_readings(worse: float = 0.0, *, images: int = 40) -> Readings:
     right = (errors < 0.28).astype(np.float64)
     named = [f"{name} 3" for name in ("contrast", "white_noise")]
     profile = make_profile(images=images)
-    return Readings(
+    return Measurement(
         kind="perturbations",
         quantities=(
             *(Quantity(name=f"mPE under {n}", family="mpe", better="lower") for n in named),
             *(
-                Quantity(
-                    name=f"accuracy under {n}", family="accuracy", better="higher", counted=True
-                )
+                Quantity(name=f"accuracy under {n}", family="accuracy", better="higher", unit="hit")
                 for n in named
             ),
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 
 import numpy as np
@@ -40,7 +40,7 @@ class Kept:
                 "model": model,
                 "rules": game.rules.as_dict(),
                 # Asked for by name, a backend is not to be answered for by another.
-                "execution": asdict(game.execution) | {"batch_size": None},
+                "execution": [game.execution.device, game.execution.backend],
                 "cuda": torch.cuda.is_available(),
                 "matrix products": torch.get_float32_matmul_precision(),
                 "versions": _versions(),

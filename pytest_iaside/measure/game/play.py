@@ -1,9 +1,9 @@
-"""The unit of work: some images of a reference sample through one classifier."""
+"""The coalition game of some images: their bands, through one classifier (SPEC.md 1.2–1.4)."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,17 +14,15 @@ from torch import Tensor
 
 from pytest_iaside.errors import ReferenceSampleError
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.runner import BackendRunner, Runner, not_finite, open_runner, pieces
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.filters import Components, components, gaussian_absence
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.measure.game.coalitions import Plan, plan
-from pytest_iaside.measure.game.evaluate import Round, play_coalitions
+from pytest_iaside.measure.game.coalitions import Plan, members, plan
 from pytest_iaside.measure.game.rows import Rows, join
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.game.shapley import mean_by_size, plan_weights
-from pytest_iaside.models.backends import Backend, Workload, open_backend
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.models.tuning import return_freed_memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +48,20 @@ class Shard:
     """Forward passes of the whole game, of which this is a part."""
 
 
+@dataclass(frozen=True, eq=False)
+class Round:
+    """K images that are played together.
+
+    ``coalitions`` (K, S, M) of 0 and 1; ``targets`` (K,) classes or (K, C) distributions;
+    ``names`` are the images' own, for messages.
+    """
+
+    pictures: Components
+    coalitions: Tensor
+    targets: Tensor
+    names: tuple[str, ...]
+
+
 def shards(
     sample: ReferenceSample,
     rules: Rules,
@@ -65,8 +77,8 @@ def shards(
     partner = partners(whole) if rules.absence == "replacement" else {}
     passes = len(sample) * (len(plan(rules.design, rules.bands, "").coalitions) + 1)
     wanted = range(len(sample)) if images is None else images
-    for start in range(0, len(wanted), size):
-        piece = sample.take(wanted[start : start + size])
+    for some in pieces(len(wanted), size):
+        piece = sample.take(wanted[some])
         absent = None
         if rules.absence == "gaussian":
             absent = torch.stack(
@@ -85,52 +97,46 @@ def shards(
 @contextmanager
 def ready(
     classifier: Classifier, rules: Rules, execution: Execution, shard: Shard
-) -> Iterator[Backend]:
-    """The backend for the game that ``shard`` is a part of."""
-    with open_backend(
-        classifier,
-        backend=execution.backend,
-        device=execution.device,
-        dtype=rules.dtype,
-        batch_size=execution.batch_size,
-        workload=Workload(_first_inputs(classifier, rules, shard), shard.passes),
-    ) as backend:
-        yield backend
+) -> Iterator[BackendRunner]:
+    """The runner for the game that ``shard`` is a part of."""
+    inputs = _first_inputs(classifier, rules, shard)
+    with open_runner(classifier, execution, inputs=inputs, passes=shard.passes) as runner:
+        yield runner
 
 
 def play(classifier: Classifier, rules: Rules, execution: Execution, shard: Shard) -> Rows:
     """Play ``shard`` in this process; the function that executors are sent."""
-    with ready(classifier, rules, execution, shard) as backend:
-        return join(list(play_on(backend, classifier, rules, shard)))
+    with ready(classifier, rules, execution, shard) as runner:
+        return join(list(play_on(runner, rules, shard)))
 
 
-def play_on(backend: Backend, classifier: Classifier, rules: Rules, shard: Shard) -> Iterator[Rows]:
-    """Play ``shard`` on an open backend; its images as they are done, a few at a time."""
-    sample, device = shard.sample, backend.device
-    batch_size = backend.chunk
+def play_on(runner: BackendRunner, rules: Rules, shard: Shard) -> Iterator[Rows]:
+    """Play ``shard`` on an open runner; its images as they are done, a few at a time."""
+    classifier, sample, device = runner.classifier, shard.sample, runner.device
+    batch_size = runner.batch_size
     plans = _plans(sample, rules)
     played = len(plans[0].coalitions)
     pixels = _to(device, sample.pixels())
-    clean = [classifier.normalise(pixels[some]) for some in _pieces(len(sample), batch_size)]
-    logits = torch.cat(list(backend.forward_many(clean)))
+    clean = (classifier.normalise(pixels[some]) for some in pieces(len(sample), batch_size))
+    logits = torch.cat(list(runner.forward_many(clean)))
     sample.check_classes(logits.shape[1])
     targets = logits.argmax(dim=1) if sample.labels is None else _to(device, sample.labels)
     log_probabilities = _to_host(torch.log_softmax(logits.to(torch.float64), dim=1))
     # Images whose coalitions share a batch are taken apart together, others one by one.
-    pieces = list(_pieces(len(sample), max(1, batch_size // played)))
+    together = list(pieces(len(sample), max(1, batch_size // played)))
 
     def rounds() -> Iterator[Round]:
-        for some in pieces:
+        for some in together:
             coalitions = torch.from_numpy(np.stack([each.coalitions for each in plans[some]]))
             yield Round(
-                _take_apart(backend, classifier, rules, shard, some, pixels[some]),
+                _take_apart(runner, rules, shard, some, pixels[some]),
                 _to(device, coalitions).to(torch.float32),
                 targets[some],
                 sample.names[some],
             )
 
-    results = play_coalitions(rounds(), backend.forward_many, batch_size=batch_size)
-    for some, found in zip(pieces, results, strict=True):
+    results = play_coalitions(rounds(), runner, batch_size=batch_size)
+    for some, found in zip(together, results, strict=True):
         log_likelihood = _to_host(found)
         rows = list(zip(log_likelihood, plans[some], strict=True))
         yield Rows(
@@ -140,20 +146,103 @@ def play_on(backend: Backend, classifier: Classifier, rules: Rules, shard: Shard
             log_likelihood=log_likelihood,
             log_probabilities=log_probabilities[some],
             forward_passes=len(rows) * (played + 1),
-            environment=_environment(backend),
+            environment=runner.environment,
         )
-    return_freed_memory()
+
+
+def play_coalitions(
+    rounds: Iterable[Round], runner: Runner, *, batch_size: int
+) -> Iterator[Tensor]:
+    """Log-likelihoods Σ_y P(y|x)·log Q(y|x⋆S) of each round, (K, S) float64 on the CPU.
+
+    A batch is made when the runner asks for it and holds at most ``batch_size`` images; the next
+    round is made ready while the last batches of the one before are still with the network.
+
+    Raises ModelError naming the image and the coalition where logits are not finite.
+    """
+    for logits, turn in runner.run(_batches(rounds, batch_size)):
+        turn.enter(logits)
+        if turn.last:
+            # On a GPU this waits for all that is under way: once a round.
+            found = turn.found.cpu()
+            _check_finite(found, turn.round)
+            yield found
+
+
+def log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
+    """Σ_y P(y|x)·log Q(y|x) of each row, (B,) float64; targets as in ``Round``."""
+    # float64 before the softmax: differences between coalitions are small against logits.
+    log_probabilities = torch.log_softmax(logits.to(torch.float64), dim=1)
+    if targets.ndim == 1:
+        return log_probabilities.gather(1, targets[:, None])[:, 0]
+    # 0·(−∞) is 0 here: a class that the label rules out does not matter.
+    return torch.where(targets > 0, targets * log_probabilities, 0.0).sum(dim=1)
+
+
+def partners(whole: ReferenceSample) -> dict[str, int]:
+    """For each image's digest the index of its replacement: the next image by digest."""
+    index = {digest: i for i, digest in enumerate(whole.digests)}
+    if len(index) < 2:
+        raise ReferenceSampleError(
+            f"absence='replacement' puts another image's bands in place of missing ones, but the "
+            f"reference sample holds {len(index)} distinct image; give at least 2"
+        )
+    order = sorted(index)
+    return {digest: index[order[(i + 1) % len(order)]] for i, digest in enumerate(order)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Turn:
+    """A batch that is with the network, and where its results go."""
+
+    round: Round
+    found: Tensor
+    images: slice
+    some: slice
+    last: bool
+
+    def enter(self, logits: Tensor) -> None:
+        shape = (self.images.stop - self.images.start, -1)
+        targets = self.round.targets[self.images]
+        targets = targets.repeat_interleave(len(logits) // shape[0], dim=0)
+        values = log_likelihood(logits, targets)
+        # NaN stands for what is not finite anywhere: finite logits never lead to it.
+        values = torch.where(logits.isfinite().all(dim=1), values, torch.nan)
+        self.found[self.images, self.some] = values.view(shape)
+
+
+def _batches(rounds: Iterable[Round], batch_size: int) -> Iterator[tuple[Tensor, _Turn]]:
+    for each in rounds:
+        count, played = each.coalitions.shape[:2]
+        device = each.coalitions.device
+        found = torch.empty(count, played, dtype=torch.float64, device=device)
+        for images, some in _rectangles(count, played, batch_size):
+            last = images.stop == count and some.stop == played
+            pictures = each.pictures.of(images).combine(each.coalitions[images, some])
+            yield pictures, _Turn(each, found, images, some, last)
+
+
+def _rectangles(count: int, played: int, batch_size: int) -> Iterator[tuple[slice, slice]]:
+    """Images × coalitions of at most ``batch_size``, whole images where they fit."""
+    for images in pieces(count, max(1, batch_size // played)):
+        step = max(1, batch_size // (images.stop - images.start))
+        yield from ((images, some) for some in pieces(played, step))
+
+
+def _check_finite(found: Tensor, played: Round) -> None:
+    wrong = found.isnan()
+    if wrong.any():
+        image, coalition = (int(i) for i in wrong.nonzero()[0])
+        present = played.coalitions[image, coalition].cpu().bool().numpy()
+        shown = f"with the bands {members(present)} present" if present.any() else "with no band"
+        raise not_finite(played.names[image], shown)
 
 
 def _take_apart(
-    backend: Backend,
-    classifier: Classifier,
-    rules: Rules,
-    shard: Shard,
-    some: slice,
-    pixels: Tensor,
+    runner: BackendRunner, rules: Rules, shard: Shard, some: slice, pixels: Tensor
 ) -> Components:
-    absent = None if shard.absent is None else _to(backend.device, shard.absent[some])
+    classifier = runner.classifier
+    absent = None if shard.absent is None else _to(runner.device, shard.absent[some])
     if absent is not None and rules.absence == "replacement" and rules.space == "input":
         absent = classifier.normalise(absent)
     return components(
@@ -163,7 +252,7 @@ def _take_apart(
         mean=classifier.mean,
         std=classifier.std,
         space=rules.space,
-        channels_last=backend.setup.channels_last,
+        channels_last=runner.memory_format is torch.channels_last,
     )
 
 
@@ -185,17 +274,6 @@ def _partition(sample: ReferenceSample, rules: Rules) -> BandPartition:
     return BandPartition(height, width, rules.bands, rules.partition)
 
 
-def _environment(backend: Backend) -> dict[str, str]:
-    setup, note = backend.setup, f" ({backend.note})" if backend.note else ""
-    return {
-        "device": str(backend.device),
-        "backend": f"{setup.backend}{note}",
-        "batch_size": str(setup.batch_size),
-        "memory_format": "channels_last" if setup.channels_last else "contiguous",
-        "threads": str(backend.threads),
-    }
-
-
 def _to(device: torch.device, tensor: Tensor) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu":
         # From pinned memory the copy goes on by itself.
@@ -208,10 +286,6 @@ def _to_host(tensor: Tensor) -> NDArray[np.float64]:
     return found
 
 
-def _pieces(count: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))
-
-
 def _plans(sample: ReferenceSample, rules: Rules) -> list[Plan]:
     if rules.design == "exact":
         return [plan("exact", rules.bands, "")] * len(sample)
@@ -221,15 +295,3 @@ def _plans(sample: ReferenceSample, rules: Rules) -> list[Plan]:
 def _seed(seed: int, digest: str) -> int:
     # Of the image alone: the same noise whatever the batch, the order or the worker.
     return int.from_bytes(hashlib.sha256(f"{seed} {digest}".encode()).digest()[:8]) >> 1
-
-
-def partners(whole: ReferenceSample) -> dict[str, int]:
-    """For each image's digest the index of its replacement: the next image by digest."""
-    index = {digest: i for i, digest in enumerate(whole.digests)}
-    if len(index) < 2:
-        raise ReferenceSampleError(
-            f"absence='replacement' puts another image's bands in place of missing ones, but the "
-            f"reference sample holds {len(index)} distinct image; give at least 2"
-        )
-    order = sorted(index)
-    return {digest: index[order[(i + 1) % len(order)]] for i, digest in enumerate(order)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -55,6 +56,14 @@ class Rules:
                 f"bands={self.bands} has 2^{self.bands} coalitions, too many to play them all; "
                 f"use design='latin', or at most {MAX_EXACT_BANDS} bands"
             )
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Rules:
+        """The rules among the keywords of ``measure``; raises SettingsError."""
+        own = {name: value for name, value in settings.items() if name in cls.names()}
+        if "execution" in settings:
+            own["dtype"] = settings["execution"].dtype
+        return cls(**own)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -1,0 +1,244 @@
+"""compare(): what changed between two measurements, image by image, and whether it is real."""
+
+from __future__ import annotations
+
+from pytest_iaside.compare.check import Check
+from pytest_iaside.compare.comparison import Comparison, QuantityChange
+from pytest_iaside.compare.drivers import image_changes
+from pytest_iaside.compare.evidence import Evidence
+from pytest_iaside.compare.families import families_of, run_checks
+from pytest_iaside.compare.fit import Pairs, by_digest, pair, require_same_measurement
+from pytest_iaside.compare.words import confidence, percent, signed
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.stats.intervals import STUDENT, Law
+from pytest_iaside.stats.multiple import holm
+from pytest_iaside.stats.structured import RESOLUTION as PSI_RESOLUTION
+from pytest_iaside.thresholds import LEVEL, Direction, Limits, Thresholds
+
+# Answers that differ by less than this, on every image and in every quantity, are the same: other
+# batch sizes and backends move them by so much.
+RESOLUTION = 1e-4
+
+
+def compare(
+    candidate: Measurement,
+    baseline: Measurement,
+    thresholds: Thresholds | Limits = Thresholds(),
+    *,
+    level: float = LEVEL,
+    direction: Direction = "worse",
+    paired: bool = True,
+    law: Law = STUDENT,
+) -> Comparison:
+    """Compare ``candidate`` with ``baseline`` on the images that both were measured on.
+
+    Images are matched by digest; every interval is of paired differences, so what images have in
+    common cancels, and holds for all quantities of a family together. ``paired=False`` compares
+    means over different images instead, with the wider intervals that takes. ``thresholds`` are
+    Thresholds for spectral profiles, a Limit by family for others; ``direction``, which those
+    bring along, says whether changes for the better count. ``law`` is for intervals at a number of
+    images that was not fixed beforehand (sequential.py).
+
+    Raises BaselineError, naming the difference, when the two were measured by other settings,
+    against other kinds of label or, unless ``paired`` is False, on another reference sample;
+    SettingsError for a limit on what was not measured.
+    """
+    limits: Limits
+    if isinstance(thresholds, Thresholds):
+        limits, direction = thresholds.limits, thresholds.direction
+    else:
+        limits = thresholds
+    require_same_measurement(candidate, baseline, paired=paired)
+    if paired:
+        ours, theirs = pair(candidate, baseline)
+        notes = _label_notes(candidate, baseline, ours, theirs)
+    else:
+        ours, theirs = by_digest(candidate), by_digest(baseline)
+        notes = [
+            f"unpaired: {len(ours)} images here against {len(theirs)} there, so that what "
+            "images have in common does not cancel and intervals are wider"
+        ]
+    evidence = evidence_of(candidate, baseline, ours, theirs, level, paired=paired, law=law)
+    families = families_of(candidate)
+    checks = run_checks(evidence, families, limits, direction)
+    changes = quantity_changes(evidence)
+    lead: tuple[str, ...] = ()
+    if isinstance(candidate, SpectralProfile) and isinstance(baseline, SpectralProfile):
+        checks.insert(0, _structured(candidate, baseline))
+        lead = _lead(candidate, baseline, checks, changes, level)
+    if candidate is not baseline:
+        notes += _notes(evidence, checks, changes, limits, direction)
+    return Comparison(
+        candidate=candidate,
+        baseline=baseline,
+        limits=limits,
+        direction=direction,
+        level=level,
+        images=len(ours),
+        checks=tuple(checks),
+        quantities=changes,
+        notes=tuple(notes),
+        image_changes=image_changes(evidence, checks, families, candidate, ours),
+        lead=lead,
+        led=("src", "band") if lead else (),
+    )
+
+
+def evidence_of(
+    candidate: Measurement,
+    baseline: Measurement,
+    ours: Pairs,
+    theirs: Pairs,
+    level: float,
+    *,
+    paired: bool = True,
+    law: Law = STUDENT,
+) -> Evidence:
+    """The rows ``ours`` of ``candidate`` and ``theirs`` of ``baseline``, as evidence."""
+    return Evidence(
+        candidate.values[ours],
+        baseline.values[theirs],
+        candidate.quantities,
+        level,
+        paired=paired,
+        law=law,
+        # ψ are compared with a resolution of their own, one by one.
+        resolution=0.0 if candidate.kind == "spectral" else RESOLUTION,
+    )
+
+
+def quantity_changes(evidence: Evidence) -> tuple[QuantityChange, ...]:
+    """The change of every quantity, with intervals together by family and Holm's p-values."""
+    quantities = evidence.quantities
+    p_values = holm(evidence.p_values(0.0 if evidence.resolution else PSI_RESOLUTION))
+    columns: dict[str, list[int]] = {}
+    for column, quantity in enumerate(quantities):
+        columns.setdefault(quantity.family, []).append(column)
+    found = []
+    for some in columns.values():
+        estimates = evidence.change_of_means(some)
+        for place, column in enumerate(some):
+            found.append(
+                QuantityChange(
+                    index=column,
+                    name=quantities[column].name,
+                    family=quantities[column].family,
+                    better=quantities[column].better,
+                    baseline=float(estimates.baseline[place]),
+                    candidate=float(estimates.candidate[place]),
+                    change=float(estimates.change[place]),
+                    low=float(estimates.low[place]),
+                    high=float(estimates.high[place]),
+                    p_value=float(p_values[column]),
+                    moved=bool(p_values[column] < 1 - evidence.level),
+                )
+            )
+    return tuple(sorted(found, key=lambda change: change.index))
+
+
+def _label_notes(
+    candidate: Measurement, baseline: Measurement, ours: Pairs, theirs: Pairs
+) -> list[str]:
+    differ = candidate.labels[ours] != baseline.labels[theirs]
+    other = int(differ.reshape(len(ours), -1).any(axis=1).sum())
+    if not other:
+        return []
+    return [
+        f"the predicted labels of {other} of {len(ours)} images differ: each model is scored "
+        "on its own predictions"
+    ]
+
+
+def _notes(
+    evidence: Evidence,
+    checks: list[Check],
+    changes: tuple[QuantityChange, ...],
+    limits: Limits,
+    direction: Direction,
+) -> list[str]:
+    """What improved by more than may be lost; nothing where that is drift too."""
+    if evidence.same:
+        return ["both models give the same answers to every image"]
+    if direction == "any":
+        return []
+    titles = {"src": "signed SRC", "sid": "SID", "value": "v(all)"}
+    better = [titles[c.name] for c in checks if c.name in titles and c.low > -c.limit]
+    for each in changes:
+        limit = limits.get(each.family)
+        gain = each.low if each.better == "higher" else -each.high
+        # A band's limit is a share of v(all): what improves there is told by v(all) itself.
+        allowed = None if limit is None or each.family == "band" else limit.change
+        if allowed is not None and gain > allowed:
+            better.append(each.name)
+    if not better:
+        return []
+    return [
+        f"better than the baseline by more than may be lost ({', '.join(better)}): refresh the "
+        "baseline, so that the gain is kept (pytest --iaside-update=all)"
+    ]
+
+
+def _structured(candidate: SpectralProfile, baseline: SpectralProfile) -> Check:
+    reasons = [
+        f"{whose} is unstructured: {profile.unstructured_because}"
+        for whose, profile in (("the candidate", candidate), ("the baseline", baseline))
+        if not profile.structured
+    ]
+    return Check(
+        name="structured",
+        baseline=float(baseline.structured),
+        candidate=float(candidate.structured),
+        change=0.0,
+        low=0.0,
+        high=0.0,
+        limit=0.0,
+        # A model that lost its structure has changed; one that never had it decides nothing.
+        verdict=(
+            "pass"
+            if not reasons
+            else "drift"
+            if baseline.structured and len(candidate) > 1
+            else "inconclusive"
+        ),
+        where="; ".join(reasons),
+        sentence="; ".join(reasons),
+    )
+
+
+def _lead(
+    candidate: SpectralProfile,
+    baseline: SpectralProfile,
+    checks: list[Check],
+    changes: tuple[QuantityChange, ...],
+    level: float,
+) -> tuple[str, ...]:
+    """The score, and the band that decides, or else the one that moved the most."""
+    negative = candidate.signed_src < 0 or baseline.signed_src < 0
+    line = (
+        f"signed SRC {signed(baseline.signed_src)} → {signed(candidate.signed_src)}"
+        if negative
+        else f"SRC {baseline.src:.3f} → {candidate.src:.3f}"
+    )
+    for check in checks:
+        if check.name == "src":
+            interval = f"{confidence(level)} {signed(check.low)}…{signed(check.high)}"
+            line += f" ({signed(check.change)}, {interval}, allowed {signed(check.limit)})"
+    for check in checks:
+        if check.name == "band" and check.verdict != "pass":
+            fall = next(each.change for each in changes if each.name == check.where)
+            interval = f"{confidence(level)} {percent(check.low)}…{percent(check.high)}"
+            return (
+                line,
+                f"{check.where} {signed(fall, 2)} nats ({percent(check.change)} of v(all), "
+                f"{interval}, allowed {percent(check.limit)})",
+            )
+    return (line, *moved_most(changes))
+
+
+def moved_most(changes: tuple[QuantityChange, ...]) -> tuple[str, ...]:
+    """The band whose ψ fell the most, or else moved the most, of those that moved."""
+    moved = [each for each in changes if each.moved]
+    fallen = [each for each in moved if each.change < 0]
+    worst = min(fallen or moved, key=lambda each: -abs(each.change), default=None)
+    return (f"{worst.name} {signed(worst.change, 2)} nats",) if worst else ()

@@ -1,0 +1,245 @@
+"""Families: what a limit can be given for, how its change is estimated, and how it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from pytest_iaside.compare.check import Check, Estimates, check_places
+from pytest_iaside.compare.evidence import Evidence
+from pytest_iaside.compare.words import confidence, nats, number, percent, share, signed
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.images.bands import BandPartition
+from pytest_iaside.measure.measurement import Better, Measurement
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.stats.intervals import Change, Rows
+from pytest_iaside.stats.score import sid, signed_src
+from pytest_iaside.stats.sid_intervals import Shares, least
+from pytest_iaside.thresholds import Direction, Limits
+
+# Changes of a score, of a share of importance or of a share of v(all) below this come from
+# rounding alone (another batch size or backend moves them by 1e-5) and count as none.
+SHARE_RESOLUTION = 1e-3
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Family:
+    """Quantities that share a limit; ``places`` names them, or what is read off them.
+
+    ``estimate`` is of their changes, ``bounds`` of the candidate's own values, where they can be
+    bounded. ``change(ours, theirs, place)`` is what ``estimate`` estimates, of two means.
+    """
+
+    name: str
+    places: Sequence[str]
+    better: Better = "higher"
+    estimate: Callable[[Evidence], Estimates]
+    bounds: Callable[[Evidence], Estimates] | None
+    change: Callable[[Rows, Rows], Rows]
+    sentence: Callable[[Check, float], str]
+    bound_name: str = "bound"
+    resolution: float = 0.0
+
+    def change_at(self, where: str) -> Change:
+        """The change at the place ``where``, a function of two means."""
+        place = list(self.places).index(where)
+        return lambda ours, theirs: np.asarray(self.change(ours, theirs)[..., place])
+
+
+def run_checks(
+    evidence: Evidence, families: Mapping[str, Family], limits: Limits, direction: Direction
+) -> list[Check]:
+    """Every check that ``limits`` ask for; raises SettingsError for a family there is not."""
+    checks = []
+    for name, limit in limits.items():
+        if name not in families:
+            raise SettingsError(
+                f"there is a limit for {name!r}, but no such quantity was measured; limits can "
+                f"be given for {', '.join(sorted(families))}"
+            )
+        family = families[name]
+        if limit.bound is not None:
+            checks.append(_bound_check(family, evidence, limit.bound))
+        if limit.change is not None:
+            found = check_places(
+                name,
+                family.places,
+                family.estimate(evidence),
+                limit.change,
+                better=family.better,
+                direction=direction,
+                resolution=family.resolution,
+            )
+            checks.append(replace(found, sentence=family.sentence(found, evidence.level)))
+    return checks
+
+
+def families_of(measurement: Measurement) -> dict[str, Family]:
+    """What limits can be given for on ``measurement``, by name."""
+    if isinstance(measurement, SpectralProfile):
+        return spectral_families(measurement.partition)
+    columns: dict[str, list[int]] = {}
+    for column, quantity in enumerate(measurement.quantities):
+        columns.setdefault(quantity.family, []).append(column)
+    return {name: _mean_family(measurement, name, some) for name, some in columns.items()}
+
+
+def spectral_families(partition: BandPartition) -> dict[str, Family]:
+    """What limits can be given for on a spectral profile."""
+    edges = [f"{edge:.2f} cycles/px" for edge in partition.edges[1:-1]]
+    bands = [f"band {band} ({label})" for band, label in enumerate(partition.labels)]
+    return {
+        "src": _share_family("src", [""], _score),
+        "sid": _share_family("sid", edges, _importance_below),
+        "value": _nats_family("value", [""], _value),
+        "band": _nats_family("band", bands, _bands),
+    }
+
+
+def _share_family(name: Literal["src", "sid"], places: Sequence[str], shares: Shares) -> Family:
+    """What is read off the SID, whose intervals stats/sid_intervals.py explains."""
+
+    def change(ours: Rows, theirs: Rows) -> Rows:
+        return np.asarray(shares(ours, least(ours)) - shares(theirs, least(theirs)))
+
+    return Family(
+        name=name,
+        places=places,
+        estimate=lambda evidence: evidence.change_of_shares(shares, len(places)),
+        bounds=(lambda evidence: evidence.bounds_of_shares(shares)) if name == "src" else None,
+        change=change,
+        sentence=_SENTENCES[name],
+        bound_name="min_src",
+        resolution=SHARE_RESOLUTION,
+    )
+
+
+def _nats_family(
+    name: Literal["value", "band"], places: Sequence[str], statistic: Callable[[Rows], Rows]
+) -> Family:
+    """What is linear in ψ; its change is a share of the baseline's v(all)."""
+
+    def relative(ours: Rows, theirs: Rows) -> Rows:
+        difference = statistic(ours) - statistic(theirs)
+        value = theirs.sum(axis=-1, keepdims=True)
+        # A baseline that gains nothing has no share to lose: undecided, see `structured`.
+        return np.asarray(
+            np.divide(difference, value, out=np.full_like(difference, np.nan), where=value > 0)
+        )
+
+    return Family(
+        name=name,
+        places=places,
+        estimate=lambda evidence: evidence.change_of(statistic, relative, len(places)),
+        bounds=None,
+        change=lambda ours, theirs: np.asarray(statistic(ours) - statistic(theirs)),
+        sentence=_SENTENCES[name],
+        resolution=SHARE_RESOLUTION,
+    )
+
+
+def _mean_family(measurement: Measurement, name: str, columns: Sequence[int]) -> Family:
+    """Quantities as they are, whose means count."""
+    quantities = [measurement.quantities[column] for column in columns]
+    some = list(columns)
+    return Family(
+        name=name,
+        places=[quantity.name for quantity in quantities],
+        better=quantities[0].better,
+        estimate=lambda evidence: evidence.change_of_means(some),
+        bounds=lambda evidence: evidence.bounds_of_means(some),
+        change=lambda ours, theirs: np.asarray((ours - theirs)[..., some]),
+        sentence=_mean_sentence,
+    )
+
+
+def _bound_check(family: Family, evidence: Evidence, bound: float) -> Check:
+    if family.bounds is None:
+        raise SettingsError(f"{family.name!r} can have no bound; limit its change instead")
+    found = check_places(
+        family.bound_name,
+        family.places,
+        family.bounds(evidence),
+        bound,
+        better=family.better,
+        bound=True,
+    )
+    return replace(found, sentence=_bound_sentence(found, evidence.level))
+
+
+def _score(psi: Rows, at: Rows) -> Rows:
+    return signed_src(sid(psi, at))[..., None]
+
+
+def _importance_below(psi: Rows, at: Rows) -> Rows:
+    """Share of importance below each inner band edge, (…, M−1)."""
+    return np.asarray(np.cumsum(sid(psi, at), axis=-1)[..., :-1])
+
+
+def _value(psi: Rows) -> Rows:
+    return np.asarray(psi.sum(axis=-1, keepdims=True))
+
+
+def _bands(psi: Rows) -> Rows:
+    return psi
+
+
+def _bound_sentence(check: Check, level: float) -> str:
+    if check.name == "min_src":
+        interval = f"{confidence(level)} {signed(check.low)}…{signed(check.high)}"
+        return f"signed SRC {signed(check.candidate)} ({interval}, at least {signed(check.limit)})"
+    interval = f"{confidence(level)} {number(check.low)}…{number(check.high)}"
+    word = "at most" if check.better == "lower" else "at least"
+    return f"{check.where} {number(check.candidate)} ({interval}, {word} {check.limit:g})"
+
+
+def _mean_sentence(check: Check, level: float) -> str:
+    interval = f"{confidence(level)} {_fitting(check.low)}…{_fitting(check.high)}"
+    return (
+        f"{check.where} {number(check.baseline)} → {number(check.candidate)} "
+        f"({_fitting(check.change)}, {interval}, allowed {_fitting(check.limit)})"
+    )
+
+
+def _fitting(value: float) -> str:
+    return signed(value, 3 if abs(value) < 10 else 1)
+
+
+def _score_sentence(check: Check, level: float) -> str:
+    interval = f"{confidence(level)} {signed(check.low)}…{signed(check.high)}"
+    return f"signed SRC {signed(check.change)} ({interval}, allowed {signed(check.limit)})"
+
+
+def _importance_sentence(check: Check, level: float) -> str:
+    interval = f"{confidence(level)} {share(-check.high)}…{share(-check.low)}"
+    return (
+        f"{share(-check.change)} of the importance moved above {check.where} "
+        f"({interval}, allowed {share(-check.limit)})"
+    )
+
+
+def _value_sentence(check: Check, level: float) -> str:
+    interval = f"{confidence(level)} {percent(check.low)}…{percent(check.high)}"
+    return (
+        f"v(all) {nats(check.baseline)} → {nats(check.candidate)} nats "
+        f"({percent(check.change)}, {interval}, allowed {percent(check.limit)})"
+    )
+
+
+def _band_sentence(check: Check, level: float) -> str:
+    interval = f"{confidence(level)} {percent(check.low)}…{percent(check.high)}"
+    return (
+        f"{check.where} {percent(check.change)} of v(all) "
+        f"({interval}, allowed {percent(check.limit)})"
+    )
+
+
+_SENTENCES: dict[str, Callable[[Check, float], str]] = {
+    "src": _score_sentence,
+    "sid": _importance_sentence,
+    "value": _value_sentence,
+    "band": _band_sentence,
+}

@@ -1,0 +1,107 @@
+"""Whether two measurements can be compared: the same thing, measured alike, on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_iaside.errors import BaselineError
+from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.provenance import ReferenceInfo
+
+Pairs = NDArray[np.int64]
+
+
+def require_same_measurement(
+    candidate: Measurement, baseline: Measurement, *, paired: bool = True
+) -> None:
+    """Raise BaselineError, naming every difference, unless both measured the same thing."""
+    differences = differences_of(
+        candidate.kind,
+        candidate.settings,
+        candidate.reference,
+        candidate.digests,
+        baseline,
+        paired=paired,
+    )
+    names = [tuple(each.name for each in one.quantities) for one in (candidate, baseline)]
+    if names[0] != names[1] and not differences:
+        differences.append(f"quantities: {', '.join(names[0])} here, {', '.join(names[1])} there")
+    here, there = candidate.model.classes, baseline.model.classes
+    if here != there:
+        differences.append(f"classes: {here} here, {there} there")
+    refuse(differences)
+
+
+def differences_of(
+    kind: str,
+    settings: Mapping[str, Any],
+    reference: ReferenceInfo,
+    digests: Collection[str],
+    baseline: Measurement,
+    *,
+    paired: bool = True,
+) -> list[str]:
+    """One line for each difference between what is to be measured and ``baseline``.
+
+    Needs no measurement: ``digests`` are those of the images about to be measured.
+    """
+    there = baseline.reference
+    found = [] if kind == baseline.kind else [f"kind: {kind} here, {baseline.kind} there"]
+    found += _settings_differences(kind, settings, baseline)
+    if reference.shape != there.shape:
+        here, back = ("×".join(map(str, info.shape)) for info in (reference, there))
+        found.append(f"image size: {here} here, {back} there")
+    if reference.labels != there.labels:
+        found.append(f"labels: {reference.labels} here, {there.labels} there")
+    if paired and reference.digest != there.digest:
+        common = len(set(digests) & set(baseline.digests))
+        found.append(
+            f"reference sample: {reference.images} images ({reference.digest[:8]}) here, "
+            f"{there.images} ({there.digest[:8]}) there, {common} measured images in common"
+        )
+    return found
+
+
+def refuse(differences: list[str]) -> None:
+    """Raise BaselineError where there are ``differences``."""
+    if differences:
+        raise BaselineError(
+            "the baseline was made for something else, so nothing was compared: "
+            + "; ".join(differences)
+            + ". Restore the setting, or make a new baseline"
+        )
+
+
+def pair(candidate: Measurement, baseline: Measurement) -> tuple[Pairs, Pairs]:
+    """Rows of both that belong to the same image, in an order of their own."""
+    place = {digest: row for row, digest in enumerate(baseline.digests)}
+    # What is decided must not depend, not in the last bit, on the order of the images.
+    rows = [row for row in by_digest(candidate) if candidate.digests[row] in place]
+    if not rows:
+        raise BaselineError(
+            "the baseline and this measurement have no image in common; make a new baseline"
+        )
+    return np.array(rows), np.array([place[candidate.digests[row]] for row in rows])
+
+
+def by_digest(measurement: Measurement) -> Pairs:
+    """All rows in an order that is the images' own."""
+    return np.array(sorted(range(len(measurement)), key=measurement.digests.__getitem__))
+
+
+def _settings_differences(
+    kind: str, settings: Mapping[str, Any], baseline: Measurement
+) -> list[str]:
+    if kind == baseline.kind == "spectral":
+        # A seed matters only where something is drawn.
+        return Rules(**settings).differences(Rules(**baseline.settings))
+    return [
+        f"{name}: {settings.get(name)!r} here, {baseline.settings.get(name)!r} there"
+        for name in sorted({*settings, *baseline.settings})
+        if settings.get(name) != baseline.settings.get(name)
+    ]

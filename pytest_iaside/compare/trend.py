@@ -1,0 +1,163 @@
+"""The trend of spectral robustness over the checkpoints of a run, as a comparison.
+
+A line is fitted by least squares to the signed SRC of the checkpoints, against their steps. What
+it falls from the first of them to the last is held against what may be lost, and so is the line
+of v(all). All checkpoints were measured on the same images: what images have in common cancels,
+as it does between a model and its baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_iaside.compare.check import WORST_FIRST, Check, Estimates
+from pytest_iaside.compare.compare import moved_most, quantity_changes
+from pytest_iaside.compare.comparison import Comparison
+from pytest_iaside.compare.evidence import Evidence
+from pytest_iaside.compare.families import families_of, run_checks
+from pytest_iaside.compare.words import confidence, known
+from pytest_iaside.errors import BaselineError, SettingsError
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.stats import sid_intervals
+from pytest_iaside.stats.intervals import Rows
+from pytest_iaside.stats.score import sid
+from pytest_iaside.stats.sid_intervals import Shares
+from pytest_iaside.thresholds import LEVEL, Thresholds
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrendEvidence(Evidence):
+    """Evidence on the two ends of lines fitted to measurements at several steps.
+
+    ``points`` (N, K, M) are the ψ of N checkpoints, ``at_first`` and ``at_last`` (N,) what each
+    adds to a fitted line's value at the first step and at the last. ψ and v(all) are linear: their
+    line's ends are compared as two models are. A score's line is not the score of a line.
+    """
+
+    points: Rows
+    at_first: Rows
+    at_last: Rows
+
+    def change_of_shares(self, shares: Shares, places: int) -> Estimates:
+        psi = self.points.mean(axis=1)
+        found = shares(psi, sid_intervals.least(psi))
+        weights = self.at_last - self.at_first
+        low, high = sid_intervals.contrast_interval(
+            list(self.points), list(weights), shares, self._each(places)
+        )
+        ends = (np.tensordot(each, found, axes=1) for each in (self.at_first, self.at_last))
+        return Estimates(*ends, np.tensordot(weights, found, axes=1), low, high)
+
+
+def compare_trend(
+    profiles: Sequence[SpectralProfile],
+    steps: Sequence[int],
+    thresholds: Thresholds,
+    *,
+    level: float = LEVEL,
+) -> Comparison:
+    """The trend over ``profiles`` of one run, by ascending ``steps``, on the images all have.
+
+    Of each check and quantity, ``baseline`` and ``candidate`` are the fitted line's values at the
+    first and the last step. Intervals are the jackknife's over images, left out of all profiles
+    together (stats/sid_intervals.py where the least band is in doubt).
+
+    Raises BaselineError where profiles have no two images in common; SettingsError where
+    thresholds ask for nothing.
+    """
+    if not thresholds.limits:
+        raise SettingsError(
+            "max_src_drop and max_value_drop are both None, so nothing is asked; give one of them"
+        )
+    rows = _same_images(profiles)
+    at_first, at_last = _line(steps)
+    first, last = profiles[0], profiles[-1]
+    evidence = TrendEvidence(
+        candidate=np.tensordot(at_last, rows, axes=1),
+        baseline=np.tensordot(at_first, rows, axes=1),
+        quantities=last.quantities,
+        level=level,
+        points=rows,
+        at_first=at_first,
+        at_last=at_last,
+    )
+    found = run_checks(evidence, families_of(last), thresholds.limits, thresholds.direction)
+    over = f" over the last {len(steps)} checkpoints (step {steps[0]} to {steps[-1]})"
+    # The one that decides is told first, and says over which checkpoints.
+    head = min(found, key=lambda check: WORST_FIRST.index(check.verdict))
+    checks = [
+        replace(check, sentence=_sentence(check, level, over if check is head else ""))
+        for check in found
+    ]
+    changes = quantity_changes(evidence)
+    notes = []
+    if last.reference.labels == "predicted":
+        notes.append(
+            "the reference sample has no labels: each checkpoint is scored on its own predictions"
+        )
+    return Comparison(
+        candidate=last,
+        baseline=first,
+        limits=thresholds.limits,
+        direction=thresholds.direction,
+        level=level,
+        images=rows.shape[1],
+        checks=tuple(checks),
+        quantities=changes,
+        notes=tuple(notes),
+        tail=moved_most(changes),
+    )
+
+
+def _same_images(profiles: Sequence[SpectralProfile]) -> Rows:
+    """ψ (N, K, M) of the images that all profiles have, in an order of their own."""
+    common = set.intersection(*(set(profile.digests) for profile in profiles))
+    if len(common) < 2:
+        raise BaselineError(
+            f"the checkpoints have {len(common)} measured images in common, at least 2 are needed; "
+            "measure them with the same samples="
+        )
+    rows = []
+    for profile in profiles:
+        place = {digest: row for row, digest in enumerate(profile.digests)}
+        rows.append(profile.values[[place[digest] for digest in sorted(common)]])
+    return np.stack(rows)
+
+
+def _line(steps: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each point adds to the fitted line's value at the first step, and at the last."""
+    # As Python's own integers: steps may be too large for a float to tell apart.
+    x = np.array([step - steps[0] for step in steps], dtype=np.float64)
+    from_mean = x - x.mean()
+    slope = from_mean / (from_mean**2).sum()
+    first, last = (1 / len(steps) + from_mean[end] * slope for end in (0, -1))
+    return first, last
+
+
+def _sentence(check: Check, level: float, over: str) -> str:
+    show = _score if check.name == "src" else _percent
+    rose = check.change > 0
+    low, high = (check.low, check.high) if rose else (-check.high, -check.low)
+    allowed = f"allowed {'is a fall of ' if rose else ''}{show(-check.limit)}"
+    return (
+        f"{_title(check)} {'rose' if rose else 'fell'} by {show(abs(check.change))} "
+        f"({confidence(level)} {show(low)}…{show(high)}){over}, {allowed}"
+    )
+
+
+def _title(check: Check) -> str:
+    if check.name == "value":
+        return "v(all)"
+    return "signed SRC" if min(check.baseline, check.candidate) < 0 else "SRC"
+
+
+def _score(value: float) -> str:
+    return known(f"{round(value, 3) + 0.0:.3f}")
+
+
+def _percent(value: float) -> str:
+    return known(f"{round(100 * value, 1) + 0.0:.1f}%")

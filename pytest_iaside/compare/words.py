@@ -1,0 +1,39 @@
+"""Numbers in words, the same in every sentence about a comparison."""
+
+from __future__ import annotations
+
+
+def confidence(level: float) -> str:
+    """``95% CI``, ``97.5% CI``."""
+    return f"{100 * level:g}% CI"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A change with its sign."""
+    return known(f"{round(value, digits) + 0.0:+.{digits}f}")
+
+
+def number(value: float) -> str:
+    """A value that may be large."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def nats(value: float) -> str:
+    return known(f"{value:.2f}")
+
+
+def percent(value: float) -> str:
+    """A relative change with its sign."""
+    # Adding 0 takes the sign off a zero: "−0.0%" of nothing reads like a loss.
+    return known(f"{round(100 * value, 1) + 0.0:+.1f}%")
+
+
+def share(value: float) -> str:
+    """A share in percent, without a plus sign."""
+    return percent(value).removeprefix("+")
+
+
+def known(text: str) -> str:
+    """``text`` of a number, readable where there is none."""
+    # Of a degenerate profile, or of one image, some numbers do not exist.
+    return "n/a" if "nan" in text else text.replace("-", "−").replace("inf", "∞")
