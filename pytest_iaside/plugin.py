@@ -14,7 +14,7 @@ import pytest
 from pytest_iaside import settings
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.testing import session as state
-from pytest_iaside.testing.current_test import marker_layers, running
+from pytest_iaside.testing.current_test import marker_layers, running_now
 from pytest_iaside.testing.fixtures import (
     spectral_baseline_classifier as spectral_baseline_classifier,
 )
@@ -165,7 +165,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    with running(item):
+    with running_now(item):
         return (yield)
 
 

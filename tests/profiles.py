@@ -36,7 +36,7 @@ def make_profile(
     steps = np.linspace(0, 1, bands + 1)
     by_size = empty[:, None] + steps * image_psi.sum(axis=1, keepdims=True)
     profile = SpectralProfile(
-        image_psi=image_psi,
+        values=image_psi,
         by_size=by_size,
         log_likelihood=None,
         information=np.full(images, information) + 0.1 * generator.normal(size=images),

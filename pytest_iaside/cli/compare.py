@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_iaside.cli.options import (
     DRIFTED,
@@ -16,7 +16,6 @@ from pytest_iaside.cli.options import (
     written_by,
 )
 from pytest_iaside.settings import THRESHOLDS
-from pytest_iaside.testing.session import new_record
 
 if TYPE_CHECKING:
     from pytest_iaside.compare.comparison import Comparison
@@ -41,8 +40,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace, command: str) -> int:
     settings = read_settings(options, COMPARING)
-    from pytest_iaside.compare.spectral import compare
+    from pytest_iaside.compare.compare import compare
     from pytest_iaside.measure.profile import SpectralProfile
+    from pytest_iaside.report.record import comparison_record, gate_record
 
     comparison = compare(
         SpectralProfile.load(options.candidate),
@@ -52,23 +52,23 @@ def run(options: argparse.Namespace, command: str) -> int:
         paired=not options.unpaired,
     )
     failed = comparison.fails(settings.fail_on)
-    record = new_record(
+    record = gate_record(
         test=options.candidate,
+        kind=comparison.kind,
         baseline=options.baseline,
         status="compared",
         failed=failed,
         verdict=comparison.verdict,
         summary=comparison.summary(),
-        accept="",
         reproduce=command,
         fail_on=settings.fail_on,
-        comparison=comparison.as_dict(),
+        comparison=comparison_record(comparison),
         seconds=comparison.candidate.seconds,
     )
-    print("\n".join(_lines(comparison, record)))
+    print("\n".join(_lines(comparison)))
     meta = written_by(command)
     if options.json:
-        from pytest_iaside.report.summary import json_document
+        from pytest_iaside.report.json_document import json_document
 
         text = json.dumps(json_document([record], meta=meta), indent=1)
         Path(options.json).write_text(text + "\n", encoding="utf-8")
@@ -79,10 +79,9 @@ def run(options: argparse.Namespace, command: str) -> int:
     return DRIFTED if failed else PASSED
 
 
-def _lines(comparison: Comparison, record: dict[str, Any]) -> list[str]:
-    lines = [f"{comparison.verdict}: {record['summary']}"]
-    for check in record["comparison"]["checks"]:
-        sentence = check["sentence"] or "both profiles can be told from noise"
-        lines.append(f"  {check['name']:<10}  {check['verdict']:<12}  {sentence}")
-    lines += [f"  note: {note}" for note in comparison.notes]
-    return lines
+def _lines(comparison: Comparison) -> list[str]:
+    lines = [f"{comparison.verdict}: {comparison.summary()}"]
+    for check in comparison.checks:
+        sentence = check.sentence or "both profiles can be told from noise"
+        lines.append(f"  {check.name:<10}  {check.verdict:<12}  {sentence}")
+    return [*lines, *(f"  note: {note}" for note in comparison.notes)]

@@ -1,4 +1,4 @@
-"""The command ``iaside``: what each of its commands does stands in commands/."""
+"""The command ``iaside``: its own commands, and those of the wings."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ from collections.abc import Sequence
 from pytest_iaside.cli import cache, compare, measure
 from pytest_iaside.cli.options import UNUSABLE
 from pytest_iaside.errors import SpectralRobustnessError
-from pytest_iaside.explain import command as explain
-from pytest_iaside.study import command as study
-from pytest_iaside.track import command as track
-
-COMMANDS = (measure, compare, track, study, explain, cache)
+from pytest_iaside.report.wings import wings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="iaside", description="Spectral robustness of image classifiers."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in COMMANDS:
+    of_wings = [command for wing in wings() for command in wing.commands]
+    for command in (measure, compare, *of_wings, cache):
         command.add(commands)
     return parser

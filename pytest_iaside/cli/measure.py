@@ -18,7 +18,7 @@ from pytest_iaside.cli.options import (
     read_settings,
     terminal_progress,
 )
-from pytest_iaside.compare.comparison import confidence
+from pytest_iaside.compare.words import confidence
 from pytest_iaside.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from pytest_iaside.testing.session import on_ci
 if TYPE_CHECKING:
     from pytest_iaside.images.reference import ReferenceSample
     from pytest_iaside.measure.spectral import Progress
+    from pytest_iaside.report.record import MetaRecord
 
 Commands = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -79,7 +80,7 @@ def add_no_cache(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def written_by(command: str) -> dict[str, str]:
+def written_by(command: str) -> MetaRecord:
     """What a page or a JSON document says of its own making."""
     return {
         "command": command,

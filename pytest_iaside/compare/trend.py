@@ -24,7 +24,6 @@ from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.intervals import Rows
-from pytest_iaside.stats.score import sid
 from pytest_iaside.stats.sid_intervals import Shares
 from pytest_iaside.thresholds import LEVEL, Thresholds
 
@@ -49,8 +48,10 @@ class TrendEvidence(Evidence):
         low, high = sid_intervals.contrast_interval(
             list(self.points), list(weights), shares, self._each(places)
         )
-        ends = (np.tensordot(each, found, axes=1) for each in (self.at_first, self.at_last))
-        return Estimates(*ends, np.tensordot(weights, found, axes=1), low, high)
+        first, last, change = (
+            np.tensordot(each, found, axes=1) for each in (self.at_first, self.at_last, weights)
+        )
+        return Estimates(first, last, change, low, high)
 
 
 def compare_trend(

@@ -74,19 +74,18 @@ class Runner(ABC):
 
         Raises ModelError naming the first image whose logits are not finite.
         """
-        return self.logits(
-            (self.inputs(sample, some) for some in self.pieces(len(sample))), sample.names
-        )
+        batches = (self.inputs(sample, some) for some in self.pieces(len(sample)))
+        return self.logits(batches, sample.names, "as it is")
 
-    def logits(self, batches: Iterable[Tensor], names: Sequence[str]) -> Tensor:
+    def logits(self, batches: Iterable[Tensor], names: Sequence[str], how: str = "") -> Tensor:
         """Logits (K, classes) float64, on the CPU, of ``batches`` of the K images ``names``.
 
-        Raises ModelError naming the first image whose logits are not finite.
+        ``how`` they are shown is for messages. Raises ModelError naming the first image whose logits are not finite.
         """
         found = [each.to(torch.float64).cpu() for each in self.forward_many(batches)]
         return_freed_memory()
         logits = torch.cat(found)
-        check_finite(logits, names)
+        check_finite(logits, names, how)
         return logits
 
 

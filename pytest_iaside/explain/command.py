@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from pytest_iaside.explain.page import Explained
     from pytest_iaside.images.reference import ReferenceSample
 
-EXECUTION = ("device", "backend", "batch_size")
-
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
@@ -110,6 +108,7 @@ def _image(options: argparse.Namespace) -> ReferenceSample:
 
 
 def _explained(model: Any, sample: ReferenceSample, options: argparse.Namespace) -> Explained:
+    from pytest_iaside.execute.execution import Execution
     from pytest_iaside.explain.explanation import explain
     from pytest_iaside.explain.faithfulness import deletion, insertion
     from pytest_iaside.explain.fam import fam
@@ -117,7 +116,7 @@ def _explained(model: Any, sample: ReferenceSample, options: argparse.Namespace)
     from pytest_iaside.explain.page import Explained
     from pytest_iaside.explain.reconstruction import reconstruct
 
-    running = {"device": options.device, "backend": options.backend}
+    execution = Execution(device=options.device, backend=options.backend)
     explanation = explain(
         model,
         sample,
@@ -127,13 +126,13 @@ def _explained(model: Any, sample: ReferenceSample, options: argparse.Namespace)
         designs=options.designs,
         wavelet=options.wavelet,
         seed=options.seed,
-        **running,
+        execution=execution,
     )
     classes, lens = explanation.classes, explanation.lens
     maps = {"WCAM in place": explanation.wavelet.spatial}
     integrated = None
     if lens is not None:
-        integrated = integrated_gradients(model, sample, classes, device=options.device)
+        integrated = integrated_gradients(model, sample, classes, execution=execution)
         maps |= {
             "SpectralLens": lens.sl2,
             "squared gradients": lens.sg2_at_optimum,
@@ -141,16 +140,16 @@ def _explained(model: Any, sample: ReferenceSample, options: argparse.Namespace)
         }
     scores = {
         name: (
-            insertion(model, sample, classes, each, score="probability", **running).value,
-            deletion(model, sample, classes, each, score="probability", **running).value,
+            insertion(model, sample, classes, each, score="probability", execution=execution).value,
+            deletion(model, sample, classes, each, score="probability", execution=execution).value,
         )
         for name, each in maps.items()
     }
     return Explained(
         sample=sample,
         explanation=explanation,
-        fourier=fam(model, sample, classes, seed=options.seed, **running),
-        reconstruction=reconstruct(model, sample, explanation.wavelet, **running),
+        fourier=fam(model, sample, classes, seed=options.seed, execution=execution),
+        reconstruction=reconstruct(model, sample, explanation.wavelet, execution=execution),
         integrated=integrated,
         scores=scores,
     )

@@ -2,101 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.errors import SpectralRobustnessError
-from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.settings import UNSET, Settings, ini_value, read_text
-from pytest_iaside.testing.current_test import RunningTest
 
-OPTION = "--iaside-diagnose"
+if TYPE_CHECKING:
+    from pytest_iaside.images.reference import ReferenceSample
+    from pytest_iaside.testing.red import RedGate
+
 FEW = 3  # images that are explained where nobody asks for more
-EXECUTION = ("device", "backend", "batch_size")
 
 
-def drill_down(
-    model: Any,
-    baseline_model: Any,
-    sample: ReferenceSample,
-    comparison: Comparison,
-    test: RunningTest,
-    settings: Settings,
-) -> dict[str, Any]:
-    """The fields ``diagnosis`` and ``diagnosis_pictures`` of the record of a red gate.
+def tell_red(red: RedGate) -> tuple[Any, Any]:
+    """The record's section "explanation" of a red gate, and its pictures; None each for nothing.
 
     With ``auto``, as many images as take no more forward passes than the gate stands for.
     """
-    asked = _asked(test)
-    if asked == 0 or comparison.image_changes is None:
-        return {}
     try:
-        other = baseline_model
-        if other is None:
-            other = test.fixture("spectral_baseline_classifier")
-        return _explained(model, other, sample, comparison, asked, settings)
+        asked = red.asked
+        if asked == 0 or red.comparison.image_changes is None:
+            return None, None
+        return _explained(red, asked)
     except SpectralRobustnessError as error:
-        return {"diagnosis": _nothing(str(error))}
+        return _nothing(str(error)), None
     except Exception as error:  # Whatever fails here must not cost the gate its verdict.
-        return {"diagnosis": _nothing(f"{type(error).__name__}: {error}")}
+        return _nothing(f"{type(error).__name__}: {error}"), None
 
 
-def _explained(
-    model: Any,
-    baseline_model: Any,
-    sample: ReferenceSample,
-    comparison: Comparison,
-    asked: int | None,
-    settings: Settings,
-) -> dict[str, Any]:
+def _explained(red: RedGate, asked: int | None) -> tuple[Any, Any]:
     # Here, where a gate is red: others need not pay for it.
     from pytest_iaside.explain.explanation import cost, explain
-    from pytest_iaside.explain.records import diagnosis_facts, diagnosis_pictures
+    from pytest_iaside.explain.records import explanation_pictures, explanation_record
+    from pytest_iaside.testing.red import OPTION
 
+    comparison, sample, other = red.comparison, red.sample, red.other_model()
     assert comparison.image_changes is not None
     number = asked
     if number is None:
-        models, room = 1 + (baseline_model is not None), comparison.candidate.forward_passes
+        models, room = 1 + (other is not None), comparison.candidate.forward_passes
         one = models * cost(sample, 1)
         number = min(FEW, room // one)
         if number == 0:
-            return {
-                "diagnosis": _nothing(
-                    f"it would take about {one:,} forward passes for an image, more than the "
-                    f"{room:,} of the gate; {OPTION}={FEW} does it all the same"
-                )
-            }
+            return _nothing(
+                f"it would take about {one:,} forward passes for an image, more than the "
+                f"{room:,} of the gate; {OPTION}={FEW} does it all the same"
+            ), None
     place = {digest: at for at, digest in enumerate(sample.digests)}
     changes = comparison.image_changes.images[:number]
     chosen = sample.take([place[change.digest] for change in changes])
-    labels = _labels(comparison, chosen)
-    running = {name: settings.measure[name] for name in EXECUTION if name in settings.measure}
-    candidate = explain(model, chosen, labels, **running)
-    baseline = (
-        None if baseline_model is None else explain(baseline_model, chosen, labels, **running)
+    labels = _labels(red, chosen)
+    candidate, baseline = (
+        None if model is None else explain(model, chosen, labels, execution=red.execution)
+        for model in (red.model, other)
     )
-    facts = diagnosis_facts(candidate, baseline, settings.level)
-    return {
-        "diagnosis": {"why_not": "", **facts},
-        "diagnosis_pictures": diagnosis_pictures(chosen, candidate, baseline),
-    }
+    assert candidate is not None
+    record = explanation_record(candidate, baseline, comparison.level)
+    return record, explanation_pictures(chosen, candidate, baseline)
 
 
-def _labels(comparison: Comparison, chosen: ReferenceSample) -> Any:
+def _labels(red: RedGate, chosen: ReferenceSample) -> Any:
     """What both models were scored on: of a distribution, its likeliest class."""
-    profile = comparison.candidate
-    rows = [profile.digests.index(digest) for digest in chosen.digests]
-    labels = profile.labels[rows]
+    candidate = red.comparison.candidate
+    rows = [candidate.digests.index(digest) for digest in chosen.digests]
+    labels = candidate.labels[rows]
     return np.asarray(labels if labels.ndim == 1 else labels.argmax(axis=1), dtype=np.int64)
-
-
-def _asked(test: RunningTest) -> int | None:
-    """How many images are asked for; None where that is for us to choose."""
-    text = test.config.getoption("iaside_diagnose")
-    value = read_text("diagnose", text, OPTION) if text else ini_value(test.config, "diagnose")
-    return None if value in (UNSET, "auto") else int(value)
 
 
 def _nothing(why: str) -> dict[str, Any]:

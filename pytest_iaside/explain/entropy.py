@@ -15,7 +15,8 @@ from scipy import special
 from torch import Tensor
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.scores import Respondent, asked
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.explain.scores import Examinee, examined
 
 NOISES = tuple(step / 10 for step in range(11))
 RISE = 0.15
@@ -47,9 +48,7 @@ def entropy_cutoff(
     rise: float = RISE,
     samples: int = 16,
     seed: int = 0,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> EntropyCutoff:
     """The ``noise`` for ``spectral_lens``: where more of it makes answers no vaguer (SPEC.md 4).
 
@@ -66,16 +65,14 @@ def entropy_cutoff(
     if isinstance(rise, bool) or not isinstance(rise, (int, float)) or not 0 <= rise < math.inf:
         raise SettingsError(f"rise={rise!r} must be a finite number of nats, 0 or above")
     each = len(levels) * samples
-    with asked(
+    with examined(
         classifier,
         images,
         None,
         variants=each,
-        device=device,
-        backend=backend,
-        batch_size=batch_size,
-    ) as respondent:
-        means = _mean_softmax(respondent, levels, samples, seed)
+        execution=execution,
+    ) as examinee:
+        means = _mean_softmax(examinee, levels, samples, seed)
     found = predictive_entropy(means).T
     entropies = found.mean(axis=1)
     at = first_flat_step(entropies, rise)
@@ -111,14 +108,14 @@ def first_flat_step(
 
 
 def _mean_softmax(
-    respondent: Respondent, levels: tuple[float, ...], samples: int, seed: int
+    examinee: Examinee, levels: tuple[float, ...], samples: int, seed: int
 ) -> NDArray[np.float64]:
     """E[p] of each image at each of ``levels``, (K, S, C)."""
-    count = len(respondent.sample)
-    sums = torch.zeros(count * len(levels), respondent.clean.shape[1], dtype=torch.float64)
+    count = len(examinee.sample)
+    sums = torch.zeros(count * len(levels), examinee.clean.shape[1], dtype=torch.float64)
     done = 0
-    noisy = _noisy(respondent, levels, samples, seed)
-    for _, logits in respondent.replies(noisy, len(levels) * samples, standardised=True):
+    noisy = _noisy(examinee, levels, samples, seed)
+    for _, logits in examinee.answers(noisy, len(levels) * samples, standardised=True):
         rows = torch.arange(done, done + len(logits)) // samples
         sums.index_add_(0, rows, torch.softmax(logits, dim=1))
         done += len(logits)
@@ -126,12 +123,12 @@ def _mean_softmax(
 
 
 def _noisy(
-    respondent: Respondent, levels: tuple[float, ...], samples: int, seed: int
+    examinee: Examinee, levels: tuple[float, ...], samples: int, seed: int
 ) -> Iterator[Tensor]:
-    sample, device = respondent.sample, respondent.backend.device
+    sample, device = examinee.sample, examinee.runner.device
     for image, digest in enumerate(sample.digests):
         pixels = sample.pixels(image, image + 1).to(device)
-        inputs = respondent.classifier.normalise(pixels)
+        inputs = examinee.runner.classifier.normalise(pixels)
         for noise in levels:
             key = hashlib.sha256(f"entropy {seed} {digest} {noise!r}".encode()).digest()
             random = np.random.default_rng(int.from_bytes(key, "little"))

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import special
 
 from pytest_iaside.errors import ModelError, SettingsError
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.runner import open_runner
 from pytest_iaside.explain.cells import cell_levels, spatial_map
 from pytest_iaside.explain.lens import SCALES, Lens, spectral_lens
 from pytest_iaside.explain.wcam import WaveletAttribution, wcam
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.targets import sample_of
-from pytest_iaside.models.backends import Workload, open_backend
-from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.models.classifier import Classifier, as_classifier
 
 MOST_LEVELS = 3
 FINEST_GRID = 16
@@ -70,9 +70,7 @@ def explain(
     designs: int = DESIGNS,
     wavelet: str = "haar",
     seed: int = 0,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> Explanation:
     """The WCAM and the SpectralLens of ``images``, as ``wcam`` and ``spectral_lens`` find them.
 
@@ -90,9 +88,7 @@ def explain(
         designs=designs,
         wavelet=wavelet,
         seed=seed,
-        device=device,
-        backend=backend,
-        batch_size=batch_size,
+        execution=execution,
     )
     lens, why_not = None, ""
     try:
@@ -103,8 +99,7 @@ def explain(
             tolerance=TOLERANCE,
             max_samples=MAX_SAMPLES,
             seed=seed,
-            device=device,
-            batch_size=batch_size,
+            execution=execution,
         )
     except ModelError as error:
         why_not = str(error)
@@ -112,7 +107,7 @@ def explain(
         model=classifier.name,
         names=sample.names,
         classes=attribution.classes,
-        probabilities=_probabilities(classifier, sample, attribution.classes, device, backend),
+        probabilities=_probabilities(classifier, sample, attribution.classes, execution),
         wavelet=attribution,
         lens=lens,
         no_lens_because=why_not,
@@ -153,12 +148,13 @@ def fitting(sample: ReferenceSample, levels: int | None, grid: int | None) -> tu
 
 
 def _probabilities(
-    classifier: Any, sample: ReferenceSample, classes: NDArray[np.int64], device: str, backend: str
+    classifier: Classifier,
+    sample: ReferenceSample,
+    classes: NDArray[np.int64],
+    execution: Execution,
 ) -> NDArray[np.float64]:
-    inputs = classifier.normalise(sample.pixels())
-    with open_backend(
-        classifier, backend=backend, device=device, workload=Workload(inputs, len(sample))
-    ) as ready:
-        logits = ready.forward(inputs.to(ready.device)).to(torch.float64).cpu().numpy()
+    inputs = classifier.normalise(sample.pixels(0, 8))
+    with open_runner(classifier, execution, inputs=inputs, passes=len(sample)) as runner:
+        logits = runner.clean_logits(sample).numpy()
     found = special.softmax(logits, axis=1)
     return np.asarray(found[np.arange(len(found)), classes])

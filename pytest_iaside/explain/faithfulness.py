@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.removal import Removal, as_removal, checked_maps, removed_parts
-from pytest_iaside.explain.scores import Respondent, Score, asked, check_score
-from pytest_iaside.stats.estimate import Estimate, Rows, check_level
+from pytest_iaside.explain.scores import Examinee, Score, check_score, examined
+from pytest_iaside.stats.estimate import Estimate, Rows
+from pytest_iaside.thresholds import check_level
 
 Masks = Callable[[int], NDArray[np.bool_]]
 """Of the index of an image: what is removed in each of its variants, (n, H, W)."""
@@ -54,9 +56,7 @@ def deletion(
     score: Score = "accuracy",
     steps: int = 20,
     level: float = 0.95,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> Estimate:
     """The area under the score while the most important parts are removed first: low is good.
 
@@ -79,9 +79,7 @@ def deletion(
         removal=removal,
         score=score,
         steps=steps,
-        device=device,
-        backend=backend,
-        batch_size=batch_size,
+        execution=execution,
     )
     return Estimate.of_mean(curve.areas, level)
 
@@ -96,9 +94,7 @@ def insertion(
     score: Score = "accuracy",
     steps: int = 20,
     level: float = 0.95,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> Estimate:
     """The area under the score while the most important parts are shown first: high is good.
 
@@ -114,9 +110,7 @@ def insertion(
         removal=removal,
         score=score,
         steps=steps,
-        device=device,
-        backend=backend,
-        batch_size=batch_size,
+        execution=execution,
     )
     return Estimate.of_mean(curve.areas, level)
 
@@ -143,9 +137,7 @@ def mu_fidelity(
     score: Score = "probability",
     seed: int = 0,
     level: float = 0.95,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> Estimate:
     """How well sums of a map over random subsets predict what removing them costs: −1 to 1.
 
@@ -161,16 +153,14 @@ def mu_fidelity(
     _check_count("samples", samples, 3)
     if isinstance(subset, bool) or not isinstance(subset, (int, float)) or not 0 < subset < 1:
         raise SettingsError(f"subset={subset!r} must lie between 0 and 1, as 0.2 does")
-    with asked(
+    with examined(
         classifier,
         images,
         labels,
         variants=samples,
-        device=device,
-        backend=backend,
-        batch_size=batch_size,
-    ) as respondent:
-        sample = respondent.sample
+        execution=execution,
+    ) as examinee:
+        sample = examinee.sample
         importance = checked_maps(maps, sample)
         parts = how.parts(*sample.shape[1:])
         count = int(parts.max()) + 1
@@ -187,7 +177,7 @@ def mu_fidelity(
         def masks(image: int) -> NDArray[np.bool_]:
             return np.asarray(subsets[image][:, parts])
 
-        found = respondent.scores(_variants(respondent, how, masks), samples, score)
+        found = examinee.scores(_variants(examinee, how, masks), samples, score)
     sums = [
         chosen.astype(np.float64) @ np.bincount(parts.ravel(), weights=each.ravel())
         for chosen, each in zip(subsets, importance, strict=True)
@@ -227,30 +217,26 @@ def _curve(
     removal: Removal | str = PIXELS,
     score: Score = "accuracy",
     steps: int = 20,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> Curve:
     how = as_removal(removal)
     check_score(score)
     _check_count("steps", steps, 1)
     shares = np.arange(steps + 1) / steps
-    with asked(
+    with examined(
         classifier,
         images,
         labels,
         variants=len(shares),
-        device=device,
-        backend=backend,
-        batch_size=batch_size,
-    ) as respondent:
-        importance = checked_maps(maps, respondent.sample)
+        execution=execution,
+    ) as examinee:
+        importance = checked_maps(maps, examinee.sample)
 
         def masks(image: int) -> NDArray[np.bool_]:
             return removed(how.ranks(importance[image]), shares)
 
-        variants = _variants(respondent, how, masks)
-        return Curve(shares=shares, scores=respondent.scores(variants, len(shares), score))
+        variants = _variants(examinee, how, masks)
+        return Curve(shares=shares, scores=examinee.scores(variants, len(shares), score))
 
 
 def _deleted(ranks: NDArray[np.int64], shares: Rows) -> NDArray[np.bool_]:
@@ -263,13 +249,13 @@ def _not_yet_inserted(ranks: NDArray[np.int64], shares: Rows) -> NDArray[np.bool
     return _deleted(int(ranks.max()) - ranks, 1 - shares)
 
 
-def _variants(respondent: Respondent, how: Removal, masks: Masks) -> Iterator[Tensor]:
+def _variants(examinee: Examinee, how: Removal, masks: Masks) -> Iterator[Tensor]:
     """Each image with what its masks (n, H, W) say removed, in pieces that fit the backend."""
-    sample, device = respondent.sample, respondent.backend.device
+    sample, device = examinee.sample, examinee.runner.device
     for image in range(len(sample)):
         pixels = sample.pixels(image, image + 1).to(device)
         replaced = how.replaced(pixels[0])
-        for piece in torch.split(torch.from_numpy(masks(image)), respondent.backend.chunk):
+        for piece in torch.split(torch.from_numpy(masks(image)), examinee.runner.batch_size):
             yield torch.where(piece.to(device)[:, None], replaced, pixels)
 
 

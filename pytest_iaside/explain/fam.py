@@ -68,9 +68,7 @@ def fam(
     variance: Variance = "both",
     space: Space = "pixel",
     rescale: Rescale | None = None,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> FourierAttribution:
     """The Fourier attribution of ``images`` (SPEC.md 3.3): designs·(B + 2) passes each.
 
@@ -98,7 +96,7 @@ def fam(
         parts=parts,
         rules=rules,
     )
-    answers = ask(question, Execution(device=device, backend=backend, batch_size=batch_size))
+    answers = ask(question, execution)
     found, groups = answers.evaluations, np.arange(parts)
     return FourierAttribution(
         indices=np.stack([total_indices(each, variance) for each in found]),

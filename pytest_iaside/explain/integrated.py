@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.gradients import Explained, Subject, gradients, opened
 from pytest_iaside.explain.scales import Maps
 
@@ -46,8 +47,7 @@ def integrated_gradients(
     *,
     steps: int = 32,
     baseline: LineStart = "zero",
-    device: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> IntegratedGradients:
     """IG and IG2: means of the gradient over x̃ = (1−α)·x + α·b, α uniform in [0, 1] (SPEC.md 4).
 
@@ -64,10 +64,10 @@ def integrated_gradients(
         raise SettingsError(
             f"baseline={baseline!r} is unknown; use one of {', '.join(get_args(LineStart))}"
         )
-    with opened(classifier, images, labels, device=device, batch_size=batch_size) as subject:
-        start = torch.zeros(1, *subject.sample.shape)
-        start = subject.standardised(start) if baseline == "black" else start
-        start = start.to(subject.device, subject.dtype)[0]
+    with opened(classifier, images, labels, execution=execution) as subject:
+        runner = subject.runner
+        start = torch.zeros(subject.sample.shape).to(runner.device, runner.dtype)
+        start = runner.classifier.normalise(start[None])[0] if baseline == "black" else start
         rows = [_explained(subject, image, start, steps) for image in range(len(subject.sample))]
         ig, ig2, xig, gap = (np.stack(each) for each in zip(*rows, strict=True))
         return IntegratedGradients(
@@ -107,12 +107,17 @@ def _explained(
     point = subject.inputs(slice(image, image + 1))[0]
     label = subject.classes[image : image + 1]
     first, second = line_moments(
-        subject.log_likelihood, point, start, label, steps=steps, batch_size=subject.batch_size
+        subject.runner.log_likelihood,
+        point,
+        start,
+        label,
+        steps=steps,
+        batch_size=subject.runner.batch_size,
     )
     subject.check_gradients(math.isfinite(float(second.sum())), image)
     shares = (point - start) * first
     with torch.no_grad():
-        ends = subject.log_likelihood(torch.stack([point, start]), label.expand(2))
+        ends = subject.runner.log_likelihood(torch.stack([point, start]), label.expand(2))
     gap = (ends[0] - ends[1]).to(torch.float64) - shares.sum()
     maps = [each.sum(dim=0).cpu().numpy() for each in (first, second, shares)]
     return maps[0], maps[1], maps[2], np.float64(gap.item())

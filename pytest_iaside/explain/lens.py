@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain import scales as reading
 from pytest_iaside.explain.gradients import Subject, opened
 from pytest_iaside.explain.moments import (
@@ -125,8 +126,7 @@ def spectral_lens(
     tolerance: float = 0.1,
     max_samples: int = 64,
     seed: int = 0,
-    device: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> Lens:
     """Moments of the gradient of log Q(class|x̃) at points x̃ around ``images`` (SPEC.md 4).
 
@@ -155,7 +155,7 @@ def spectral_lens(
         seed=seed,
     )
     check_positive("exponent", exponent)
-    with opened(classifier, images, labels, device=device, batch_size=batch_size) as subject:
+    with opened(classifier, images, labels, execution=execution) as subject:
         count, (_, height, width) = len(subject.sample), subject.sample.shape
         shape = (len(sampling.scales), count)
         sg, sg2 = np.empty((*shape, height, width)), np.empty((*shape, height, width))
@@ -187,17 +187,17 @@ def spectral_lens(
 
 def _rows(subject: Subject, sampling: Sampling) -> Iterator[list[Moments]]:
     """The moments of each image in turn; as many images at once as it takes to fill a batch."""
-    together = math.ceil(subject.batch_size / (len(sampling.scales) * ROUND))
+    together = math.ceil(subject.runner.batch_size / (len(sampling.scales) * ROUND))
     count = len(subject.sample)
     for start in range(0, count, together):
         some = slice(start, min(start + together, count))
         found = sample_moments(
-            subject.log_likelihood,
+            subject.runner.log_likelihood,
             subject.inputs(some),
             subject.classes[some],
             subject.sample.digests[some],
             sampling,
-            batch_size=subject.batch_size,
+            batch_size=subject.runner.batch_size,
         )
         for image, row in enumerate(found, start):
             subject.check_gradients(all(math.isfinite(each.norm) for each in row), image)

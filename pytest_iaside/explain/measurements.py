@@ -1,18 +1,20 @@
-"""What diagnoses say of every image, as readings that a gate compares."""
+"""What attributions say of every image, as measurements that a gate compares."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.lens import SCALES, spectral_lens
 from pytest_iaside.explain.reconstruction import reconstruct
-from pytest_iaside.explain.wcam import WaveletAttribution, wcam
+from pytest_iaside.explain.wcam import wcam
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import Labelled, classes_in, first_images
 from pytest_iaside.images.targets import sample_of
@@ -35,9 +37,7 @@ def measure_scale_reliance(
     fine: int = 1,
     samples: int | Literal["auto"] | None = None,
     seed: int = 0,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
     labels_from: Labelled | None = None,
 ) -> Measurement:
     """The share of each wavelet level in what each image's answer comes from (SPEC.md 3.2).
@@ -53,19 +53,14 @@ def measure_scale_reliance(
     check_fine(fine, levels)
     classifier, reference = as_classifier(model), sample_of(reference)
     sample = first_images(reference, samples)
-    found = wcam(
-        classifier,
-        sample,
-        None if labels_from is None else classes_in(labels_from, sample),
-        grid=grid,
-        levels=levels,
-        designs=designs,
-        wavelet=wavelet,
-        seed=seed,
-        device=device,
-        backend=backend,
-        batch_size=batch_size,
-    )
+    options: dict[str, Any] = {
+        "grid": grid,
+        "levels": levels,
+        "designs": designs,
+        "wavelet": wavelet,
+    }
+    classes = _classes(labels_from, sample)
+    found = wcam(classifier, sample, classes, **options, seed=seed, execution=execution)
     quantities = [
         Quantity(
             name=f"share of level {level} ({level_title(level, levels)})",
@@ -76,17 +71,14 @@ def measure_scale_reliance(
     ]
     quantities.append(Quantity(name=fine_name(fine), family="fine", better="lower"))
     shares = found.levels
-    return _readings(
+    return _measurement(
         "scale reliance",
         quantities,
         columns(*shares.T, shares[:, levels + 1 - fine :].sum(axis=1)),
-        reference,
-        sample,
-        classifier,
         found.classes,
-        scale_settings(grid, levels, designs, wavelet, fine, seed),
-        found.forward_passes,
-        began,
+        {**options, "fine": fine, "seed": seed},
+        passes=found.forward_passes,
+        **_provenance(classifier, reference, sample, began),
     )
 
 
@@ -100,9 +92,7 @@ def measure_reconstruction_depth(
     wavelet: str = "haar",
     samples: int | Literal["auto"] | None = None,
     seed: int = 0,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
     labels_from: Labelled | None = None,
 ) -> Measurement:
     """How many cells of wavelet coefficients suffice for each image's prediction (SPEC.md 3.2).
@@ -115,30 +105,23 @@ def measure_reconstruction_depth(
     began = time.perf_counter()
     classifier, reference = as_classifier(model), sample_of(reference)
     sample = first_images(reference, samples)
-    running: dict[str, Any] = {"device": device, "backend": backend, "batch_size": batch_size}
-    found: WaveletAttribution = wcam(
-        classifier,
-        sample,
-        None if labels_from is None else classes_in(labels_from, sample),
-        grid=grid,
-        levels=levels,
-        designs=designs,
-        wavelet=wavelet,
-        seed=seed,
-        **running,
-    )
-    depth = reconstruct(classifier, sample, found, **running).depth
-    return _readings(
+    options: dict[str, Any] = {
+        "grid": grid,
+        "levels": levels,
+        "designs": designs,
+        "wavelet": wavelet,
+    }
+    classes = _classes(labels_from, sample)
+    found = wcam(classifier, sample, classes, **options, seed=seed, execution=execution)
+    depth = reconstruct(classifier, sample, found, execution=execution).depth
+    return _measurement(
         "reconstruction depth",
-        [Quantity(name="reconstruction depth", family="depth", better="lower")],
+        [Quantity(name="reconstruction depth", family="depth", better="lower", unit="count")],
         columns(depth),
-        reference,
-        sample,
-        classifier,
         found.classes,
-        depth_settings(grid, levels, designs, wavelet, seed),
-        found.forward_passes + int(depth.sum()),
-        began,
+        {**options, "seed": seed},
+        passes=found.forward_passes + int(depth.sum()),
+        **_provenance(classifier, reference, sample, began),
     )
 
 
@@ -151,15 +134,13 @@ def measure_lens_smoothness(
     max_samples: int = 16,
     samples: int | Literal["auto"] | None = None,
     seed: int = 0,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
     labels_from: Labelled | None = None,
 ) -> Measurement:
     """The mean ArgLens of each image: at which scale of noise gradients are strongest (SPEC.md 4).
 
     The quantity is ``mean ArgLens``, between the least and the largest of ``scales``: the larger,
-    the smoother the model around the image. Gradients are PyTorch's, whatever ``backend`` says.
+    the smoother the model around the image. Gradients are PyTorch's, whatever the backend.
 
     Raises as ``spectral_lens``.
     """
@@ -169,56 +150,27 @@ def measure_lens_smoothness(
     found = spectral_lens(
         classifier,
         sample,
-        None if labels_from is None else classes_in(labels_from, sample),
+        _classes(labels_from, sample),
         scales=scales,
         noise=noise,
         max_samples=max_samples,
         seed=seed,
-        device=device,
-        batch_size=batch_size,
+        execution=execution,
     )
-    return _readings(
+    return _measurement(
         "lens smoothness",
         [Quantity(name="mean ArgLens", family="arglens", better="higher")],
         columns(found.arglens.mean(axis=(1, 2))),
-        reference,
-        sample,
-        classifier,
         found.classes,
-        lens_settings(scales, noise, max_samples, seed),
-        found.forward_passes,
-        began,
+        {
+            "scales": [float(scale) for scale in scales],
+            "noise": float(noise),
+            "max_samples": max_samples,
+            "seed": seed,
+        },
+        passes=found.forward_passes,
+        **_provenance(classifier, reference, sample, began),
     )
-
-
-def scale_settings(
-    grid: int, levels: int, designs: int, wavelet: str, fine: int, seed: int
-) -> dict[str, Any]:
-    """What must be the same for readings of scales to be compared."""
-    return {**depth_settings(grid, levels, designs, wavelet, seed), "fine": fine}
-
-
-def depth_settings(grid: int, levels: int, designs: int, wavelet: str, seed: int) -> dict[str, Any]:
-    """What must be the same for reconstruction depths to be compared."""
-    return {
-        "grid": grid,
-        "levels": levels,
-        "designs": designs,
-        "wavelet": wavelet,
-        "seed": seed,
-    }
-
-
-def lens_settings(
-    scales: Sequence[float], noise: float, max_samples: int, seed: int
-) -> dict[str, Any]:
-    """What must be the same for lenses to be compared."""
-    return {
-        "scales": [float(scale) for scale in scales],
-        "noise": float(noise),
-        "max_samples": max_samples,
-        "seed": seed,
-    }
 
 
 def check_fine(fine: int, levels: int) -> None:
@@ -243,30 +195,39 @@ def level_title(level: int, levels: int) -> str:
     return f"details of {size}–{2 * size} px"
 
 
-def _readings(
+def _classes(labels_from: Labelled | None, sample: ReferenceSample) -> list[int] | None:
+    return None if labels_from is None else classes_in(labels_from, sample)
+
+
+def _provenance(
+    classifier: Classifier, reference: ReferenceSample, sample: ReferenceSample, began: float
+) -> dict[str, Any]:
+    return {
+        "digests": sample.digests,
+        "names": sample.names,
+        "reference": ReferenceInfo.of(reference),
+        # What is explained is one class; how many there are is not looked at.
+        "model": ModelInfo(name=classifier.name, classes=0, fingerprint=classifier.fingerprint()),
+        "environment": environment(),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def _measurement(
     kind: str,
     quantities: Sequence[Quantity],
     values: NDArray[np.float64],
-    reference: ReferenceSample,
-    sample: ReferenceSample,
-    classifier: Classifier,
     classes: NDArray[np.int64],
     settings: dict[str, Any],
+    *,
     passes: int,
-    began: float,
+    **provenance: Any,
 ) -> Measurement:
-    return Measurement(
+    return partial(Measurement, **provenance)(
         kind=kind,
         quantities=tuple(quantities),
         values=values,
-        digests=sample.digests,
-        names=sample.names,
         labels=classes,
         settings=settings,
-        reference=ReferenceInfo.of(reference),
-        # What is explained is one class; how many there are is not looked at.
-        model=ModelInfo(name=classifier.name, classes=0, fingerprint=classifier.fingerprint()),
         forward_passes=passes,
-        environment=environment(),
-        seconds=time.perf_counter() - began,
     )

@@ -16,13 +16,12 @@ from torch import Tensor
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.runner import Runner, check_finite, open_runner
 from pytest_iaside.explain.cells import Cells
 from pytest_iaside.explain.masks import Feeding, Pictures
-from pytest_iaside.explain.sobol_runs import clean_logits, not_finite
 from pytest_iaside.explain.wcam import WaveletAttribution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.targets import sample_of
-from pytest_iaside.models.backends import Backend, Workload, open_backend
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.models.tuning import return_freed_memory
 
@@ -49,9 +48,7 @@ def reconstruct(
     images: Any,
     attribution: WaveletAttribution,
     *,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> Reconstruction:
     """Put cells back in descending order of their index, until the prediction is the clean image's.
 
@@ -65,43 +62,37 @@ def reconstruct(
     sample, chosen = sample_of(images), as_classifier(classifier)
     _check_same_images(sample, attribution)
     feeding = Feeding(chosen, attribution.rules)
-    execution = Execution(device=device, backend=backend, batch_size=batch_size)
     cells = Cells(*attribution.shape, attribution.grid, attribution.depth, attribution.wavelet)
     orders = np.argsort(-attribution.map.reshape(len(sample), -1), axis=1, kind="stable")
-    with open_backend(
-        chosen,
-        backend=execution.backend,
-        device=execution.device,
-        batch_size=execution.batch_size,
-        # How many cells suffice is not known before.
-        workload=Workload(chosen.normalise(sample.pixels(0, 4)), orders.size),
-    ) as ready:
-        classes = clean_logits(chosen, sample, ready).argmax(dim=1)
+    # How many cells suffice is not known before.
+    inputs, passes = chosen.normalise(sample.pixels(0, 4)), orders.size
+    with open_runner(chosen, execution, inputs=inputs, passes=passes) as runner:
+        classes = runner.clean_logits(sample).argmax(dim=1)
         found = []
         for i, order in enumerate(orders):
-            pixels = sample.pixels(i, i + 1).to(ready.device)
+            pixels = runner.pixels(sample, slice(i, i + 1))
             pictures = cells.of(feeding.take(pixels)[0])
             parts, wanted = torch.from_numpy(order), int(classes[i])
-            found.append(_search(pictures, parts, wanted, feeding, ready, sample.names[i]))
+            found.append(_search(pictures, parts, wanted, feeding, runner, sample.names[i]))
     depths, sufficient = zip(*found, strict=True)
     return Reconstruction(depth=np.array(depths, dtype=np.int64), images=torch.stack(sufficient))
 
 
 def _search(
-    pictures: Pictures, order: Tensor, wanted: int, feeding: Feeding, backend: Backend, name: str
+    pictures: Pictures, order: Tensor, wanted: int, feeding: Feeding, runner: Runner, name: str
 ) -> tuple[int, Tensor]:
     # Every number of cells in turn: more of them may well lose a prediction again.
     done = 0
-    for logits in backend.forward_many(map(feeding.give, _growing(pictures, order, backend.chunk))):
-        if not logits.isfinite().all():
-            raise not_finite(name, "reconstructed from some of its cells")
+    growing = _growing(pictures, order, runner.batch_size)
+    for logits in runner.forward_many(map(feeding.give, growing)):
+        check_finite(logits, [name] * len(logits), "reconstructed from some of its cells")
         hits = (logits.argmax(dim=1) == wanted).nonzero()
         if len(hits):
             done += int(hits[0]) + 1
             break
         done += len(logits)
     return_freed_memory()
-    mask = torch.zeros(1, len(order), device=backend.device)
+    mask = torch.zeros(1, len(order), device=runner.device)
     mask[0, order[:done]] = 1
     return done, feeding.show(pictures.masked(mask))[0].cpu()
 

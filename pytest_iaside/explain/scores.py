@@ -1,34 +1,33 @@
-"""What a classifier replies to many variants of each image, scored for one class of each."""
+"""Scores of a class by what a classifier answers to many variants of each image."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_iaside.errors import ModelError, SettingsError
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.runner import Runner, check_finite, open_runner
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.targets import classes_of, sample_of
-from pytest_iaside.models.backends import Backend, Workload, open_backend
-from pytest_iaside.models.classifier import Classifier, as_classifier
-from pytest_iaside.models.tuning import return_freed_memory
+from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.thresholds import check_choice
 
 Score = Literal["accuracy", "probability", "log_probability", "logit"]
 """Of a class: 1 where it is the likeliest and else 0, its softmax, the log of that, its logit."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Respondent:
+class Examinee:
     """A classifier that is ready to run, and the images and classes it is asked about."""
 
-    classifier: Classifier
-    backend: Backend
+    runner: Runner
     sample: ReferenceSample
     clean: Tensor
     """Logits of the clean images, (K, C) float64 on the CPU."""
@@ -45,64 +44,43 @@ class Respondent:
         """
         found = [
             scored(logits, self.classes[images], score)
-            for images, logits in self.replies(variants, each, standardised=standardised)
+            for images, logits in self.answers(variants, each, standardised=standardised)
         ]
         return torch.cat(found).view(len(self.sample), each).numpy()
 
-    def replies(
+    def answers(
         self, variants: Iterable[Tensor], each: int, *, standardised: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Logits (n, C) float64 on the CPU with the indices (n,) of their images, in batches.
 
         ``variants`` as in ``scores``. Raises ModelError where logits are not finite.
         """
-        batches = rebatched(variants, self.backend.chunk)
+        batches = rebatched(variants, self.runner.batch_size)
         if not standardised:
-            batches = (self.classifier.normalise(pixels) for pixels in batches)
+            batches = (self.runner.classifier.normalise(pixels) for pixels in batches)
         done = 0
-        for found in self.backend.forward_many(batches):
+        for found in self.runner.forward_many(batches):
             logits = found.to(torch.float64).cpu()
             images = torch.arange(done, done + len(logits)) // each
-            check_logits_finite(logits, [self.sample.names[i] for i in images])
+            check_finite(logits, [self.sample.names[i] for i in images])
             yield images, logits
             done += len(logits)
 
 
 @contextmanager
-def asked(
-    classifier: Any,
-    images: Any,
-    labels: Any,
-    *,
-    variants: int,
-    device: str,
-    backend: str,
-    batch_size: int | str,
-) -> Iterator[Respondent]:
+def examined(
+    classifier: Any, images: Any, labels: Any, *, variants: int, execution: Execution
+) -> Iterator[Examinee]:
     """Make ``classifier`` ready for ``variants`` forward passes an image, and ask the clean ones.
 
-    ``labels`` as in ``classes_of``; the rest as in ``open_backend``.
+    ``labels`` as in ``classes_of``; raises as ``open_backend``.
     """
     chosen, sample = as_classifier(classifier), sample_of(images)
-    workload = Workload(chosen.normalise(sample.pixels(0, 8)), len(sample) * (variants + 1))
-    with open_backend(
-        chosen, backend=backend, device=device, batch_size=batch_size, workload=workload
-    ) as ready:
-        pixels = (
-            sample.pixels(start, start + ready.chunk).to(ready.device)
-            for start in range(0, len(sample), ready.chunk)
-        )
-        inputs = (chosen.normalise(each) for each in pixels)
-        clean = torch.cat([each.to(torch.float64).cpu() for each in ready.forward_many(inputs)])
-        check_logits_finite(clean, sample.names)
-        yield Respondent(
-            classifier=chosen,
-            backend=ready,
-            sample=sample,
-            clean=clean,
-            classes=classes_of(labels, clean),
-        )
-        return_freed_memory()
+    inputs, passes = chosen.normalise(sample.pixels(0, 8)), len(sample) * (variants + 1)
+    with open_runner(chosen, execution, inputs=inputs, passes=passes) as runner:
+        clean = runner.clean_logits(sample)
+        classes = classes_of(labels, clean)
+        yield Examinee(runner=runner, sample=sample, clean=clean, classes=classes)
 
 
 def scored(logits: Tensor, classes: Tensor, score: Score) -> Tensor:
@@ -119,32 +97,20 @@ def scored(logits: Tensor, classes: Tensor, score: Score) -> Tensor:
 
 def check_score(score: str) -> None:
     """Raise SettingsError unless ``score`` is one."""
-    if score not in get_args(Score):
-        raise SettingsError(f"score={score!r} is unknown; use one of {', '.join(get_args(Score))}")
-
-
-def check_logits_finite(logits: Tensor, names: Sequence[str]) -> None:
-    """Raise ModelError naming the image of the first row of ``logits`` that is not finite."""
-    finite = logits.isfinite().all(dim=1)
-    if not finite.all():
-        raise ModelError(
-            "the model returned NaN or infinite logits for "
-            f"{names[int((~finite).nonzero()[0])]}; expected finite numbers: check the weights "
-            "and the preprocessing (mean and std)"
-        )
+    check_choice("score", score, Score)
 
 
 def rebatched(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
     """``pieces`` (n, …) of any length, put together and cut into batches of ``size``."""
-    held: list[Tensor] = []
+    waiting: list[Tensor] = []
     count = 0
     for piece in pieces:
-        held.append(piece)
+        waiting.append(piece)
         count += len(piece)
         while count >= size:
-            together = torch.cat(held) if len(held) > 1 else held[0]
+            together = torch.cat(waiting) if len(waiting) > 1 else waiting[0]
             yield together[:size]
-            held = [together[size:]] if count > size else []
+            waiting = [together[size:]] if count > size else []
             count -= size
-    if held:
-        yield torch.cat(held) if len(held) > 1 else held[0]
+    if waiting:
+        yield torch.cat(waiting) if len(waiting) > 1 else waiting[0]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_iaside.compare.comparison import confidence
+from pytest_iaside.compare.words import confidence
 from pytest_iaside.explain.records import TITLES
 from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.images import Picture

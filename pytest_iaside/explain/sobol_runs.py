@@ -7,7 +7,6 @@ multiplication and addition for each image, whatever the transform.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,13 +20,12 @@ from torch import Tensor
 
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.runner import BackendRunner, not_finite, open_runner, pieces
 from pytest_iaside.explain.masks import Feeding, Pictures, Rules, TakeApart
 from pytest_iaside.explain.sobol import Evaluations, Points, output_variance, sobol_points
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.targets import classes_of
-from pytest_iaside.models.backends import Backend, Workload, open_backend
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.models.tuning import return_freed_memory
 
 # Of answers that differ by no more than this, relative to the largest, all is rounding: other
 # batches of the same image move a float32 network's by a tenth of it.
@@ -80,32 +78,27 @@ def ask(question: Question, execution: Execution) -> Answers:
     Raises SettingsError for labels that do not fit; ModelError naming the image where logits are
     not finite, or where no mask changes the answer (SPEC.md 3.1, 6).
     """
-    with ready(question, execution) as backend:
-        return ask_on(backend, question)
+    with ready(question, execution) as runner:
+        return ask_on(runner, question)
 
 
 @contextmanager
-def ready(question: Question, execution: Execution) -> Iterator[Backend]:
-    """The backend for a question."""
+def ready(question: Question, execution: Execution) -> Iterator[BackendRunner]:
+    """The runner for a question."""
     pictures = question.pictures(0, torch.device("cpu"))
     some = pictures.masked(_float32(question.points(0).a[:4], torch.device("cpu")))
-    with open_backend(
-        question.classifier,
-        backend=execution.backend,
-        device=execution.device,
-        batch_size=execution.batch_size,
-        workload=Workload(question.feeding.give(some), question.passes),
-    ) as backend:
-        yield backend
+    with open_runner(
+        question.classifier, execution, inputs=question.feeding.give(some), passes=question.passes
+    ) as runner:
+        yield runner
 
 
-def ask_on(backend: Backend, question: Question) -> Answers:
-    """``ask``, on a backend that is open."""
-    logits = clean_logits(question.classifier, question.sample, backend)
-    classes = classes_of(question.labels, logits)
+def ask_on(runner: BackendRunner, question: Question) -> Answers:
+    """``ask``, on a runner that is open."""
+    classes = classes_of(question.labels, runner.clean_logits(question.sample))
     rounds = (
         _Round(
-            question.pictures(i, backend.device),
+            question.pictures(i, runner.device),
             question.points(i),
             int(classes[i]),
             question.sample.names[i],
@@ -113,31 +106,7 @@ def ask_on(backend: Backend, question: Question) -> Answers:
         for i in range(len(question.sample))
     )
     return Answers(
-        classes=classes.numpy(), evaluations=tuple(_play(rounds, question.feeding, backend))
-    )
-
-
-def clean_logits(classifier: Classifier, sample: ReferenceSample, backend: Backend) -> Tensor:
-    """Logits (K, classes) float64 of the images as they are, on the CPU.
-
-    Raises ModelError naming the first image whose logits are not finite.
-    """
-    size = backend.chunk
-    batches = (
-        classifier.normalise(sample.pixels(start, start + size).to(backend.device))
-        for start in range(0, len(sample), size)
-    )
-    logits = torch.cat([each.to(torch.float64).cpu() for each in backend.forward_many(batches)])
-    finite = logits.isfinite().all(dim=1)
-    if not finite.all():
-        raise not_finite(sample.names[int((~finite).nonzero()[0])], "as it is")
-    return logits
-
-
-def not_finite(name: str, how: str) -> ModelError:
-    return ModelError(
-        f"the model returned NaN or infinite logits for {name} {how}; expected finite numbers: "
-        "check the weights and the preprocessing (mean and std)"
+        classes=classes.numpy(), evaluations=tuple(_play(rounds, question.feeding, runner))
     )
 
 
@@ -161,40 +130,34 @@ class _Turn:
     last: bool = False
 
 
-def _play(rounds: Iterator[_Round], feeding: Feeding, backend: Backend) -> Iterator[Evaluations]:
-    waiting: deque[_Turn] = deque()
-    for logits in backend.forward_many(_batches(rounds, feeding, backend, waiting)):
-        turn = waiting.popleft()
+def _play(
+    rounds: Iterator[_Round], feeding: Feeding, runner: BackendRunner
+) -> Iterator[Evaluations]:
+    for logits, turn in runner.run(_batches(rounds, feeding, runner)):
         turn.into.copy_(_answers(logits, turn.round.target, feeding.rules).view(turn.into.shape))
         if turn.last:
             yield _evaluations(turn.found, turn.round, feeding.rules)
-            return_freed_memory()
 
 
 def _batches(
-    rounds: Iterator[_Round], feeding: Feeding, backend: Backend, waiting: deque[_Turn]
-) -> Iterator[Tensor]:
-    """Batches of at most ``backend.chunk`` images; each is made when the backend asks for it."""
-    size, device = backend.chunk, backend.device
-    layout = torch.channels_last if backend.setup.channels_last else torch.contiguous_format
+    rounds: Iterator[_Round], feeding: Feeding, runner: BackendRunner
+) -> Iterator[tuple[Tensor, _Turn]]:
+    """Batches of at most ``batch_size`` images; each is made when the runner asks for it."""
+    size, device, layout = runner.batch_size, runner.device, runner.memory_format
     for each in rounds:
         a, b, steps = (
             _float32(x, device) for x in (each.points.a, each.points.b, each.points.steps)
         )
         designs, parts = a.shape
         found = torch.empty(parts + 2, designs, dtype=torch.float64, device=device)
-        for start in range(0, designs, size):
-            block = slice(start, min(start + size, designs))
+        for block in pieces(designs, size):
             base = each.pictures.masked(a[block]).contiguous(memory_format=layout)
             fed = feeding.give(base)
-            waiting.append(_Turn(each, found, found[0, block]))
             # A copy: networks may write to their input, and what follows is built on it.
-            yield fed.clone()
-            waiting.append(_Turn(each, found, found[1, block]))
-            yield feeding.give(each.pictures.masked(b[block]))
-            together = max(1, size // len(base))
-            for part in range(0, parts, together):
-                some = slice(part, min(part + together, parts))
+            yield fed.clone(), _Turn(each, found, found[0, block])
+            second = feeding.give(each.pictures.masked(b[block]))
+            yield second, _Turn(each, found, found[1, block])
+            for some in pieces(parts, max(1, size // len(base))):
                 change = each.pictures.alone(torch.arange(some.start, some.stop))
                 if feeding.linear:
                     change = feeding.give_change(change)
@@ -202,8 +165,7 @@ def _batches(
                 else:
                     mixed = feeding.give(_moved(base, steps[block, some], change, layout))
                 last = block.stop == designs and some.stop == parts
-                waiting.append(_Turn(each, found, found[2:][some, block], last))
-                yield mixed
+                yield mixed, _Turn(each, found, found[2:][some, block], last)
 
 
 def _moved(base: Tensor, steps: Tensor, change: Tensor, layout: torch.memory_format) -> Tensor:

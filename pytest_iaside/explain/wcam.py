@@ -76,9 +76,7 @@ def wcam(
     variance: Variance = "both",
     space: Space = "pixel",
     rescale: Rescale | None = None,
-    device: str = "auto",
-    backend: str = "auto",
-    batch_size: int | str = "auto",
+    execution: Execution = Execution(),
 ) -> WaveletAttribution:
     """The wavelet scale attribution of ``images`` (SPEC.md 3.1): designs·(grid² + 2) passes each.
 
@@ -108,7 +106,7 @@ def wcam(
         parts=grid**2,
         rules=rules,
     )
-    answers = ask(question, Execution(device=device, backend=backend, batch_size=batch_size))
+    answers = ask(question, execution)
     groups, found = cells.levels.ravel(), answers.evaluations
     return WaveletAttribution(
         map=np.stack([total_indices(each, variance).reshape(grid, grid) for each in found]),

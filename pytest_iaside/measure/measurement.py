@@ -144,8 +144,14 @@ class Measurement:
         if found != FORMAT:
             document = _modernised(document, found)
             arrays = {"values" if k == "image_psi" else k: a for k, a in arrays.items()}
+        chosen = _class_of(document.get("kind"))
+        if not issubclass(chosen, cls):
+            raise BaselineError(
+                f"{path} holds a measurement of {document.get('kind')}, expected a {cls.__name__}; "
+                "give another file, or create it anew"
+            )
         try:
-            return cls.of_files((document, arrays))
+            return chosen.of_files((document, arrays))
         except (KeyError, TypeError, ValueError, SpectralRobustnessError) as error:
             raise BaselineError(
                 f"{path} does not hold a whole {cls.__name__} ({error}); restore it from version "
@@ -213,6 +219,12 @@ class Measurement:
 def columns(*values: ArrayLike) -> NDArray[np.float64]:
     """Values (K, Q) of a measurement from those (K,) of each quantity."""
     return np.stack([np.asarray(each, dtype=np.float64) for each in values], axis=1)
+
+
+def _class_of(kind: Any) -> type[Any]:
+    from pytest_iaside.measure.profile import SpectralProfile  # It is built on this file.
+
+    return SpectralProfile if kind == "spectral" else Measurement
 
 
 def _modernised(document: Mapping[str, Any], found: str) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import Perturbation, answers, labels_of
 from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES
-from pytest_iaside.stats.estimate import Estimate, Rows, check_level
+from pytest_iaside.stats.estimate import Estimate, Rows
 from pytest_iaside.stats.intervals import jackknife_error, jackknife_interval
+from pytest_iaside.thresholds import check_level
 
 # AlexNet's top-1 error on each corruption of ImageNet-C, the mean over five severities, as
 # Hendrycks and Dietterich (ICLR 2019) measured it; in imagenet.py of google-research/augmix and

@@ -100,7 +100,7 @@ def measure_perturbations(
         digests=sample.digests,
         names=sample.names,
         labels=labels,
-        settings=described(perturbations, temperature, normaliser, seed),
+        settings=perturbation_settings(perturbations, temperature, normaliser, seed),
         reference=ReferenceInfo.of(reference),
         model=ModelInfo(
             name=classifier.name, classes=clean.shape[1], fingerprint=classifier.fingerprint()
@@ -144,10 +144,10 @@ def _corrupted(name: str, severity: int, seed: int, sample: ReferenceSample) -> 
     return ReferenceSample(corrupt(sample.images, name, severity, seed=seed)).pixels()
 
 
-def described(
+def perturbation_settings(
     perturbations: Perturbations, temperature: float, normaliser: Normaliser | None, seed: int
 ) -> dict[str, Any]:
-    """What must be the same for readings to be compared, in plain values."""
+    """What must be the same for measurements to be compared, in plain values."""
     settings: dict[str, Any] = {
         "perturbations": list(_named(perturbations)),
         "temperature": float(temperature),

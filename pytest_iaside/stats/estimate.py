@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from pytest_iaside.errors import SettingsError
 from pytest_iaside.stats.intervals import jackknife_error, jackknife_interval
 
 Rows = NDArray[np.float64]
@@ -62,12 +61,6 @@ class Estimate:
             level=level,
             image_values=rows,
         )
-
-
-def _check_level_moved(level: float) -> None:
-    """Raise SettingsError unless ``level`` is that of an interval."""
-    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
-        raise SettingsError(f"level={level!r} must lie between 0 and 1, as 0.95 does")
 
 
 def _itself(mean: Rows) -> Rows:

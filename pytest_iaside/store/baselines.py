@@ -1,4 +1,8 @@
-"""The baseline store: where a test's baseline lies, whose it is, and which ones nobody uses."""
+"""Baselines: where a test's own lies, whose it is, and which ones nobody uses.
+
+Nothing heavy is imported: at the end of a session under xdist, the process that looks for unused
+baselines has never needed numpy or torch.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,13 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import yaml
 
 from pytest_iaside.errors import BaselineError
-
-# Imported where they are used: at the end of a session under xdist, the process that looks for
-# unused baselines has never needed numpy or torch.
-if TYPE_CHECKING:
-    from pytest_iaside.measure.profile import SpectralProfile
 
 FOLDER = "__iaside__"
 SLUG_LENGTH = 60
@@ -68,14 +67,7 @@ class Storable(Protocol):
 Stored = TypeVar("Stored", bound=Storable)
 
 
-def load(path: Path, owner: Owner) -> SpectralProfile:
-    """The spectral baseline at ``path``; raises as ``owned``."""
-    from pytest_iaside.measure.profile import SpectralProfile
-
-    return owned(path, owner, SpectralProfile.load)
-
-
-def owned(path: Path, owner: Owner, read: Callable[[Path], Stored]) -> Stored:
+def load(path: Path, owner: Owner, read: Callable[[Path], Stored]) -> Stored:
     """The baseline of ``owner`` at ``path``, as ``read`` reads it.
 
     Raises BaselineError when it is missing, truncated or corrupt, ForeignBaselineError when it
@@ -92,20 +84,7 @@ def owned(path: Path, owner: Owner, read: Callable[[Path], Stored]) -> Stored:
     return stored
 
 
-def store(path: Path, profile: SpectralProfile, owner: Owner) -> None:
-    """Write ``profile`` as the baseline of ``owner``, without its log-likelihoods.
-
-    Raises BaselineError when the profile is unstructured, for nothing could ever be told from
-    it, or when the folder cannot be written; what was there then stands.
-    """
-    if not profile.structured:
-        raise BaselineError(
-            f"this profile makes no baseline, nothing was written: {profile.unstructured_because}"
-        )
-    put(path, replace(profile, log_likelihood=None), owner)
-
-
-def put(path: Path, measured: Storable, owner: Owner) -> None:
+def save(path: Path, measured: Storable, owner: Owner) -> None:
     """Write ``measured`` as the baseline of ``owner``.
 
     Raises BaselineError when the folder cannot be written; what was there then stands.

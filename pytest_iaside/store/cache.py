@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.measure.game.rows import Rows
 from pytest_iaside.store.machine import cache_folder
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 FILE = "results.sqlite"
 # Raised whenever a change of this package changes what is found, or how it is kept.
-VERSION = 1
+VERSION = 2
 LIMIT_VARIABLE = "IASIDE_CACHE_MB"
 LIMIT_MB = 500
 # Seconds to wait for another process that writes.
@@ -56,6 +56,14 @@ class Entry:
 
     image: str
     label: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was found for one image: rows of numbers (C,) float64 by name, and plain values."""
+
+    arrays: Mapping[str, NDArray[np.float64]]
+    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -86,24 +94,33 @@ class ResultCache:
     def path(self) -> Path:
         return (self._folder or cache_folder()) / FILE
 
-    def get(self, game: str, entries: Sequence[Entry]) -> list[Rows | None]:
+    def get(self, game: str, entries: Sequence[Entry]) -> list[Found | None]:
         """What was found for each of ``entries`` in ``game``, one image each, or None."""
 
-        def look_up(database: sqlite3.Connection) -> list[Rows | None]:
+        def look_up(database: sqlite3.Connection) -> list[Found | None]:
             return [_look_up(database, game, entry) for entry in entries]
 
-        nothing: list[Rows | None] = [None] * len(entries)
+        nothing: list[Found | None] = [None] * len(entries)
         return self._try(look_up, nothing) if self._exists() else nothing
 
-    def put(self, game: str, title: str, entries: Sequence[Entry], rows: Rows) -> None:
-        """Keep ``rows``, one for each of ``entries``; ``title`` is for people."""
+    def put(
+        self,
+        game: str,
+        title: str,
+        entries: Sequence[Entry],
+        predicted: Sequence[str],
+        found: Sequence[Found],
+    ) -> None:
+        """Keep what was ``found`` for each of ``entries``; ``title`` is for people.
+
+        ``predicted`` are the classes that the model itself predicts.
+        """
         records = []
-        for entry, row in zip(entries, rows.each(), strict=True):
-            facts, content = _packed(row)
-            predicted = str(int(row.log_probabilities.argmax()))
-            key = (game, entry.image, entry.label or predicted)
-            size, checksum = len(content) + len(facts), zlib.crc32(facts.encode() + content)
-            records.append((*key, predicted, time.time(), size, facts, checksum, content))
+        for entry, label, one in zip(entries, predicted, found, strict=True):
+            text, content = _packed(one)
+            key = (game, entry.image, entry.label or label)
+            size, checksum = len(content) + len(text), zlib.crc32(text.encode() + content)
+            records.append((*key, label, time.time(), size, text, checksum, content))
 
         def keep(database: sqlite3.Connection) -> None:
             database.execute("INSERT OR REPLACE INTO games VALUES (?, ?)", (game, title))
@@ -192,7 +209,7 @@ def game_key(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _look_up(database: sqlite3.Connection, game: str, entry: Entry) -> Rows | None:
+def _look_up(database: sqlite3.Connection, game: str, entry: Entry) -> Found | None:
     label, values = "?3", [game, entry.image, entry.label]
     if entry.label is None:
         label, values = "predicted", values[:2]
@@ -211,32 +228,18 @@ def _look_up(database: sqlite3.Connection, game: str, entry: Entry) -> Rows | No
     return _unpacked(json.loads(facts), content)
 
 
-def _packed(rows: Rows) -> tuple[str, bytes]:
-    arrays = (rows.image_psi, rows.by_size, rows.log_likelihood, rows.log_probabilities)
-    facts = {
-        "columns": [array.shape[1] for array in arrays],
-        "forward_passes": rows.forward_passes,
-        "environment": rows.environment,
-    }
-    content = b"".join(array.astype("<f8").tobytes() for array in arrays)
-    return json.dumps(facts), content
+def _packed(found: Found) -> tuple[str, bytes]:
+    columns = {name: len(array) for name, array in found.arrays.items()}
+    content = b"".join(array.astype("<f8").tobytes() for array in found.arrays.values())
+    return json.dumps({"columns": columns, "values": dict(found.values)}), content
 
 
-def _unpacked(facts: dict[str, Any], content: bytes) -> Rows:
-    values = np.frombuffer(content, "<f8").astype(np.float64)
-    ends = np.cumsum(facts["columns"])
-    psi, by_size, log_likelihood, log_probabilities = (
-        part[None] for part in np.split(values, ends[:-1])
+def _unpacked(facts: dict[str, Any], content: bytes) -> Found:
+    columns = facts["columns"]
+    parts = np.split(
+        np.frombuffer(content, "<f8").astype(np.float64), np.cumsum([*columns.values()])
     )
-    return Rows(
-        image_psi=psi,
-        by_size=by_size,
-        log_likelihood=log_likelihood,
-        log_probabilities=log_probabilities,
-        forward_passes=facts["forward_passes"],
-        from_cache=facts["forward_passes"],
-        environment=facts["environment"],
-    )
+    return Found(dict(zip(columns, parts, strict=False)), facts["values"])
 
 
 def _limit() -> int:

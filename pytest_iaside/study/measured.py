@@ -113,7 +113,8 @@ class Measuring:
     @property
     def execution(self) -> Execution:
         """Where forward passes run."""
-        return replace(self.settings.get("execution", Execution()), dtype="float32")
+        found: Execution = self.settings.get("execution", Execution())
+        return replace(found, dtype="float32")
 
 
 def each(

@@ -15,14 +15,15 @@ import pytest
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.settings import Layer
-from pytest_iaside.testing.session import RECORD, REPORT, SESSION, Record, is_worker, on_ci
+from pytest_iaside.testing.session import RECORD, REPORT, SESSION, is_worker, on_ci
 
 if TYPE_CHECKING:
     from pytest_iaside.measure.spectral import Progress
+    from pytest_iaside.report.record import GateRecord
 
 
 @dataclass(eq=False)
-class RunningTest:
+class CurrentTest:
     """The test whose body is running now, once for every run of it."""
 
     item: pytest.Item
@@ -67,7 +68,11 @@ class RunningTest:
     def report_path(self) -> str:
         return str(self.config.getoption("iaside_report") or REPORT)
 
-    def add(self, record: Record) -> None:
+    def exported(self, failed: bool, *exports: str) -> bool:
+        """Whether somebody is going to read more than the verdict."""
+        return failed or any(self.config.getoption(f"iaside_{name}") for name in exports)
+
+    def add(self, record: GateRecord) -> None:
         """Send ``record`` to the controller, and a few numbers of it to JUnit XML."""
         from pytest_iaside.report.numbers import printable
 
@@ -79,7 +84,8 @@ class RunningTest:
         comparison = record["comparison"]
         if comparison is None:
             return
-        properties.append((f"iaside_src{suffix}", f"{comparison['candidate']['src']:.4f}"))
+        if spectral := comparison["candidate"]["spectral"]:
+            properties.append((f"iaside_src{suffix}", f"{spectral['src']:.4f}"))
         for check in comparison["checks"]:
             if check["name"] == "src":
                 interval = f"[{check['low']:.4f}, {check['high']:.4f}]"
@@ -109,23 +115,23 @@ class RunningTest:
             line.close()
 
 
-_running: ContextVar[RunningTest | None] = ContextVar("iaside_running_test", default=None)
+_current: ContextVar[CurrentTest | None] = ContextVar("iaside_current_test", default=None)
 
 
-def running_test() -> RunningTest | None:
+def current_test() -> CurrentTest | None:
     """The test whose body is running, or None outside pytest."""
-    return _running.get()
+    return _current.get()
 
 
 @contextlib.contextmanager
-def running(item: pytest.Item) -> Iterator[None]:
+def running_now(item: pytest.Item) -> Iterator[None]:
     # A test that is run again (reruns, flaky) starts anew.
     item.user_properties[:] = [p for p in item.user_properties if not p[0].startswith("iaside_")]
-    token = _running.set(RunningTest(item))
+    token = _current.set(CurrentTest(item))
     try:
         yield
     finally:
-        _running.reset(token)
+        _current.reset(token)
 
 
 def marker_layers(item: pytest.Item) -> list[Layer]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Unpack
 
-from pytest_iaside.compare.held import Limit, ReadingsComparison
-from pytest_iaside.errors import SettingsError
+from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.perturbation import (
@@ -16,12 +14,12 @@ from pytest_iaside.measure.perturbation import (
     USUAL,
     Normaliser,
     Perturbations,
-    described,
     measure_perturbations,
+    perturbation_settings,
     without_model,
 )
-from pytest_iaside.testing.gate import Status
-from pytest_iaside.testing.readings import CommonKeywords, ReadingsGate, limit
+from pytest_iaside.testing.gate import Gate, Told
+from pytest_iaside.testing.kinds import GateKeywords, GateKind, LimitOption, assert_kind
 
 
 def assert_perturbation_robustness(
@@ -36,8 +34,8 @@ def assert_perturbation_robustness(
     normaliser: Normaliser = "alexnet",
     baseline: str | Path | Measurement | None = None,
     name: str | None = None,
-    **settings: Unpack[CommonKeywords],
-) -> ReadingsComparison:
+    **settings: Unpack[GateKeywords],
+) -> Comparison:
     """Raise AssertionError where perturbations cost ``model`` more than they cost its baseline.
 
     ``perturbations`` as ``measure_perturbations`` takes them. ``max_error_rise`` is how far the
@@ -51,66 +49,54 @@ def assert_perturbation_robustness(
     baseline, or none that this model can be compared with.
     """
     __tracebackhide__ = True
-    gate = _PerturbationGate(name, settings)
-    gate.perturbations, gate.temperature, gate.normaliser = perturbations, temperature, normaliser
-    gate.allowed = {"mpe": max_error_rise, "accuracy": max_accuracy_drop, "mce": max_mce_rise}
-    return gate.check(model, reference, baseline)
+    limits = {
+        "max_error_rise": max_error_rise,
+        "max_accuracy_drop": max_accuracy_drop,
+        "max_mce_rise": max_mce_rise,
+    }
+    options = {
+        "perturbations": perturbations,
+        "temperature": temperature,
+        # The 75 corrupted versions are measured for a limit on them only.
+        "normaliser": None if max_mce_rise is None else normaliser,
+    }
+    return assert_kind(
+        PERTURBATIONS,
+        model,
+        reference,
+        limits=limits,
+        options=options,
+        keywords=settings,
+        baseline=baseline,
+        name=name,
+    )
 
 
-class _PerturbationGate(ReadingsGate):
-    function = "assert_perturbation_robustness"
-    kind = KIND
-    perturbations: Perturbations
-    temperature: float
-    normaliser: Normaliser
-    allowed: Mapping[str, float | None]
+def _spectra(
+    gate: Gate, told: Told, *, perturbations: Perturbations, seed: int, **others: Any
+) -> dict[str, Any]:
+    """The spectra of the images and of what perturbs them, for reports."""
+    test, sample, comparison = told.test, told.sample, told.comparison
+    if test is None or sample is None or comparison is None:
+        return {}
+    if test.exported(comparison.fails(gate.fail_on), "report", "json"):
+        with suppress(Exception):  # Whatever fails here must not cost the gate its verdict.
+            from pytest_iaside.report.spectrum import spectrum_record
 
-    def limits(self) -> dict[str, Limit]:
-        names = {"mpe": "max_error_rise", "accuracy": "max_accuracy_drop", "mce": "max_mce_rise"}
-        changes = {family: limit(names[family], value) for family, value in self.allowed.items()}
-        if all(change is None for change in changes.values()):
-            raise SettingsError(
-                f"{self.function}: every limit is None, so nothing would be checked; give "
-                f"{', '.join(names.values())}, or some of them"
-            )
-        return {
-            family: Limit(change=change) for family, change in changes.items() if change is not None
-        }
+            applied = without_model(perturbations, sample, seed)
+            return {"spectrum": spectrum_record(sample, applied)}
+    return {}
 
-    def described(self, running: Mapping[str, Any]) -> Mapping[str, Any]:
-        return described(
-            self.perturbations, self.temperature, self._used_normaliser(), running.get("seed", 0)
-        )
 
-    def read(
-        self,
-        model: Any,
-        sample: ReferenceSample,
-        labels_from: Measurement | None,
-        running: Mapping[str, Any],
-    ) -> Measurement:
-        return measure_perturbations(
-            model,
-            sample,
-            self.perturbations,
-            temperature=self.temperature,
-            normaliser=self._used_normaliser(),
-            labels_from=labels_from,
-            **running,
-        )
-
-    def _used_normaliser(self) -> Normaliser | None:
-        return None if self.allowed["mce"] is None else self.normaliser
-
-    def _facts(self, comparison: ReadingsComparison, status: Status) -> dict[str, Any]:
-        facts = super()._facts(comparison, status)
-        failed = comparison.fails(self.fail_on)
-        if self.sample is not None and self.exported(failed, "report", "json"):
-            from pytest_iaside.report.spectrum import spectrum_facts
-
-            # Whatever fails here must not cost the gate its verdict.
-            with suppress(Exception):
-                seed = self.running.get("seed", 0)
-                perturbations = without_model(self.perturbations, self.sample, seed)
-                facts["spectrum"] = spectrum_facts(self.sample, perturbations)
-        return facts
+PERTURBATIONS = GateKind(
+    kind=KIND,
+    function="assert_perturbation_robustness",
+    limits=(
+        LimitOption(family="mpe", change="max_error_rise"),
+        LimitOption(family="accuracy", change="max_accuracy_drop"),
+        LimitOption(family="mce", change="max_mce_rise"),
+    ),
+    measure=measure_perturbations,
+    settings=perturbation_settings,
+    tell_more=_spectra,
+)

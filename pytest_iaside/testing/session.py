@@ -14,36 +14,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_iaside.settings import UNSET, Layer, ini_value
 
-Record = dict[str, Any]
+if TYPE_CHECKING:
+    from pytest_iaside.report.record import GateRecord
 
 # Names of user properties: the record is for the controller, the rest stays for JUnit XML.
 RECORD = "iaside_record"
 SETTINGS_ERROR = "iaside_settings_error"
 REPORT = "iaside-report/index.html"
 UNUSED_SHOWN = 20
-
-
-def new_record(**facts: Any) -> Record:
-    """What is known of one gate; of what ``facts`` leave out, nothing is."""
-    return {
-        "name": None,
-        "kind": "spectral",
-        "fail_on": None,
-        "comparison": None,
-        "readings": None,
-        "profile": None,
-        "pictures": None,
-        "spectrum": None,
-        "diagnosis": None,
-        "diagnosis_pictures": None,
-        **facts,
-    }
 
 
 def on_ci() -> bool:
@@ -62,7 +46,7 @@ class SpectralSession:
     config: pytest.Config
     command_line: Layer
     ini: Layer
-    records: dict[tuple[str, str | None], Record] = field(default_factory=dict)
+    records: dict[tuple[str, str | None], GateRecord] = field(default_factory=dict)
     settings_errors: list[str] = field(default_factory=list)
     collected: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
@@ -80,9 +64,9 @@ class SpectralSession:
         kept = []
         for name, value in report.user_properties:
             if name == RECORD:
-                assert isinstance(value, dict)
+                record: Any = value
                 # By test and name: the reports of a test that is run again replace its first.
-                self.records[value["test"], value["name"]] = value
+                self.records[record["test"], record["name"]] = record
             elif name == SETTINGS_ERROR:
                 if report.failed and value not in self.settings_errors:
                     self.settings_errors.append(str(value))
@@ -205,7 +189,7 @@ class SpectralSession:
 
     def _look_for_unused(self, ended: bool) -> bool:
         """List or remove baselines that nobody uses; True where removing is refused."""
-        from pytest_iaside.store import baselines as baseline
+        from pytest_iaside.store import archive, baselines
 
         prune = self.config.getoption("iaside_prune")
         if why := self._partial(ended):
@@ -213,8 +197,8 @@ class SpectralSession:
                 self.lines.append(f"--iaside-prune refused: {why}; nothing was removed")
             return bool(prune)
         root = self.config.rootpath
-        found = baseline.unused(
-            baseline.baselines(self._scope(), self.config.getini("norecursedirs")),
+        found = baselines.unused(
+            baselines.baselines(self._scope(), self.config.getini("norecursedirs")),
             used={_absolute(root, record["baseline"]) for record in self.records.values()},
             tests={
                 (_absolute(root, path), test): node_id not in self.not_passed
@@ -228,8 +212,6 @@ class SpectralSession:
             shown.append(f"  and {len(found) - UNUSED_SHOWN} more")
         count = f"{len(found)} unused baseline{'s' if len(found) != 1 else ''}"
         if prune:
-            from pytest_iaside.store import archive
-
             for path in found:
                 archive.remove(path)
             self.lines += [f"{count} removed{':' if found else ''}", *shown]

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from dataclasses import fields
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
-from pytest_iaside.compare.comparison import Comparison, confidence
+from pytest_iaside.compare.compare import compare
+from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.sequential import compare_sequentially, drawing_order, stopping_rule
-from pytest_iaside.compare.spectral import compare, require_same_game
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
-from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.measure.spectral import measure
+from pytest_iaside.report.record import ComparisonRecord
 from pytest_iaside.settings import Layer, SettingKeywords, Settings
-from pytest_iaside.store import baselines as store
-from pytest_iaside.testing.gate import Gate, Status, wrapped
-
-FEW = 3  # images that a failure names; the report shows more
+from pytest_iaside.testing.current_test import CurrentTest
+from pytest_iaside.testing.gate import Compared, Gate, Told, run_gate
+from pytest_iaside.testing.red import RedGate, told_by_wings
 
 
 def assert_spectral_robustness(
     model: Any,
     reference: ReferenceSample | None = None,
     *,
+    name: str | None = None,
     baseline: str | Path | SpectralProfile | None = None,
     baseline_model: Any = None,
-    name: str | None = None,
     **settings: Unpack[SettingKeywords],
 ) -> Comparison:
     """Raise AssertionError where ``model`` drifted from its baseline; return the comparison.
@@ -40,173 +41,130 @@ def assert_spectral_robustness(
     ``baseline`` names another one, a saved profile or its path, which is only read; outside
     pytest it is needed. ``baseline_model``, by default the fixture
     ``spectral_baseline_classifier``, is only looked at beside ``model`` where the gate is red
-    (--iaside-diagnose). ``settings`` are those of ``measure``, of ``Thresholds``, ``level``
-    and ``fail_on``; they go before the marker's, the command line's and the ini file's.
+    (--iaside-diagnose). ``settings`` are those of ``measure``, of ``Execution``, of ``Thresholds``,
+    ``level`` and ``fail_on``; they go before the marker's, the command line's and the ini file's.
 
     Raises SettingsError, ReferenceSampleError, ModelError, or BaselineError where there is no
     baseline, or none that this model can be compared with.
     """
     __tracebackhide__ = True
-    return _SpectralGate(name, settings, baseline_model).check(model, reference, baseline)
+    keywords = Layer("assert_spectral_robustness", dict(settings))
+
+    def prepare(test: CurrentTest | None) -> Gate:
+        found = Settings.of([keywords, *(test.layers if test else [])])
+        return spectral_gate(found, test, baseline_model)
+
+    return run_gate(
+        "spectral", prepare, model=model, reference=reference, baseline=baseline, name=name
+    )
 
 
-class _SpectralGate(Gate[SpectralProfile, Comparison]):
-    function = "assert_spectral_robustness"
+def spectral_gate(settings: Settings, test: CurrentTest | None, baseline_model: Any) -> Gate:
+    """The gate that ``settings`` describe; raises SettingsError."""
+    measuring = partial(_measure, settings, test)
+    return Gate(
+        kind="spectral",
+        measure=measuring,
+        limits=settings.thresholds,
+        settings=Rules.of(settings.measure).as_dict(),
+        level=settings.level,
+        fail_on=settings.fail_on,
+        samples=settings.measure.get("samples"),
+        against=partial(_against, settings, measuring),
+        storable=storable,
+        tell_more=partial(_tell_more, settings, baseline_model),
+    )
 
-    def __init__(self, name: str | None, keywords: SettingKeywords, baseline_model: Any) -> None:
-        super().__init__(name)
-        self._keywords = keywords
-        self._baseline_model = baseline_model
 
-    def _prepare(self) -> None:
-        layers = self.test.layers if self.test else []
-        self.settings = Settings.of([Layer(self.function, dict(self._keywords)), *layers])
-        self.fail_on = self.settings.fail_on
-        names = {field.name for field in fields(Rules)}
-        self.rules = Rules(**{k: v for k, v in self.settings.measure.items() if k in names})
-
-    def _load(self, path: Path) -> SpectralProfile:
-        return SpectralProfile.load(path)
-
-    def _given(self, baseline: Any) -> SpectralProfile | None:
-        if not isinstance(baseline, SpectralProfile):
-            return None
-        self.shown = f"the given profile of {baseline.model.name}"
-        return baseline
-
-    def _making(self, path: Path) -> tuple[str, str]:
-        command = f'iaside measure MODEL REFERENCE --output "{self.shown}"'
-        return command, f"measure(model, reference).save({str(path)!r}), or with\n    {command}"
-
-    def _require_fit(self, sample: ReferenceSample, old: SpectralProfile) -> None:
-        samples = self.settings.measure.get("samples")
-        digests = sample.digests if samples == "auto" else sample.digests[:samples]
-        require_same_game(self.rules, ReferenceInfo.of(sample), digests, old)
-        unlabelled = set(digests) - set(old.digests)
-        if sample.labels is None and unlabelled:
-            raise BaselineError(
-                f"the baseline holds predicted labels for {len(old)} images, {len(unlabelled)} of "
-                f"the {len(digests)} to be measured are not among them, so nothing was compared; "
-                f"use samples={len(old)}, or make a new baseline"
-            )
-
-    def _hold(self, model: Any, sample: ReferenceSample, old: SpectralProfile) -> Comparison:
-        thresholds, level = self.settings.thresholds, self.settings.level
-        if self.settings.measure.get("samples") != "auto":
-            self.measured = self._measure(model, sample, labels_from=old)
-            return compare(self.measured, old, thresholds, level=level)
-        sample = sample.take(drawing_order(sample.digests, self.settings.measure.get("seed", 0)))
-        rule = stopping_rule(old, thresholds, level=level)
-        self.measured = self._measure(model, sample, labels_from=old, until=rule)
-        exhausted = len(self.measured) == len(sample)
-        return compare_sequentially(
-            self.measured, old, thresholds, level=level, exhausted=exhausted
+def _measure(
+    settings: Settings,
+    test: CurrentTest | None,
+    model: Any,
+    sample: ReferenceSample,
+    labels_from: Measurement | None,
+    until: Callable[[SpectralProfile], int | None] | None = None,
+) -> SpectralProfile:
+    executor = test.fixture("spectral_executor") if test else None
+    execution = replace(settings.execution, executor=executor)
+    with test.progress() if test else nullcontext() as progress:
+        return measure(
+            model,
+            sample,
+            **{"cache": True, **settings.measure, "execution": execution},
+            progress=progress,
+            labels_from=labels_from,
+            until=until,
         )
 
-    def _compare(self, candidate: SpectralProfile, old: SpectralProfile) -> Comparison:
-        return compare(candidate, old, self.settings.thresholds, level=self.settings.level)
 
-    def _measure(
-        self,
-        model: Any,
-        sample: ReferenceSample,
-        labels_from: SpectralProfile | None = None,
-        until: Callable[[SpectralProfile], int | None] | None = None,
-    ) -> SpectralProfile:
-        executor = self.test.fixture("spectral_executor") if self.test else None
-        with (
-            self.test.progress() if self.test else nullcontext() as progress,
-            self._holding_to(labels_from, sample),
-        ):
-            return measure(
-                model,
-                sample,
-                **{"cache": True, **self.settings.measure},
-                executor=executor,
-                progress=progress,
-                labels_from=labels_from,
-                until=until,
-            )
+def _against(
+    settings: Settings,
+    measuring: Callable[..., SpectralProfile],
+    model: Any,
+    sample: ReferenceSample,
+    baseline: SpectralProfile,
+) -> Compared:
+    thresholds, level = settings.thresholds, settings.level
+    if settings.measure.get("samples") != "auto":
+        measured = measuring(model, sample, baseline)
+        return measured, compare(measured, baseline, thresholds, level=level)
+    sample = sample.take(drawing_order(sample.digests, settings.measure.get("seed", 0)))
+    rule = stopping_rule(baseline, thresholds, level=level)
+    measured = measuring(model, sample, baseline, until=rule)
+    exhausted = len(measured) == len(sample)
+    return measured, compare_sequentially(
+        measured, baseline, thresholds, level=level, exhausted=exhausted
+    )
 
-    def _may_be_stored(self, comparison: Comparison) -> bool:
-        # An unstructured one is stored by nobody: the store says why.
-        return not comparison.candidate.structured or super()._may_be_stored(comparison)
 
-    def _store(self, path: Path, measured: SpectralProfile, owner: store.Owner) -> None:
-        store.store(path, measured, owner)
+def storable(profile: Any) -> SpectralProfile:
+    """The profile without its log-likelihoods.
 
-    def _facts(self, comparison: Comparison, status: Status) -> dict[str, Any]:
-        failed = comparison.fails(self.fail_on)
-        facts = comparison.as_dict()
-        return {
-            "comparison": facts,
-            "pictures": self._pictures(comparison, facts, failed) if status == "compared" else None,
-            "spectrum": self._spectrum(failed),
-            **self._diagnosed(comparison, failed and status == "compared"),
-        }
-
-    def _diagnosed(self, comparison: Comparison, wanted: bool) -> dict[str, Any]:
-        """Where and at which scale the model finds its answers, for a red gate's report."""
-        if not wanted or self.test is None or self.sample is None:
-            return {}
-        from pytest_iaside.explain.drilldown import drill_down
-
-        return drill_down(
-            self.model, self._baseline_model, self.sample, comparison, self.test, self.settings
+    Raises BaselineError where it is unstructured: nothing could ever be told from it.
+    """
+    if not profile.structured:
+        raise BaselineError(
+            f"this profile makes no baseline, nothing was written: {profile.unstructured_because}"
         )
+    found: SpectralProfile = replace(profile, log_likelihood=None)
+    return found
 
-    def _measured_facts(self) -> Any:
-        return self.measured.as_dict() if self.measured else None
 
-    def _spectrum(self, failed: bool) -> dict[str, Any] | None:
-        """The spectrum of the reference sample; None where nobody is going to read of it."""
-        if self.sample is None or not self.exported(failed, "report", "json"):
-            return None
-        from pytest_iaside.report.spectrum import spectrum_facts
-
-        # Whatever fails here must not cost the gate its verdict.
+def _tell_more(
+    settings: Settings,
+    baseline_model: Any,
+    gate: Gate,
+    told: Told,
+    compared: ComparisonRecord,
+) -> dict[str, Any]:
+    """The images' spectrum, pictures of those behind a change, and what wings say of a red gate."""
+    test, sample, comparison = told.test, told.sample, told.comparison
+    if test is None or sample is None or comparison is None:
+        return {}
+    failed = comparison.fails(gate.fail_on)
+    more: dict[str, Any] = {}
+    # Whatever fails here must not cost the gate its verdict.
+    if test.exported(failed, "report", "json"):
         with suppress(Exception):
-            return spectrum_facts(self.sample)
-        return None
+            from pytest_iaside.report.spectrum import spectrum_record
 
-    def _pictures(
-        self, comparison: Comparison, facts: Mapping[str, Any], failed: bool
-    ) -> dict[str, Any] | None:
-        """What the report shows of the images behind a change; None where there is no report."""
-        wanted = self.exported(failed, "report")
-        if self.sample is None or not wanted or not facts["image_changes"]:
-            return None
-        from pytest_iaside.report.pictures import pictures
+            more["spectrum"] = spectrum_record(sample)
+    if told.status != "compared":
+        return more
+    if test.exported(failed, "report") and (changes := compared["image_changes"]):
+        with suppress(Exception):
+            from pytest_iaside.report.pictures import pictures
 
-        with suppress(Exception):  # As above.
-            return pictures(
-                self.sample, comparison.candidate.rules, facts["image_changes"]["images"]
-            )
-        return None
-
-    def _details(self, facts: Mapping[str, Any]) -> list[str]:
-        from pytest_iaside.report.numbers import fixed, signed
-
-        lines = ["", "what did not pass, or changed:"]
-        for check in facts["checks"]:
-            if check["verdict"] != "pass" or check["changed"]:
-                word = check["verdict"] if check["verdict"] != "pass" else "changed"
-                lines += wrapped(f"{check['name']}: {word}: {check['sentence']}")
-        for band in facts["bands"]:
-            if band["moved"]:
-                interval = f"{signed(band['low'], 2)}…{signed(band['high'], 2)}"
-                lines += wrapped(
-                    f"band {band['index']} ({band['label']}) {fixed(band['baseline'], 2)} → "
-                    f"{fixed(band['candidate'], 2)} nats ({signed(band['change'], 2)}, "
-                    f"{confidence(facts['level'])} {interval})"
-                )
-        if changes := facts["image_changes"]:
-            some = "; ".join(
-                f"{image['name']} {signed(image['contribution'])}"
-                for image in changes["images"][:FEW]
-            )
-            whole = f"{signed(changes['change'])} {changes['unit']}".strip()
-            lines += wrapped(f"images that add most to {changes['quantity']} {whole}: {some}")
-        for note in facts["notes"]:
-            lines += wrapped(f"note: {note}")
-        return lines
+            rules = Rules(**comparison.candidate.settings)
+            more["pictures"] = pictures(sample, rules, changes["images"])
+    if failed:
+        red = RedGate(
+            test=test,
+            model=told.model,
+            baseline_model=baseline_model,
+            sample=sample,
+            comparison=comparison,
+            execution=settings.execution,
+        )
+        more |= told_by_wings(red)
+    return more

@@ -21,7 +21,7 @@ from pytest_iaside.cli.options import (
     terminal_progress,
     written_by,
 )
-from pytest_iaside.compare.comparison import confidence
+from pytest_iaside.compare.words import confidence
 from pytest_iaside.errors import BaselineError, SettingsError
 
 if TYPE_CHECKING:
@@ -140,11 +140,11 @@ def _conclusion(points: Sequence[Point], last: int, level: float, path: Path, co
     """The trend in words, and the page, which is written to ``path``."""
     from pytest_iaside.report.pages import write_page
     from pytest_iaside.track.page import track_page
-    from pytest_iaside.track.trend import fit_trend
+    from pytest_iaside.track.trend import trend_of
 
     trend, no_trend = None, ""
     try:
-        trend = fit_trend(points[-last:], level=level)
+        trend = trend_of(points[-last:], level=level)
     except BaselineError as error:
         no_trend = str(error)
     page = track_page(points, trend, level=level, no_trend=no_trend)

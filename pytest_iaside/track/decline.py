@@ -1,22 +1,23 @@
-"""assert_no_robustness_decline: red where the last checkpoints of a run lose robustness."""
+"""assert_no_robustness_decline: the gate on the last checkpoints of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
+from pytest_iaside.compare.comparison import Comparison
+from pytest_iaside.compare.words import nats, signed
 from pytest_iaside.errors import BaselineError, SettingsError
-from pytest_iaside.thresholds import FailOn
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.testing.current_test import CurrentTest
+from pytest_iaside.testing.gate import Gate, run_gate
+from pytest_iaside.testing.place import Place
+from pytest_iaside.thresholds import LEVEL, FailOn, check_choice
 from pytest_iaside.track.history import History, Point
-from pytest_iaside.track.trend import (
-    LAST,
-    LEVEL,
-    MAX_SRC_DROP,
-    MAX_VALUE_DROP,
-    Trend,
-    fit_trend,
-)
+from pytest_iaside.track.trend import LAST, MAX_SRC_DROP, MAX_VALUE_DROP, trend_of
+
+KIND = "trend"
 
 
 def assert_no_robustness_decline(
@@ -28,34 +29,51 @@ def assert_no_robustness_decline(
     max_value_drop: float | None = MAX_VALUE_DROP,
     level: float = LEVEL,
     fail_on: FailOn = "drift",
-) -> Trend:
+    name: str | None = None,
+) -> Comparison:
     """Raise AssertionError where robustness fell over the ``last`` checkpoints of a run.
 
     ``history`` is a History, its path, or the points themselves; ``run`` is needed where they are
     of several. A line is fitted to the signed SRC of the checkpoints: from the first to the last
     it may fall by ``max_src_drop``; that of v(all) may fall by the share ``max_value_drop``.
     Drift is a fall whose whole interval at ``level`` lies beyond; ``fail_on`` "inconclusive" asks
-    for certainty that there is none. Works in a test and outside, with the plugin or without.
+    for certainty that there is none. ``name`` tells it apart in reports. Works in a test and
+    outside, with the plugin or without.
 
-    Returns the trend. Raises BaselineError where there is none: less than two checkpoints, not
+    Returns the comparison of the line's ends: its candidate is the last checkpoint, its baseline
+    the first. Raises BaselineError where there is no trend: less than two checkpoints, not
     measured alike, or unstructured; SettingsError for arguments that cannot be used.
     """
     __tracebackhide__ = True
-    if not isinstance(last, int) or isinstance(last, bool) or last < 2:
-        raise SettingsError(f"last={last!r} cannot be used; expected a whole number above 1")
-    if fail_on not in get_args(FailOn):
-        raise SettingsError(
-            f"fail_on={fail_on!r} is unknown; use one of {', '.join(get_args(FailOn))}"
+    points: list[Point] = []
+    limits = {"max_src_drop": max_src_drop, "max_value_drop": max_value_drop}
+
+    def measured(model: Any, sample: Any, labels_from: Measurement | None) -> Measurement:
+        points.extend(_points(history, run)[-last:])
+        return trend_of(points, **limits, level=level).candidate
+
+    def compared(candidate: Measurement, baseline: Measurement) -> Comparison:
+        return trend_of(points, **limits, level=level)
+
+    def prepare(test: CurrentTest | None) -> Gate:
+        if not isinstance(last, int) or isinstance(last, bool) or last < 2:
+            raise SettingsError(f"last={last!r} cannot be used; expected a whole number above 1")
+        check_choice("fail_on", fail_on, FailOn)
+        return Gate(
+            kind=KIND,
+            measure=measured,
+            compare=compared,
+            limits={},
+            level=level,
+            fail_on=fail_on,
+            needs_baseline=False,
+            needs_reference=False,
+            tell_more=lambda gate, told, record: _section(points, level),
+            details=lambda: _checkpoints(points),
         )
-    trend = fit_trend(
-        _points(history, run)[-last:],
-        max_src_drop=max_src_drop,
-        max_value_drop=max_value_drop,
-        level=level,
-    )
-    if trend.fails(fail_on):
-        raise AssertionError("\n".join([trend.summary(), *_details(trend)]))
-    return trend
+
+    where = Place(title="history", shown=_shown(history))
+    return run_gate(KIND, prepare, model=None, name=name, place=where)
 
 
 def _points(history: History | str | Path | Sequence[Point], run: str | None) -> list[Point]:
@@ -83,11 +101,26 @@ def _points(history: History | str | Path | Sequence[Point], run: str | None) ->
     return sorted((p for p in found if run in (None, p.run)), key=lambda point: point.step)
 
 
-def _details(trend: Trend) -> list[str]:
-    """What a failure says after its first line."""
-    lines = ["", f"{trend.verdict}, by {trend.images} images; checkpoints:"]
-    for point in trend.points:
-        score = f"{point.profile.signed_src:+.3f}".replace("-", "−")
-        value = f"v(all) {point.profile.value:.2f} nats"
-        lines.append(f"  step {point.step}: signed SRC {score}, {value}, {point.name}")
-    return [*lines, *(f"note: {note}" for note in trend.notes)]
+def _shown(history: Any) -> str:
+    if isinstance(history, History):
+        return history.path.as_posix()
+    return Path(history).as_posix() if isinstance(history, (str, Path)) else ""
+
+
+def _checkpoints(points: Sequence[Point]) -> list[str]:
+    """What a failure says of each checkpoint."""
+    return [
+        "checkpoints:",
+        *(
+            f"  step {point.step}: signed SRC {signed(point.profile.signed_src)}, "
+            f"v(all) {nats(point.profile.value)} nats, {point.name}"
+            for point in points
+        ),
+    ]
+
+
+def _section(points: Sequence[Point], level: float) -> dict[str, Any]:
+    """The record's section on the checkpoints, for reports."""
+    from pytest_iaside.track.records import trend_record
+
+    return {"sections": {KIND: trend_record(points, level)}}

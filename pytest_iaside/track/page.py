@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from pytest_iaside.compare.comparison import confidence
+from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.figures import Figure
 from pytest_iaside.report.numbers import finite, finite_list, fixed, share, signed
 from pytest_iaside.report.pages import Page

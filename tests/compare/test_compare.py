@@ -13,7 +13,8 @@ from profiles import TRAINED, make_profile
 from scipy import stats
 
 from pytest_iaside import BaselineError, SettingsError, Thresholds, compare
-from pytest_iaside.compare.evidence import holm
+from pytest_iaside.report.record import comparison_record
+from pytest_iaside.stats.multiple import holm
 from pytest_iaside.stats.score import sid, signed_src
 
 ALL = Thresholds(
@@ -143,7 +144,7 @@ def test_the_order_of_images_changes_not_a_bit():
     order = np.random.default_rng(0).permutation(20)
     shuffled = replace(
         candidate,
-        image_psi=candidate.image_psi[order],
+        values=candidate.values[order],
         by_size=candidate.by_size[order],
         information=candidate.information[order],
         labels=candidate.labels[order],
@@ -169,10 +170,10 @@ def test_negative_scores_are_shown_with_their_sign():
 
 def test_plain_values_survive_json():
     profile = make_profile()
-    document = json.loads(json.dumps(compare(profile, profile).as_dict()))
+    document = json.loads(json.dumps(comparison_record(compare(profile, profile))))
     assert document["verdict"] == "pass"
-    assert document["candidate"]["psi"] == pytest.approx(TRAINED.tolist())
-    assert len(document["bands"]) == 8 and document["checks"][1]["name"] == "src"
+    assert document["candidate"]["spectral"]["psi"] == pytest.approx(TRAINED.tolist())
+    assert len(document["quantities"]) == 8 and document["checks"][1]["name"] == "src"
 
 
 @pytest.mark.parametrize(

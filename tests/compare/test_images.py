@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from profiles import make_profile
 
+from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
-from pytest_iaside.compare.drivers import SHOWN
-from pytest_iaside.compare.spectral import compare
 from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.report.record import SHOWN_IMAGES, comparison_record
 from pytest_iaside.thresholds import Thresholds
 
 PSI = np.array([4.0, 2.0, 1.0, 0.5])
@@ -77,7 +77,7 @@ def test_contributions_to_a_score_sum_to_it_nearly(threshold: str, quantity: str
     # Band 0 falls, so that importance moves up.
     lower = candidate.image_psi.copy()
     lower[:, 0] -= 1.5 * (np.arange(40) % 2)
-    candidate = replace(candidate, image_psi=lower)
+    candidate = replace(candidate, values=lower)
     comparison = compare(candidate, baseline, Thresholds(**ONLY | {threshold: 0.001}))
     found = changes(comparison)
     assert comparison.verdict != "pass"
@@ -124,10 +124,10 @@ def test_there_are_none_without_pairs() -> None:
 def test_plain_values_hold_the_first_ones() -> None:
     candidate, baseline = profiles()
     comparison = compare(candidate, baseline)
-    facts = comparison.as_dict()["image_changes"]
+    facts = comparison_record(comparison)["image_changes"]
     found = changes(comparison)
     assert facts["count"] == 20
-    assert len(facts["images"]) == SHOWN
+    assert len(facts["images"]) == SHOWN_IMAGES
     assert facts["images"][0] == {
         "name": found.images[0].name,
         "digest": found.images[0].digest,

@@ -16,6 +16,7 @@ from scipy import special
 from torch import Tensor
 
 from pytest_iaside import Classifier, ModelError, SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.entropy import entropy_cutoff, first_flat_step, predictive_entropy
 
 
@@ -84,7 +85,9 @@ class TestCutoff:
         network, images = small_network(), pictures(4)
         whole = entropy_cutoff(network, images, noises=(0, 0.5, 1), samples=5)
         for size in (1, 7):
-            other = entropy_cutoff(network, images, noises=(0, 0.5, 1), samples=5, batch_size=size)
+            other = entropy_cutoff(
+                network, images, noises=(0, 0.5, 1), samples=5, execution=Execution(batch_size=size)
+            )
             np.testing.assert_allclose(other.image_entropies, whole.image_entropies, atol=1e-6)
         part = entropy_cutoff(network, images[[2]], noises=(0, 0.5, 1), samples=5)
         np.testing.assert_allclose(

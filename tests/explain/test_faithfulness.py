@@ -16,6 +16,7 @@ from scipy import stats
 from torch import Tensor
 
 from pytest_iaside import Classifier, Estimate, ModelError, ReferenceSample, SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.faithfulness import (
     correlation,
     deletion,
@@ -164,7 +165,7 @@ class TestIdentities:
             run = partial(measure, model, score="probability")
             whole = run(images, None, maps)
             for size in (1, 5):
-                other = run(images, None, maps, batch_size=size)
+                other = run(images, None, maps, execution=Execution(batch_size=size))
                 np.testing.assert_allclose(other.image_values, whole.image_values, atol=1e-4)
             part = run(images[1:2], None, maps[1:2])
             np.testing.assert_allclose(part.image_values, whole.image_values[1:2], atol=1e-4)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pytest_iaside import Classifier, ModelError, ReferenceSample
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.fam import BandPictures, band_index, fam
 from pytest_iaside.explain.sobol import Evaluations, group_shares, sobol_points, total_indices
 from pytest_iaside.images.bands import BandPartition
@@ -102,7 +103,7 @@ def test_a_linear_model_has_known_indices(mask: str, space: str, batch_size: int
     images = sample()
     found = fam(
         Classifier(network, mean=MEAN, std=STD), images, 1, mask=mask, bands=4, designs=16,
-        output="logit", space=space, batch_size=batch_size,
+        output="logit", space=space, execution=Execution(batch_size=batch_size),
     )  # fmt: skip
     std, mean = (np.array(x)[:, None, None] for x in (STD, MEAN))
     for i, image in enumerate(images.images.double().numpy()):

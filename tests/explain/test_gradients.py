@@ -13,6 +13,7 @@ from explained_models import pictures, small_network
 from torch import Tensor, nn
 
 from pytest_iaside import Classifier, ModelError, ReferenceSampleError, SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.gradients import Subject, gradients, opened
 
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.5]
@@ -20,7 +21,7 @@ MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.5]
 
 def subject_of(model: Any, images: Any = None, labels: Any = None, **settings: Any) -> Any:
     images = pictures() if images is None else images
-    return opened(model, images, labels, **{"device": "cpu", "batch_size": "auto"} | settings)
+    return opened(model, images, labels, execution=Execution(**{"device": "cpu"} | settings))
 
 
 class TestAgainstFiniteDifferences:
@@ -30,19 +31,20 @@ class TestAgainstFiniteDifferences:
             inputs = subject.inputs(slice(0, 2)).requires_grad_()
             assert inputs.dtype == torch.float64
             assert torch.autograd.gradcheck(
-                lambda x: subject.log_likelihood(x, subject.classes), inputs
+                lambda x: subject.runner.log_likelihood(x, subject.classes), inputs
             )
 
     def test_central_differences(self) -> None:
         with subject_of(small_network().double(), pictures(2, height=4, width=3)) as subject:
             inputs, classes = subject.inputs(slice(0, 2)), subject.classes
-            found = gradients(subject.log_likelihood, inputs, classes)
+            found = gradients(subject.runner.log_likelihood, inputs, classes)
             assert found.shape == inputs.shape
             for at in np.ndindex(*inputs.shape[1:]):
                 moved = torch.zeros_like(inputs)
                 moved[:, *at] = 1e-5
                 up, down = (
-                    subject.log_likelihood(inputs + side * moved, classes) for side in (1, -1)
+                    subject.runner.log_likelihood(inputs + side * moved, classes)
+                    for side in (1, -1)
                 )
                 difference = (up - down) / 2e-5
                 torch.testing.assert_close(found[:, *at], difference, atol=1e-9, rtol=1e-6)
@@ -56,7 +58,9 @@ class TestAgainstFiniteDifferences:
             inputs = (pixels - torch.tensor(MEAN).view(-1, 1, 1)) / torch.tensor(STD).view(-1, 1, 1)
             torch.testing.assert_close(subject.inputs(slice(0, 3)), inputs)
             expected = torch.log_softmax(network(inputs), dim=1)[range(3), [4, 0, 2]]
-            torch.testing.assert_close(subject.log_likelihood(inputs, subject.classes), expected)
+            torch.testing.assert_close(
+                subject.runner.log_likelihood(inputs, subject.classes), expected
+            )
 
     def test_are_per_standardised_pixel(self) -> None:
         # A gradient per pixel would be 1/std times as long.
@@ -65,7 +69,7 @@ class TestAgainstFiniteDifferences:
         normalised = Classifier(network, mean=MEAN, std=STD)
         with subject_of(normalised, images) as subject:
             inputs = subject.inputs(slice(0, 3))
-            found = gradients(subject.log_likelihood, inputs, subject.classes)
+            found = gradients(subject.runner.log_likelihood, inputs, subject.classes)
             plain = network.eval()
             leaf = inputs.clone().requires_grad_()
             values = torch.log_softmax(plain(leaf), dim=1)[range(3), subject.classes]
@@ -102,7 +106,7 @@ class TestTheModel:
         state = {name: value.clone() for name, value in network.state_dict().items()}
         with subject_of(network) as subject:
             assert not any(part.training for part in network.modules())
-            gradients(subject.log_likelihood, subject.inputs(slice(0, 3)), subject.classes)
+            gradients(subject.runner.log_likelihood, subject.inputs(slice(0, 3)), subject.classes)
         assert [part.training for part in network.modules()] == modes
         assert [parameter.requires_grad for parameter in network.parameters()] == wanted
         assert all(parameter.grad is None for parameter in network.parameters())
@@ -114,7 +118,7 @@ class TestTheModel:
         def found() -> Tensor:
             with subject_of(network) as subject:
                 return gradients(
-                    subject.log_likelihood, subject.inputs(slice(0, 3)), subject.classes
+                    subject.runner.log_likelihood, subject.inputs(slice(0, 3)), subject.classes
                 )
 
         expected = found()
@@ -132,7 +136,7 @@ class TestTheModel:
         with subject_of(Overwrites(), labels=0) as subject:
             inputs = subject.inputs(slice(0, 3))
             before = inputs.clone()
-            found = gradients(subject.log_likelihood, inputs, subject.classes)
+            found = gradients(subject.runner.log_likelihood, inputs, subject.classes)
             assert torch.equal(inputs, before)
         # f = ln σ(2v), v twice the mean of 468 pixels: f' = 4(1 − σ(2v))/468.
         share = torch.sigmoid(-4 * before.mean(dim=(1, 2, 3)))
@@ -145,7 +149,7 @@ class TestTheModel:
     def test_is_fed_its_own_precision(self, dtype: str, fed: torch.dtype) -> None:
         network = small_network().to(getattr(torch, dtype))
         with subject_of(network) as subject:
-            assert subject.inputs(slice(0, 1)).dtype == subject.dtype == fed
+            assert subject.inputs(slice(0, 1)).dtype == subject.runner.dtype == fed
 
     @pytest.mark.parametrize(
         ("function", "message"),
@@ -160,7 +164,7 @@ class TestTheModel:
     )
     def test_that_has_none(self, function: Callable[..., Any], message: str) -> None:
         with pytest.raises(ModelError, match=message), subject_of(function) as subject:
-            gradients(subject.log_likelihood, subject.inputs(slice(0, 3)), subject.classes)
+            gradients(subject.runner.log_likelihood, subject.inputs(slice(0, 3)), subject.classes)
 
     def test_in_an_onnx_file_has_none(self, tmp_path: Path) -> None:
         (tmp_path / "net.onnx").write_bytes(b"weights")

@@ -10,6 +10,7 @@ import torch
 from explained_models import linear, pictures, quadratic, sine, small_network
 
 from pytest_iaside import Classifier, ModelError, SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.integrated import IntegratedGradients, integrated_gradients
 
 MEAN, STD = 0.5, 0.25
@@ -80,7 +81,7 @@ def test_batches_and_neighbours_do_not_matter() -> None:
     network, images = small_network(), pictures(3)
     whole = integrated_gradients(network, images)
     for size in (1, 5):
-        other = integrated_gradients(network, images, batch_size=size)
+        other = integrated_gradients(network, images, execution=Execution(batch_size=size))
         np.testing.assert_allclose(other.ig2, whole.ig2, rtol=1e-4)
     np.testing.assert_allclose(
         integrated_gradients(network, images[1:2]).ig, whole.ig[1:2], rtol=1e-3, atol=1e-7

@@ -14,6 +14,7 @@ from scipy import special, stats
 from torch import Tensor
 
 from pytest_iaside import Classifier, ModelError, ReferenceSample, SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.lens import Lens, spectral_lens
 
 Rows = NDArray[np.float64]
@@ -235,9 +236,11 @@ class TestIndependence:
     def test_of_batches_neighbours_and_order(self) -> None:
         images = pictures(5)
         model = Classifier(small_network(), mean=MEAN, std=STD)
-        whole = spectral_lens(model, images, scales=SCALES, batch_size=64)
+        whole = spectral_lens(model, images, scales=SCALES, execution=Execution(batch_size=64))
         for size in (1, 7):
-            other = spectral_lens(model, images, scales=SCALES, batch_size=size)
+            other = spectral_lens(
+                model, images, scales=SCALES, execution=Execution(batch_size=size)
+            )
             np.testing.assert_array_equal(other.samples, whole.samples)
             np.testing.assert_allclose(other.sg2, whole.sg2, rtol=1e-4)
         order = [3, 0]

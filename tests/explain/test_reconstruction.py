@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pytest_iaside import Classifier, ModelError
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.cells import Cells
 from pytest_iaside.explain.masks import rescaled
 from pytest_iaside.explain.reconstruction import reconstruct, reconstruction_depth
@@ -57,7 +58,7 @@ def test_cells_in_descending_order_until_the_prediction_is_back(
     share: float, batch_size: int
 ) -> None:
     explained, whole, network = attribution(), images(), distance_below(share)
-    found = reconstruct(network, whole, explained, batch_size=batch_size)
+    found = reconstruct(network, whole, explained, execution=Execution(batch_size=batch_size))
     for i, image in enumerate(whole):
         order = np.argsort(-explained.map[i].ravel())
         series = torch.stack([rebuilt(order, image, n) for n in range(1, GRID**2 + 1)])
@@ -77,7 +78,8 @@ def test_a_network_may_write_to_its_input() -> None:
         return found
 
     expected, found = (
-        reconstruct(each, images(), attribution(), batch_size=3) for each in (inner, overwriting)
+        reconstruct(each, images(), attribution(), execution=Execution(batch_size=3))
+        for each in (inner, overwriting)
     )
     np.testing.assert_array_equal(found.depth, expected.depth)
     assert (found.depth > 3).any()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pytest_iaside import Classifier, ModelError, ReferenceSample, ReferenceSampleError
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.cells import cell_levels
 from pytest_iaside.explain.masks import rescaled
 from pytest_iaside.explain.sobol import (
@@ -121,7 +122,7 @@ class TestWhole:
         images = sample()
         found = wcam(
             linear(curved=True), images, 1, grid=GRID, levels=LEVELS, wavelet=wavelet,
-            output="logit", backend="eager", batch_size=batch_size,
+            output="logit", execution=Execution(backend="eager", batch_size=batch_size),
         )  # fmt: skip
         for i, image in enumerate(images.images.double().numpy()):
             expected = by_pywavelets(
@@ -240,7 +241,9 @@ class TestResult:
             sizes.append(len(x))
             return torch.stack([x.mean(dim=(1, 2, 3)), x.amax(dim=(1, 2, 3))], dim=1)
 
-        found = wcam(counted, sample(2), grid=GRID, levels=LEVELS, batch_size=20)
+        found = wcam(
+            counted, sample(2), grid=GRID, levels=LEVELS, execution=Execution(batch_size=20)
+        )
         # And once for each clean image, which decides its class.
         assert sum(sizes) == found.forward_passes + 2
         assert max(sizes) <= 20
@@ -254,7 +257,11 @@ class TestResult:
             x.fill_(7.0)
             return found
 
-        settings: dict[str, Any] = {"grid": GRID, "levels": LEVELS, "batch_size": 8}
+        settings: dict[str, Any] = {
+            "grid": GRID,
+            "levels": LEVELS,
+            "execution": Execution(batch_size=8),
+        }
         std = None if mean is None else STD
         for space in ("pixel", "input"):
             expected, found = (
@@ -265,10 +272,20 @@ class TestResult:
 
     def test_an_image_does_not_depend_on_the_others(self) -> None:
         images = sample(3)
-        together = wcam(linear(), images, grid=GRID, levels=LEVELS, batch_size=8)
-        alone = wcam(linear(), images.images[1], grid=GRID, levels=LEVELS, batch_size=8)
+        together = wcam(
+            linear(), images, grid=GRID, levels=LEVELS, execution=Execution(batch_size=8)
+        )
+        alone = wcam(
+            linear(), images.images[1], grid=GRID, levels=LEVELS, execution=Execution(batch_size=8)
+        )
         np.testing.assert_allclose(together.map[1:2], alone.map, rtol=1e-6)
-        again = wcam(linear(), images.take([2, 1]), grid=GRID, levels=LEVELS, batch_size=8)
+        again = wcam(
+            linear(),
+            images.take([2, 1]),
+            grid=GRID,
+            levels=LEVELS,
+            execution=Execution(batch_size=8),
+        )
         np.testing.assert_array_equal(again.map, together.map[[2, 1]])
 
     def test_errors_are_nearer_with_more_designs(self) -> None:
@@ -300,7 +317,6 @@ class TestRefusals:
             ({"space": "rgb"}, "space='rgb' is unknown; use one of pixel, input"),
             ({"rescale": "min"}, "rescale='min' is unknown; use one of None, authors"),
             ({"seed": -1}, "seed=-1 must be a whole number, at least 0"),
-            ({"batch_size": 0}, "batch_size=0 must be"),
             ({"labels": [0, 3]}, r"labels\[1\] is 3, but the model has 3 classes"),
             ({"labels": [-1, 0]}, r"labels\[0\] is -1"),
             ({"labels": [0, 1, 2]}, "labels are int64 of shape"),

@@ -18,6 +18,7 @@ from pytest_iaside import (
     SettingsError,
     measure,
 )
+from pytest_iaside.execute.execution import Execution, gathered
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.measure.game.coalitions import exact_coalitions
 
@@ -112,7 +113,7 @@ def test_same_input_same_bits_and_batches_change_only_rounding():
     first, again = (measure(network, sample, bands=4) for _ in range(2))
     assert (first.log_likelihood == again.log_likelihood).all()
     for batch_size in (1, 7, 100):
-        other = measure(network, sample, bands=4, batch_size=batch_size)
+        other = measure(network, sample, bands=4, execution=Execution(batch_size=batch_size))
         assert np.abs(other.log_likelihood - first.log_likelihood).max() < 1e-4
 
 
@@ -147,7 +148,7 @@ def test_an_executor_gives_the_same_profile():
     network, sample = _network().eval(), _sample(count=19)
     alone = measure(network, sample, bands=3)
     with ThreadPoolExecutor(2) as pool:
-        shared = measure(network, sample, bands=3, executor=pool)
+        shared = measure(network, sample, bands=3, execution=Execution(executor=pool))
     assert (shared.log_likelihood == alone.log_likelihood).all()
 
 
@@ -184,7 +185,7 @@ def test_memory_does_not_grow_with_the_coalitions():
         held.append(batch.element_size() * batch.nelement())
         return batch.flatten(1)[:, :4]
 
-    measure(forward, _sample(count=3, size=96), bands=8, batch_size=8)
+    measure(forward, _sample(count=3, size=96), bands=8, execution=Execution(batch_size=8))
     assert max(held) == 8 * 3 * 96 * 96 * 4
 
 
@@ -207,7 +208,7 @@ def test_memory_does_not_grow_with_the_coalitions():
 )
 def test_settings_that_cannot_be_are_named(settings, message):
     with pytest.raises(SettingsError, match=message):
-        measure(_network(), _sample(), **settings)
+        measure(_network(), _sample(), **gathered(settings))
 
 
 def test_labels_that_no_class_has_are_named_before_the_game():
@@ -298,7 +299,7 @@ def test_every_float32_backend_reproduces_them(backend, tmp_path):
             verbose=False,
         )
         classifier = Classifier(path, mean=0.498, std=0.502)
-    profile = measure(classifier, _photographs(2), backend=backend)
+    profile = measure(classifier, _photographs(2), execution=Execution(backend=backend))
     assert profile.environment["backend"] == backend
     _agrees(profile, 2)
 

@@ -25,6 +25,7 @@ from pytest_iaside import (
     mean_prediction_error,
     pgd,
 )
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.measure.answers import answers
 from pytest_iaside.measure.metrics import (
     ALEXNET_ERRORS,
@@ -185,7 +186,9 @@ class TestMeanPredictionError:
         attack = partial(pgd, eps=0.3, steps=2, step_size=0.2, norm="l2", random_start=True)
         for perturbation in (("snow", 3), ("shot_noise", 2), attack, halve):
             values = [
-                mean_prediction_error(model, sample, perturbation, batch_size=size).image_values
+                mean_prediction_error(
+                    model, sample, perturbation, execution=Execution(batch_size=size)
+                ).image_values
                 for size in (1, 4, 6)
             ]
             np.testing.assert_allclose(values[0], values[2], atol=1e-6)
@@ -323,7 +326,7 @@ class TestAccuracy:
 
     def test_answers_are_the_networks_own(self) -> None:
         sample, model = photographs(), network()
-        clean, dark = answers(model, sample, [None, halve], batch_size=4)
+        clean, dark = answers(model, sample, [None, halve], execution=Execution(batch_size=4))
         with torch.no_grad():
             np.testing.assert_allclose(clean, model(sample.pixels()), atol=1e-6)
             np.testing.assert_allclose(dark, model(sample.pixels() / 2), atol=1e-6)

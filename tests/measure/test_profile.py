@@ -64,7 +64,7 @@ def test_saved_profiles_come_back_bit_for_bit(tmp_path):
     )
     path = profile.save(tmp_path / "deep" / "net.yaml")
     loaded = SpectralProfile.load(path)
-    for name in ("image_psi", "by_size", "log_likelihood", "information", "labels"):
+    for name in ("values", "by_size", "log_likelihood", "information", "labels"):
         assert (getattr(loaded, name) == getattr(profile, name)).all()
     for name in ("digests", "names", "rules", "reference", "model", "forward_passes"):
         assert getattr(loaded, name) == getattr(profile, name)
@@ -84,11 +84,13 @@ def test_other_formats_and_missing_parts_are_refused(tmp_path):
     path = make_profile(images=3).save(tmp_path / "net.yaml")
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     path.write_text(yaml.safe_dump({**document, "format": "iaside-profile/99"}))
-    with pytest.raises(BaselineError, match=r"format 'iaside-profile/99', this version reads"):
+    with pytest.raises(
+        BaselineError, match=r"format 'iaside-profile/99'; expected 'iaside-measurement/1'"
+    ):
         SpectralProfile.load(path)
-    document["rules"]["colour"] = "blue"
+    document["settings"]["colour"] = "blue"
     path.write_text(yaml.safe_dump(document))
-    with pytest.raises(BaselineError, match=r"not a whole profile \(.*colour"):
+    with pytest.raises(BaselineError, match=r"does not hold a whole SpectralProfile \(.*colour"):
         SpectralProfile.load(path)
 
 

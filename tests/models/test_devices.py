@@ -20,7 +20,6 @@ from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.filters import components, split
-from pytest_iaside.measure.game import evaluate
 from pytest_iaside.measure.game import play as playing
 from pytest_iaside.measure.game.play import Shard, ready, shards
 from pytest_iaside.measure.game.rules import Rules
@@ -41,7 +40,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
     monkeypatch.setattr(playing, "_to_host", fetch)
     # Their results decide what is done next, which pretended numbers cannot.
     monkeypatch.setattr(ReferenceSample, "check_classes", lambda self, classes: None)
-    monkeypatch.setattr(evaluate, "_check_finite", lambda found, played: None)
+    monkeypatch.setattr(playing, "_check_finite", lambda found, played: None)
     # Pinned memory is the one thing that cannot be pretended.
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
     with FakeTensorMode(allow_non_fake_inputs=True):
@@ -105,9 +104,9 @@ def test_a_game_mixes_no_devices(
     model = classifier(network("cuda"))
     execution = Execution(device="cuda", batch_size=8)
     shard = shard_of(labels, rules)
-    with ready(model, rules, execution, shard) as backend:
-        assert backend.device == torch.device("cuda:0")
-        rows = list(playing.play_on(backend, model, rules, shard))
+    with ready(model, rules, execution, shard) as runner:
+        assert runner.device == torch.device("cuda:0")
+        rows = list(playing.play_on(runner, rules, shard))
     assert [len(each.image_psi) for each in rows] == [1, 1, 1]
     assert rows[0].environment["device"] == "cuda:0"
     # What is fetched: the clean images' probabilities once, then once for each round.
@@ -132,9 +131,9 @@ def test_a_network_elsewhere_is_told_apart(gpu: list[tuple[int, ...]]) -> None:
     model = classifier(LeftBehind())
     with (
         pytest.raises(ModelError, match="at least two devices, cuda:0 and cpu"),
-        ready(model, rules, Execution(device="cuda"), shard) as backend,
+        ready(model, rules, Execution(device="cuda"), shard) as runner,
     ):
-        list(playing.play_on(backend, model, rules, shard))
+        list(playing.play_on(runner, rules, shard))
 
 
 @pytest.mark.parametrize("space", ["input", "pixel"])
@@ -165,6 +164,6 @@ def test_cuda_batches_are_larger(gpu: list[tuple[int, ...]]) -> None:
     rules = Rules(bands=3)
     shard = shard_of("hard", rules)
     for device, size in (("cuda", 1024), ("cpu", 1024)):
-        with ready(classifier(network(device)), rules, Execution(device=device), shard) as backend:
-            assert backend.setup.batch_size == size
-            assert backend.setup.channels_last
+        with ready(classifier(network(device)), rules, Execution(device=device), shard) as runner:
+            assert runner.backend.setup.batch_size == size
+            assert runner.backend.setup.channels_last

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pytest_iaside import ReferenceSample, measure
 from pytest_iaside.errors import ModelError, SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.models.backends import Workload, open_backend
 from pytest_iaside.models.backends.base import Unfit
 from pytest_iaside.models.classifier import Classifier
@@ -222,7 +223,13 @@ def test_a_game_on_it_is_the_same_game(absence: Any) -> None:
     images = torch.rand(9, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     model, sample = Classifier(module, mean=0.5, std=0.25), ReferenceSample(images)
     first, again, plain = (
-        measure(model, sample, bands=4, absence=absence, backend=backend, batch_size=5)
+        measure(
+            model,
+            sample,
+            bands=4,
+            absence=absence,
+            execution=Execution(backend=backend, batch_size=5),
+        )
         for backend in ("openvino", "openvino", "eager")
     )
     assert first.environment["backend"] == "openvino"

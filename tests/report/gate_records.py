@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
 from pytest_iaside.compare.held import Limit
 from pytest_iaside.compare.hold import compare_readings
 from pytest_iaside.compare.spectral import compare
+
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement, Quantity
 from pytest_iaside.measure.profile import SpectralProfile

@@ -13,6 +13,7 @@ from scipy import stats
 from waves import Waves, images, without_high, without_low
 
 from pytest_iaside.errors import ModelError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.measure.metrics import accuracy, mean_prediction_error
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.study import robustness as robust
@@ -66,11 +67,11 @@ def test_src_follows_robustness_against_what_takes_high_frequencies(
 def test_targets_are_mpe_and_accuracy_drop(study: CorrelationStudy) -> None:
     model, sample = Waves(SHARES[1]), images()
     for name, perturbation in PERTURBATIONS.items():
-        error = mean_prediction_error(model, sample, perturbation, backend="eager")
+        error = mean_prediction_error(model, sample, perturbation, execution=Execution(backend="eager"))
         assert study.mpe.targets.of_all_images(name)[1] == pytest.approx(error.value)
         assert study.mpe.targets.standard_errors(name)[1] == pytest.approx(error.standard_error)
         clean, perturbed = (
-            accuracy(model, sample, each, backend="eager").value for each in (None, perturbation)
+            accuracy(model, sample, each, execution=Execution(backend="eager")).value for each in (None, perturbation)
         )
         assert study.drop.targets.of_all_images(name)[1] == pytest.approx(clean - perturbed)
     single = [study.mpe.targets.of_all_images(name) for name in PERTURBATIONS]

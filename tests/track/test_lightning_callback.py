@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pytest_iaside.errors import ModelError, SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.spectral import measure
 from pytest_iaside.models.classifier import Classifier
@@ -138,7 +139,7 @@ def test_each_point_is_of_the_network_at_the_end_of_its_epoch(tmp_path):
     for point, state, loss in zip(points, weights, losses, strict=True):
         network.load_state_dict(state)
         classifier = Classifier(network, mean=0.5, std=0.25)
-        again = measure(classifier, reference(), bands=3, backend="eager")
+        again = measure(classifier, reference(), bands=3, execution=Execution(backend="eager"))
         np.testing.assert_array_equal(point.profile.image_psi, again.image_psi)
         assert point.loss == loss
 

@@ -26,7 +26,7 @@ from pytest_iaside.report.charts.heat import COLOURS
 from pytest_iaside.track.charts import Curve, curves_chart, sid_heat_map
 from pytest_iaside.track.history import History, Point
 from pytest_iaside.track.page import track_page
-from pytest_iaside.track.trend import fit_trend
+from pytest_iaside.track.trend import trend_of
 
 MODULE = """
 import torch
@@ -119,7 +119,7 @@ def test_every_checkpoint_is_measured_with_its_weights(
         assert line.startswith(f"step    {epoch}  signed SRC {score} (95% CI ")
         value = f"v(all) {expected.value:.2f} nats  accuracy 100.0%  epoch{epoch}.pt"
         assert line.endswith(value)
-    trend = fit_trend(points)
+    trend = trend_of(points)
     assert lines[5] == f"trend: {trend.verdict}: {trend.summary()}"
     assert lines[6:] == [
         "page: iaside-track.html",

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from pytest_iaside.errors import ModelError, SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.spectral import measure
 from pytest_iaside.models.classifier import Classifier
@@ -138,7 +139,7 @@ def test_each_point_is_of_the_network_at_its_step(tmp_path, when):
     for point, state, loss in zip(points, weights, losses, strict=True):
         model.load_state_dict(state)
         classifier = Classifier.from_transformers(model, processor())
-        again = measure(classifier, reference(), bands=3, backend="eager")
+        again = measure(classifier, reference(), bands=3, execution=Execution(backend="eager"))
         np.testing.assert_array_equal(point.profile.image_psi, again.image_psi)
         assert point.loss == loss
     assert sent == [
@@ -218,7 +219,7 @@ class TestTheNetwork:
         callback.on_evaluate(arguments, state, None, metrics={}, **given)
         (point,) = history.points()
         classifier = Classifier.from_transformers(model, processor())
-        again = measure(classifier, reference(), bands=3, backend="eager")
+        again = measure(classifier, reference(), bands=3, execution=Execution(backend="eager"))
         np.testing.assert_array_equal(point.profile.image_psi, again.image_psi)
 
     def test_no_processor_at_all(self, tmp_path):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from pytest_iaside.errors import BaselineError, ModelError, ReferenceSampleError, SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.spectral import measure
 from pytest_iaside.models.classifier import Classifier
@@ -104,7 +105,7 @@ def test_what_is_measured_is_what_measure_finds(network, tmp_path):
     classifier = Classifier(network, mean=0.5, std=0.25)
     logged = {"val_loss": 0.5, "val_acc": 0.1, "lr": 1e-3}
     point = watcher.measure(classifier, step=4, name="epoch=4", logged=logged)
-    profile = measure(classifier, sample(), bands=3, backend="eager")
+    profile = measure(classifier, sample(), bands=3, execution=Execution(backend="eager"))
     np.testing.assert_array_equal(point.profile.image_psi, profile.image_psi)
     with torch.no_grad():
         predicted = network.eval()((sample().pixels() - 0.5) / 0.25).argmax(dim=1)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +14,11 @@ import torch
 from pytest_iaside.measure.game.play import Game, partners
 from pytest_iaside.measure.game.rows import Rows
 from pytest_iaside.models.identity import identity, why_opaque
-from pytest_iaside.store.cache import Entry, ResultCache, game_key
+from pytest_iaside.store.cache import Entry, Found, ResultCache, game_key
 
 # What forward passes run on: another version may round otherwise.
 LIBRARIES = ("openvino", "onnxruntime")
+ARRAYS = ("image_psi", "by_size", "log_likelihood", "log_probabilities")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +62,27 @@ class Kept:
         """What is kept of each image of the sample."""
         if self.key is None:
             return [None] * len(self.entries)
-        return self.cache.get(self.key, self.entries)
+        found = self.cache.get(self.key, self.entries)
+        return [None if one is None else _rows(one) for one in found]
 
     def keep(self, images: Sequence[int], rows: Rows) -> None:
         """Keep ``rows``, what was found for ``images``."""
-        if self.key is not None:
-            self.cache.put(self.key, self.title, [self.entries[i] for i in images], rows)
+        if self.key is None:
+            return
+        predicted = [str(label) for label in rows.log_probabilities.argmax(axis=1)]
+        entries = [self.entries[i] for i in images]
+        found = [_found(row) for row in rows.each()]
+        self.cache.put(self.key, self.title, entries, predicted, found)
+
+
+def _found(row: Rows) -> Found:
+    values = {"forward_passes": row.forward_passes, "environment": row.environment}
+    return Found({name: getattr(row, name)[0] for name in ARRAYS}, values)
+
+
+def _rows(found: Found) -> Rows:
+    arrays: dict[str, Any] = {name: found.arrays[name][None] for name in ARRAYS}
+    return Rows(**arrays, **found.values, from_cache=found.values["forward_passes"])
 
 
 def _entries(game: Game) -> list[Entry]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_iaside.errors import ModelError
+from pytest_iaside.execute.runner import Runner
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.filters import components, split
 from pytest_iaside.measure.game.coalitions import exact_coalitions
@@ -18,6 +17,20 @@ from pytest_iaside.measure.game.play import Round, log_likelihood, play_coalitio
 from pytest_iaside.measure.game.shapley import shapley_values
 
 PARTITION = BandPartition(12, 12, 3)
+
+
+class Mapped(Runner):
+    """A runner that maps a function over batches."""
+
+    batch_size = 5
+
+    def __init__(self, forward):
+        self.forward = forward
+
+    def forward_many(self, batches):
+        return map(self.forward, batches)
+
+
 COALITIONS = torch.from_numpy(exact_coalitions(3)).double()
 
 
@@ -31,7 +44,7 @@ def _play(pictures, forward, targets, batch_size=5):
     names = tuple(f"image {i}" for i in range(len(pictures.parts)))
     coalitions = COALITIONS.expand(len(names), -1, -1)
     played = Round(pictures, coalitions, targets, names)
-    (found,) = play_coalitions([played], partial(map, forward), batch_size=batch_size)
+    (found,) = play_coalitions([played], Mapped(forward), batch_size=batch_size)
     return found
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_iaside import Classifier, ReferenceSample, measure
+from pytest_iaside.execute.execution import gathered
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.spectral import Progress
 from pytest_iaside.store.cache import ResultCache
@@ -49,7 +50,7 @@ def sample(images: int = 6, *, start: int = 0, **settings: Any) -> ReferenceSamp
 def played(model: Any = None, reference: ReferenceSample | None = None, **settings: Any) -> Any:
     """A profile, and how many passes of the network it took."""
     seen.clear()
-    settings = {"bands": BANDS, "cache": True, "device": "cpu", **settings}
+    settings = gathered({"bands": BANDS, "cache": True, "device": "cpu", **settings})
     profile = measure(Counted() if model is None else model, reference or sample(), **settings)
     return profile, sum(seen) - PROBE if seen else 0
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_iaside import ReferenceSample, SettingsError
-from pytest_iaside.compare.held import Limit
-from pytest_iaside.compare.hold import compare_readings
+from pytest_iaside.compare.compare import compare
 from pytest_iaside.explain import (
     measure_lens_smoothness,
     measure_reconstruction_depth,
@@ -19,6 +18,7 @@ from pytest_iaside.explain import (
     wcam,
 )
 from pytest_iaside.explain.measurements import level_title
+from pytest_iaside.thresholds import Limit
 
 SAMPLE = ReferenceSample(torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0)))
 SMALL = {"grid": 8, "levels": 2, "designs": 4}
@@ -85,7 +85,7 @@ def test_a_model_that_leans_on_fine_detail_is_told() -> None:
     np.testing.assert_allclose(fine, 0, atol=1e-6)
     other = measure_scale_reliance(Coarse(1.0), striped, **SMALL, labels_from=baseline)
     assert other["fine share (details up to 2 px)"].min() > 0.95
-    comparison = compare_readings(other, baseline, {"fine": Limit(change=0.05)})
+    comparison = compare(other, baseline, {"fine": Limit(change=0.05)})
     assert comparison.verdict == "drift"
     assert comparison.summary().startswith("fine share (details up to 2 px) 0.000 → ")
 

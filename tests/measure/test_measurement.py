@@ -64,11 +64,11 @@ def test_some_images_are_taken_in_order() -> None:
 def test_what_is_no_readings_is_told(tmp_path: Path) -> None:
     path = READINGS.save(tmp_path / "readings.yaml")
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("iaside-readings/1", "iaside-profile/1"), encoding="utf-8")
-    with pytest.raises(BaselineError, match="has format 'iaside-profile/1', expected readings"):
+    path.write_text(text.replace("iaside-measurement/1", "iaside-measurement/2"), encoding="utf-8")
+    with pytest.raises(BaselineError, match="has format 'iaside-measurement/2'; expected"):
         Measurement.load(path)
     path.write_text(text.replace("forward_passes: 14\n", ""), encoding="utf-8")
-    with pytest.raises(BaselineError, match=r"does not hold whole readings .*forward_passes"):
+    with pytest.raises(BaselineError, match=r"does not hold a whole Measurement .*forward_passes"):
         Measurement.load(path)
     with pytest.raises(BaselineError, match=r"cannot read .*nowhere\.yaml"):
         Measurement.load(tmp_path / "nowhere.yaml")

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_iaside.compare.held import Limit
-from pytest_iaside.compare.hold import compare_readings
+from pytest_iaside.compare.compare import compare
 from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.measure.measurement import Measurement, Quantity
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
+from pytest_iaside.thresholds import Limit
 
 ERROR = Quantity(name="error", family="error", better="lower")
 SHARE = Quantity(name="share", family="share", better="higher", unit="hit")
@@ -46,7 +46,7 @@ CLOSE = OLD + 0.02 + 0.01 * NOISE[1]
 
 
 def test_the_interval_is_that_of_a_paired_t_test() -> None:
-    comparison = compare_readings(readings(CLOSE), readings(OLD), {"error": Limit(change=0.1)})
+    comparison = compare(readings(CLOSE), readings(OLD), {"error": Limit(change=0.1)})
     (change,) = comparison.quantities
     expected = stats.ttest_rel(CLOSE, OLD)
     low, high = expected.confidence_interval(0.95)
@@ -58,7 +58,7 @@ def test_the_interval_is_that_of_a_paired_t_test() -> None:
 
 def test_intervals_hold_for_a_family_together_and_p_values_for_all() -> None:
     both = tuple(replace(ERROR, name=name) for name in ("first", "second"))
-    comparison = compare_readings(
+    comparison = compare(
         readings(CLOSE, OLD, quantities=both), readings(OLD, CLOSE, quantities=both), {}
     )
     first, second = comparison.quantities
@@ -73,7 +73,7 @@ def test_counted_quantities_have_the_interval_of_agresti_and_min() -> None:
     new = old.copy()
     new[:9] = 0  # nine lost
     new[-2:] = 1  # two won
-    comparison = compare_readings(
+    comparison = compare(
         readings(new, quantities=(SHARE,)),
         readings(old, quantities=(SHARE,)),
         {"share": Limit(change=0.05)},
@@ -93,10 +93,10 @@ def test_no_change_of_few_images_does_not_prove_that_there_is_none() -> None:
     quantities = (SHARE, ERROR)
     old = readings(right, OLD[:10], quantities=quantities)
     limits = {"share": Limit(change=0.05)}
-    moved = compare_readings(readings(right, OLD[:10] + 0.01, quantities=quantities), old, limits)
+    moved = compare(readings(right, OLD[:10] + 0.01, quantities=quantities), old, limits)
     assert moved.verdict == "inconclusive"
     # The same answers to everything are another matter: nothing is drawn at random.
-    same = compare_readings(replace(old), old, limits)
+    same = compare(replace(old), old, limits)
     assert same.verdict == "pass" and not same.changed
     assert same.notes == ("both models give the same answers to every image",)
 
@@ -120,7 +120,7 @@ def test_verdicts(shift: float, allowed: float, direction: Any, verdict: str, be
     new = readings(OLD + sign * (shift + 0.01 * scatter), quantities=(quantity,))
     old = readings(OLD, quantities=(quantity,))
     limits = {"error": Limit(change=allowed)}
-    comparison = compare_readings(new, old, limits, direction=direction)
+    comparison = compare(new, old, limits, direction=direction)
     assert comparison.verdict == verdict
     (check,) = comparison.checks
     assert check.limit == sign * allowed
@@ -141,7 +141,7 @@ def test_verdicts(shift: float, allowed: float, direction: Any, verdict: str, be
 )
 def test_a_bound_is_on_the_candidate_alone(better: Any, bound: float, verdict: str) -> None:
     new = readings(OLD - OLD.mean() + 0.3, quantities=(replace(ERROR, better=better),))
-    comparison = compare_readings(new, new, {"error": Limit(bound=bound)})
+    comparison = compare(new, new, {"error": Limit(bound=bound)})
     (check,) = comparison.checks
     assert (check.name, check.verdict) == ("bound", verdict)
     low, high = stats.t.interval(0.95, 49, loc=0.3, scale=stats.sem(OLD))
@@ -153,7 +153,7 @@ def test_the_one_that_got_the_most_worse_decides_and_is_told_first() -> None:
     quantities = tuple(replace(ERROR, name=name) for name in names)
     old = readings(OLD, OLD, OLD, quantities=quantities)
     new = readings(OLD, OLD + 0.1 + 0.01 * NOISE[1], OLD - 0.2, quantities=quantities)
-    comparison = compare_readings(new, old, {"error": Limit(change=0.02)})
+    comparison = compare(new, old, {"error": Limit(change=0.02)})
     (check,) = comparison.checks
     assert check.where == "second"
     assert comparison.summary().startswith("second 0.313 → 0.413 (+0.100")
@@ -165,9 +165,9 @@ def test_images_are_paired_by_their_digests_in_any_order() -> None:
     new, old = readings(CLOSE), readings(OLD)
     turned = new.take(list(reversed(range(50))))
     limits = {"error": Limit(change=0.01)}
-    one, other = (compare_readings(each, old, limits) for each in (new, turned))
-    assert one.as_dict()["quantities"] == other.as_dict()["quantities"]
-    some = compare_readings(new.take(range(20)), old, limits)
+    one, other = (compare(each, old, limits) for each in (new, turned))
+    assert one.quantities == other.quantities
+    some = compare(new.take(range(20)), old, limits)
     assert some.images == 20
     assert some.quantities[0].change == pytest.approx(np.mean((CLOSE - OLD)[:20]))
 
@@ -183,8 +183,8 @@ def test_changes_scale_with_the_quantity(
 ) -> None:
     rows = np.asarray(changes)
     zero = readings(np.full(len(rows), offset))
-    one = compare_readings(readings(offset + rows), zero, {}).quantities[0]
-    other = compare_readings(readings(offset + factor * rows), zero, {}).quantities[0]
+    one = compare(readings(offset + rows), zero, {}).quantities[0]
+    other = compare(readings(offset + factor * rows), zero, {}).quantities[0]
     if np.abs(rows).min() > 1e-2:
         expected = (factor * one.change, factor * one.low, factor * one.high)
         assert (other.change, other.low, other.high) == pytest.approx(expected, rel=1e-6, abs=1e-9)
@@ -201,24 +201,24 @@ def test_changes_scale_with_the_quantity(
 )
 def test_what_does_not_belong_together_is_refused(change: dict[str, Any], named: str) -> None:
     with pytest.raises(BaselineError, match=named):
-        compare_readings(readings(OLD), replace(readings(OLD), **change), {})
+        compare(readings(OLD), replace(readings(OLD), **change), {})
 
 
 def test_another_reference_sample_is_refused() -> None:
     other = readings(OLD)
     other = replace(other, reference=replace(other.reference, digest="e", height=9))
-    with pytest.raises(BaselineError, match=r"shape: \(3, 8, 8\) here.*reference sample: d here"):
-        compare_readings(readings(OLD), other, {})
+    with pytest.raises(
+        BaselineError, match=r"image size: 3×8×8 here.*sample: 50 images \(d\) here"
+    ):
+        compare(readings(OLD), other, {})
 
 
 def test_a_limit_of_nothing_that_was_measured_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"limit for 'mce'.*given for error"):
-        compare_readings(readings(OLD), readings(OLD), {"mce": Limit(change=1.0)})
+        compare(readings(OLD), readings(OLD), {"mce": Limit(change=1.0)})
 
 
 def test_one_image_decides_nothing() -> None:
-    comparison = compare_readings(
-        readings(OLD[:1] + 0.5), readings(OLD[:1]), {"error": Limit(change=0.1)}
-    )
+    comparison = compare(readings(OLD[:1] + 0.5), readings(OLD[:1]), {"error": Limit(change=0.1)})
     assert comparison.verdict == "inconclusive"
     assert not comparison.changed

@@ -1,0 +1,104 @@
+"""The message of a red gate: its verdict in the first line, and below it why."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_iaside.compare.words import confidence
+from pytest_iaside.report.numbers import fixed, signed
+from pytest_iaside.report.record import CheckRecord, ComparisonRecord, QuantityRecord
+
+if TYPE_CHECKING:
+    from pytest_iaside.testing.place import Place
+
+# 80 columns less the eight that pytest puts before each line of a message.
+WIDTH = 72
+FEW = 3  # images behind a change, of those a failure names
+MOST = 6  # quantities that moved, of those a failure names
+
+
+def failure_message(
+    comparison: ComparisonRecord, place: Place, details: Sequence[str], report: str | None
+) -> str:
+    """What a red gate raises; ``details`` stand between its checks and where to read on."""
+    measured = f"{place.title}: {place.shown}" if place.shown else "measured on its own"
+    lines = [
+        comparison["summary"],
+        "",
+        "what did not pass, or changed:",
+        *_checks(comparison),
+        *_moved(comparison),
+        *_images(comparison),
+        *(line for note in comparison["notes"] for line in wrapped(f"note: {note}")),
+        *details,
+        f"{measured} ({comparison['images']} images)",
+    ]
+    if report is not None:
+        lines.append(f"report: {report}")
+    if place.accept:
+        lines += ["to accept the change:", f"    {place.accept}"]
+    return "\n".join(lines)
+
+
+def wrapped(text: str) -> list[str]:
+    """``text`` in lines that a terminal of 80 columns shows whole."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _checks(comparison: ComparisonRecord) -> list[str]:
+    lines = []
+    for check in comparison["checks"]:
+        if _failing(check) or check["changed"]:
+            word = check["verdict"] if _failing(check) else "changed"
+            lines += wrapped(f"{check['name']}: {word}: {check['sentence']}")
+    return lines
+
+
+def _failing(check: CheckRecord) -> bool:
+    return check["verdict"] != "pass"
+
+
+def _moved(comparison: ComparisonRecord) -> list[str]:
+    """The quantities that moved: every band, and of others those that no check tells of."""
+    moved = [each for each in comparison["quantities"] if each["moved"]]
+    if comparison["candidate"]["spectral"]:
+        level = confidence(comparison["level"])
+        return [line for band in moved for line in wrapped(_band(band, level))]
+    told = {check["where"] for check in comparison["checks"] if _failing(check)}
+    others = [each for each in moved if each["name"] not in told]
+    others.sort(key=lambda each: each["p_value"] or 0.0)
+    lines = []
+    for each in others[:MOST]:
+        before, after = fixed(each["baseline"]), fixed(each["candidate"])
+        lines += wrapped(f"changed: {each['name']} {before} → {after}")
+    if len(others) > MOST:
+        lines.append(f"  and {len(others) - MOST} more")
+    return lines
+
+
+def _band(band: QuantityRecord, level: str) -> str:
+    interval = f"{signed(band['low'], 2)}…{signed(band['high'], 2)}"
+    return (
+        f"{band['name']} {fixed(band['baseline'], 2)} → {fixed(band['candidate'], 2)} nats "
+        f"({signed(band['change'], 2)}, {level} {interval})"
+    )
+
+
+def _images(comparison: ComparisonRecord) -> list[str]:
+    changes = comparison["image_changes"]
+    if changes is None:
+        return []
+    some = "; ".join(
+        f"{image['name']} {signed(image['contribution'])}" for image in changes["images"][:FEW]
+    )
+    whole = f"{signed(changes['change'])} {changes['unit']}".strip()
+    return wrapped(f"images that add most to {changes['quantity']} {whole}: {some}")

@@ -1,0 +1,160 @@
+"""Kinds of gate: a row each, of what is measured, what is limited and where options come from."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from pytest_iaside.compare.comparison import Comparison
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.report.record import ComparisonRecord
+from pytest_iaside.settings import Layer, Settings, unknown
+from pytest_iaside.testing.current_test import CurrentTest
+from pytest_iaside.testing.gate import Gate, Told, run_gate
+from pytest_iaside.thresholds import Direction, FailOn, Limit, checked_limit
+
+
+class GateKeywords(TypedDict, total=False):
+    """Settings that all gates share; what is left out is decided by the next source."""
+
+    samples: int | Literal["auto"] | None
+    seed: int
+    device: str
+    backend: str
+    batch_size: int | Literal["auto"]
+    direction: Direction
+    level: float
+    fail_on: FailOn
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitOption:
+    """The keywords of an assertion that limit a family of quantities.
+
+    ``change`` limits how far it may get worse than the baseline's, ``bound`` what it may be at
+    all; without either keyword it may get worse by ``usual``.
+    """
+
+    family: str
+    change: str
+    bound: str = ""
+    usual: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateKind:
+    """One kind of gate on quantities as they are measured.
+
+    ``measure(model, reference, *, …, samples, seed, execution, labels_from)`` makes a measurement
+    of this ``kind``; its other keywords are options of the gate, and ``settings(**options, seed)``
+    what a baseline must have been measured with. With ``predicts_labels`` labels are the model's
+    predictions, whatever the sample's are.
+    """
+
+    kind: str
+    function: str
+    limits: tuple[LimitOption, ...]
+    measure: Callable[..., Measurement]
+    settings: Callable[..., Mapping[str, Any]]
+    predicts_labels: bool = False
+    tell_more: Callable[..., dict[str, Any]] | None = None
+
+
+def assert_kind(
+    row: GateKind,
+    model: Any,
+    reference: ReferenceSample | None,
+    *,
+    limits: Mapping[str, Any],
+    keywords: Mapping[str, Any],
+    baseline: str | Path | Measurement | None,
+    name: str | None,
+    options: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Run a gate of the kind ``row``; raise AssertionError where it is red.
+
+    ``limits`` are the values of the assertion's limiting keywords, ``options`` of those that it
+    names itself; ``keywords`` are all others.
+    """
+    __tracebackhide__ = True
+    prepare = partial(_prepared, row, dict(limits), dict(options or {}), dict(keywords))
+    return run_gate(
+        row.kind, prepare, model=model, reference=reference, baseline=baseline, name=name
+    )
+
+
+def own_options(measure: Callable[..., Measurement]) -> dict[str, Any]:
+    """The options of ``measure`` that say what is measured, with their defaults."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(measure).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+        and name not in ("samples", "seed", "execution", "labels_from")
+    }
+
+
+def _prepared(
+    row: GateKind,
+    limits: Mapping[str, Any],
+    options: dict[str, Any],
+    keywords: Mapping[str, Any],
+    test: CurrentTest | None,
+) -> Gate:
+    valid = {**GateKeywords.__annotations__, **own_options(row.measure)}
+    for name in keywords:
+        if name not in valid:
+            raise SettingsError(f"{row.function}: {unknown('setting', name, valid)}")
+    common = {k: v for k, v in keywords.items() if k in GateKeywords.__annotations__}
+    options |= {name: value for name, value in keywords.items() if name not in common}
+    layers = test.layers if test else []
+    settings = Settings.of([Layer(row.function, common), *layers])
+    allowed = _limits(row, limits)
+    names = ("samples", "seed", "execution")
+    running = {name: settings.measure[name] for name in names if name in settings.measure}
+
+    def measure(model: Any, sample: Any, labels_from: Measurement | None) -> Measurement:
+        return row.measure(model, sample, **options, **running, labels_from=labels_from)
+
+    def tell_more(gate: Gate, told: Told, compared: ComparisonRecord) -> dict[str, Any]:
+        if row.tell_more is None:
+            return {}
+        return row.tell_more(gate, told, **options, seed=running.get("seed", 0))
+
+    return Gate(
+        kind=row.kind,
+        measure=measure,
+        limits=allowed,
+        settings=row.settings(**options, seed=running.get("seed", 0)),
+        level=settings.level,
+        direction=settings.thresholds.direction,
+        fail_on=settings.fail_on,
+        samples=running.get("samples"),
+        needs_baseline=any(limit.change is not None for limit in allowed.values()),
+        predicts_labels=row.predicts_labels,
+        tell_more=tell_more,
+    )
+
+
+def _limits(row: GateKind, given: Mapping[str, Any]) -> dict[str, Limit]:
+    """The limit of each family that has one; raises SettingsError."""
+    found = {}
+    for option in row.limits:
+        change = checked_limit(option.change, given[option.change])
+        bound = checked_limit(option.bound, given[option.bound]) if option.bound else None
+        if change is None and bound is None:
+            change = option.usual
+        found[option.family] = Limit(change=change, bound=bound)
+    found = {family: limit for family, limit in found.items() if not limit.empty}
+    if not found:
+        names = ", ".join(option.change for option in row.limits)
+        raise SettingsError(
+            f"{row.function}: every limit is None, so nothing would be checked; give {names}, or "
+            "some of them"
+        )
+    return found

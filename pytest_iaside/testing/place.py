@@ -1,0 +1,131 @@
+"""Where a gate's baseline is, and what the command line says is to become of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_iaside.errors import BaselineError, SettingsError
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.store import baselines as store
+from pytest_iaside.testing.current_test import CurrentTest
+
+Mode = Literal["new", "changed", "all"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The baseline of one gate; nowhere, where the gate needs none."""
+
+    path: Path | None = None
+    owner: store.Owner | None = None
+    """The test whose own it is; None of a baseline that the caller names, which is only read."""
+    given: Measurement | None = None
+    """A baseline that the caller hands over as it is."""
+    mode: Mode | None = None
+    """What --iaside-update says."""
+    shown: str = ""
+    """The baseline as people are told of it."""
+    title: str = "baseline"
+    accept: str = ""
+    """The command that makes the baseline anew."""
+
+    @property
+    def nowhere(self) -> bool:
+        return self.path is None and self.given is None
+
+    @property
+    def exists(self) -> bool:
+        return self.path is not None and self.path.exists()
+
+    def read(self) -> Measurement | None:
+        """The baseline; None where it is to be written.
+
+        Raises BaselineError where it is missing or cannot be read.
+        """
+        if self.given is not None:
+            return self.given
+        assert self.path is not None
+        if self.owner is None:
+            return self._others(self.path)
+        if not self.path.exists():
+            if self.mode is None:
+                raise BaselineError(
+                    f"there is no baseline for this test yet ({self.shown}); create it with the "
+                    f"command below, look at it, and commit it\n    {self.accept}"
+                )
+            return None
+        try:
+            found = store.load(self.path, self.owner, Measurement.load)
+        except store.ForeignBaselineError:
+            raise
+        except BaselineError as error:
+            if self.mode in ("changed", "all"):
+                return None
+            raise self.advised(error) from None
+        return None if self.mode == "all" else found
+
+    def write(self, measured: Measurement) -> None:
+        """Make ``measured`` the test's own baseline."""
+        assert self.path is not None
+        assert self.owner is not None
+        store.save(self.path, measured, self.owner)
+
+    def advised(self, error: BaselineError) -> BaselineError:
+        """``error``, and the command that mends it."""
+        advice = f"\nTo make a new baseline:\n    {self.accept}" if self.accept else ""
+        return BaselineError(f"{error}{advice}")
+
+    def _others(self, path: Path) -> Measurement:
+        if not path.exists():
+            how = f"the same assertion's measurement: comparison.candidate.save({str(path)!r})"
+            if self.accept:
+                how = f"measure(model, reference).save({str(path)!r}), or with\n    {self.accept}"
+            raise BaselineError(f"there is no baseline at {path}; make one with {how}")
+        return Measurement.load(path)
+
+
+def locate(
+    kind: str,
+    baseline: str | Path | Measurement | None,
+    test: CurrentTest | None,
+    name: str | None,
+) -> Place:
+    """The baseline that the caller names, or the test's own; nothing is read yet.
+
+    Raises SettingsError where there is none to be named.
+    """
+    if baseline is None:
+        return _own(test, name)
+    if isinstance(baseline, Measurement):
+        what = "profile" if isinstance(baseline, SpectralProfile) else "measurement"
+        return Place(given=baseline, shown=f"the given {what} of {baseline.model.name}")
+    if not isinstance(baseline, (str, Path)):
+        raise SettingsError(
+            f"baseline is a {type(baseline).__name__}; expected the path of a saved one, or "
+            "what was measured before"
+        )
+    path = Path(baseline)
+    shown = test.relative(path.absolute()) if test else str(baseline)
+    command = f'iaside measure MODEL REFERENCE --output "{shown}"' if kind == "spectral" else ""
+    return Place(path=path, shown=shown, accept=command)
+
+
+def _own(test: CurrentTest | None, name: str | None) -> Place:
+    if test is None:
+        raise SettingsError(
+            "no test is running (or the plugin is switched off), so there is no baseline of "
+            "its own to compare with; pass baseline=, what was measured before or its path"
+        )
+    owner = store.Owner(test.node_id, name)
+    path = store.path_for(test.item.path, owner)
+    mode: Any = test.config.getoption("iaside_update")
+    return Place(
+        path=path,
+        owner=owner,
+        mode=mode,
+        shown=test.relative(path),
+        accept=test.command(f"--iaside-update={'changed' if path.exists() else 'new'}"),
+    )

@@ -1,0 +1,58 @@
+"""A red gate, for wings that look deeper into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_iaside.compare.comparison import Comparison
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.report.wings import wings
+from pytest_iaside.settings import UNSET, ini_value, read_text
+from pytest_iaside.testing.current_test import CurrentTest
+
+OPTION = "--iaside-diagnose"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RedGate:
+    """A spectral gate that failed: what was measured, and how it came out."""
+
+    test: CurrentTest
+    model: Any
+    baseline_model: Any
+    sample: ReferenceSample
+    comparison: Comparison
+    execution: Execution
+
+    @property
+    def asked(self) -> int | None:
+        """How many images are to be explained; None where nobody says."""
+        config = self.test.config
+        text = config.getoption("iaside_diagnose")
+        value = read_text("diagnose", text, OPTION) if text else ini_value(config, "diagnose")
+        return None if value in (UNSET, "auto") else int(value)
+
+    def other_model(self) -> Any:
+        """The model of the baseline, to look at beside this one; None where there is none."""
+        if self.baseline_model is not None:
+            return self.baseline_model
+        return self.test.fixture("spectral_baseline_classifier")
+
+
+def told_by_wings(red: RedGate) -> dict[str, Any]:
+    """What wings say of a red gate: the fields ``sections`` and ``section_pictures`` of its record.
+
+    A wing itself says what went wrong; whatever it raises must not cost the gate its verdict.
+    """
+    sections, pictures = {}, {}
+    for wing in wings():
+        if wing.tell_red is None:
+            continue
+        content, shown = wing.tell_red(red)
+        if content is not None:
+            sections[wing.name] = content
+        if shown is not None:
+            pictures[wing.name] = shown
+    return {"sections": sections, "section_pictures": pictures}

@@ -1,0 +1,53 @@
+"""What a record tells of the checkpoints behind a trend, in plain JSON types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from pytest_iaside.track.history import Point
+
+Number = float | None
+
+
+class PointRecord(TypedDict):
+    """One checkpoint, with the interval of its signed SRC."""
+
+    step: int
+    name: str
+    signed_src: Number
+    low: Number
+    high: Number
+    value: Number
+    accuracy: Number
+    loss: Number
+    sid: list[Number]
+
+
+class TrendRecord(TypedDict):
+    """The checkpoints of a run that a trend is fitted to."""
+
+    run: str
+    points: list[PointRecord]
+
+
+def trend_record(points: Sequence[Point], level: float) -> TrendRecord:
+    """``points``, of one run, in plain values with intervals at ``level``."""
+    return {"run": points[0].run, "points": [_point_record(point, level) for point in points]}
+
+
+def _point_record(point: Point, level: float) -> PointRecord:
+    profile = point.profile
+    interval = profile.interval("signed_src", level)
+    return {
+        "step": point.step,
+        "name": point.name,
+        "signed_src": profile.signed_src,
+        "low": float(interval.low),
+        "high": float(interval.high),
+        "value": profile.value,
+        "accuracy": point.accuracy,
+        "loss": point.loss,
+        "sid": profile.sid.tolist(),
+    }
