@@ -29,8 +29,8 @@ from common.side_by_side import machine, print_table, ratio, spread, time_side_b
 from pytest_iaside import ReferenceSample
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.cells import Cells, level_means
-from pytest_iaside.explain.masks import Rules
-from pytest_iaside.explain.sobol_runs import Question, ask_on, ready
+from pytest_iaside.explain.masks import MaskRules
+from pytest_iaside.explain.sobol_runs import SobolRun, evaluate_on, ready
 from pytest_iaside.explain.wcam import WaveletAttribution, wcam
 
 LEVELS, DESIGNS = 3, 8
@@ -51,26 +51,26 @@ class GroupOf:
     def __call__(self, stack: ExitStack, settings: dict) -> Mapping[str, Callable[[], int]]:
         classifier, sample = lite0(), photographs(1)
         grid = settings["grid"]
-        question = Question(
+        run = SobolRun(
             classifier=classifier,
             sample=sample,
             labels=None,
             take_apart=Cells(224, 224, grid, LEVELS, settings["wavelet"]).of,
             parts=grid**2,
-            rules=Rules(designs=DESIGNS),
+            rules=MaskRules(designs=DESIGNS),
         )
-        backend = stack.enter_context(ready(question, Execution(backend=self.backend)))
+        backend = stack.enter_context(ready(run, Execution(backend=self.backend)))
         layout = torch.channels_last if backend.setup.channels_last else torch.contiguous_format
         inputs = classifier.normalise(sample.pixels()).repeat(backend.chunk, 1, 1, 1)
         batch = inputs.to(memory_format=layout)
-        many = question.passes // len(batch)
+        many = run.passes // len(batch)
 
         def bare() -> int:
             return sum(len(logits) for logits in backend.forward_many(batch for _ in range(many)))
 
         def attribution() -> int:
-            ask_on(backend, question)
-            return question.passes
+            evaluate_on(backend, run)
+            return run.passes
 
         setup = backend.setup
         layout_name = "NHWC" if setup.channels_last else "NCHW"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_iaside.measure.measurement import Better
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.thresholds import Direction, FailOn
 
 Verdict = Literal["pass", "drift", "inconclusive"]
@@ -47,11 +47,11 @@ class Estimates:
     Intervals hold for all places together.
     """
 
-    baseline: NDArray[np.float64]
-    candidate: NDArray[np.float64]
-    change: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    baseline: Floats
+    candidate: Floats
+    change: Floats
+    low: Floats
+    high: Floats
 
 
 def decide(
@@ -82,38 +82,38 @@ def check_places(
     found: Estimates,
     limit: float,
     *,
-    better: Better = "higher",
+    better: Sequence[Better],
     direction: Direction = "worse",
     resolution: float = 0.0,
     bound: bool = False,
 ) -> Check:
     """The check of one limit at several places: the worst verdict, where it is the plainest.
 
-    With ``bound`` the limit is for the candidate itself, which ``found`` has as its change.
-    Changes within ``resolution`` count as none.
+    ``better`` says of each place which way is. With ``bound`` the limit is for the candidate
+    itself, which ``found`` has as its change. Changes within ``resolution`` count as none.
     """
     low, high = (found.low - limit, found.high - limit) if bound else (found.low, found.high)
     allowed = 0.0 if bound else limit
     verdicts = [
-        decide(a, b, allowed, better=better, direction=direction)
-        for a, b in zip(low.tolist(), high.tolist(), strict=True)
+        decide(a, b, allowed, better=way, direction=direction)
+        for a, b, way in zip(low.tolist(), high.tolist(), better, strict=True)
     ]
     verdict = worst(verdicts)
     candidates = [place for place, each in enumerate(verdicts) if each == verdict]
-    gain = found.change if better == "higher" else -found.change
-    harm = -np.abs(found.change) if direction == "any" else gain
-    at = min(candidates, key=lambda place: float(harm[place]))
+    signs = np.array([1 if way == "higher" else -1 for way in better])
+    gain = -np.abs(found.change) if direction == "any" else signs * found.change
+    at = min(candidates, key=lambda place: float(gain[place]))
     outside = (found.low > resolution) | (found.high < -resolution)
     return Check(
         name=name,
         where=places[at],
-        better=better,
+        better=better[at],
         baseline=float(found.baseline[at]),
         candidate=float(found.candidate[at]),
         change=float(found.change[at]),
         low=float(found.low[at]),
         high=float(found.high[at]),
-        limit=limit if bound or better == "lower" else -limit,
+        limit=limit if bound or better[at] == "lower" else -limit,
         verdict=verdict,
         changed=not bound and bool(np.any(outside)),
     )

@@ -12,7 +12,8 @@ from pytest_iaside.compare.check import Check, worst
 from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.compare.families import Family
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.stats.intervals import Change, Rows, leave_one_out
+from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.intervals import Change, leave_one_out
 
 # Of checks with the same verdict the one that says the most of single images.
 ORDER = ("band", "value", "src", "sid")
@@ -26,8 +27,8 @@ class ImageChange:
     digest: str
     label: int | None
     contribution: float
-    baseline_psi: NDArray[np.float64]
-    candidate_psi: NDArray[np.float64]
+    baseline_psi: Floats
+    candidate_psi: Floats
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,7 +98,7 @@ def _rank(check: Check) -> int:
     return ORDER.index(check.name)
 
 
-def _contributions(evidence: Evidence, change: Change) -> Rows:
+def _contributions(evidence: Evidence, change: Change) -> Floats:
     count = len(evidence.candidate)
     whole = change(*evidence.means())
     without = change(leave_one_out(evidence.candidate), leave_one_out(evidence.baseline))

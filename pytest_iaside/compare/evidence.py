@@ -10,11 +10,11 @@ import numpy as np
 from pytest_iaside.compare.check import Estimates
 from pytest_iaside.measure.measurement import Quantity
 from pytest_iaside.stats import sid_intervals
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import (
     STUDENT,
     Change,
     Law,
-    Rows,
     Statistic,
     jackknife_error,
     paired_error,
@@ -32,8 +32,8 @@ class Evidence:
     where no value differs by more, both gave the same answers, and no change is uncertain.
     """
 
-    candidate: Rows
-    baseline: Rows
+    candidate: Floats
+    baseline: Floats
     quantities: tuple[Quantity, ...]
     level: float
     paired: bool = True
@@ -47,7 +47,7 @@ class Evidence:
             return False
         return bool((np.abs(self.candidate - self.baseline) <= self.resolution).all())
 
-    def means(self) -> tuple[Rows, Rows]:
+    def means(self) -> tuple[Floats, Floats]:
         """The mean of every quantity, (Q,): candidate's, baseline's."""
         return self.candidate.mean(axis=0), self.baseline.mean(axis=0)
 
@@ -90,7 +90,7 @@ class Evidence:
                 found.low[place], found.high[place] = centre - reach, centre + reach
         return found
 
-    def p_values(self, resolution: float) -> Rows:
+    def p_values(self, resolution: float) -> Floats:
         """Two-sided p-values (Q,) of a change of each mean beyond ``resolution``, unadjusted."""
         if self.same:
             return np.ones(len(self.quantities))
@@ -125,7 +125,7 @@ class Evidence:
         """The level of each of so many intervals that are to hold together."""
         return 1 - (1 - self.level) / places
 
-    def _error(self, change: Change) -> tuple[Rows, Rows, Rows]:
+    def _error(self, change: Change) -> tuple[Floats, Floats, Floats]:
         found = change(*self.means())
         error = paired_error if self.paired else unpaired_error
         return found, *error(self.candidate, self.baseline, change)

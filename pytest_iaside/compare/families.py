@@ -15,7 +15,8 @@ from pytest_iaside.errors import SettingsError
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.measure.measurement import Better, Measurement
 from pytest_iaside.measure.profile import SpectralProfile
-from pytest_iaside.stats.intervals import Change, Rows
+from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.intervals import Change
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.stats.sid_intervals import Shares, least
 from pytest_iaside.thresholds import Direction, Limits
@@ -35,13 +36,15 @@ class Family:
 
     name: str
     places: Sequence[str]
-    better: Better = "higher"
+    better: Sequence[Better]
+    """Of each place."""
     estimate: Callable[[Evidence], Estimates]
     bounds: Callable[[Evidence], Estimates] | None
-    change: Callable[[Rows, Rows], Rows]
+    change: Callable[[Floats, Floats], Floats]
     sentence: Callable[[Check, float], str]
     bound_name: str = "bound"
-    resolution: float = 0.0
+    resolution: float = np.inf
+    """Up to which a change counts as none; without one, quantities themselves say."""
 
     def change_at(self, where: str) -> Change:
         """The change at the place ``where``, a function of two means."""
@@ -61,19 +64,13 @@ def run_checks(
                 f"be given for {', '.join(sorted(families))}"
             )
         family = families[name]
-        if limit.bound is not None:
-            checks.append(_bound_check(family, evidence, limit.bound))
+        of_limit = []
         if limit.change is not None:
-            found = check_places(
-                name,
-                family.places,
-                family.estimate(evidence),
-                limit.change,
-                better=family.better,
-                direction=direction,
-                resolution=family.resolution,
-            )
-            checks.append(replace(found, sentence=family.sentence(found, evidence.level)))
+            of_limit.append(_change_check(family, evidence, limit.change, direction))
+        if limit.bound is not None:
+            of_limit.append(_bound_check(family, evidence, limit.bound))
+        # The least score comes before its change, as it always did.
+        checks += reversed(of_limit) if name == "src" else of_limit
     return checks
 
 
@@ -102,12 +99,13 @@ def spectral_families(partition: BandPartition) -> dict[str, Family]:
 def _share_family(name: Literal["src", "sid"], places: Sequence[str], shares: Shares) -> Family:
     """What is read off the SID, whose intervals stats/sid_intervals.py explains."""
 
-    def change(ours: Rows, theirs: Rows) -> Rows:
+    def change(ours: Floats, theirs: Floats) -> Floats:
         return np.asarray(shares(ours, least(ours)) - shares(theirs, least(theirs)))
 
     return Family(
         name=name,
         places=places,
+        better=["higher"] * len(places),
         estimate=lambda evidence: evidence.change_of_shares(shares, len(places)),
         bounds=(lambda evidence: evidence.bounds_of_shares(shares)) if name == "src" else None,
         change=change,
@@ -118,11 +116,11 @@ def _share_family(name: Literal["src", "sid"], places: Sequence[str], shares: Sh
 
 
 def _nats_family(
-    name: Literal["value", "band"], places: Sequence[str], statistic: Callable[[Rows], Rows]
+    name: Literal["value", "band"], places: Sequence[str], statistic: Callable[[Floats], Floats]
 ) -> Family:
     """What is linear in ψ; its change is a share of the baseline's v(all)."""
 
-    def relative(ours: Rows, theirs: Rows) -> Rows:
+    def relative(ours: Floats, theirs: Floats) -> Floats:
         difference = statistic(ours) - statistic(theirs)
         value = theirs.sum(axis=-1, keepdims=True)
         # A baseline that gains nothing has no share to lose: undecided, see `structured`.
@@ -133,6 +131,7 @@ def _nats_family(
     return Family(
         name=name,
         places=places,
+        better=["higher"] * len(places),
         estimate=lambda evidence: evidence.change_of(statistic, relative, len(places)),
         bounds=None,
         change=lambda ours, theirs: np.asarray(statistic(ours) - statistic(theirs)),
@@ -148,12 +147,27 @@ def _mean_family(measurement: Measurement, name: str, columns: Sequence[int]) ->
     return Family(
         name=name,
         places=[quantity.name for quantity in quantities],
-        better=quantities[0].better,
+        better=[quantity.better for quantity in quantities],
         estimate=lambda evidence: evidence.change_of_means(some),
         bounds=lambda evidence: evidence.bounds_of_means(some),
         change=lambda ours, theirs: np.asarray((ours - theirs)[..., some]),
         sentence=_mean_sentence,
     )
+
+
+def _change_check(
+    family: Family, evidence: Evidence, allowed: float, direction: Direction
+) -> Check:
+    found = check_places(
+        family.name,
+        family.places,
+        family.estimate(evidence),
+        allowed,
+        better=family.better,
+        direction=direction,
+        resolution=family.resolution,
+    )
+    return replace(found, sentence=family.sentence(found, evidence.level))
 
 
 def _bound_check(family: Family, evidence: Evidence, bound: float) -> Check:
@@ -170,20 +184,20 @@ def _bound_check(family: Family, evidence: Evidence, bound: float) -> Check:
     return replace(found, sentence=_bound_sentence(found, evidence.level))
 
 
-def _score(psi: Rows, at: Rows) -> Rows:
+def _score(psi: Floats, at: Floats) -> Floats:
     return signed_src(sid(psi, at))[..., None]
 
 
-def _importance_below(psi: Rows, at: Rows) -> Rows:
+def _importance_below(psi: Floats, at: Floats) -> Floats:
     """Share of importance below each inner band edge, (…, M−1)."""
     return np.asarray(np.cumsum(sid(psi, at), axis=-1)[..., :-1])
 
 
-def _value(psi: Rows) -> Rows:
+def _value(psi: Floats) -> Floats:
     return np.asarray(psi.sum(axis=-1, keepdims=True))
 
 
-def _bands(psi: Rows) -> Rows:
+def _bands(psi: Floats) -> Floats:
     return psi
 
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_iaside.compare.check import WORST_FIRST, Check, Estimates
 from pytest_iaside.compare.compare import moved_most, quantity_changes
@@ -23,7 +22,7 @@ from pytest_iaside.compare.words import confidence, known
 from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats import sid_intervals
-from pytest_iaside.stats.intervals import Rows
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.sid_intervals import Shares
 from pytest_iaside.thresholds import LEVEL, Thresholds
 
@@ -37,9 +36,9 @@ class TrendEvidence(Evidence):
     line's ends are compared as two models are. A score's line is not the score of a line.
     """
 
-    points: Rows
-    at_first: Rows
-    at_last: Rows
+    points: Floats
+    at_first: Floats
+    at_last: Floats
 
     def change_of_shares(self, shares: Shares, places: int) -> Estimates:
         psi = self.points.mean(axis=1)
@@ -114,7 +113,7 @@ def compare_trend(
     )
 
 
-def _same_images(profiles: Sequence[SpectralProfile]) -> Rows:
+def _same_images(profiles: Sequence[SpectralProfile]) -> Floats:
     """ψ (N, K, M) of the images that all profiles have, in an order of their own."""
     common = set.intersection(*(set(profile.digests) for profile in profiles))
     if len(common) < 2:
@@ -129,7 +128,7 @@ def _same_images(profiles: Sequence[SpectralProfile]) -> Rows:
     return np.stack(rows)
 
 
-def _line(steps: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _line(steps: Sequence[int]) -> tuple[Floats, Floats]:
     """What each point adds to the fitted line's value at the first step, and at the last."""
     # As Python's own integers: steps may be too large for a float to tell apart.
     x = np.array([step - steps[0] for step in steps], dtype=np.float64)

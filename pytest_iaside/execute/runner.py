@@ -80,7 +80,8 @@ class Runner(ABC):
     def logits(self, batches: Iterable[Tensor], names: Sequence[str], how: str = "") -> Tensor:
         """Logits (K, classes) float64, on the CPU, of ``batches`` of the K images ``names``.
 
-        ``how`` they are shown is for messages. Raises ModelError naming the first image whose logits are not finite.
+        ``how`` they are shown is for messages. Raises ModelError naming the first image whose
+        logits are not finite.
         """
         found = [each.to(torch.float64).cpu() for each in self.forward_many(batches)]
         return_freed_memory()

@@ -16,8 +16,7 @@ from torch.nn import functional
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.explain.sobol import most_inputs
 from pytest_iaside.explain.wavelets import Packing, check_levels
-
-Rows = NDArray[np.float64]
+from pytest_iaside.stats.arrays import Floats
 
 
 class Cells:
@@ -44,7 +43,7 @@ class Cells:
 
 
 class CellPictures:
-    """An image in its cells; ``masked`` and ``alone`` are those of ``Pictures``."""
+    """An image in its cells; ``masked`` and ``alone`` are those of ``ImageParts``."""
 
     def __init__(self, cells: Cells, image: Tensor) -> None:
         self._cells = cells
@@ -102,19 +101,19 @@ def cell_levels(grid: int, depth: int) -> NDArray[np.int64]:
     return np.asarray(np.maximum(level[:, None], level), dtype=np.int64)
 
 
-def level_sums(maps: Rows, depth: int) -> Rows:
+def level_sums(maps: Floats, depth: int) -> Floats:
     """The sum of maps (K, g, g) over the cells of each level, (K, depth + 1), coarsest first."""
     levels = cell_levels(maps.shape[-1], depth)
     return np.stack([maps[:, levels == level].sum(axis=1) for level in range(depth + 1)], axis=1)
 
 
-def level_means(maps: Rows, depth: int) -> Rows:
+def level_means(maps: Floats, depth: int) -> Floats:
     """The mean in place of the sum: what the authors' code reads off, (K, depth + 1)."""
     levels = cell_levels(maps.shape[-1], depth)
     return np.stack([maps[:, levels == level].mean(axis=1) for level in range(depth + 1)], axis=1)
 
 
-def spatial_map(maps: Rows, depth: int, height: int, width: int) -> Rows:
+def spatial_map(maps: Floats, depth: int, height: int, width: int) -> Floats:
     """Where in the image: maps (K, g, g) cut into their 1 + 3·depth sub-bands, each resized to the
     image bilinearly, and added; (K, height, width). SPEC.md 3.2.
     """

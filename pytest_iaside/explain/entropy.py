@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.scores import Examinee, examined
+from pytest_iaside.explain.scores import Scorer, open_scorer
+from pytest_iaside.stats.arrays import Floats
 
 NOISES = tuple(step / 10 for step in range(11))
 RISE = 0.15
@@ -34,9 +34,9 @@ class EntropyCutoff:
     """The same of the steps after the first that does rise: of models that weak noise leaves
     certain, the cut-off is where they have not begun to doubt. None where nothing is flat there."""
     noises: tuple[float, ...]
-    entropies: NDArray[np.float64]
+    entropies: Floats
     """The mean over images of H(E[p]), (S,), in nats."""
-    image_entropies: NDArray[np.float64]
+    image_entropies: Floats
     """H(E[p]), p the softmax under noise, of each image, (S, K), in nats: from 0 to ln C."""
 
 
@@ -65,14 +65,14 @@ def entropy_cutoff(
     if isinstance(rise, bool) or not isinstance(rise, (int, float)) or not 0 <= rise < math.inf:
         raise SettingsError(f"rise={rise!r} must be a finite number of nats, 0 or above")
     each = len(levels) * samples
-    with examined(
+    with open_scorer(
         classifier,
         images,
         None,
         variants=each,
         execution=execution,
-    ) as examinee:
-        means = _mean_softmax(examinee, levels, samples, seed)
+    ) as scorer:
+        means = _mean_softmax(scorer, levels, samples, seed)
     found = predictive_entropy(means).T
     entropies = found.mean(axis=1)
     at = first_flat_step(entropies, rise)
@@ -87,13 +87,13 @@ def entropy_cutoff(
     )
 
 
-def predictive_entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+def predictive_entropy(probabilities: Floats) -> Floats:
     """H = −Σ p·ln p over the last axis, in nats: 0 where one class is certain, at most ln C."""
     return np.asarray(special.entr(probabilities).sum(axis=-1))
 
 
 def first_flat_step(
-    entropies: NDArray[np.float64], rise: float, *, after_a_rise: bool = False
+    entropies: Floats, rise: float, *, after_a_rise: bool = False
 ) -> int | None:
     """The end of the first step that rises by less than ``rise`` or not at all; None if all do.
 
@@ -108,14 +108,14 @@ def first_flat_step(
 
 
 def _mean_softmax(
-    examinee: Examinee, levels: tuple[float, ...], samples: int, seed: int
-) -> NDArray[np.float64]:
+    scorer: Scorer, levels: tuple[float, ...], samples: int, seed: int
+) -> Floats:
     """E[p] of each image at each of ``levels``, (K, S, C)."""
-    count = len(examinee.sample)
-    sums = torch.zeros(count * len(levels), examinee.clean.shape[1], dtype=torch.float64)
+    count = len(scorer.sample)
+    sums = torch.zeros(count * len(levels), scorer.clean.shape[1], dtype=torch.float64)
     done = 0
-    noisy = _noisy(examinee, levels, samples, seed)
-    for _, logits in examinee.answers(noisy, len(levels) * samples, standardised=True):
+    noisy = _noisy(scorer, levels, samples, seed)
+    for _, logits in scorer.answers(noisy, len(levels) * samples, standardised=True):
         rows = torch.arange(done, done + len(logits)) // samples
         sums.index_add_(0, rows, torch.softmax(logits, dim=1))
         done += len(logits)
@@ -123,12 +123,12 @@ def _mean_softmax(
 
 
 def _noisy(
-    examinee: Examinee, levels: tuple[float, ...], samples: int, seed: int
+    scorer: Scorer, levels: tuple[float, ...], samples: int, seed: int
 ) -> Iterator[Tensor]:
-    sample, device = examinee.sample, examinee.runner.device
+    sample, device = scorer.sample, scorer.runner.device
     for image, digest in enumerate(sample.digests):
         pixels = sample.pixels(image, image + 1).to(device)
-        inputs = examinee.runner.classifier.normalise(pixels)
+        inputs = scorer.runner.classifier.normalise(pixels)
         for noise in levels:
             key = hashlib.sha256(f"entropy {seed} {digest} {noise!r}".encode()).digest()
             random = np.random.default_rng(int.from_bytes(key, "little"))

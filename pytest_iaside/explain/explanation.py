@@ -18,6 +18,7 @@ from pytest_iaside.explain.wcam import WaveletAttribution, wcam
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.targets import sample_of
 from pytest_iaside.models.classifier import Classifier, as_classifier
+from pytest_iaside.stats.arrays import Floats
 
 MOST_LEVELS = 3
 FINEST_GRID = 16
@@ -37,7 +38,7 @@ class Explanation:
     model: str
     names: tuple[str, ...]
     classes: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
+    probabilities: Floats
     """Of the classes, on the clean images, (K,)."""
     wavelet: WaveletAttribution
     lens: Lens | None
@@ -152,7 +153,7 @@ def _probabilities(
     sample: ReferenceSample,
     classes: NDArray[np.int64],
     execution: Execution,
-) -> NDArray[np.float64]:
+) -> Floats:
     inputs = classifier.normalise(sample.pixels(0, 8))
     with open_runner(classifier, execution, inputs=inputs, passes=len(sample)) as runner:
         logits = runner.clean_logits(sample).numpy()

@@ -20,8 +20,9 @@ from torch import Tensor
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.removal import Removal, as_removal, checked_maps, removed_parts
-from pytest_iaside.explain.scores import Examinee, Score, check_score, examined
-from pytest_iaside.stats.estimate import Estimate, Rows
+from pytest_iaside.explain.scores import Score, Scorer, check_score, open_scorer
+from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.estimate import Estimate
 from pytest_iaside.thresholds import check_level
 
 Masks = Callable[[int], NDArray[np.bool_]]
@@ -31,16 +32,16 @@ COARSE_CELLS = Removal(kind="cells", grid=9)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Curve:
+class ScoreCurve:
     """Scores while images are taken apart, or put together."""
 
-    shares: Rows
+    shares: Floats
     """Of the image that is removed (deletion) or shown (insertion), (Q,) from 0 to 1."""
-    scores: Rows
+    scores: Floats
     """Of each image at each share, (K, Q)."""
 
     @property
-    def areas(self) -> Rows:
+    def areas(self) -> Floats:
         """The area under the curve of each image by the trapezoid rule, (K,)."""
         heights = (self.scores[:, 1:] + self.scores[:, :-1]) / 2
         return np.asarray(heights @ np.diff(self.shares))
@@ -115,12 +116,16 @@ def insertion(
     return Estimate.of_mean(curve.areas, level)
 
 
-def deletion_curve(classifier: Any, images: Any, labels: Any, maps: Any, **settings: Any) -> Curve:
+def deletion_curve(
+    classifier: Any, images: Any, labels: Any, maps: Any, **settings: Any
+) -> ScoreCurve:
     """The curve whose area ``deletion`` is; its arguments but ``level``."""
     return _curve(classifier, images, labels, maps, _deleted, **settings)
 
 
-def insertion_curve(classifier: Any, images: Any, labels: Any, maps: Any, **settings: Any) -> Curve:
+def insertion_curve(
+    classifier: Any, images: Any, labels: Any, maps: Any, **settings: Any
+) -> ScoreCurve:
     """The curve whose area ``insertion`` is; its arguments but ``level``."""
     return _curve(classifier, images, labels, maps, _not_yet_inserted, **settings)
 
@@ -153,14 +158,14 @@ def mu_fidelity(
     _check_count("samples", samples, 3)
     if isinstance(subset, bool) or not isinstance(subset, (int, float)) or not 0 < subset < 1:
         raise SettingsError(f"subset={subset!r} must lie between 0 and 1, as 0.2 does")
-    with examined(
+    with open_scorer(
         classifier,
         images,
         labels,
         variants=samples,
         execution=execution,
-    ) as examinee:
-        sample = examinee.sample
+    ) as scorer:
+        sample = scorer.sample
         importance = checked_maps(maps, sample)
         parts = how.parts(*sample.shape[1:])
         count = int(parts.max()) + 1
@@ -177,7 +182,7 @@ def mu_fidelity(
         def masks(image: int) -> NDArray[np.bool_]:
             return np.asarray(subsets[image][:, parts])
 
-        found = examinee.scores(_variants(examinee, how, masks), samples, score)
+        found = scorer.scores(_variants(scorer, how, masks), samples, score)
     sums = [
         chosen.astype(np.float64) @ np.bincount(parts.ravel(), weights=each.ravel())
         for chosen, each in zip(subsets, importance, strict=True)
@@ -196,7 +201,7 @@ def random_subsets(count: int, size: int, samples: int, key: str) -> NDArray[np.
     return chosen
 
 
-def correlation(first: Rows, second: Rows) -> float:
+def correlation(first: Floats, second: Floats) -> float:
     """Pearson's, of two (n,); 0 where one of them does not vary but for rounding."""
     deviations = [each - each.mean() for each in (first, second)]
     lengths = [float(np.linalg.norm(each)) for each in deviations]
@@ -212,50 +217,50 @@ def _curve(
     images: Any,
     labels: Any,
     maps: Any,
-    removed: Callable[[NDArray[np.int64], Rows], NDArray[np.bool_]],
+    removed: Callable[[NDArray[np.int64], Floats], NDArray[np.bool_]],
     *,
     removal: Removal | str = PIXELS,
     score: Score = "accuracy",
     steps: int = 20,
     execution: Execution = Execution(),
-) -> Curve:
+) -> ScoreCurve:
     how = as_removal(removal)
     check_score(score)
     _check_count("steps", steps, 1)
     shares = np.arange(steps + 1) / steps
-    with examined(
+    with open_scorer(
         classifier,
         images,
         labels,
         variants=len(shares),
         execution=execution,
-    ) as examinee:
-        importance = checked_maps(maps, examinee.sample)
+    ) as scorer:
+        importance = checked_maps(maps, scorer.sample)
 
         def masks(image: int) -> NDArray[np.bool_]:
             return removed(how.ranks(importance[image]), shares)
 
-        variants = _variants(examinee, how, masks)
-        return Curve(shares=shares, scores=examinee.scores(variants, len(shares), score))
+        variants = _variants(scorer, how, masks)
+        return ScoreCurve(shares=shares, scores=scorer.scores(variants, len(shares), score))
 
 
-def _deleted(ranks: NDArray[np.int64], shares: Rows) -> NDArray[np.bool_]:
+def _deleted(ranks: NDArray[np.int64], shares: Floats) -> NDArray[np.bool_]:
     count = int(ranks.max()) + 1
     return np.stack([ranks < removed_parts(share, count) for share in shares])
 
 
-def _not_yet_inserted(ranks: NDArray[np.int64], shares: Rows) -> NDArray[np.bool_]:
+def _not_yet_inserted(ranks: NDArray[np.int64], shares: Floats) -> NDArray[np.bool_]:
     # What a deletion of the rest, in the opposite order, removes.
     return _deleted(int(ranks.max()) - ranks, 1 - shares)
 
 
-def _variants(examinee: Examinee, how: Removal, masks: Masks) -> Iterator[Tensor]:
+def _variants(scorer: Scorer, how: Removal, masks: Masks) -> Iterator[Tensor]:
     """Each image with what its masks (n, H, W) say removed, in pieces that fit the backend."""
-    sample, device = examinee.sample, examinee.runner.device
+    sample, device = scorer.sample, scorer.runner.device
     for image in range(len(sample)):
         pixels = sample.pixels(image, image + 1).to(device)
         replaced = how.replaced(pixels[0])
-        for piece in torch.split(torch.from_numpy(masks(image)), examinee.runner.batch_size):
+        for piece in torch.split(torch.from_numpy(masks(image)), scorer.runner.batch_size):
             yield torch.where(piece.to(device)[:, None], replaced, pixels)
 
 

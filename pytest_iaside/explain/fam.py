@@ -13,14 +13,14 @@ from torch import Tensor
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.masks import Output, Rescale, Rules, Space
+from pytest_iaside.explain.masks import MaskRules, Output, Rescale, Space
 from pytest_iaside.explain.sobol import Variance, group_shares, shares, total_indices
-from pytest_iaside.explain.sobol_runs import Question, ask
+from pytest_iaside.explain.sobol_runs import SobolRun, evaluate
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.targets import sample_of
 from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.stats.arrays import Floats
 
-Rows = NDArray[np.float64]
 Mask = Literal["circle", "square", "grid"]
 
 
@@ -31,8 +31,8 @@ class FourierAttribution:
     ``indices`` (K, B) float64; with circles and squares the lowest frequencies come first.
     """
 
-    indices: Rows = field(repr=False)
-    share_errors: Rows = field(repr=False)
+    indices: Floats = field(repr=False)
+    share_errors: Floats = field(repr=False)
     """Standard errors of ``shares``, (K, B)."""
     band: NDArray[np.int64] = field(repr=False)
     """Which band each frequency belongs to, (H, W) in the order of ``numpy.fft.fft2``."""
@@ -42,15 +42,15 @@ class FourierAttribution:
     forward_passes: int
     """designs·(B + 2) for each image."""
     mask: Mask
-    rules: Rules
+    rules: MaskRules
 
     @cached_property
-    def shares(self) -> Rows:
+    def shares(self) -> Floats:
         """``indices`` normalised to a sum of 1, (K, B)."""
         return shares(self.indices)
 
     @cached_property
-    def map(self) -> Rows:
+    def map(self) -> Floats:
         """The index of every frequency's band, (K, H, W), the mean in the middle."""
         return np.asarray(self.indices[:, np.fft.fftshift(self.band)])
 
@@ -83,20 +83,20 @@ def fam(
     sample = sample_of(images)
     _, height, width = sample.shape
     index = band_index(height, width, mask, bands)
-    rules = Rules(
+    rules = MaskRules(
         designs=designs, seed=seed, output=output, variance=variance, space=space, rescale=rescale
     )
     parts = int(index.max()) + 1
     plane = torch.from_numpy(index)
-    question = Question(
+    run = SobolRun(
         classifier=as_classifier(classifier),
         sample=sample,
         labels=labels,
-        take_apart=lambda image: BandPictures(image, plane),
+        take_apart=lambda image: BandParts(image, plane),
         parts=parts,
         rules=rules,
     )
-    answers = ask(question, execution)
+    answers = evaluate(run, execution)
     found, groups = answers.evaluations, np.arange(parts)
     return FourierAttribution(
         indices=np.stack([total_indices(each, variance) for each in found]),
@@ -104,14 +104,14 @@ def fam(
         band=index,
         classes=answers.classes,
         names=sample.names,
-        forward_passes=question.passes,
+        forward_passes=run.passes,
         mask=mask,
         rules=rules,
     )
 
 
-class BandPictures:
-    """An image in the bands of its spectrum; ``masked`` and ``alone`` are those of ``Pictures``."""
+class BandParts:
+    """An image in the bands of its spectrum, as ImageParts."""
 
     def __init__(self, image: Tensor, index: Tensor) -> None:
         self._size = image.shape[-2:]

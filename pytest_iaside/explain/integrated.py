@@ -15,6 +15,7 @@ from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.gradients import Explained, Subject, gradients, opened
 from pytest_iaside.explain.scales import Maps
+from pytest_iaside.stats.arrays import Floats
 
 LineStart = Literal["zero", "black"]
 
@@ -32,7 +33,7 @@ class IntegratedGradients:
     """E[g⊙g] summed over channels, (K, H, W) float64."""
     xig: Maps = field(repr=False)
     """(x − b)⊙E[g] summed over channels, (K, H, W) float64: shares of f(x) − f(b), in nats."""
-    gap: NDArray[np.float64]
+    gap: Floats
     """What the sum of ``xig`` lacks to f(x) − f(b), (K,): the error of too few steps."""
     baseline: LineStart
     steps: int

@@ -27,6 +27,7 @@ from pytest_iaside.explain.moments import (
     sample_moments,
 )
 from pytest_iaside.explain.scales import Maps, check_scales
+from pytest_iaside.stats.arrays import Floats
 
 SCALES = tuple(step / 10 for step in range(11))
 EXPONENT = 2.5
@@ -51,9 +52,9 @@ class Lens:
     """E[g⊙g] summed over channels, (S, K, H, W) float64."""
     samples: NDArray[np.int64] = field(repr=False)
     """How many points were drawn, (S, K)."""
-    norms: NDArray[np.float64] = field(repr=False)
+    norms: Floats = field(repr=False)
     """‖SG2‖₁, (S, K)."""
-    relative_errors: NDArray[np.float64] = field(repr=False)
+    relative_errors: Floats = field(repr=False)
     """The standard error of ``norms`` as a share of them, (S, K)."""
     classes: NDArray[np.int64]
     """The classes (K,) whose log-likelihood is explained."""
@@ -85,7 +86,7 @@ class Lens:
         return reading.argmax_scale(self.scales, self.sg2)
 
     @cached_property
-    def optimal_scale(self) -> NDArray[np.float64]:
+    def optimal_scale(self) -> Floats:
         """argmax over scales s of s^γ · ‖SG2(s)‖₁ for each image, (K,); see ``optimum_at_end``.
 
         For the whole sample or for each pixel see ``scales.optimal_scale``.
@@ -109,7 +110,7 @@ class Lens:
         return np.asarray(self.sg2[at, np.arange(len(at))])
 
     @cached_property
-    def inconsistency(self) -> NDArray[np.float64]:
+    def inconsistency(self) -> Floats:
         """1 − mean over scales t of cos(SG2 at the first scale, SG2 at t), (K,)."""
         return reading.inconsistency(self.sg2)
 

@@ -18,7 +18,7 @@ Space = Literal["pixel", "input"]
 Rescale = Literal["authors"]
 
 
-class Pictures(Protocol):
+class ImageParts(Protocol):
     """One image in parts: under a mask it is Σ_k mask_k · (the picture of part k alone)."""
 
     def masked(self, masks: Tensor) -> Tensor:
@@ -29,11 +29,11 @@ class Pictures(Protocol):
 
 
 # Takes an image (C, H, W) apart.
-TakeApart = Callable[[Tensor], Pictures]
+TakeApart = Callable[[Tensor], ImageParts]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
+class MaskRules:
     """What is explained, and at how many points it is asked.
 
     ``space="pixel"``: masks act on the pixels, which are normalised afterwards; an absent mean is
@@ -66,34 +66,34 @@ class Rules:
                 )
 
 
-class Feeding:
+class Masking:
     """The way from pixels in [0, 1] through masks to what the network is fed."""
 
-    def __init__(self, classifier: Classifier, rules: Rules) -> None:
+    def __init__(self, classifier: Classifier, rules: MaskRules) -> None:
         self.classifier, self.rules = classifier, rules
 
     @property
     def linear(self) -> bool:
-        """Whether ``give`` is affine: sums of masked images may as well be taken after it."""
+        """Whether ``to_network`` is affine: sums of masked images may as well be taken after it."""
         return self.rules.rescale is None
 
-    def take(self, pixels: Tensor) -> Tensor:
+    def to_masked(self, pixels: Tensor) -> Tensor:
         """What is masked of ``pixels`` (n, C, H, W)."""
         # Pixels by default: coefficients are then those of the picture one sees, whatever mean
         # and std a model brings, and a mask dims it. Only the approximation tells the two apart.
         return pixels if self.rules.space == "pixel" else self.classifier.normalise(pixels)
 
-    def give(self, masked: Tensor) -> Tensor:
+    def to_network(self, masked: Tensor) -> Tensor:
         """What the network is fed for masked images (n, C, H, W)."""
         if self.rules.rescale == "authors":
             return self.classifier.normalise(rescaled(masked))
         return masked if self.rules.space == "input" else self.classifier.normalise(masked)
 
-    def give_change(self, change: Tensor) -> Tensor:
+    def change_to_network(self, change: Tensor) -> Tensor:
         """By how much that changes when ``change`` is added to masked images."""
-        return self.give(change) - self.give(torch.zeros_like(change[:1]))
+        return self.to_network(change) - self.to_network(torch.zeros_like(change[:1]))
 
-    def show(self, masked: Tensor) -> Tensor:
+    def to_pixels(self, masked: Tensor) -> Tensor:
         """The pixels that masked images (n, C, H, W) are; they may leave [0, 1]."""
         if self.rules.rescale == "authors":
             return rescaled(masked)

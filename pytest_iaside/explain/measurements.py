@@ -21,6 +21,7 @@ from pytest_iaside.images.targets import sample_of
 from pytest_iaside.measure.measurement import Measurement, Quantity, columns
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.models.classifier import Classifier, as_classifier
+from pytest_iaside.stats.arrays import Floats
 
 # Sums over levels need no finer cells, and passes grow with the square of the grid.
 COARSE = 8
@@ -216,7 +217,7 @@ def _provenance(
 def _measurement(
     kind: str,
     quantities: Sequence[Quantity],
-    values: NDArray[np.float64],
+    values: Floats,
     classes: NDArray[np.int64],
     settings: dict[str, Any],
     *,

@@ -10,12 +10,12 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.explain.gradients import Explained, gradients
 from pytest_iaside.explain.scales import check_scales
+from pytest_iaside.stats.arrays import Floats
 
 Mixing = Literal["convex", "additive"]
 # The fewest draws that an error is judged by: an estimate of a deviation from fewer is often far
@@ -125,7 +125,7 @@ class RunningMean:
         self.count = 0
         self._shift = self._sum = self._squares = 0.0
 
-    def add(self, values: NDArray[np.float64]) -> None:
+    def add(self, values: Floats) -> None:
         """Take ``values`` (n,) in."""
         if not self.count:
             # Measured from the first, what does not vary has an error of exactly 0.

@@ -18,7 +18,7 @@ from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import Runner, check_finite, open_runner
 from pytest_iaside.explain.cells import Cells
-from pytest_iaside.explain.masks import Feeding, Pictures
+from pytest_iaside.explain.masks import ImageParts, Masking
 from pytest_iaside.explain.wcam import WaveletAttribution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.targets import sample_of
@@ -61,7 +61,7 @@ def reconstruct(
     """
     sample, chosen = sample_of(images), as_classifier(classifier)
     _check_same_images(sample, attribution)
-    feeding = Feeding(chosen, attribution.rules)
+    masking = Masking(chosen, attribution.rules)
     cells = Cells(*attribution.shape, attribution.grid, attribution.depth, attribution.wavelet)
     orders = np.argsort(-attribution.map.reshape(len(sample), -1), axis=1, kind="stable")
     # How many cells suffice is not known before.
@@ -71,20 +71,20 @@ def reconstruct(
         found = []
         for i, order in enumerate(orders):
             pixels = runner.pixels(sample, slice(i, i + 1))
-            pictures = cells.of(feeding.take(pixels)[0])
+            pictures = cells.of(masking.to_masked(pixels)[0])
             parts, wanted = torch.from_numpy(order), int(classes[i])
-            found.append(_search(pictures, parts, wanted, feeding, runner, sample.names[i]))
+            found.append(_search(pictures, parts, wanted, masking, runner, sample.names[i]))
     depths, sufficient = zip(*found, strict=True)
     return Reconstruction(depth=np.array(depths, dtype=np.int64), images=torch.stack(sufficient))
 
 
 def _search(
-    pictures: Pictures, order: Tensor, wanted: int, feeding: Feeding, runner: Runner, name: str
+    pictures: ImageParts, order: Tensor, wanted: int, masking: Masking, runner: Runner, name: str
 ) -> tuple[int, Tensor]:
     # Every number of cells in turn: more of them may well lose a prediction again.
     done = 0
     growing = _growing(pictures, order, runner.batch_size)
-    for logits in runner.forward_many(map(feeding.give, growing)):
+    for logits in runner.forward_many(map(masking.to_network, growing)):
         check_finite(logits, [name] * len(logits), "reconstructed from some of its cells")
         hits = (logits.argmax(dim=1) == wanted).nonzero()
         if len(hits):
@@ -94,10 +94,10 @@ def _search(
     return_freed_memory()
     mask = torch.zeros(1, len(order), device=runner.device)
     mask[0, order[:done]] = 1
-    return done, feeding.show(pictures.masked(mask))[0].cpu()
+    return done, masking.to_pixels(pictures.masked(mask))[0].cpu()
 
 
-def _growing(pictures: Pictures, order: Tensor, size: int) -> Iterator[Tensor]:
+def _growing(pictures: ImageParts, order: Tensor, size: int) -> Iterator[Tensor]:
     """The image of the first 1, 2, 3, … parts of ``order``, in batches of ``size``."""
     before: Tensor | float = 0.0
     for parts in torch.split(order, size):

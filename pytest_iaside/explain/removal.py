@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.stats.arrays import Floats
 
 Kind = Literal["pixels", "cells", "erosion"]
 Replacement = Literal["blur", "black"]
@@ -79,7 +80,7 @@ class Removal:
         down, right = np.arange(height) * rows // height, np.arange(width) * columns // width
         return np.asarray(down[:, None] * columns + right)
 
-    def ranks(self, importance: NDArray[np.float64]) -> NDArray[np.int64]:
+    def ranks(self, importance: Floats) -> NDArray[np.int64]:
         """The rank of each pixel's part for a map (H, W): 0 for the most important, (H, W).
 
         Of equally important parts the one further up, then further left, comes first.
@@ -140,7 +141,7 @@ def removed_parts(share: float, parts: int) -> int:
     return math.floor(share * parts + ROUNDING * parts)
 
 
-def checked_maps(maps: Any, sample: ReferenceSample) -> NDArray[np.float64]:
+def checked_maps(maps: Any, sample: ReferenceSample) -> Floats:
     """``maps`` as (K, H, W) float64, one for each image of ``sample``; one image may have (H, W).
 
     Raises SettingsError for another shape or type, and for values that are not finite.
@@ -168,7 +169,7 @@ def checked_maps(maps: Any, sample: ReferenceSample) -> NDArray[np.float64]:
     return values
 
 
-def _dilated(importance: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+def _dilated(importance: Floats, window: int) -> Floats:
     """The largest value within ``window`` pixels around each: grey-scale dilation."""
     values = torch.from_numpy(importance)[None, None]
     grown = functional.max_pool2d(values, window, stride=1, padding=window // 2)

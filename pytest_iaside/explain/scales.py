@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch.nn import functional
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.stats.arrays import Floats
 
-Maps = NDArray[np.float64]
+Maps = Floats
 Per = Literal["sample", "image", "pixel"]
 # Values this close are the same but for rounding, and tie.
 ROUNDING = 1e-9
@@ -74,7 +75,7 @@ def at_end(scales: ArrayLike, chosen: ArrayLike) -> NDArray[np.bool_]:
     return np.asarray(np.isin(np.asarray(chosen), ends))
 
 
-def inconsistency(maps: ArrayLike, *, downsampling: int = DOWNSAMPLING) -> NDArray[np.float64]:
+def inconsistency(maps: ArrayLike, *, downsampling: int = DOWNSAMPLING) -> Floats:
     """1 − mean over t ≥ 1 of cos(E₀, E_t), (K,), of the maps (S, K, H, W) of S scales.
 
     Maps are averaged over blocks of ``downsampling`` pixels, at the border over what is left of

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.execute.execution import Execution
@@ -17,6 +15,7 @@ from pytest_iaside.execute.runner import Runner, check_finite, open_runner
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.targets import classes_of, sample_of
 from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.thresholds import check_choice
 
 Score = Literal["accuracy", "probability", "log_probability", "logit"]
@@ -24,8 +23,8 @@ Score = Literal["accuracy", "probability", "log_probability", "logit"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Examinee:
-    """A classifier that is ready to run, and the images and classes it is asked about."""
+class Scorer:
+    """A classifier that is ready to run, and the images and classes that it is scored on."""
 
     runner: Runner
     sample: ReferenceSample
@@ -36,7 +35,7 @@ class Examinee:
 
     def scores(
         self, variants: Iterable[Tensor], each: int, score: Score, *, standardised: bool = False
-    ) -> NDArray[np.float64]:
+    ) -> Floats:
         """The score of each image's class on its variants, (K, each) float64.
 
         ``variants`` are batches of any size, together ``each`` for every image in their order:
@@ -68,10 +67,10 @@ class Examinee:
 
 
 @contextmanager
-def examined(
+def open_scorer(
     classifier: Any, images: Any, labels: Any, *, variants: int, execution: Execution
-) -> Iterator[Examinee]:
-    """Make ``classifier`` ready for ``variants`` forward passes an image, and ask the clean ones.
+) -> Iterator[Scorer]:
+    """Make ``classifier`` ready for ``variants`` forward passes an image, after the clean ones.
 
     ``labels`` as in ``classes_of``; raises as ``open_backend``.
     """
@@ -80,7 +79,7 @@ def examined(
     with open_runner(chosen, execution, inputs=inputs, passes=passes) as runner:
         clean = runner.clean_logits(sample)
         classes = classes_of(labels, clean)
-        yield Examinee(runner=runner, sample=sample, clean=clean, classes=classes)
+        yield Scorer(runner=runner, sample=sample, clean=clean, classes=classes)
 
 
 def scored(logits: Tensor, classes: Tensor, score: Score) -> Tensor:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import jackknife_error
 
-Rows = NDArray[np.float64]
 Variance = Literal["both", "paper"]
 
 
@@ -24,15 +24,15 @@ Variance = Literal["both", "paper"]
 class Points:
     """Where f is evaluated: ``a`` and ``b`` (designs, inputs) float64 in [0, 1)."""
 
-    a: Rows
-    b: Rows
+    a: Floats
+    b: Floats
 
     @property
-    def steps(self) -> Rows:
+    def steps(self) -> Floats:
         """How far input k of point j moves from A to C^k, (designs, inputs)."""
         return self.b - self.a
 
-    def mixed(self, k: int) -> Rows:
+    def mixed(self, k: int) -> Floats:
         """C^k (designs, inputs): A with the column of input ``k`` taken from B."""
         points = self.a.copy()
         points[:, k] = self.b[:, k]
@@ -43,12 +43,12 @@ class Points:
 class Evaluations:
     """What f is there: ``a`` and ``b`` (designs,), ``c`` (inputs, designs) float64."""
 
-    a: Rows
-    b: Rows
-    c: Rows
+    a: Floats
+    b: Floats
+    c: Floats
 
     @property
-    def squares(self) -> Rows:
+    def squares(self) -> Floats:
         """½·(f(A_j) − f(C_j^k))², (inputs, designs): their means are variances, V·ST_k."""
         return np.asarray((self.a - self.c) ** 2 / 2)
 
@@ -107,17 +107,17 @@ def output_variance(found: Evaluations, variance: Variance = "both") -> float:
     return 0.0 if np.ptp(values) == 0 else float(values.var(ddof=1))
 
 
-def total_indices(found: Evaluations, variance: Variance = "both") -> Rows:
+def total_indices(found: Evaluations, variance: Variance = "both") -> Floats:
     """ST_k = Σ_j (f(A_j) − f(C_j^k))² / (2·N·V), (inputs,): Jansen's estimator (SPEC.md 3.1, 5).
 
     Never negative, and 0 for an input that changes nothing. NaN where V is 0.
     """
     spread = output_variance(found, variance)
-    means: Rows = found.squares.mean(axis=1)
+    means: Floats = found.squares.mean(axis=1)
     return means / spread if spread > 0 else np.full_like(means, np.nan)
 
 
-def group_shares(found: Evaluations, groups: NDArray[np.int64], count: int) -> tuple[Rows, Rows]:
+def group_shares(found: Evaluations, groups: NDArray[np.int64], count: int) -> tuple[Floats, Floats]:
     """Shares (count,) of groups of inputs in the sum of all ST, and their standard errors.
 
     ``groups`` (inputs,) is the group of each. V cancels, so a share is a ratio of means over the
@@ -130,7 +130,7 @@ def group_shares(found: Evaluations, groups: NDArray[np.int64], count: int) -> t
     return shares(rows.mean(axis=0)), jackknife_error(rows, shares)
 
 
-def shares(sums: Rows) -> Rows:
+def shares(sums: Floats) -> Floats:
     """``sums`` (…, n) normalised to 1; NaN where all are 0."""
     total = sums.sum(axis=-1, keepdims=True)
     return np.asarray(np.divide(sums, total, out=np.full_like(sums, np.nan), where=total > 0))

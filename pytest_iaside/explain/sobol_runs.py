@@ -21,11 +21,12 @@ from torch import Tensor
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import BackendRunner, not_finite, open_runner, pieces
-from pytest_iaside.explain.masks import Feeding, Pictures, Rules, TakeApart
+from pytest_iaside.explain.masks import ImageParts, Masking, MaskRules, TakeApart
 from pytest_iaside.explain.sobol import Evaluations, Points, output_variance, sobol_points
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.targets import classes_of
 from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.stats.arrays import Floats
 
 # Of answers that differ by no more than this, relative to the largest, all is rounding: other
 # batches of the same image move a float32 network's by a tenth of it.
@@ -33,7 +34,7 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Question:
+class SobolRun:
     """What is asked: of which classifier, on which images, and what of them is masked."""
 
     classifier: Classifier
@@ -42,11 +43,11 @@ class Question:
     """Classes to explain, as ``classes_of`` takes them."""
     take_apart: TakeApart
     parts: int
-    rules: Rules
+    rules: MaskRules
 
     @cached_property
-    def feeding(self) -> Feeding:
-        return Feeding(self.classifier, self.rules)
+    def masking(self) -> Masking:
+        return Masking(self.classifier, self.rules)
 
     @property
     def passes(self) -> int:
@@ -59,54 +60,54 @@ class Question:
         digest = int(self.sample.digests[image], 16)
         return sobol_points(self.parts, self.rules.designs, [self.rules.seed, digest])
 
-    def pictures(self, image: int, device: torch.device) -> Pictures:
+    def pictures(self, image: int, device: torch.device) -> ImageParts:
         pixels = self.sample.pixels(image, image + 1).to(device)
-        return self.take_apart(self.feeding.take(pixels)[0])
+        return self.take_apart(self.masking.to_masked(pixels)[0])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Answers:
+class Evaluated:
     """Of K images: the ``classes`` (K,) that were explained, and f at each one's points."""
 
     classes: NDArray[np.int64]
     evaluations: tuple[Evaluations, ...]
 
 
-def ask(question: Question, execution: Execution) -> Answers:
+def evaluate(run: SobolRun, execution: Execution) -> Evaluated:
     """Ask, on the backend that ``execution`` names.
 
     Raises SettingsError for labels that do not fit; ModelError naming the image where logits are
     not finite, or where no mask changes the answer (SPEC.md 3.1, 6).
     """
-    with ready(question, execution) as runner:
-        return ask_on(runner, question)
+    with ready(run, execution) as runner:
+        return evaluate_on(runner, run)
 
 
 @contextmanager
-def ready(question: Question, execution: Execution) -> Iterator[BackendRunner]:
-    """The runner for a question."""
-    pictures = question.pictures(0, torch.device("cpu"))
-    some = pictures.masked(_float32(question.points(0).a[:4], torch.device("cpu")))
+def ready(run: SobolRun, execution: Execution) -> Iterator[BackendRunner]:
+    """The runner for a run."""
+    pictures = run.pictures(0, torch.device("cpu"))
+    some = pictures.masked(_float32(run.points(0).a[:4], torch.device("cpu")))
     with open_runner(
-        question.classifier, execution, inputs=question.feeding.give(some), passes=question.passes
+        run.classifier, execution, inputs=run.masking.to_network(some), passes=run.passes
     ) as runner:
         yield runner
 
 
-def ask_on(runner: BackendRunner, question: Question) -> Answers:
-    """``ask``, on a runner that is open."""
-    classes = classes_of(question.labels, runner.clean_logits(question.sample))
+def evaluate_on(runner: BackendRunner, run: SobolRun) -> Evaluated:
+    """``evaluate``, on a runner that is open."""
+    classes = classes_of(run.labels, runner.clean_logits(run.sample))
     rounds = (
         _Round(
-            question.pictures(i, runner.device),
-            question.points(i),
+            run.pictures(i, runner.device),
+            run.points(i),
             int(classes[i]),
-            question.sample.names[i],
+            run.sample.names[i],
         )
-        for i in range(len(question.sample))
+        for i in range(len(run.sample))
     )
-    return Answers(
-        classes=classes.numpy(), evaluations=tuple(_play(rounds, question.feeding, runner))
+    return Evaluated(
+        classes=classes.numpy(), evaluations=tuple(_play(rounds, run.masking, runner))
     )
 
 
@@ -114,7 +115,7 @@ def ask_on(runner: BackendRunner, question: Question) -> Answers:
 class _Round:
     """An image that is played, where, and the class that is explained."""
 
-    pictures: Pictures
+    pictures: ImageParts
     points: Points
     target: int
     name: str
@@ -131,16 +132,16 @@ class _Turn:
 
 
 def _play(
-    rounds: Iterator[_Round], feeding: Feeding, runner: BackendRunner
+    rounds: Iterator[_Round], masking: Masking, runner: BackendRunner
 ) -> Iterator[Evaluations]:
-    for logits, turn in runner.run(_batches(rounds, feeding, runner)):
-        turn.into.copy_(_answers(logits, turn.round.target, feeding.rules).view(turn.into.shape))
+    for logits, turn in runner.run(_batches(rounds, masking, runner)):
+        turn.into.copy_(_answers(logits, turn.round.target, masking.rules).view(turn.into.shape))
         if turn.last:
-            yield _evaluations(turn.found, turn.round, feeding.rules)
+            yield _evaluations(turn.found, turn.round, masking.rules)
 
 
 def _batches(
-    rounds: Iterator[_Round], feeding: Feeding, runner: BackendRunner
+    rounds: Iterator[_Round], masking: Masking, runner: BackendRunner
 ) -> Iterator[tuple[Tensor, _Turn]]:
     """Batches of at most ``batch_size`` images; each is made when the runner asks for it."""
     size, device, layout = runner.batch_size, runner.device, runner.memory_format
@@ -152,18 +153,18 @@ def _batches(
         found = torch.empty(parts + 2, designs, dtype=torch.float64, device=device)
         for block in pieces(designs, size):
             base = each.pictures.masked(a[block]).contiguous(memory_format=layout)
-            fed = feeding.give(base)
+            fed = masking.to_network(base)
             # A copy: networks may write to their input, and what follows is built on it.
             yield fed.clone(), _Turn(each, found, found[0, block])
-            second = feeding.give(each.pictures.masked(b[block]))
+            second = masking.to_network(each.pictures.masked(b[block]))
             yield second, _Turn(each, found, found[1, block])
             for some in pieces(parts, max(1, size // len(base))):
                 change = each.pictures.alone(torch.arange(some.start, some.stop))
-                if feeding.linear:
-                    change = feeding.give_change(change)
+                if masking.linear:
+                    change = masking.change_to_network(change)
                     mixed = _moved(fed, steps[block, some], change, layout)
                 else:
-                    mixed = feeding.give(_moved(base, steps[block, some], change, layout))
+                    mixed = masking.to_network(_moved(base, steps[block, some], change, layout))
                 last = block.stop == designs and some.stop == parts
                 yield mixed, _Turn(each, found, found[2:][some, block], last)
 
@@ -180,7 +181,7 @@ def _moved(base: Tensor, steps: Tensor, change: Tensor, layout: torch.memory_for
     return mixed.permute(0, 3, 1, 2) if channels_last else mixed
 
 
-def _answers(logits: Tensor, target: int, rules: Rules) -> Tensor:
+def _answers(logits: Tensor, target: int, rules: MaskRules) -> Tensor:
     """The explained scalar of each row, (n,) float64; NaN where a row is not finite."""
     values = logits.to(torch.float64)
     if rules.output == "probability":
@@ -188,7 +189,7 @@ def _answers(logits: Tensor, target: int, rules: Rules) -> Tensor:
     return torch.where(logits.isfinite().all(dim=1), values[:, target], torch.nan)
 
 
-def _evaluations(found: Tensor, each: _Round, rules: Rules) -> Evaluations:
+def _evaluations(found: Tensor, each: _Round, rules: MaskRules) -> Evaluations:
     values = found.cpu().numpy()
     if np.isnan(values).any():
         raise not_finite(each.name, "under a mask")
@@ -204,5 +205,5 @@ def _evaluations(found: Tensor, each: _Round, rules: Rules) -> Evaluations:
     return evaluations
 
 
-def _float32(values: NDArray[np.float64], device: torch.device) -> Tensor:
+def _float32(values: Floats, device: torch.device) -> Tensor:
     return torch.from_numpy(values).to(device, torch.float32)

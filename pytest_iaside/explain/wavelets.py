@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.stats.arrays import Floats
 
-Filters = tuple[NDArray[np.float64], NDArray[np.float64]]
+Filters = tuple[Floats, Floats]
 
 # How far the products of published taps are from orthonormal at most, but for dmey's: 2e-11.
 ROUNDING = 1e-9
@@ -66,7 +66,7 @@ class Packing:
         return images
 
     def patch(self, block: Tensor, top: Tensor, left: Tensor, level: int) -> Tensor:
-        """Pictures of single blocks, as if all other coefficients were 0.
+        """ImageParts of single blocks, as if all other coefficients were 0.
 
         ``block`` (m, C, h, w) holds coefficients of details of ``level`` (1 is the finest), or of
         the last approximation; ``top`` and ``left`` (m,) say where, counted in blocks. Returns
@@ -92,7 +92,7 @@ class _Step:
         self, side: int, filters: Filters, dtype: torch.dtype, device: torch.device | str
     ) -> None:
         matrix = _analysis(side, *filters)
-        inverse: NDArray[np.float64] = matrix.T
+        inverse: Floats = matrix.T
         if np.abs(matrix @ inverse - np.eye(side)).max() > ROUNDING:
             # The taps of dmey are cut off: its transpose brings images back only to 0.5 %.
             inverse = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
@@ -144,8 +144,8 @@ def analysis_filters(wavelet: str) -> Filters:
 
 
 def _analysis(
-    side: int, low: NDArray[np.float64], high: NDArray[np.float64]
-) -> NDArray[np.float64]:
+    side: int, low: Floats, high: Floats
+) -> Floats:
     """One level for ``side`` samples: low-pass rows above high-pass rows, (side, side)."""
     half, taps = side // 2, np.arange(len(low))
     # PyWavelets' phase in the mode "periodization". A filter longer than the side wraps around

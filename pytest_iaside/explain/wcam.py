@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.cells import Cells, check_grid, level_sums, spatial_map
-from pytest_iaside.explain.masks import Output, Rescale, Rules, Space
+from pytest_iaside.explain.masks import MaskRules, Output, Rescale, Space
 from pytest_iaside.explain.sobol import Variance, group_shares, shares, total_indices
-from pytest_iaside.explain.sobol_runs import Question, ask
+from pytest_iaside.explain.sobol_runs import SobolRun, evaluate
 from pytest_iaside.images.targets import sample_of
 from pytest_iaside.models.classifier import as_classifier
-
-Rows = NDArray[np.float64]
+from pytest_iaside.stats.arrays import Floats
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,8 +28,8 @@ class WaveletAttribution:
     is ``levels``.
     """
 
-    map: Rows = field(repr=False)
-    level_errors: Rows = field(repr=False)
+    map: Floats = field(repr=False)
+    level_errors: Floats = field(repr=False)
     """Standard errors of ``levels``, (K, depth + 1)."""
     classes: NDArray[np.int64]
     """The class of each image whose output is explained, (K,)."""
@@ -42,14 +41,14 @@ class WaveletAttribution:
     depth: int
     """How often the images were halved: ``levels`` has one entry more."""
     wavelet: str
-    rules: Rules
+    rules: MaskRules
 
     @property
     def grid(self) -> int:
         return int(self.map.shape[-1])
 
     @cached_property
-    def levels(self) -> Rows:
+    def levels(self) -> Floats:
         """Share of each level, (K, depth + 1): 0 the approximation, then details, coarsest first.
 
         The sum of the indices over the cells of a level, normalised to 1 (SPEC.md 3.2).
@@ -57,7 +56,7 @@ class WaveletAttribution:
         return shares(level_sums(self.map, self.depth))
 
     @cached_property
-    def spatial(self) -> Rows:
+    def spatial(self) -> Floats:
         """Where in the image, (K, H, W): the sub-bands of ``map`` resized to it and added."""
         return spatial_map(self.map, self.depth, *self.shape)
 
@@ -85,7 +84,7 @@ def wcam(
     mask weights the coefficients of ``levels`` levels of ``wavelet``, cell by cell of a ``grid`` ×
     ``grid``, alike in all channels; the image is transformed back, normalised, and given to the
     network, whose ``output`` for the class is explained. ``seed`` draws the masks; ``variance``,
-    ``space`` and ``rescale`` are told in ``Rules`` and ``output_variance``.
+    ``space`` and ``rescale`` are told in ``MaskRules`` and ``output_variance``.
 
     Raises SettingsError where grid, levels and images do not fit each other, for an unknown
     wavelet, and for labels out of range; ModelError where logits are not finite, or no mask
@@ -94,11 +93,11 @@ def wcam(
     sample = sample_of(images)
     _, height, width = sample.shape
     check_grid(height, width, grid, levels)
-    rules = Rules(
+    rules = MaskRules(
         designs=designs, seed=seed, output=output, variance=variance, space=space, rescale=rescale
     )
     cells = Cells(height, width, grid, levels, wavelet)
-    question = Question(
+    run = SobolRun(
         classifier=as_classifier(classifier),
         sample=sample,
         labels=labels,
@@ -106,14 +105,14 @@ def wcam(
         parts=grid**2,
         rules=rules,
     )
-    answers = ask(question, execution)
+    answers = evaluate(run, execution)
     groups, found = cells.levels.ravel(), answers.evaluations
     return WaveletAttribution(
         map=np.stack([total_indices(each, variance).reshape(grid, grid) for each in found]),
         level_errors=np.stack([group_shares(each, groups, levels + 1)[1] for each in found]),
         classes=answers.classes,
         names=sample.names,
-        forward_passes=question.passes,
+        forward_passes=run.passes,
         shape=(height, width),
         depth=levels,
         wavelet=wavelet,

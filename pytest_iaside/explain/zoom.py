@@ -12,14 +12,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.explain.wcam import WaveletAttribution, wcam
 from pytest_iaside.images.targets import sample_of
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import jackknife_error
-
-Rows = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,17 +28,17 @@ class ZoomConsistency:
     zoomed: WaveletAttribution = field(repr=False)
 
     @cached_property
-    def changes(self) -> Rows:
+    def changes(self) -> Floats:
         """Zoomed minus regular share of each level, image by image, (K, L + 2)."""
         return self.zoomed.levels - np.pad(self.regular.levels, ((0, 0), (0, 1)))
 
     @cached_property
-    def change(self) -> Rows:
+    def change(self) -> Floats:
         """The mean of ``changes`` over images, (L + 2,)."""
         return np.asarray(self.changes.mean(axis=0))
 
     @cached_property
-    def change_error(self) -> Rows:
+    def change_error(self) -> Floats:
         """Standard error of ``change`` over images, paired, (L + 2,); NaN for one image."""
         return jackknife_error(self.changes, np.asarray)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.stats.arrays import Floats
 
 Norm = Literal["linf", "l2"]
 MAX_BANDS = 32
@@ -62,7 +63,7 @@ class BandPartition:
         return np.bincount(self.index.ravel(), minlength=self.bands)
 
     @cached_property
-    def edges(self) -> NDArray[np.float64]:
+    def edges(self) -> Floats:
         """Radii that separate the bands, (bands + 1,), in cycles per pixel.
 
         Along an axis the radius of ``linf`` ends at 0.5, the Nyquist frequency; that of

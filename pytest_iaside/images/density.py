@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
+from pytest_iaside.stats.arrays import Floats
 
-Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+Curve = tuple[Floats, Floats]
 
 
 def energy_spectral_density(images: Tensor | NDArray[Any]) -> Curve:
@@ -66,7 +67,7 @@ def spectral_snr(
         return np.arange(len(rings), dtype=np.float64), 10 * np.log10(signal / noise)
 
 
-def power_law_exponent(radius: NDArray[np.float64], density: NDArray[np.float64]) -> float:
+def power_law_exponent(radius: Floats, density: Floats) -> float:
     """α of the power law ESD ∝ r^−α: least squares in log-log, without the mean (r = 0).
 
     Every radius weighs as many frequencies as lie on it, in proportion to r: the lowest few are
@@ -105,7 +106,7 @@ def _rings(height: int, width: int) -> list[NDArray[np.int64]]:
     return [np.flatnonzero(radius == r) for r in range(side // 2 + 1)]
 
 
-def _energy(picture: Tensor, rings: list[NDArray[np.int64]]) -> NDArray[np.float64]:
+def _energy(picture: Tensor, rings: list[NDArray[np.int64]]) -> Floats:
     """Mean energy of a picture (C, H, W) at each radius."""
     spectrum = torch.fft.fft2(picture, norm="ortho").abs().square().mean(dim=0)
     energy = spectrum.flatten().numpy()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pytest_iaside.errors import ReferenceSampleError
 from pytest_iaside.images import sources
+from pytest_iaside.stats.arrays import Floats
 
 LabelKind = Literal["dataset", "soft", "predicted"]
 
@@ -323,7 +324,7 @@ def _class_indices(array: NDArray[Any], names: Sequence[str], expected: str) -> 
     return indices
 
 
-def _distributions(array: NDArray[Any], names: Sequence[str], expected: str) -> NDArray[np.float64]:
+def _distributions(array: NDArray[Any], names: Sequence[str], expected: str) -> Floats:
     if array.dtype.kind not in "iuf":
         raise ReferenceSampleError(f"labels are {array.dtype}; {expected}")
     if array.shape[1] < 2:

@@ -25,8 +25,8 @@ from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.models.gradients import PixelNetwork, open_to_attack
 from pytest_iaside.perturb.attacks import Attack, attacked, checked_images, name_of
 from pytest_iaside.perturb.corruptions import check_corruption, check_severity, corrupt
+from pytest_iaside.stats.arrays import Floats
 
-Rows = NDArray[np.float64]
 Perturbation = Attack | Callable[[Tensor], Any] | tuple[str, int] | ReferenceSample
 """An attack, a function of images, a corruption and its severity, or the perturbed images."""
 Kind = Literal["clean", "attack", "function", "corruption", "sample"]
@@ -39,7 +39,7 @@ def answers(
     *,
     seed: int = 0,
     execution: Execution = Execution(),
-) -> list[Rows]:
+) -> list[Floats]:
     """Logits (K, C) float64 under each of ``perturbations``; None is the clean images.
 
     Corruptions are drawn with ``seed``. The model is made ready once for all of them.
@@ -67,7 +67,7 @@ def answers(
         return [run.logits(each, kind) for each, kind in zip(perturbations, kinds, strict=True)]
 
 
-def labels_of(reference: ReferenceSample, clean: Rows) -> NDArray[Any]:
+def labels_of(reference: ReferenceSample, clean: Floats) -> NDArray[Any]:
     """The sample's labels, or the predictions of the logits ``clean`` (K, C) where it has none."""
     if reference.labels is None:
         return np.asarray(clean.argmax(axis=1))
@@ -79,16 +79,16 @@ class _Run:
 
     def __init__(self, runner: Runner, reference: ReferenceSample, seed: int) -> None:
         self._runner, self._reference, self._seed = runner, reference, seed
-        self._clean: Rows | None = None
+        self._clean: Floats | None = None
 
-    def logits(self, perturbation: Any, kind: Kind) -> Rows:
+    def logits(self, perturbation: Any, kind: Kind) -> Floats:
         if kind == "clean":
             return self._clean_logits()
         if kind == "attack":
             return self._forward(self._attacked(perturbation))
         return self._forward(self._perturbed(perturbation, kind))
 
-    def _clean_logits(self) -> Rows:
+    def _clean_logits(self) -> Floats:
         if self._clean is None:
             self._clean = self._forward(self._pixels(some) for some in self._pieces())
         return self._clean
@@ -133,12 +133,12 @@ class _Run:
                 found = attacked(model, pixels, classes[some].to(device), attack, names)
             yield found
 
-    def _forward(self, batches: Iterator[Tensor]) -> Rows:
+    def _forward(self, batches: Iterator[Tensor]) -> Floats:
         normalise, device = self._runner.classifier.normalise, self._runner.device
         inputs = (normalise(batch.to(device)) for batch in batches)
         logits = self._runner.logits(inputs, self._reference.names)
         self._reference.check_classes(logits.shape[1])
-        rows: Rows = logits.numpy()
+        rows: Floats = logits.numpy()
         return rows
 
     def _pixels(self, some: slice) -> Tensor:

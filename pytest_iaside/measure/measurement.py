@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pytest_iaside.errors import BaselineError, SpectralRobustnessError
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import Interval, jackknife_interval
 from pytest_iaside.store import archive
 
@@ -40,6 +41,10 @@ class Quantity:
     unit: Unit = "share"
 
 
+_CLASSES: dict[str, type[Any]] = {}
+"""The class of each kind of measurement that has one of its own."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Measurement:
     """Q quantities of each of K images, immutable.
@@ -51,7 +56,7 @@ class Measurement:
 
     kind: str
     quantities: tuple[Quantity, ...]
-    values: NDArray[np.float64]
+    values: Floats
     digests: tuple[str, ...]
     names: tuple[str, ...]
     labels: NDArray[Any]
@@ -69,6 +74,11 @@ class Measurement:
     PER_IMAGE: ClassVar[tuple[str, ...]] = ("values", "labels")
     """Arrays with a row for each image."""
 
+    def __init_subclass__(cls, kind: str = "", **others: Any) -> None:
+        super().__init_subclass__(**others)
+        if kind:
+            _CLASSES[kind] = cls
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -79,7 +89,7 @@ class Measurement:
         )
         return f"Measurement({self.kind} of {self.model.name}: {means}; {len(self)} images)"
 
-    def __getitem__(self, name: str) -> NDArray[np.float64]:
+    def __getitem__(self, name: str) -> Floats:
         """The values (K,) of the quantity ``name``; raises KeyError where there is none."""
         names = [quantity.name for quantity in self.quantities]
         if name not in names:
@@ -87,7 +97,7 @@ class Measurement:
         return self.values[:, names.index(name)]
 
     @property
-    def means(self) -> NDArray[np.float64]:
+    def means(self) -> Floats:
         """The mean of every quantity over the images, (Q,)."""
         return np.asarray(self.values.mean(axis=0))
 
@@ -144,7 +154,7 @@ class Measurement:
         if found != FORMAT:
             document = _modernised(document, found)
             arrays = {"values" if k == "image_psi" else k: a for k, a in arrays.items()}
-        chosen = _class_of(document.get("kind"))
+        chosen = _CLASSES.get(document.get("kind", ""), Measurement)
         if not issubclass(chosen, cls):
             raise BaselineError(
                 f"{path} holds a measurement of {document.get('kind')}, expected a {cls.__name__}; "
@@ -216,15 +226,9 @@ class Measurement:
         }
 
 
-def columns(*values: ArrayLike) -> NDArray[np.float64]:
+def columns(*values: ArrayLike) -> Floats:
     """Values (K, Q) of a measurement from those (K,) of each quantity."""
     return np.stack([np.asarray(each, dtype=np.float64) for each in values], axis=1)
-
-
-def _class_of(kind: Any) -> type[Any]:
-    from pytest_iaside.measure.profile import SpectralProfile  # It is built on this file.
-
-    return SpectralProfile if kind == "spectral" else Measurement
 
 
 def _modernised(document: Mapping[str, Any], found: str) -> dict[str, Any]:

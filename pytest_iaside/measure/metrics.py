@@ -16,7 +16,8 @@ from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import Perturbation, answers, labels_of
 from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES
-from pytest_iaside.stats.estimate import Estimate, Rows
+from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.estimate import Estimate
 from pytest_iaside.stats.intervals import jackknife_error, jackknife_interval
 from pytest_iaside.thresholds import check_level
 
@@ -99,7 +100,7 @@ def corruption_errors(
     severities: Sequence[int] = SEVERITIES,
     seed: int = 0,
     execution: Execution = Execution(),
-) -> dict[str, Rows]:
+) -> dict[str, Floats]:
     """Which images are misclassified: for each corruption (severities, K), 1 where it is.
 
     What ``mean_corruption_error`` takes. Labels and errors as in ``accuracy``.
@@ -148,7 +149,7 @@ def mean_corruption_error(
     if theirs.images is None or len(rows) < 2:
         return estimate
 
-    def statistic(mean: Rows) -> Rows:
+    def statistic(mean: Floats) -> Floats:
         above, below = np.split(mean, 2, axis=-1)
         # Without the one image that makes the normaliser err there is no ratio.
         ratio = np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
@@ -165,8 +166,8 @@ def mean_corruption_error(
 
 
 def prediction_errors(
-    clean: Rows, perturbed: Rows, labels: NDArray[Any], temperature: float = 1.0
-) -> Rows:
+    clean: Floats, perturbed: Floats, labels: NDArray[Any], temperature: float = 1.0
+) -> Floats:
     """|Q(y|x) − Q(y|x*)| of each image, (K,): the values that mPE is the mean of.
 
     ``clean`` and ``perturbed`` (K, C) are logits; ``labels`` (K,) classes, or (K, C)
@@ -179,7 +180,7 @@ def prediction_errors(
     return np.asarray(moved[np.arange(len(moved)), labels])
 
 
-def correct(logits: Rows, labels: NDArray[Any]) -> Rows:
+def correct(logits: Floats, labels: NDArray[Any]) -> Floats:
     """1 where the likeliest class of logits (K, C) is the label, else 0, (K,)."""
     classes = labels.argmax(axis=1) if labels.ndim == 2 else labels
     return np.asarray(logits.argmax(axis=1) == classes, dtype=np.float64)
@@ -201,7 +202,7 @@ def _for_labels(reference: Any) -> list[None]:
 class _Rates:
     """Error rates of each corruption, the mean over severities: (K,), or (1,) without images."""
 
-    rates: dict[str, Rows]
+    rates: dict[str, Floats]
     severities: int | None
     images: int | None
 

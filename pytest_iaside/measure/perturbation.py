@@ -27,6 +27,7 @@ from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environme
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.perturb.attacks import name_of
 from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES, corrupt
+from pytest_iaside.stats.arrays import Floats
 
 KIND = "perturbations"
 # Noise, blur, a loss of contrast and lost detail: four ways to perturb that differ in where in the
@@ -196,8 +197,8 @@ def _name(perturbation: Any) -> str:
 
 
 def _corruption_error(
-    answers: Sequence[NDArray[np.float64]], labels: NDArray[Any], normaliser: Normaliser
-) -> NDArray[np.float64]:
+    answers: Sequence[Floats], labels: NDArray[Any], normaliser: Normaliser
+) -> Floats:
     wrong = iter([1 - correct(logits, labels) for logits in answers])
     errors = {name: np.stack([next(wrong) for _ in SEVERITIES]) for name in IMAGENET_C}
     # As a share of what the normaliser errs on average: a baseline's images may be others.

@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement, Quantity
 from pytest_iaside.stats import sid_intervals
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import (
     Interval,
     Method,
@@ -26,7 +26,7 @@ from pytest_iaside.stats.structured import why_unstructured
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SpectralProfile(Measurement):
+class SpectralProfile(Measurement, kind="spectral"):
     """A measurement whose quantities are the Shapley values ψ of M bands, in nats.
 
     ``values`` (K, M) float64; ``by_size`` (K, M+1) the mean log-likelihood over the coalitions of
@@ -35,9 +35,9 @@ class SpectralProfile(Measurement):
     the model about its label (stats/structured.py). Everything else is computed from these.
     """
 
-    by_size: NDArray[np.float64]
-    log_likelihood: NDArray[np.float64] | None = None
-    information: NDArray[np.float64]
+    by_size: Floats
+    log_likelihood: Floats | None = None
+    information: Floats
     rules: Rules
     kind: str = field(default="spectral", init=False)
     quantities: tuple[Quantity, ...] = field(init=False)
@@ -69,24 +69,24 @@ class SpectralProfile(Measurement):
         )
 
     @property
-    def image_psi(self) -> NDArray[np.float64]:
+    def image_psi(self) -> Floats:
         """ψ of every image, (K, M), in nats: ``values``."""
         return self.values
 
     @property
-    def psi(self) -> NDArray[np.float64]:
+    def psi(self) -> Floats:
         """Shapley value of each band, (M,), in nats: the mean over images (SPEC.md 1.4)."""
         return self.means
 
     @property
-    def standard_error(self) -> NDArray[np.float64]:
+    def standard_error(self) -> Floats:
         """Standard error over images of each band's ψ, (M,); NaN for a single image."""
         if len(self) < 2:
             return np.full(self.rules.bands, np.nan)
         return np.asarray(self.values.std(axis=0, ddof=1) / np.sqrt(len(self)))
 
     @property
-    def image_value(self) -> NDArray[np.float64]:
+    def image_value(self) -> Floats:
         """v(all) of each image, (K,), in nats: log-likelihood gained over no band at all."""
         return self.by_size[:, -1] - self.by_size[:, 0]
 
@@ -96,7 +96,7 @@ class SpectralProfile(Measurement):
         return float(self.image_value.mean())
 
     @property
-    def sid(self) -> NDArray[np.float64]:
+    def sid(self) -> Floats:
         """Spectral importance distribution (M,), SPEC.md 1.5; NaN when degenerate."""
         return sid(self.psi)
 
@@ -167,7 +167,7 @@ class SpectralProfile(Measurement):
             return Interval(*sid_intervals.interval(self.values, read, level), level)
         return jackknife_interval(self.values, statistics[what], level)
 
-    def convergence(self) -> NDArray[np.float64]:
+    def convergence(self) -> Floats:
         """The paper's convergence curve (K−1,): (1/M)·‖Ψ after k+1 images − Ψ after k‖₁ (fig. 15).
 
         In nats, in the order of the images.
@@ -205,8 +205,6 @@ class SpectralProfile(Measurement):
 
     @classmethod
     def _own(cls, document: Mapping[str, Any]) -> dict[str, Any]:
-        if document["kind"] != "spectral":
-            raise ValueError(f"it is a measurement of {document['kind']}")
         return {"rules": Rules(**document["settings"])}
 
     def summary(self) -> dict[str, Any]:
@@ -223,5 +221,5 @@ class SpectralProfile(Measurement):
         }
 
 
-def _signed_src(psi: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.float64]:
+def _signed_src(psi: Floats, least: Floats) -> Floats:
     return signed_src(sid(psi, least))

@@ -16,10 +16,10 @@ from pytest_iaside.images.bands import BandPartition, Norm
 from pytest_iaside.images.filters import Absence, Space
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import first_images, on_labels_of
-from pytest_iaside.measure.game.cached import Kept
+from pytest_iaside.measure.game.cached import CachedGame
 from pytest_iaside.measure.game.coalitions import Design
 from pytest_iaside.measure.game.play import Game, play, play_on, ready, shards
-from pytest_iaside.measure.game.rows import Rows, join
+from pytest_iaside.measure.game.rows import GameRows, join
 from pytest_iaside.measure.game.rules import DType, Rules
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
@@ -97,8 +97,8 @@ def measure(
 
     fingerprint = classifier.fingerprint()
     game = Game(classifier, rules, execution, pinned, reference)
-    kept = Kept.of(game) if cache else None
-    done: list[Rows] = []
+    kept = CachedGame.of(game) if cache else None
+    done: list[GameRows] = []
 
     def profile() -> SpectralProfile:
         played = join(done)
@@ -147,9 +147,9 @@ MEASURE_SETTINGS = tuple(
 )
 
 
-def _results(game: Game, kept: Kept | None) -> Iterator[Rows]:
+def _results(game: Game, kept: CachedGame | None) -> Iterator[GameRows]:
     """The rows of the sample's images, in their order; those that are kept are not played."""
-    known: Sequence[Rows | None] = [None] * len(game.sample) if kept is None else kept.rows()
+    known: Sequence[GameRows | None] = [None] * len(game.sample) if kept is None else kept.rows()
     missing = [i for i, rows in enumerate(known) if rows is None]
     played = _play(game, tuple(missing))
     at = 0  # In the sample.
@@ -173,7 +173,7 @@ def _results(game: Game, kept: Kept | None) -> Iterator[Rows]:
                 yield row
 
 
-def _play(game: Game, images: Sequence[int]) -> Generator[Rows]:
+def _play(game: Game, images: Sequence[int]) -> Generator[GameRows]:
     if not images:
         return
     work = shards(game.sample, game.rules, game.whole, SHARD, images)

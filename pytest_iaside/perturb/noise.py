@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
-Image = NDArray[np.float64]
+from pytest_iaside.stats.arrays import Floats
+
+Image = Floats
 """(H, W, C) in [0, 1]; what a corruption returns may overstep that, and is clipped later."""
 
 

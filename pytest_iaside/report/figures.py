@@ -1,13 +1,39 @@
-"""A figure: a chart, what it shows in a sentence, and all its numbers."""
+"""Figures and tables: what pages are made of."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from markupsafe import Markup
 
-from pytest_iaside.report.tables import Table
+from pytest_iaside.report.numbers import NONE, count, duration, finite, fixed
+from pytest_iaside.report.record import MeasurementRecord
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table; ``mark`` names what is special about it, for its style."""
+
+    text: str
+    mark: str = ""
+
+
+@dataclass(frozen=True, init=False)
+class Table:
+    """Texts in rows; the first of each row is its name."""
+
+    head: tuple[str, ...]
+    rows: list[list[Cell]]
+
+    def __init__(self, head: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> None:
+        """Rows that are shorter than ``head`` end with empty cells."""
+        found = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+        object.__setattr__(self, "head", tuple(head))
+        object.__setattr__(
+            self, "rows", [row + [Cell("")] * (len(self.head) - len(row)) for row in found]
+        )
 
 
 @dataclass(frozen=True)
@@ -16,10 +42,55 @@ class Figure:
 
     title: str
     about: str
-    chart: Markup
+    table: Table | None = None
+    chart: Markup = Markup("")
     """SVG or an image; empty where the table is all there is."""
-    table: Table | None
-    marks: Literal["bar", "point", ""] = "point"
-    """What stands for baseline and candidate; nothing where the chart is of neither."""
+    marks: Literal["bar", "point", ""] = ""
+    """The shapes that stand for baseline and candidate; empty in a chart without the two."""
     wide: bool = False
     """Whether it takes the whole width of its page."""
+
+
+def interval_text(low: Any, high: Any, form: Callable[[Any], str] = fixed) -> str:
+    """An interval; — where a bound does not exist."""
+    if finite(low) is None or finite(high) is None:
+        return NONE
+    return f"{form(low)}…{form(high)}"
+
+
+def settings_table(measurements: Mapping[str, MeasurementRecord]) -> tuple[Table, int]:
+    """Settings and environments side by side, and how many of their rows differ."""
+    columns = [_settings(measurement) for measurement in measurements.values()]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows, differences = [], 0
+    for name in names:
+        texts = [column.get(name, NONE) for column in columns]
+        differ = len(set(texts)) > 1 and not name.startswith("cost: ")
+        differences += differ
+        mark = "differs" if differ else ""
+        rows.append([name, *(Cell(text, mark) for text in texts)])
+        if len(texts) > 1:
+            rows[-1].append(Cell("≠ differs" if differ else "", mark))
+    return Table(("", *measurements, *([""] if len(columns) > 1 else [])), rows), differences
+
+
+def _settings(measurement: MeasurementRecord) -> dict[str, str]:
+    groups: dict[str, Mapping[str, Any]] = {
+        "model": measurement["model"],
+        "reference": measurement["reference"],
+        "settings": measurement["settings"],
+        "environment": dict(sorted(measurement["environment"].items())),
+    }
+    found = {
+        f"{group}: {key}": NONE if value is None else str(value)
+        for group, values in groups.items()
+        for key, value in values.items()
+    }
+    found["cost: forward passes"] = count(measurement["forward_passes"])
+    if passes := measurement["passes_from_cache"]:
+        found["cost: of them from the cache"] = count(passes)
+    if why := measurement["not_cached_because"]:
+        found["cost: not cached for the next run"] = why
+    # A baseline that was read from its file does not tell how long it took.
+    found["cost: time"] = duration(measurement["seconds"] or None)
+    return found

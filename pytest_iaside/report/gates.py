@@ -1,17 +1,21 @@
-"""What every report says of a gate, read off its record: its name, its place, its words."""
+"""Gates as every report shows them: label, verdict, score and their order."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pytest_iaside.compare.comparison import confidence
-from pytest_iaside.report.numbers import finite, printable
-
-# One assertion of one test, in plain JSON types, as session.py and cli.py collect them.
-Record = Mapping[str, Any]
+from pytest_iaside.compare.words import confidence
+from pytest_iaside.report.numbers import finite, fixed, printable, signed
+from pytest_iaside.report.record import (
+    CheckRecord,
+    ComparisonRecord,
+    GateRecord,
+    MeasurementRecord,
+    Number,
+    SpectralRecord,
+)
 
 MARKS = {
     "drift": "✗",
@@ -23,69 +27,123 @@ MARKS = {
     "pass": "✓",
 }
 WORST_FIRST = tuple(MARKS)
+VERDICTS = ("drift", "inconclusive", "pass")
+BOUNDS = ("min_src", "bound")  # checks of the candidate itself, whatever the baseline is
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The one quantity that overviews show of a gate, with the paired interval of its change.
+    """The quantity that an overview shows of a gate, with the paired interval of its change.
 
-    Signed SRC, or the ``quantity`` that decides a gate of another kind. ``harm`` is the change
-    with a sign that makes what is worse the less. What there is not is None.
+    ``quantity`` is empty for signed SRC. A number is None where the gate has no such number, and
+    NaN where it does not exist.
     """
 
     quantity: str = ""
-    before: float | None = None
-    after: float | None = None
-    change: float | None = None
-    low: float | None = None
-    high: float | None = None
-    harm: float | None = None
+    before: Number = None
+    after: Number = None
+    change: Number = None
+    low: Number = None
+    high: Number = None
+    lower_is_better: bool = False
+
+    @property
+    def harm(self) -> float | None:
+        """The change, with a sign that makes it negative where it is for the worse."""
+        change = finite(self.change)
+        return -change if change is not None and self.lower_is_better else change
+
+    @property
+    def values(self) -> str:
+        """``0.346 → 0.357``; of a gate without a baseline ``→ 0.357``."""
+        if self.after is None:
+            return ""
+        before = "" if self.before is None else f"{fixed(self.before)} "
+        return f"{before}→ {fixed(self.after)}"
+
+    @property
+    def changed_by(self) -> str:
+        """``+0.011 (−0.002…+0.024)``."""
+        if self.change is None:
+            return ""
+        interval = ""
+        if finite(self.low) is not None and finite(self.high) is not None:
+            interval = f" ({signed(self.low)}…{signed(self.high)})"
+        return f"{signed(self.change)}{interval}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
     """One gate as reports show it.
 
-    ``word`` is its verdict, or what was done where nothing was compared; a gate that passes
-    its checks and fails all the same, under fail_on='any-change', is ``changed``. ``profile`` is
-    of the model under test; ``comparison`` None where it was compared with itself only, as a
-    new baseline is; ``readings`` is a comparison of another kind. What a record does not hold is
-    None.
+    ``word`` is its verdict, or what was done where nothing was compared; a gate that passes its
+    checks and fails all the same, under fail_on='any-change', is ``changed``. ``comparison`` is
+    None where nothing was compared, or a new baseline with itself.
     """
 
-    record: Record
-    comparison: Mapping[str, Any] | None
-    readings: Mapping[str, Any] | None
-    profile: Mapping[str, Any] | None
+    record: GateRecord
+    comparison: ComparisonRecord | None
+    candidate: MeasurementRecord | None
     label: str
     word: str
-    failed: bool
     sentence: str
     score: Score
-    level: float | None
-    forward_passes: int | None
-    seconds: float | None
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.record["failed"])
 
     @property
     def mark(self) -> str:
         return MARKS[self.word]
 
     @property
-    def baseline(self) -> Mapping[str, Any] | None:
-        return self.comparison["baseline"] if self.comparison else None
+    def full_label(self) -> str:
+        """The label, and the quantity of the score where it is not signed SRC."""
+        quantity = printable(self.score.quantity)
+        return f"{self.label}: {quantity}" if quantity else self.label
 
     @property
-    def checks(self) -> Sequence[Mapping[str, Any]]:
-        compared = self.comparison or self.readings
-        return compared["checks"] if compared else ()
+    def measurements(self) -> dict[str, MeasurementRecord]:
+        """What was measured, by role: baseline, where there is one, and candidate."""
+        found = {}
+        if self.comparison:
+            found["baseline"] = self.comparison["baseline"]
+        if self.candidate:
+            found["candidate"] = self.candidate
+        return found
+
+    @property
+    def profiles(self) -> dict[str, SpectralRecord]:
+        """What is read off the spectral profiles, by role; empty for other kinds of gates."""
+        measured = self.measurements.items()
+        return {role: one["spectral"] for role, one in measured if one["spectral"] is not None}
+
+    @property
+    def checks(self) -> Sequence[CheckRecord]:
+        return self.comparison["checks"] if self.comparison else ()
 
     @property
     def notes(self) -> Sequence[str]:
-        compared = self.comparison or self.readings
-        return compared["notes"] if compared else ()
+        return self.comparison["notes"] if self.comparison else ()
+
+    @property
+    def level(self) -> float | None:
+        return self.comparison["level"] if self.comparison else None
+
+    @property
+    def seconds(self) -> float | None:
+        return finite(self.record["seconds"])
+
+    @property
+    def forward_passes(self) -> int | None:
+        """How many this run needed."""
+        if self.candidate is None:
+            return None
+        return int(self.candidate["forward_passes"] - self.candidate["passes_from_cache"])
 
 
-def gates(records: Sequence[Record]) -> list[Gate]:
+def gates(records: Sequence[GateRecord]) -> list[Gate]:
     """One Gate for each record, worst first: failed before not, then by verdict and change."""
     short = [_short_label(record) for record in records]
     taken = Counter(short)
@@ -123,96 +181,87 @@ def interval_name(found: Sequence[Gate]) -> str:
 
 
 def score_name(found: Sequence[Gate]) -> str:
-    """What overviews call their scores: only one kind of gate has signed SRC."""
+    """The title of the column of scores: spectral gates alone have signed SRC."""
     return "score" if any(gate.score.quantity for gate in found) else "signed SRC"
 
 
-def _gate(record: Record, label: str) -> Gate:
-    comparison, readings = record["comparison"], record["readings"]
-    measured = readings["candidate"] if readings else None
-    profile = comparison["candidate"] if comparison else record["profile"]
-    if record["status"] != "compared":
-        comparison = readings = None
-    score = _read_score(readings) if readings else _spectral_score(comparison, profile)
-    failed = bool(record["failed"])
+def _gate(record: GateRecord, label: str) -> Gate:
+    compared = record["comparison"]
+    candidate = compared["candidate"] if compared else record["measurement"]
+    comparison = compared if record["status"] == "compared" else None
+    spectral = candidate["spectral"] if candidate else None
     word = _word(record)
     sentence = printable(record["summary"])
-    if failed and word in ("changed", "inconclusive") and record["fail_on"] != "drift":
-        sentence += f" (fails under fail_on={printable(record['fail_on'])})"
-    if failed and comparison is None and profile and not profile["structured"]:
-        because = printable(profile["unstructured_because"])
-        # A baseline that is refused for it says so itself.
-        sentence += "" if because in sentence else f"; unstructured: {because}"
+    if record["failed"]:
+        if word in ("changed", "inconclusive") and record["fail_on"] != "drift":
+            sentence += f" (fails under fail_on={printable(record['fail_on'])})"
+        if comparison is None and spectral and not spectral["structured"]:
+            because = printable(spectral["unstructured_because"])
+            # A baseline that is refused for this reason already says so.
+            sentence += "" if because in sentence else f"; unstructured: {because}"
     return Gate(
         record=record,
         comparison=comparison,
-        readings=readings,
-        profile=profile,
+        candidate=candidate,
         label=label,
         word=word,
-        failed=failed,
         sentence=sentence,
-        score=score,
-        level=(comparison or readings or {}).get("level"),
-        forward_passes=measured["forward_passes"] if measured else _run_now(profile),
-        seconds=finite(record["seconds"]),
+        score=_spectral_score(comparison, spectral) if spectral else _score(comparison),
     )
 
 
-def _spectral_score(
-    comparison: Mapping[str, Any] | None, profile: Mapping[str, Any] | None
-) -> Score:
-    after = finite(profile["signed_src"]) if profile else None
+def _spectral_score(comparison: ComparisonRecord | None, spectral: SpectralRecord) -> Score:
+    """Signed SRC: of a check on its change that check's numbers, else the profiles'."""
     if comparison is None:
-        return Score(after=after)
-    before = finite(comparison["baseline"]["signed_src"])
-    checks = comparison["checks"]
-    paired: Mapping[str, Any] = next((check for check in checks if check["name"] == "src"), {})
-    change = finite(paired.get("change"))
-    if change is None and after is not None and before is not None:
-        change = after - before  # no limit on the drop: a difference without interval
-    low, high = finite(paired.get("low")), finite(paired.get("high"))
-    return Score(before=before, after=after, change=change, low=low, high=high, harm=change)
-
-
-def _read_score(readings: Mapping[str, Any]) -> Score:
-    order = ("drift", "inconclusive", "pass")
-    check = min(readings["checks"], key=lambda check: order.index(check["verdict"]))
-    after = finite(check["candidate"])
-    if check["name"] == "bound":
-        # Held against no baseline: what stands for one is the candidate itself.
-        return Score(quantity=check["where"], after=after)
-    change = finite(check["change"])
+        return Score(after=spectral["signed_src"])
+    for check in comparison["checks"]:
+        if check["name"] == "src":
+            return _checked("", check)
+    baseline = comparison["baseline"]["spectral"]
+    before, after = baseline["signed_src"] if baseline else None, spectral["signed_src"]
+    known = finite(before) is not None and finite(after) is not None
     return Score(
-        quantity=check["where"],
-        before=finite(check["baseline"]),
+        before=before,
         after=after,
-        change=change,
-        low=finite(check["low"]),
-        high=finite(check["high"]),
-        harm=change if change is None or check["better"] == "higher" else -change,
+        change=(after or 0.0) - (before or 0.0) if known else float("nan"),
     )
 
 
-def _run_now(profile: Mapping[str, Any] | None) -> int | None:
-    if profile is None:
-        return None
-    return int(profile["forward_passes"] - profile["passes_from_cache"])
+def _score(comparison: ComparisonRecord | None) -> Score:
+    """The quantity of the first check with the worst verdict."""
+    if comparison is None:
+        return Score()
+    check = min(comparison["checks"], key=lambda check: VERDICTS.index(check["verdict"]))
+    if check["name"] in BOUNDS:
+        return Score(quantity=check["where"], after=check["candidate"])
+    return _checked(check["where"], check)
 
 
-def _word(record: Record) -> str:
+def _checked(quantity: str, check: CheckRecord) -> Score:
+    return Score(
+        quantity=quantity,
+        before=check["baseline"],
+        after=check["candidate"],
+        change=check["change"],
+        low=check["low"],
+        high=check["high"],
+        lower_is_better=check["better"] == "lower",
+    )
+
+
+def _word(record: GateRecord) -> str:
     if record["status"] != "compared":
-        return str(record["status"])
+        return record["status"]
     verdict = str(record["verdict"])
     return "changed" if verdict == "pass" and record["failed"] else verdict
 
 
-def _short_label(record: Record) -> str:
+def _short_label(record: GateRecord) -> str:
     # A parametrised id may hold "::" of its own: only what stands before the "[" is a path.
-    head, bracket, parameters = str(record["test"]).partition("[")
+    head, bracket, parameters = record["test"].partition("[")
     return _label(record, head.rsplit("::", 1)[-1] + bracket + parameters)
 
 
-def _label(record: Record, test: str) -> str:
-    name = record.get("name")
+def _label(record: GateRecord, test: str) -> str:
+    name = record["name"]
     return printable(f"{test} · {name}" if name else test)

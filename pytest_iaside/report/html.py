@@ -1,26 +1,36 @@
-"""The report of a session: one HTML file that needs nothing else, neither network nor scripts."""
+"""The report of a session: one HTML file that needs nothing else, neither network nor scripts.
+
+It shows every verdict and check, and as many charts and pictures as fit into its size.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
-from pytest_iaside.report.budget import LIMIT_MB, fitted
-from pytest_iaside.report.gates import Record, gates, headline, interval_name, score_name, tally
+from pytest_iaside.report.gates import Gate, gates, headline, interval_name, score_name, tally
+from pytest_iaside.report.record import GateRecord, MetaRecord
 from pytest_iaside.report.sections import Detail, section
 from pytest_iaside.report.writing import templates, write_text
 
+LIMIT_MB = 3.0
+
+LEAN = Detail(charts=False, maps=False, thumbnails=False, examples=False)
+CHARTS = Detail(maps=False, thumbnails=False, examples=False)
+MAPS = Detail(thumbnails=False, examples=False)
+THUMBNAILS = Detail(examples=False)
+WHOLE = Detail()
+
 
 def write_html(
-    records: Sequence[Record],
+    records: Sequence[GateRecord],
     path: str | Path,
     *,
-    meta: Mapping[str, Any],
+    meta: MetaRecord,
     limit: float = LIMIT_MB,
 ) -> Path:
     """Write the report of ``records`` to ``path``, making its folders; atomic.
@@ -33,8 +43,8 @@ def write_html(
     return write_text(content, path, "choose another path with --iaside-report")
 
 
-def render(records: Sequence[Record], *, meta: Mapping[str, Any], limit: float = LIMIT_MB) -> str:
-    """The report of ``records`` as HTML; ``meta`` has at least created, command and version.
+def render(records: Sequence[GateRecord], *, meta: MetaRecord, limit: float = LIMIT_MB) -> str:
+    """The report of ``records`` as HTML.
 
     What would make it larger than ``limit`` megabytes is left out: example pictures first.
     """
@@ -65,4 +75,65 @@ def render(records: Sequence[Record], *, meta: Mapping[str, Any], limit: float =
         )
 
     room = int(limit * 1e6) - len(bind([], [""] * 4).encode())
-    return bind(*fitted(found, room, draw))
+    return bind(*_fitted(found, room, draw))
+
+
+def _fitted(
+    gates: Sequence[Gate], room: int, draw: Callable[[int, Detail], str]
+) -> tuple[list[str], list[str]]:
+    """The article of each of ``gates``, drawn with as much detail as fits into ``room`` bytes.
+
+    Failed gates go before others, worse ones before better. Returns what was left out, in words,
+    beside the articles.
+    """
+    articles = [draw(number, LEAN) for number in range(len(gates))]
+    given = [LEAN] * len(gates)
+    taken = sum(map(_size, articles))
+    failed = [number for number, gate in enumerate(gates) if gate.failed]
+    others = [number for number, gate in enumerate(gates) if not gate.failed]
+    for number, detail in [
+        *((number, CHARTS) for number in failed),
+        *((number, MAPS) for number in failed),
+        *((number, THUMBNAILS) for number in failed),
+        *((number, CHARTS) for number in others),
+        *((number, THUMBNAILS) for number in others),
+        *((number, WHOLE) for number in failed + others),
+    ]:
+        if not _has(gates[number], detail):
+            continue
+        article = draw(number, detail)
+        taken += _size(article) - _size(articles[number])
+        if taken > room:
+            # The next one might fit, but the order is by how much a gate matters.
+            break
+        articles[number], given[number] = article, detail
+    missing = {
+        what: sum(
+            _has(gate, detail) and not getattr(had, name)
+            for gate, had in zip(gates, given, strict=True)
+        )
+        for what, name, detail in (
+            ("the charts", "charts", CHARTS),
+            ("the maps", "maps", MAPS),
+            ("the small pictures", "thumbnails", THUMBNAILS),
+            ("the example pictures", "examples", WHOLE),
+        )
+    }
+    return articles, [
+        f"{what} of {count} gate{'' if count == 1 else 's'}"
+        for what, count in missing.items()
+        if count
+    ]
+
+
+def _has(gate: Gate, detail: Detail) -> bool:
+    """Whether ``gate`` has what ``detail`` adds."""
+    if detail == CHARTS:
+        return bool(gate.measurements)
+    if detail == MAPS:
+        return bool(gate.record.get("section_pictures"))
+    return bool(gate.record.get("pictures"))
+
+
+def _size(text: str) -> int:
+    return len(text.encode())

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from markupsafe import Markup
 
 from pytest_iaside.report.charts.svg import spark
+from pytest_iaside.report.figures import Table
 from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.numbers import finite, finite_list, fixed, share, signed
 from pytest_iaside.report.pictures import CONTRAST, PARTS, band_masks
-from pytest_iaside.report.tables import Profile, Table, plain_row
+from pytest_iaside.report.record import (
+    ImageRecord,
+    MeasurementRecord,
+    Number,
+    PicturesRecord,
+    SpectralRecord,
+)
 
 LEAST = 1e-3  # a change, in nats or of a score, that is worth a share
 VISIBLE = 0.005  # share of a change that is not rounded to 0 %
@@ -63,12 +69,12 @@ class Images:
 
 
 def images_of(gate: Gate, *, thumbnails: bool, examples: bool) -> Images | None:
-    """What ``gate`` says of single images; None where it compared none."""
+    """What ``gate`` says of single images; None where it says nothing of them."""
     changes = gate.comparison["image_changes"] if gate.comparison else None
-    if gate.comparison is None or not changes:
+    if changes is None or gate.candidate is None or gate.candidate["spectral"] is None:
         return None
-    pictures: Mapping[str, Any] = gate.record["pictures"] or {}
-    small = pictures.get("thumbnails", {}) if thumbnails else {}
+    pictures = gate.record.get("pictures")
+    small = pictures["thumbnails"] if pictures and thumbnails else {}
     change, unit = finite(changes["change"]), changes["unit"]
     listed = _worth_a_row(changes["images"], change)
     scale = _largest(listed)
@@ -79,12 +85,8 @@ def images_of(gate: Gate, *, thumbnails: bool, examples: bool) -> Images | None:
             thumbnail=small.get(image["digest"], ""),
             contribution=signed(image["contribution"], 4),
             share=_share(image["contribution"], change),
-            chart=Markup(
-                spark(
-                    finite_list(image["baseline_psi"]),
-                    finite_list(image["candidate_psi"]),
-                    scale,
-                )
+            chart=spark(
+                finite_list(image["baseline_psi"]), finite_list(image["candidate_psi"]), scale
             ),
         )
         for image in listed
@@ -93,21 +95,18 @@ def images_of(gate: Gate, *, thumbnails: bool, examples: bool) -> Images | None:
     several = f"The {shown} of {count} images that add" if shown < count else "What each image adds"
     about = f"{several} {'most ' if shown < count else ''}to the change of {changes['quantity']}"
     about += f" ({signed(change)}{f' {unit}' if unit else ''}), the most harmful first."
-    profile = gate.comparison["candidate"]
     return Images(
         about=about,
         head=f"adds{f', {unit}' if unit else ''}",
         rows=rows,
-        numbers=_numbers(listed, len(profile["psi"])),
-        masks=_masks(profile),
-        examples=_examples(pictures) if examples else [],
-        examples_about=_examples_about(pictures),
+        numbers=_numbers(listed, len(gate.candidate["spectral"]["psi"])),
+        masks=_masks(gate.candidate, gate.candidate["spectral"]),
+        examples=_examples(pictures) if pictures and examples else [],
+        examples_about=_examples_about(pictures) if pictures else "",
     )
 
 
-def _worth_a_row(
-    images: Sequence[Mapping[str, Any]], change: float | None
-) -> Sequence[Mapping[str, Any]]:
+def _worth_a_row(images: Sequence[ImageRecord], change: float | None) -> Sequence[ImageRecord]:
     """Those that add something that can be seen, and a few at least."""
     if change is None or abs(change) < LEAST:
         return images
@@ -119,15 +118,15 @@ def _worth_a_row(
     return seen if len(seen) >= FEWEST else images[:FEWEST]
 
 
-def _share(contribution: Any, change: float | None) -> str:
+def _share(contribution: Number, change: float | None) -> str:
     part = finite(contribution)
-    # Of a change that is all but nothing, a share says nothing.
+    # A share of almost nothing says nothing.
     if part is None or change is None or abs(change) < LEAST:
         return share(None)
     return share(part / change, 0)
 
 
-def _largest(images: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+def _largest(images: Sequence[ImageRecord]) -> tuple[float, float]:
     values = [
         value
         for image in images
@@ -137,29 +136,28 @@ def _largest(images: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     return min(values, default=0.0), max(values, default=0.0)
 
 
-def _numbers(images: Sequence[Mapping[str, Any]], bands: int) -> Table:
+def _numbers(images: Sequence[ImageRecord], bands: int) -> Table:
     rows = [
-        plain_row(
+        [
             image["name"],
             *(
                 f"{fixed(before, 2)} → {fixed(after, 2)}"
                 for before, after in zip(image["baseline_psi"], image["candidate_psi"], strict=True)
             ),
-        )
+        ]
         for image in images
     ]
     return Table(("ψ in nats", *(f"band {band}" for band in range(bands))), rows)
 
 
-def _masks(profile: Profile) -> list[Picture]:
-    reference, rules = profile["reference"], profile["rules"]
+def _masks(measurement: MeasurementRecord, spectral: SpectralRecord) -> list[Picture]:
+    reference, settings = measurement["reference"], measurement["settings"]
     drawn = _drawn_masks(
-        reference["height"], reference["width"], rules["bands"], rules["partition"]
+        reference["height"], reference["width"], settings["bands"], settings["partition"]
     )
-    labels = profile["band_labels"]
     return [
         Picture(f"band {band}", content, f"band {band}: {label}")
-        for band, (content, label) in enumerate(zip(drawn, labels, strict=True))
+        for band, (content, label) in enumerate(zip(drawn, spectral["band_labels"], strict=True))
     ]
 
 
@@ -168,9 +166,9 @@ def _drawn_masks(height: int, width: int, bands: int, norm: str) -> tuple[str, .
     return tuple(band_masks(height, width, bands, norm))
 
 
-def _examples(pictures: Mapping[str, Any]) -> list[Example]:
+def _examples(pictures: PicturesRecord) -> list[Example]:
     found = []
-    for example in pictures.get("examples", ()):
+    for example in pictures["examples"]:
         name = example["name"]
         shown = [
             Picture(
@@ -193,9 +191,7 @@ def _title(part: str, parts: Mapping[str, Sequence[int]]) -> str:
     return f"{TITLES[part]}: {which}"
 
 
-def _examples_about(pictures: Mapping[str, Any]) -> str:
-    if not pictures:
-        return ""
+def _examples_about(pictures: PicturesRecord) -> str:
     height, width = pictures["size"]
     cropped = f"The middle {width}×{height} pixels, not scaled. " if pictures["cropped"] else ""
     return (

@@ -1,14 +1,13 @@
-"""A page of figures, as tracking, studies and explanations are shown; needs nothing else."""
+"""A page of figures on a training run, a study or an explanation: one file, without scripts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pytest_iaside.report.figures import Figure
-from pytest_iaside.report.tables import Table
+from pytest_iaside.report.figures import Figure, Table
+from pytest_iaside.report.record import MetaRecord
 from pytest_iaside.report.writing import templates, write_text
 
 
@@ -21,19 +20,19 @@ class Page:
     about: str = ""
     warnings: Sequence[str] = ()
     figures: Sequence[Figure] = ()
-    facts: Table | None = None
+    settings: Table | None = None
     """How it was measured: settings, models, versions."""
 
 
-def write_page(page: Page, path: str | Path, *, meta: Mapping[str, Any]) -> Path:
+def write_page(page: Page, path: str | Path, *, meta: MetaRecord) -> Path:
     """Write ``page`` to ``path``, making its folders; atomic.
 
-    ``meta`` has at least created, command and version. Raises SpectralRobustnessError when it
+    Raises SpectralRobustnessError when it
     cannot be written; what was there then stands.
     """
     return write_text(render_page(page, meta=meta), path, "choose another path")
 
 
-def render_page(page: Page, *, meta: Mapping[str, Any]) -> str:
+def render_page(page: Page, *, meta: MetaRecord) -> str:
     """``page`` as HTML."""
     return templates().get_template("page.html.j2").render(page=page, meta=meta)

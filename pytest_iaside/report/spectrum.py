@@ -1,4 +1,4 @@
-"""Whether the user's own images are such that SRC's prior holds: their spectrum."""
+"""The spectrum of the user's own images: whether it is what SRC takes for granted."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_iaside.report.charts.spectra import snr_chart, spectrum_chart
+from pytest_iaside.report.figures import Figure, Table
+from pytest_iaside.report.numbers import NONE, finite, finite_list, fixed
+from pytest_iaside.report.record import SpectrumRecord
+
 if TYPE_CHECKING:
     from pytest_iaside.images.reference import ReferenceSample
 
-IMAGES = 32  # of the sample: a spectrum's shape needs no more, and every image takes a while
+IMAGES = 32  # of the sample: enough for the shape of a spectrum, and every image takes a while
 POINTS = 32
-# The exponent of the power law from which on images count as natural ones, which have about 2;
-# white noise has 0.
+# The least exponent of the power law of natural images: they have about 2, white noise has 0.
 NATURAL = 1.0
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
-def spectrum_facts(
+def spectrum_record(
     sample: ReferenceSample, perturbations: Mapping[str, Callable[[ReferenceSample], Any]] = EMPTY
-) -> dict[str, Any]:
-    """The energy spectral density of the first images, at frequencies that are evenly spaced
-    in their logarithm, and its power law (SPEC.md 1.8).
+) -> SpectrumRecord:
+    """The energy spectral density of the first images, and its power law (SPEC.md 1.8).
 
-    Of each of ``perturbations``, which makes perturbed images of a sample, also the ratio of the
-    images' energy to its own in dB, at 10 % of their energy.
+    The logarithms of its frequencies are evenly spaced. Each of ``perturbations`` makes perturbed
+    images of a sample: the record tells the ratio of the images' energy to the perturbation's, in
+    dB, where the perturbation is scaled to 10 % of their energy.
     """
     # Here, where a model has run: the controller of xdist's workers draws reports without torch.
     from pytest_iaside.images.density import energy_spectral_density, power_law_exponent
@@ -61,12 +65,12 @@ def _snr(sample: ReferenceSample, perturbed: Any) -> NDArray[np.float64]:
     return decibel
 
 
-def spectrum_sentence(facts: dict[str, Any]) -> str:
+def spectrum_sentence(record: SpectrumRecord) -> str:
     """What the spectrum means for the score."""
-    if facts["exponent"] is None:
+    if record["exponent"] is None:
         return "The images hold no energy besides their means: no spectrum can be told."
-    law = f"Energy falls with frequency as f^−{facts['exponent']:.2f}".replace("^−-", "^+")
-    if facts["natural"]:
+    law = f"Energy falls with frequency as f^−{record['exponent']:.2f}".replace("^−-", "^+")
+    if record["natural"]:
         return (
             f"{law} (natural images: about f^−2): what the images show lies at low frequencies, "
             "as the score takes for granted."
@@ -75,3 +79,35 @@ def spectrum_sentence(facts: dict[str, Any]) -> str:
         f"{law}, natural images as about f^−2: these images show much at high frequencies. The "
         "score takes for granted that they do not, so go by the bands and v(all), not by SRC."
     )
+
+
+def spectrum_figures(record: SpectrumRecord, ident: str) -> list[Figure]:
+    """Energy by frequency, and before it the perturbations' share where there are any."""
+    frequencies, density = record["frequencies"], finite_list(record["density"])
+    rows = [
+        [fixed(frequency, 4), NONE if value is None else f"{value:.3g}"]
+        for frequency, value in zip(frequencies, density, strict=True)
+    ]
+    energy = Figure(
+        "Spectrum of the images",
+        f"{spectrum_sentence(record)} Measured on {record['images']} images of the reference "
+        "sample.",
+        Table(("cycles/pixel", "mean energy"), rows),
+        spectrum_chart(f"{ident}-spectrum", frequencies, density, finite(record["exponent"])),
+    )
+    if not record["snr"]:
+        return [energy]
+    curves = {each["perturbation"]: finite_list(each["decibel"]) for each in record["snr"]}
+    rows = [
+        [fixed(frequency, 4), *(fixed(curve[at], 1) for curve in curves.values())]
+        for at, frequency in enumerate(frequencies)
+    ]
+    perturbed = Figure(
+        "Where the perturbations lie",
+        "Energy of the images over that of each perturbation, which is scaled to 10 % of theirs: "
+        "a perturbation lies where its line is low. Measured on "
+        f"{record['images']} images; attacks are left out, as they depend on the model.",
+        Table(("cycles/pixel", *curves), rows),
+        snr_chart(f"{ident}-snr", frequencies, curves),
+    )
+    return [perturbed, energy]

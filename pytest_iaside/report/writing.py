@@ -1,4 +1,4 @@
-"""From templates to a file: what every page that we write has in common."""
+"""Templates and files of all pages."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pytest_iaside.errors import SpectralRobustnessError
-from pytest_iaside.report.numbers import count, duration, fixed, printable, signed
+from pytest_iaside.report.numbers import count, duration, finite, fixed, printable
+from pytest_iaside.report.wings import wings
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def templates() -> Environment:
-    """The templates, which escape whatever is not markup of our own."""
+    """The templates of reports and wings; they escape whatever is not our own markup."""
+    folders = [TEMPLATES, *(wing.templates for wing in wings() if wing.templates is not None)]
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
         finalize=_printable,
     )
-    environment.globals.update(passes=count, duration=duration, fixed=fixed, signed=signed)
+    environment.globals.update(passes=count, duration=duration, finite=finite, fixed=fixed)
     return environment
 
 
@@ -57,5 +59,5 @@ def write_text(content: str, path: str | Path, advice: str) -> Path:
 
 
 def _printable(value: Any) -> Any:
-    """What Jinja writes for ``value``: escaped afterwards, unless it is markup of our own."""
+    """What Jinja writes for ``value``: escaped afterwards, unless it is our own markup."""
     return value if isinstance(value, Markup) else printable(value)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special, stats
 
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.multiple import holm
 
-Rows = NDArray[np.float64]
 # Of so many models a correlation exists; only from one more on has it an interval.
 LEAST_MODELS = 3
 
@@ -65,7 +65,7 @@ def correlate(first: ArrayLike, second: ArrayLike, level: float) -> Correlation:
     )
 
 
-def pearson(first: Rows, second: Rows) -> Rows:
+def pearson(first: Floats, second: Floats) -> Floats:
     """Pearson's r (…) of pairs (…, N) and (…, N); NaN where either is constant."""
     x, y = (each - each.mean(axis=-1, keepdims=True) for each in (first, second))
     together = (x * y).sum(axis=-1)
@@ -88,7 +88,7 @@ def adjust(correlations: Sequence[Correlation]) -> list[Correlation]:
     ]
 
 
-def averages(values: Rows, members: Sequence[str]) -> Rows:
+def averages(values: Floats, members: Sequence[str]) -> Floats:
     """The means (…, U) over ``values`` (…, N) of those with the same name, by first appearance."""
     names = list(dict.fromkeys(members))
     columns = np.array([names.index(member) for member in members])

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import jackknife_error, jackknife_interval
-
-Rows = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -27,7 +26,7 @@ class Estimate:
     high: float
     standard_error: float
     level: float
-    image_values: Rows | None = field(default=None, repr=False)
+    image_values: Floats | None = field(default=None, repr=False)
 
     @classmethod
     def of_mean(cls, values: ArrayLike, level: float) -> Estimate:
@@ -63,5 +62,5 @@ class Estimate:
         )
 
 
-def _itself(mean: Rows) -> Rows:
+def _itself(mean: Floats) -> Floats:
     return mean

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
-Rows = NDArray[np.float64]
-Statistic = Callable[[Rows], Rows]
+from pytest_iaside.stats.arrays import Floats
+
+Statistic = Callable[[Floats], Floats]
 """Of a mean (…, D), or of many at once."""
-Change = Callable[[Rows, Rows], Rows]
+Change = Callable[[Floats, Floats], Floats]
 """Of two means (…, D)."""
 Method = Literal["jackknife", "bca"]
 RESAMPLES = 4000
@@ -28,19 +29,19 @@ RESAMPLES = 4000
 class Interval:
     """Bounds of a confidence interval; floats, or arrays with one entry per band."""
 
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    low: Floats
+    high: Floats
     level: float
 
 
-def leave_one_out(rows: ArrayLike) -> NDArray[np.float64]:
+def leave_one_out(rows: ArrayLike) -> Floats:
     """Means (K, D) of the rows (K, D) with one row left out of each."""
     rows = np.asarray(rows, dtype=np.float64)
     count = len(rows)
     return np.asarray((rows.sum(axis=0) - rows) / (count - 1))
 
 
-def jackknife_error(rows: ArrayLike, statistic: Statistic) -> NDArray[np.float64]:
+def jackknife_error(rows: ArrayLike, statistic: Statistic) -> Floats:
     """Jackknife standard error of ``statistic`` of the mean of rows (K, D); NaN below two rows."""
     rows = np.asarray(rows, dtype=np.float64)
     count = len(rows)
@@ -54,20 +55,20 @@ def jackknife_error(rows: ArrayLike, statistic: Statistic) -> NDArray[np.float64
 class Law(Protocol):
     """How far a statistic may lie from the truth, in standard errors."""
 
-    def reach(self, level: float, freedom: Rows) -> Rows:
+    def reach(self, level: float, freedom: Floats) -> Floats:
         """Standard errors on either side of an interval at ``level``."""
 
-    def p_value(self, ratio: Rows, freedom: Rows) -> Rows:
+    def p_value(self, ratio: Floats, freedom: Floats) -> Floats:
         """Two-sided p-value of a distance of ``ratio`` standard errors."""
 
 
 class Student:
     """The law of one look at a number of images that was fixed beforehand."""
 
-    def reach(self, level: float, freedom: Rows) -> Rows:
+    def reach(self, level: float, freedom: Floats) -> Floats:
         return np.asarray(special.stdtrit(freedom, 0.5 + level / 2))
 
-    def p_value(self, ratio: Rows, freedom: Rows) -> Rows:
+    def p_value(self, ratio: Floats, freedom: Floats) -> Floats:
         return np.asarray(2 * special.stdtr(freedom, -ratio))
 
 
@@ -87,12 +88,12 @@ class Anytime:
     level: float
     images: int
 
-    def reach(self, level: float, freedom: Rows) -> Rows:
+    def reach(self, level: float, freedom: Floats) -> Floats:
         mixed = self._mixed(freedom)
         z = np.sqrt(2 * (mixed + 1) / mixed * np.log(np.sqrt(mixed + 1) / (1 - level)))
         return np.asarray(-special.stdtrit(freedom, special.ndtr(-z)))
 
-    def p_value(self, ratio: Rows, freedom: Rows) -> Rows:
+    def p_value(self, ratio: Floats, freedom: Floats) -> Floats:
         mixed = self._mixed(freedom)
         # Through the logarithm: both tails underflow for changes that cannot be missed.
         z = -special.ndtri(np.maximum(special.stdtr(freedom, -ratio), 1e-300))
@@ -100,7 +101,7 @@ class Anytime:
             np.minimum(np.sqrt(mixed + 1) * np.exp(-(z**2) * mixed / (2 * (mixed + 1))), 1.0)
         )
 
-    def _mixed(self, freedom: Rows) -> Rows:
+    def _mixed(self, freedom: Floats) -> Floats:
         chance = -2 * np.log(1 - self.level)
         return np.asarray((np.asarray(freedom) + 1) * (chance + np.log(chance + 1)) / self.images)
 
@@ -108,7 +109,7 @@ class Anytime:
 STUDENT = Student()
 
 
-def paired_error(ours: Rows, theirs: Rows, change: Change) -> tuple[Rows, Rows]:
+def paired_error(ours: Floats, theirs: Floats, change: Change) -> tuple[Floats, Floats]:
     """Jackknife standard error of ``change(mean of ours, mean of theirs)``, rows in pairs (K, D).
 
     With the degrees of freedom. Infinite below two rows.
@@ -116,7 +117,7 @@ def paired_error(ours: Rows, theirs: Rows, change: Change) -> tuple[Rows, Rows]:
     rows = np.hstack([ours, theirs])
     width = ours.shape[1]
 
-    def statistic(mean: Rows) -> Rows:
+    def statistic(mean: Floats) -> Floats:
         return change(mean[..., :width], mean[..., width:])
 
     error = jackknife_error(rows, statistic)
@@ -124,7 +125,7 @@ def paired_error(ours: Rows, theirs: Rows, change: Change) -> tuple[Rows, Rows]:
     return known, _freedom(rows, error)
 
 
-def unpaired_error(ours: Rows, theirs: Rows, change: Change) -> tuple[Rows, Rows]:
+def unpaired_error(ours: Floats, theirs: Floats, change: Change) -> tuple[Floats, Floats]:
     """The same for two samples of different images, (K, D) and (L, D): Welch's error."""
     our_mean, their_mean = ours.mean(axis=0), theirs.mean(axis=0)
     first = jackknife_error(ours, lambda mean: change(mean, their_mean)) ** 2
@@ -135,7 +136,7 @@ def unpaired_error(ours: Rows, theirs: Rows, change: Change) -> tuple[Rows, Rows
     return np.where(np.isnan(together), np.inf, np.sqrt(together)), freedom
 
 
-def _freedom(rows: Rows, like: Rows) -> Rows:
+def _freedom(rows: Floats, like: Floats) -> Floats:
     return np.full_like(like, max(len(rows) - 1, 1))
 
 
@@ -183,16 +184,14 @@ def bca_interval(rows: ArrayLike, statistic: Statistic, level: float, *, seed: i
     return Interval(bounds[0], bounds[1], level)
 
 
-def _columnwise_quantile(
-    replicates: NDArray[np.float64], at: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _columnwise_quantile(replicates: Floats, at: Floats) -> Floats:
     if replicates.ndim == 1:
         return np.asarray(_known_quantile(replicates, float(at)))
     columns = zip(replicates.T, at, strict=True)
     return np.array([_known_quantile(column, share) for column, share in columns])
 
 
-def _known_quantile(values: NDArray[np.float64], at: float) -> float:
+def _known_quantile(values: Floats, at: float) -> float:
     # numpy's nanquantile warns where all are NaN, and a warning fails a session under -W error.
     known = values[~np.isnan(values)]
     return float(np.quantile(known, at)) if len(known) else float("nan")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from pytest_iaside.stats.arrays import Floats
 
 
-def holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+def holm(p_values: Floats) -> Floats:
     """Holm's step-down adjustment (1979): reject where the result is below the level."""
     order = np.argsort(p_values)
     factors = np.arange(len(p_values), 0, -1)

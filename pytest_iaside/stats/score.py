@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from pytest_iaside.stats.arrays import Floats
 
 BETA = 0.75
 
 
-def sid(psi: ArrayLike, least: ArrayLike | None = None) -> NDArray[np.float64]:
+def sid(psi: ArrayLike, least: ArrayLike | None = None) -> Floats:
     """Spectral importance distribution Ψ* (…, M) of Shapley values (…, M): SPEC.md 1.5.
 
     Sums to 1 with least entry 0; NaN where all ψ are equal (the shares are then 0/0). With
@@ -20,7 +22,7 @@ def sid(psi: ArrayLike, least: ArrayLike | None = None) -> NDArray[np.float64]:
     return np.asarray(np.divide(shifted, total, out=np.full_like(shifted, np.nan), where=total > 0))
 
 
-def signed_src(shares: ArrayLike) -> NDArray[np.float64]:
+def signed_src(shares: ArrayLike) -> Floats:
     """Spectral robustness score with its sign (…) of SIDs (…, M): SPEC.md 1.5 without |·|.
 
     Positive where importance lies on low frequencies, negative where it lies on high ones.
@@ -30,7 +32,7 @@ def signed_src(shares: ArrayLike) -> NDArray[np.float64]:
     return np.asarray((shares @ slope - uniform) / (1.0 - uniform))
 
 
-def src(shares: ArrayLike) -> NDArray[np.float64]:
+def src(shares: ArrayLike) -> Floats:
     """The paper's spectral robustness score (…) of SIDs (…, M): SPEC.md 1.5, at most .5217."""
     return np.abs(signed_src(shares))
 
@@ -41,7 +43,7 @@ def src_range(bands: int) -> tuple[float, float]:
     return float(scores.min()), float(scores.max())
 
 
-def _normalised_slope(bands: int) -> tuple[NDArray[np.float64], float]:
+def _normalised_slope(bands: int) -> tuple[Floats, float]:
     slope = BETA ** np.arange(bands)
     length = float(np.linalg.norm(slope))
     return np.asarray(slope / length, dtype=np.float64), float(slope.sum()) / (bands * length)

@@ -15,32 +15,34 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import (
     STUDENT,
     Change,
     Law,
-    Rows,
     jackknife_interval,
     paired_error,
     unpaired_error,
 )
 
-Shares = Callable[[Rows, Rows], Rows]
+Shares = Callable[[Floats, Floats], Floats]
 """Of ψ (…, M) and the value it is measured from (…, 1)."""
 # A band whose ψ lies further above the least one's, in standard errors, is not the least.
 BEYOND_DOUBT = 3.0
 
 
-def least(psi: Rows) -> Rows:
+def least(psi: Floats) -> Floats:
     """The least ψ, (…, 1)."""
     return np.asarray(psi.min(axis=-1, keepdims=True))
 
 
-def interval(rows: Rows, shares: Shares, level: float, *, law: Law = STUDENT) -> tuple[Rows, Rows]:
+def interval(
+    rows: Floats, shares: Shares, level: float, *, law: Law = STUDENT
+) -> tuple[Floats, Floats]:
     """Bounds of ``shares`` of the mean of ψ, rows (K, M)."""
     nothing = np.zeros_like(rows)
 
-    def once(ours: Rows, theirs: Rows) -> Rows:
+    def once(ours: Floats, theirs: Floats) -> Floats:
         return shares(ours, least(ours))
 
     if len(rows) < 2:
@@ -55,17 +57,17 @@ def interval(rows: Rows, shares: Shares, level: float, *, law: Law = STUDENT) ->
 
 
 def change_interval(
-    ours: Rows,
-    theirs: Rows,
+    ours: Floats,
+    theirs: Floats,
     shares: Shares,
     level: float,
     *,
     law: Law = STUDENT,
     paired: bool = True,
-) -> tuple[Rows, Rows]:
+) -> tuple[Floats, Floats]:
     """Bounds of the change in ``shares``, (K, M) and (L, M) rows of ψ."""
 
-    def once(a: Rows, b: Rows) -> Rows:
+    def once(a: Floats, b: Floats) -> Floats:
         return shares(a, least(a)) - shares(b, least(b))
 
     if min(len(ours), len(theirs)) < 2:
@@ -92,8 +94,8 @@ def change_interval(
 
 
 def contrast_interval(
-    points: Sequence[Rows], weights: Sequence[float], shares: Shares, level: float
-) -> tuple[Rows, Rows]:
+    points: Sequence[Floats], weights: Sequence[float], shares: Shares, level: float
+) -> tuple[Floats, Floats]:
     """Bounds of Σ weight·shares of the mean ψ of ``points``, rows (K, M) of the same images.
 
     ``weights`` add up to 0: of checkpoints that do not differ the contrast is 0, and so are both
@@ -128,21 +130,21 @@ def contrast_interval(
 class _Contrast:
     """The weighted sum as a function of the mean ψ of all points side by side."""
 
-    def __init__(self, points: Sequence[Rows], weights: Sequence[float], shares: Shares) -> None:
+    def __init__(self, points: Sequence[Floats], weights: Sequence[float], shares: Shares) -> None:
         self._rows = np.hstack(points)
         self._width = points[0].shape[1]
         self._weights, self._shares = weights, shares
 
-    def around(self, at: Sequence[Rows] | None, level: float) -> tuple[Rows, Rows]:
+    def around(self, at: Sequence[Floats] | None, level: float) -> tuple[Floats, Floats]:
         """The jackknife's interval, shares measured from ``at``, or from the least ψ themselves."""
 
-        def total(mean: Rows) -> Rows:
+        def total(mean: Floats) -> Floats:
             return np.asarray(sum(self._terms(mean, at)))
 
         found = jackknife_interval(self._rows, total, level)
         return found.low, found.high
 
-    def corners(self, near: Sequence[Rows], far: Sequence[Rows]) -> list[list[Rows]]:
+    def corners(self, near: Sequence[Floats], far: Sequence[Floats]) -> list[list[Floats]]:
         """Of the two ends of every least ψ those that make the sum the least and the greatest.
 
         Every term rises, or falls, with the value it is measured from all the way.
@@ -156,7 +158,7 @@ class _Contrast:
             for greatest in (0, 1)
         ]
 
-    def _terms(self, mean: Rows, at: Sequence[Rows] | None) -> list[Rows]:
+    def _terms(self, mean: Floats, at: Sequence[Floats] | None) -> list[Floats]:
         parts = np.split(mean, len(self._weights), axis=-1)
         places = [least(part) for part in parts] if at is None else at
         return [
@@ -165,55 +167,55 @@ class _Contrast:
         ]
 
 
-def _measured_from(shares: Shares, at: Rows) -> Change:
+def _measured_from(shares: Shares, at: Floats) -> Change:
     return lambda ours, theirs: shares(ours, at)
 
 
-def _changed_from(shares: Shares, here: Rows, there: Rows) -> Change:
+def _changed_from(shares: Shares, here: Floats, there: Floats) -> Change:
     return lambda ours, theirs: shares(ours, here) - shares(theirs, there)
 
 
 def _around(
-    ours: Rows, theirs: Rows, change: Change, level: float, law: Law, paired: bool = True
-) -> tuple[Rows, Rows]:
+    ours: Floats, theirs: Floats, change: Change, level: float, law: Law, paired: bool = True
+) -> tuple[Floats, Floats]:
     found = change(ours.mean(axis=0), theirs.mean(axis=0))
     error, freedom = (paired_error if paired else unpaired_error)(ours, theirs, change)
     reach = law.reach(level, freedom) * error
     return found - reach, found + reach
 
 
-def _union(intervals: Iterable[tuple[Rows, Rows]]) -> tuple[Rows, Rows]:
+def _union(intervals: Iterable[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
     lows, highs = zip(*intervals, strict=True)
     # Where so much may be subtracted that nothing is left, a share can be anything.
     low, high = np.min(lows, axis=0), np.max(highs, axis=0)
     return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
 
 
-def _anything(like: Rows) -> tuple[Rows, Rows]:
+def _anything(like: Floats) -> tuple[Floats, Floats]:
     return np.full_like(like, -np.inf), np.full_like(like, np.inf)
 
 
-def certain(rows: Rows) -> bool:
+def certain(rows: Floats) -> bool:
     """Whether it is beyond doubt which band has the least mean ψ of rows (K, M)."""
     return int(_may_be_least(rows).sum()) == 1
 
 
-def _may_be_least(rows: Rows) -> Rows:
+def _may_be_least(rows: Floats) -> Floats:
     """Which bands, (M,), may have the least ψ."""
     above = rows - rows[:, [int(rows.mean(axis=0).argmin())]]
     error = above.std(axis=0, ddof=1) / np.sqrt(len(rows))
     return np.asarray(above.mean(axis=0) <= BEYOND_DOUBT * error)
 
 
-def _least_bounds(rows: Rows, level: float, law: Law) -> tuple[Rows, Rows]:
+def _least_bounds(rows: Floats, level: float, law: Law) -> tuple[Floats, Floats]:
     """Bounds of the least ψ, (1,) each: no band is certain to be it, so each counts."""
     low, high = _bands(rows, np.zeros_like(rows), level, law)
     return low.min(keepdims=True), high.min(keepdims=True)
 
 
 def _least_moves(
-    ours: Rows, theirs: Rows, level: float, law: Law, paired: bool
-) -> tuple[Rows, Rows]:
+    ours: Floats, theirs: Floats, level: float, law: Law, paired: bool
+) -> tuple[Floats, Floats]:
     """Bounds of how far the least ψ moved, (1,) each.
 
     It moved at least as far as the band that is the least now, and at most as far as the one
@@ -227,6 +229,6 @@ def _least_moves(
 
 
 def _bands(
-    ours: Rows, theirs: Rows, level: float, law: Law, paired: bool = True
-) -> tuple[Rows, Rows]:
+    ours: Floats, theirs: Floats, level: float, law: Law, paired: bool = True
+) -> tuple[Floats, Floats]:
     return _around(ours, theirs, np.subtract, 1 - (1 - level) / ours.shape[1], law, paired)

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from pytest_iaside.stats.arrays import Floats
+
 # Two correct backends differ by up to 1e-4 in a log-likelihood; what is ten times that is real.
 RESOLUTION = 1e-3
 CONFIDENCE = 0.99
@@ -23,9 +25,7 @@ CONFIDENCE = 0.99
 PREDICTED_SHARE = 0.5
 
 
-def label_information(
-    log_probabilities: NDArray[np.float64], labels: NDArray[np.int64] | NDArray[np.float64]
-) -> NDArray[np.float64]:
+def label_information(log_probabilities: Floats, labels: NDArray[np.int64] | Floats) -> Floats:
     """How much likelier each image's label is for it than for the others, (K,), in nats.
 
     log Q(y|x_n) − log of Q(y|x_m) averaged over the other images, every label weighing the
@@ -58,10 +58,10 @@ def label_information(
 
 
 def why_unstructured(
-    image_psi: NDArray[np.float64],
-    image_value: NDArray[np.float64],
-    information: NDArray[np.float64],
-    label_gain: NDArray[np.float64],
+    image_psi: Floats,
+    image_value: Floats,
+    information: Floats,
+    label_gain: Floats,
     *,
     distinct_labels: int,
     predicted: bool,
@@ -108,12 +108,12 @@ def why_unstructured(
     return ""
 
 
-def _above_zero(values: NDArray[np.float64]) -> bool:
+def _above_zero(values: Floats) -> bool:
     error = values.std(ddof=1) / np.sqrt(len(values))
     return bool(values.mean() - special.stdtrit(len(values) - 1, CONFIDENCE) * error > 0)
 
 
-def _any_differs(contrast: NDArray[np.float64]) -> bool:
+def _any_differs(contrast: Floats) -> bool:
     # Bonferroni over bands: simple, and conservative where bands are correlated.
     count, bands = contrast.shape
     error = contrast.std(axis=0, ddof=1) / np.sqrt(count)

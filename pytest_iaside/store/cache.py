@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.store.machine import cache_folder
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Entry:
 class Found:
     """What was found for one image: rows of numbers (C,) float64 by name, and plain values."""
 
-    arrays: Mapping[str, NDArray[np.float64]]
+    arrays: Mapping[str, Floats]
     values: Mapping[str, Any]
 
 

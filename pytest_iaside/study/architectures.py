@@ -7,15 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.study.measured import LeftOut, MeasuredModel, Measuring, each
 from pytest_iaside.study.models import StudyModel
 from pytest_iaside.study.projection import Method, Projection, project
 
-Rows = NDArray[np.float64]
 LEAST = 3
 PERMUTATIONS = 9999
 
@@ -110,7 +109,7 @@ def architectures_study(
     )
 
 
-def nearest_agreement(shares: Rows, groups: Sequence[str], *, seed: int = 0) -> Agreement | None:
+def nearest_agreement(shares: Floats, groups: Sequence[str], *, seed: int = 0) -> Agreement | None:
     """Whether models of one group are each other's nearest, by Euclidean distance of SIDs (N, M).
 
     None where there are not two groups, one of which has two models.

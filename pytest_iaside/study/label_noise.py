@@ -7,15 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.correlation import LEAST_MODELS, Correlation, adjust, correlate
 from pytest_iaside.study.measured import LeftOut, MeasuredModel, Measuring, each
 from pytest_iaside.study.models import StudyModel
-
-Rows = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -27,8 +25,8 @@ class NoiseLevel:
 
     noise: float
     models: Sequence[MeasuredModel]
-    psi: Rows
-    sid: Rows
+    psi: Floats
+    sid: Floats
     flatness: float
     signed_src: float
     value: float

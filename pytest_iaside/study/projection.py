@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.stats.arrays import Floats
 
-Rows = NDArray[np.float64]
 Method = Literal["auto", "tsne", "pca"]
 METHODS = get_args(Method)
 
@@ -20,14 +19,14 @@ METHODS = get_args(Method)
 class Projection:
     """N points in a plane, (N, 2), and how they came there: for a sentence."""
 
-    points: Rows
+    points: Floats
     method: Literal["tsne", "pca"]
     how: str
     """Its settings; of PCA what share of the variance is seen."""
 
 
 def project(
-    rows: Rows, *, method: Method = "auto", seed: int = 0, perplexity: float | None = None
+    rows: Floats, *, method: Method = "auto", seed: int = 0, perplexity: float | None = None
 ) -> Projection:
     """``rows`` (N, M) in a plane, so that near ones stay near.
 
@@ -51,7 +50,7 @@ def project(
     return _neighbours(manifold, rows, seed, perplexity)
 
 
-def _neighbours(manifold: Any, rows: Rows, seed: int, perplexity: float | None) -> Projection:
+def _neighbours(manifold: Any, rows: Floats, seed: int, perplexity: float | None) -> Projection:
     chosen = min(30.0, (len(rows) - 1) / 3) if perplexity is None else float(perplexity)
     if not 0 < chosen < len(rows):
         raise SettingsError(
@@ -66,7 +65,7 @@ def _neighbours(manifold: Any, rows: Rows, seed: int, perplexity: float | None) 
     )
 
 
-def _principal_components(rows: Rows, why: str) -> Projection:
+def _principal_components(rows: Floats, why: str) -> Projection:
     centred = rows - rows.mean(axis=0)
     left, lengths, _ = np.linalg.svd(centred, full_matrices=False)
     points = np.zeros((len(rows), 2))

@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.correlation import Correlation, correlate, pearson
 from pytest_iaside.stats.intervals import leave_one_out
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.study.robustness import Robustness
 
-Rows = NDArray[np.float64]
 SIGNED_SRC, SRC, VALUE, LOW_HALF = "signed SRC", "SRC", "v(all)", "SID, lower half"
 PROBABILITY, ACCURACY = "clean probability", "clean accuracy"
 MEAN = "mean"
@@ -29,23 +28,23 @@ class Quantities:
     """Named quantities of N models: ``values`` (K+1, N, Q), of all images, then without each."""
 
     names: tuple[str, ...]
-    values: Rows
+    values: Floats
 
-    def __getitem__(self, name: str) -> Rows:
+    def __getitem__(self, name: str) -> Floats:
         """The values (K+1, N) of one quantity."""
         return np.asarray(self.values[..., self.names.index(name)])
 
-    def of_all_images(self, name: str) -> Rows:
+    def of_all_images(self, name: str) -> Floats:
         """The values (N,) of one quantity."""
         return np.asarray(self[name][0])
 
-    def standard_errors(self, name: str) -> Rows:
+    def standard_errors(self, name: str) -> Floats:
         """The jackknife's errors (N,) over images of one quantity."""
         return _jackknife_error(self[name][1:])
 
 
 def predictors(
-    profiles: Sequence[SpectralProfile], right: Sequence[Rows] | None = None
+    profiles: Sequence[SpectralProfile], right: Sequence[Floats] | None = None
 ) -> Quantities:
     """What may foretell robustness: scores, ψ of the bands, and what needs no game at all.
 
@@ -81,30 +80,30 @@ def accuracy_drops(names: Sequence[str], found: Sequence[Robustness]) -> Quantit
     return _targets(names, [each.drops for each in found])
 
 
-def correlation(first: Rows, second: Rows, level: float) -> Correlation:
+def correlation(first: Floats, second: Floats, level: float) -> Correlation:
     """Of quantities (K+1, N) of N models or recipes, with the error that comes from the images."""
     found = correlate(first[0], second[0], level)
     error = _jackknife_error(pearson(first[1:], second[1:]))
     return replace(found, image_error=float(error))
 
 
-def _targets(names: Sequence[str], rows: Sequence[Rows]) -> Quantities:
+def _targets(names: Sequence[str], rows: Sequence[Floats]) -> Quantities:
     values = np.stack([_whole_and_without(each.T) for each in rows], axis=1)
     mean = values.mean(axis=-1, keepdims=True)
     return Quantities((*names, MEAN), np.concatenate([values, mean], axis=-1))
 
 
-def _stacked(columns: Sequence[Rows]) -> Rows:
+def _stacked(columns: Sequence[Floats]) -> Floats:
     """Means (K+1, N) of values (K,) of N models."""
     return _whole_and_without(np.stack(columns, axis=1))
 
 
-def _whole_and_without(rows: Rows) -> Rows:
+def _whole_and_without(rows: Floats) -> Floats:
     """The mean (1+K, D) of the rows (K, D), then without each of them."""
     return np.concatenate([rows.mean(axis=0, keepdims=True), leave_one_out(rows)])
 
 
-def _jackknife_error(left_out: Rows) -> Rows:
+def _jackknife_error(left_out: Floats) -> Floats:
     """Standard errors (…) from what is found without each of K images, (K, …)."""
     count = len(left_out)
     spread = left_out - left_out.mean(axis=0)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
@@ -23,8 +22,8 @@ from pytest_iaside.measure.answers import Perturbation, answers, labels_of
 from pytest_iaside.measure.metrics import correct, prediction_errors
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.identity import identity
+from pytest_iaside.stats.arrays import Floats
 
-Rows = NDArray[np.float64]
 # Raised whenever what is kept, or what is computed from a model, changes.
 VERSION = 1
 
@@ -37,12 +36,12 @@ class Robustness:
     (K,) and ``right_perturbed`` (P, K) are 1 where the likeliest class is the label.
     """
 
-    errors: Rows
-    right: Rows
-    right_perturbed: Rows
+    errors: Floats
+    right: Floats
+    right_perturbed: Floats
 
     @property
-    def drops(self) -> Rows:
+    def drops(self) -> Floats:
         """What each image (P, K) adds to the drop in accuracy: its mean is the drop."""
         return np.asarray(self.right - self.right_perturbed)
 

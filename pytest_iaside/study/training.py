@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.stats import sid_intervals as shares
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import STUDENT, paired_error
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.track.history import Point
 
-Rows = NDArray[np.float64]
 # Of its final SID a run is said to have settled within so much, in total variation.
 SETTLED = 0.05
 
@@ -24,9 +23,9 @@ SETTLED = 0.05
 class Moved:
     """A quantity at the last structured checkpoint less that at the first, paired by image."""
 
-    change: Rows
-    low: Rows
-    high: Rows
+    change: Floats
+    low: Floats
+    high: Floats
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,7 +40,7 @@ class TrainingStudy:
     run: str
     points: Sequence[Point]
     structured: Sequence[Point]
-    distances: Rows
+    distances: Floats
     settled: Point
     """The first point from which on no distance is above 0.05."""
     sid: Moved
@@ -127,7 +126,7 @@ def training_study(points: Sequence[Point], *, level: float = 0.95) -> TrainingS
     )
 
 
-def _psi_change(last: Rows, first: Rows, level: float) -> Moved:
+def _psi_change(last: Floats, first: Floats, level: float) -> Moved:
     change = last.mean(axis=0) - first.mean(axis=0)
     error, freedom = paired_error(last, first, np.subtract)
     reach = STUDENT.reach(level, freedom) * error

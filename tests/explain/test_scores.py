@@ -12,7 +12,7 @@ from scipy import special
 
 from pytest_iaside import Classifier, SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.scores import check_score, examined, rebatched, scored
+from pytest_iaside.explain.scores import check_score, open_scorer, rebatched, scored
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 12))
@@ -42,18 +42,18 @@ def test_variants_are_normalised_and_belong_to_their_images() -> None:
     network = small_network().eval()
     model, images = Classifier(network, mean=0.5, std=0.25), pictures()
     variants = torch.cat([image * torch.tensor([1, 0.5]).view(-1, 1, 1, 1) for image in images])
-    with examined(
+    with open_scorer(
         model,
         images,
         None,
         variants=2,
         execution=Execution(device="cpu", backend="eager", batch_size=4),
-    ) as examinee:
-        found = examinee.scores(torch.split(variants, [1, 2, 3]), 2, "logit")
-        fed = examinee.scores([(variants - 0.5) / 0.25], 2, "logit", standardised=True)
+    ) as scorer:
+        found = scorer.scores(torch.split(variants, [1, 2, 3]), 2, "logit")
+        fed = scorer.scores([(variants - 0.5) / 0.25], 2, "logit", standardised=True)
         clean = network((images - 0.5) / 0.25).detach()
-        torch.testing.assert_close(examinee.clean, clean.double(), atol=1e-5, rtol=0)
-        assert torch.equal(examinee.classes, clean.argmax(dim=1))
+        torch.testing.assert_close(scorer.clean, clean.double(), atol=1e-5, rtol=0)
+        assert torch.equal(scorer.classes, clean.argmax(dim=1))
     expected = network((variants - 0.5) / 0.25).view(3, 2, 5).detach()
     expected = expected[range(3), :, clean.argmax(dim=1)]
     np.testing.assert_allclose(found, expected, atol=1e-5)

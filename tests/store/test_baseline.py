@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from profiles import make_profile
 
+from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.store import baselines as baseline
 from pytest_iaside.store.baselines import ForeignBaselineError, Owner
 

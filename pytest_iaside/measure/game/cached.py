@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pytest_iaside.measure.game.play import Game, partners
-from pytest_iaside.measure.game.rows import Rows
+from pytest_iaside.measure.game.rows import GameRows
 from pytest_iaside.models.identity import identity, why_opaque
 from pytest_iaside.store.cache import Entry, Found, ResultCache, game_key
 
@@ -22,7 +22,7 @@ ARRAYS = ("image_psi", "by_size", "log_likelihood", "log_probabilities")
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class CachedGame:
     """The rows that are kept of one game, by its images; of none where it cannot be told apart."""
 
     cache: ResultCache
@@ -33,7 +33,7 @@ class Kept:
     """Why the model cannot be told from another one; empty where it can."""
 
     @classmethod
-    def of(cls, game: Game) -> Kept:
+    def of(cls, game: Game) -> CachedGame:
         """Raises SettingsError where the cache's limit is no number."""
         model = identity(game.classifier)
         key = None
@@ -58,14 +58,14 @@ class Kept:
         """Why nothing is kept; empty where it is."""
         return self.opaque or self.cache.broken
 
-    def rows(self) -> list[Rows | None]:
+    def rows(self) -> list[GameRows | None]:
         """What is kept of each image of the sample."""
         if self.key is None:
             return [None] * len(self.entries)
         found = self.cache.get(self.key, self.entries)
         return [None if one is None else _rows(one) for one in found]
 
-    def keep(self, images: Sequence[int], rows: Rows) -> None:
+    def keep(self, images: Sequence[int], rows: GameRows) -> None:
         """Keep ``rows``, what was found for ``images``."""
         if self.key is None:
             return
@@ -75,14 +75,14 @@ class Kept:
         self.cache.put(self.key, self.title, entries, predicted, found)
 
 
-def _found(row: Rows) -> Found:
+def _found(row: GameRows) -> Found:
     values = {"forward_passes": row.forward_passes, "environment": row.environment}
     return Found({name: getattr(row, name)[0] for name in ARRAYS}, values)
 
 
-def _rows(found: Found) -> Rows:
+def _rows(found: Found) -> GameRows:
     arrays: dict[str, Any] = {name: found.arrays[name][None] for name in ARRAYS}
-    return Rows(**arrays, **found.values, from_cache=found.values["forward_passes"])
+    return GameRows(**arrays, **found.values, from_cache=found.values["forward_passes"])
 
 
 def _entries(game: Game) -> list[Entry]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.errors import ReferenceSampleError
@@ -19,10 +18,11 @@ from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.filters import Components, components, gaussian_absence
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.game.coalitions import Plan, members, plan
-from pytest_iaside.measure.game.rows import Rows, join
+from pytest_iaside.measure.game.rows import GameRows, join
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.game.shapley import mean_by_size, plan_weights
 from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.stats.arrays import Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,13 +104,13 @@ def ready(
         yield runner
 
 
-def play(classifier: Classifier, rules: Rules, execution: Execution, shard: Shard) -> Rows:
+def play(classifier: Classifier, rules: Rules, execution: Execution, shard: Shard) -> GameRows:
     """Play ``shard`` in this process; the function that executors are sent."""
     with ready(classifier, rules, execution, shard) as runner:
         return join(list(play_on(runner, rules, shard)))
 
 
-def play_on(runner: BackendRunner, rules: Rules, shard: Shard) -> Iterator[Rows]:
+def play_on(runner: BackendRunner, rules: Rules, shard: Shard) -> Iterator[GameRows]:
     """Play ``shard`` on an open runner; its images as they are done, a few at a time."""
     classifier, sample, device = runner.classifier, shard.sample, runner.device
     batch_size = runner.batch_size
@@ -139,7 +139,7 @@ def play_on(runner: BackendRunner, rules: Rules, shard: Shard) -> Iterator[Rows]
     for some, found in zip(together, results, strict=True):
         log_likelihood = _to_host(found)
         rows = list(zip(log_likelihood, plans[some], strict=True))
-        yield Rows(
+        yield GameRows(
             # Relative to the empty coalition first: v(∅) is large against what bands add.
             image_psi=np.stack([(row - row[0]) @ plan_weights(each) for row, each in rows]),
             by_size=np.stack([mean_by_size(each, row) for row, each in rows]),
@@ -281,8 +281,8 @@ def _to(device: torch.device, tensor: Tensor) -> Tensor:
     return tensor.to(device)
 
 
-def _to_host(tensor: Tensor) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = tensor.cpu().numpy()
+def _to_host(tensor: Tensor) -> Floats:
+    found: Floats = tensor.cpu().numpy()
     return found
 
 

@@ -6,20 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+
+from pytest_iaside.stats.arrays import Floats
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class GameRows:
     """What was found for K images: one row each, all float64."""
 
-    image_psi: NDArray[np.float64]
+    image_psi: Floats
     """(K, M) Shapley values."""
-    by_size: NDArray[np.float64]
+    by_size: Floats
     """(K, M+1) mean log-likelihood of the played coalitions of each size."""
-    log_likelihood: NDArray[np.float64]
+    log_likelihood: Floats
     """(K, S), one column per coalition played."""
-    log_probabilities: NDArray[np.float64]
+    log_probabilities: Floats
     """(K, classes) of the clean images."""
     forward_passes: int
     environment: dict[str, str]
@@ -30,7 +31,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.image_psi)
 
-    def each(self) -> Iterator[Rows]:
+    def each(self) -> Iterator[GameRows]:
         """The rows of each image by itself."""
         count = len(self)
         for i in range(count):
@@ -45,9 +46,9 @@ class Rows:
             )
 
 
-def join(rows: list[Rows]) -> Rows:
-    """Rows one below the other."""
-    return Rows(
+def join(rows: list[GameRows]) -> GameRows:
+    """GameRows one below the other."""
+    return GameRows(
         image_psi=np.concatenate([r.image_psi for r in rows]),
         by_size=np.concatenate([r.by_size for r in rows]),
         log_likelihood=np.concatenate([r.log_likelihood for r in rows]),

@@ -6,13 +6,14 @@ from functools import lru_cache
 from math import comb
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pytest_iaside.measure.game.coalitions import Plan, exact_coalitions
+from pytest_iaside.stats.arrays import Floats
 
 
 @lru_cache(maxsize=8)
-def shapley_weights(players: int) -> NDArray[np.float64]:
+def shapley_weights(players: int) -> Floats:
     """Matrix W (2^M, M) with ψ = v @ W; row s is the coalition whose members are s's bits."""
     present = exact_coalitions(players)
     size = present.sum(axis=1)
@@ -21,12 +22,12 @@ def shapley_weights(players: int) -> NDArray[np.float64]:
     # of the others as the smaller.
     gain = weight[np.maximum(size - 1, 0)][:, None]
     loss = weight[np.minimum(size, players - 1)][:, None]
-    matrix: NDArray[np.float64] = np.where(present, gain, -loss)
+    matrix: Floats = np.where(present, gain, -loss)
     matrix.setflags(write=False)
     return matrix
 
 
-def shapley_values(values: ArrayLike) -> NDArray[np.float64]:
+def shapley_values(values: ArrayLike) -> Floats:
     """Shapley values (…, M) of games given by all their coalitions' values (…, 2^M).
 
     Column s of ``values`` is the coalition that holds player i when bit i of s is set.
@@ -43,7 +44,7 @@ def shapley_values(values: ArrayLike) -> NDArray[np.float64]:
     return np.asarray((values - values[..., :1]) @ shapley_weights(players))
 
 
-def plan_weights(plan: Plan) -> NDArray[np.float64]:
+def plan_weights(plan: Plan) -> Floats:
     """Matrix W (S, M) with ψ = v @ W for the coalitions of ``plan``: exact, or unbiased.
 
     Along an order every player is credited with what it adds on arrival, so Σψ is
@@ -62,7 +63,7 @@ def plan_weights(plan: Plan) -> NDArray[np.float64]:
     return weights
 
 
-def mean_by_size(plan: Plan, values: NDArray[np.float64]) -> NDArray[np.float64]:
+def mean_by_size(plan: Plan, values: Floats) -> Floats:
     """Mean value (…, M+1) of the played coalitions of each size, from ``values`` (…, S)."""
     size = plan.coalitions.sum(axis=1)
     sizes = range(plan.coalitions.shape[1] + 1)

@@ -1,4 +1,4 @@
-"""The four charts of a gate, as SVG drawn by hand; colours are the page's CSS variables.
+"""The four charts of spectral profiles, as SVG; colours are the page's CSS variables.
 
 Everywhere the baseline is a pale bar or a circle, the candidate a solid bar or a diamond: shape
 tells them apart as well as colour. Values that do not exist (None) are not drawn.
@@ -9,14 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, floor, log10
+
+from markupsafe import Markup
 
 from pytest_iaside.report.charts import svg
-from pytest_iaside.report.charts.svg import WIDTH, Scale
+from pytest_iaside.report.charts.svg import (
+    LEFT,
+    RIGHT,
+    WIDTH,
+    Scale,
+    horizontal_axis,
+    value_axis,
+)
 from pytest_iaside.report.numbers import fixed, signed
 
 Values = Sequence[float | None]
-LEFT, RIGHT, TOP = 40.0, WIDTH - 8.0, 20.0
+TOP = 20.0
 AXIS = 48.0  # height of the bands and their frequencies under a chart
 LEAST_NATS = 0.01  # what a chart of nats spans at least: ten times what rounding moves
 MARKER = {"baseline": svg.circle, "candidate": svg.diamond}
@@ -53,7 +61,7 @@ def score_chart(
     attainable: tuple[float, float],
     *,
     most: float | None = None,
-) -> str:
+) -> Markup:
     """Signed SRC of each row (value, low, high) on the range that a SID can attain.
 
     Scores under any of ``thresholds``, and those over ``most``, are shaded as not allowed.
@@ -69,7 +77,7 @@ def score_chart(
         if near is not None and far is not None:
             left, right = across(across.clip(near)), across(across.clip(far))
             parts.append(svg.box(left, top, right - left, bottom - top, "beyond"))
-    parts += horizontal_axis(across, bottom, most=6)
+    parts += horizontal_axis(across, bottom)
     parts.append(svg.line(across(0), top, across(0), bottom, "zero"))
     labels: list[str] = []
     for number, (name, limit) in enumerate(thresholds.items()):
@@ -98,7 +106,7 @@ def score_chart(
     return svg.document(ident, title, f"{described}{limits}.", bottom + 36, parts)
 
 
-def sid_chart(ident: str, edges: Sequence[float], series: Sequence[Series]) -> str:
+def sid_chart(ident: str, edges: Sequence[float], series: Sequence[Series]) -> Markup:
     """Spectral importance distribution: one bar for each band and series."""
     bottom = 150.0
     up = _vertical(series, bottom)
@@ -124,7 +132,7 @@ def sid_chart(ident: str, edges: Sequence[float], series: Sequence[Series]) -> s
 
 def psi_chart(
     ident: str, edges: Sequence[float], series: Sequence[Series], change: Change | None = None
-) -> str:
+) -> Markup:
     """Raw ψ of each band and, on a scale of its own below, the paired change with moved bands."""
     bottom = 140.0
     up = _vertical(series, bottom, LEAST_NATS)
@@ -154,7 +162,7 @@ def psi_chart(
     return svg.document(ident, "Raw ψ by band, in nats", description, lower + AXIS, parts)
 
 
-def size_chart(ident: str, series: Sequence[Series]) -> str:
+def size_chart(ident: str, series: Sequence[Series]) -> Markup:
     """Mean log-likelihood over the coalitions of each size."""
     bottom = 150.0
     values = [value for one in series for value in one.values if value is not None]
@@ -182,50 +190,13 @@ def size_chart(ident: str, series: Sequence[Series]) -> str:
     return svg.document(ident, "Log-likelihood by coalition size", description, bottom + 36, parts)
 
 
-def spectrum_chart(
-    ident: str, frequencies: Sequence[float], density: Values, exponent: float | None
-) -> str:
-    """Energy at each frequency, both on logarithmic scales, with the power law that fits best."""
-    points = [
-        (log10(f), log10(d)) for f, d in zip(frequencies, density, strict=True) if d and d > 0
-    ]
-    bottom = 150.0
-    low, high = min((y for _, y in points), default=-1.0), max((y for _, y in points), default=0.0)
-    up = Scale(low - 0.3, high + 0.3, bottom, TOP)
-    across = Scale(log10(frequencies[0]) - 0.05, log10(0.5), LEFT, RIGHT)
-    parts = [svg.text(2, TOP - 8, "mean energy", "note", "start")]
-    ticks = [t for t in range(ceil(up.low), floor(up.high) + 1)]
-    ticks = ticks[:: max(1, len(ticks) // 5)]
-    parts.append(svg.strokes([(LEFT, up(tick), RIGHT - LEFT, 0) for tick in ticks], "grid"))
-    parts += [svg.text(LEFT - 5, up(t) + 3.5, _power(t), "", "end") for t in ticks]
-    parts.append(svg.line(LEFT, bottom, RIGHT, bottom, "axis"))
-    for place in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5):
-        if across.holds(log10(place)):
-            parts.append(svg.text(across(log10(place)), bottom + 14, f"{place:g}"))
-    parts.append(svg.text(across.end, bottom + 29, "cycles/pixel", "note", "end"))
-    if exponent is not None and points:
-        # Through the middle of the points, as least squares goes.
-        x, y = (sum(values) / len(points) for values in zip(*points, strict=True))
-        ends = [(at, y - exponent * (at - x)) for at in (points[0][0], points[-1][0])]
-        inside = [(across(at), up(up.clip(value))) for at, value in ends]
-        parts.append(svg.polyline(inside, "path baseline"))
-    parts += [svg.diamond(across(x), up(y), "mark candidate") for x, y in points]
-    law = "no power law" if exponent is None else f"falls as f^−{fixed(exponent, 2)}"
-    description = f"{len(points)} frequencies from {frequencies[0]:.3g} to 0.5 cycles/pixel; {law}."
-    return svg.document(ident, "Energy by frequency", description, bottom + 36, parts)
-
-
-def _power(exponent: int) -> str:
-    return f"1e{exponent}".replace("-", "−") if abs(exponent) > 2 else f"{10.0**exponent:g}"
-
-
 def _change_panel(
     across: Scale, edges: Sequence[float], change: Change, top: float, bottom: float
 ) -> list[str]:
     bounds = [*change.low, *change.high, change.allowed]
     # The room above is for the marks of moved bands: one line, to be read at a glance.
     up = Scale(*svg.domain(change.values, bounds, LEAST_NATS), bottom - 4, top + 24)
-    parts = value_axis(up, "paired change in nats", most=4, name_at=top - 6)
+    parts = value_axis(up, "paired change in nats", 4, name_at=top - 6)
     if change.allowed is not None and up.holds(change.allowed):
         place = up(change.allowed)
         parts.append(svg.line(LEFT, place, RIGHT, place, "limit"))
@@ -259,30 +230,6 @@ def _interval(up: Scale, x: float, one: Series, place: int) -> str:
     return svg.whisker(up, x, *one.interval(place), one.role, along="y")
 
 
-def value_axis(
-    up: Scale, name: str, most: int = 6, name_at: float = TOP - 8, *, zero: bool = True
-) -> list[str]:
-    parts = [svg.text(2, name_at, name, "note", "start")]
-    step = svg.nice_step(up.low, up.high, most)
-    ticks = svg.nice_ticks(up.low, up.high, most)
-    parts.append(svg.strokes([(LEFT, up(tick), RIGHT - LEFT, 0) for tick in ticks], "grid"))
-    if zero and up.holds(0):
-        parts.append(svg.line(LEFT, up(0), RIGHT, up(0), "zero"))
-    for tick in ticks:
-        parts.append(svg.text(LEFT - 5, up(tick) + 3.5, svg.tick_text(tick, step), "", "end"))
-    return parts
-
-
-def horizontal_axis(across: Scale, y: float, most: int) -> list[str]:
-    step = svg.nice_step(across.low, across.high, most)
-    ticks = svg.nice_ticks(across.low, across.high, most)
-    whole = (across.start, y, across.end - across.start, 0.0)
-    parts = [svg.strokes([whole, *((across(tick), y, 0.0, 3.0) for tick in ticks)], "axis")]
-    for tick in ticks:
-        parts.append(svg.text(across(tick), y + 15, svg.tick_text(tick, step)))
-    return parts
-
-
 def _band_axis(across: Scale, edges: Sequence[float], y: float) -> list[str]:
     parts = [svg.text(LEFT - 5, y + 13, "band", "note", "end")]
     slot = (across.end - across.start) / (len(edges) - 1)
@@ -291,7 +238,7 @@ def _band_axis(across: Scale, edges: Sequence[float], y: float) -> list[str]:
     for band, (left, right) in enumerate(pairwise(edges)):
         if band % skip == 0:
             parts.append(svg.text(across((left + right) / 2), y + 13, str(band)))
-    parts += horizontal_axis(across, y + 17, most=6)
+    parts += horizontal_axis(across, y + 17)
     parts.append(svg.text(across.end, y + 43, "cycles/pixel", "note", "end"))
     return parts
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
+from markupsafe import Markup
+
 WIDTH = 360.0  # of every chart, in units of its viewBox: small, so that text is legible on a phone
+LEFT, RIGHT, TOP = 40.0, WIDTH - 8.0, 22.0  # what most charts leave around what they draw
 CAP = 3.0
 SPARK = (112.0, 30.0)  # width and height of a chart in a table's cell
 
@@ -149,7 +152,7 @@ def spark(
     before: Sequence[float | None],
     after: Sequence[float | None],
     extent: tuple[float, float],
-) -> str:
+) -> Markup:
     """Two lines in a table's cell, one value for each place; their numbers stand elsewhere."""
     across = Scale(0, max(len(before) - 1, 1), 3, SPARK[0] - 3)
     low, high = min(extent[0], 0.0), max(extent[1], 0.0)
@@ -158,10 +161,43 @@ def spark(
     for role, values in (("baseline", before), ("candidate", after)):
         points = [(across(i), up(value)) for i, value in enumerate(values) if value is not None]
         parts.append(polyline(points, f"path {role}"))
-    return (
+    return Markup(
         f'<svg class="spark" viewBox="0 0 {at(SPARK[0])} {at(SPARK[1])}" '
         f'aria-hidden="true">{"".join(parts)}</svg>'
     )
+
+
+def value_axis(
+    up: Scale,
+    name: str,
+    most: int = 6,
+    *,
+    name_at: float | None = None,
+    left: float = LEFT,
+    right: float = RIGHT,
+    zero: bool = True,
+) -> list[str]:
+    """An upright axis called ``name``, with lines across the chart at round numbers and at 0."""
+    parts = [text(2, up.end - 8 if name_at is None else name_at, name, "note", "start")]
+    step, ticks = nice_step(up.low, up.high, most), nice_ticks(up.low, up.high, most)
+    parts.append(strokes([(left, up(tick), right - left, 0) for tick in ticks], "grid"))
+    if zero and up.holds(0):
+        parts.append(line(left, up(0), right, up(0), "zero"))
+    for tick in ticks:
+        parts.append(text(left - 5, up(tick) + 3.5, tick_text(tick, step), "", "end"))
+    return parts
+
+
+def horizontal_axis(across: Scale, y: float, most: int = 6, name: str = "") -> list[str]:
+    """An axis at ``y`` with round numbers below it."""
+    step, ticks = nice_step(across.low, across.high, most), nice_ticks(across.low, across.high, most)
+    whole = (across.start, y, across.end - across.start, 0.0)
+    parts = [strokes([whole, *((across(tick), y, 0.0, 3.0) for tick in ticks)], "axis")]
+    for tick in ticks:
+        parts.append(text(across(tick), y + 15, tick_text(tick, step)))
+    if name:
+        parts.append(text(across.end, y + 29, name, "note", "end"))
+    return parts
 
 
 def whisker(
@@ -186,9 +222,11 @@ def whisker(
     return strokes(segments, f"whisker {css}")
 
 
-def document(ident: str, title: str, description: str, height: float, parts: Sequence[str]) -> str:
+def document(
+    ident: str, title: str, description: str, height: float, parts: Sequence[str]
+) -> Markup:
     """An SVG that says what it shows; ``ident`` is unique in the page. Text is escaped here."""
-    return (
+    return Markup(
         f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {at(WIDTH)} '
         f'{at(height)}" text-anchor="middle" role="img" '
         f'aria-labelledby="{ident}-title {ident}-desc">'

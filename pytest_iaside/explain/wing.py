@@ -1,0 +1,34 @@
+"""The wing explain: its command, and the report's section on the images behind a red gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pytest_iaside.explain import command
+from pytest_iaside.explain.records import ExplanationRecord, PictureRecord
+from pytest_iaside.report.wings import ReportSection, Wing
+
+
+def tell_red(red: Any) -> tuple[ExplanationRecord | None, list[PictureRecord] | None]:
+    """Explain the images that drive the change of a red gate."""
+    from pytest_iaside.explain import drilldown
+
+    return drilldown.tell_red(red)
+
+
+def draw(record: ExplanationRecord, pictures: list[PictureRecord] | None) -> ReportSection:
+    """Where in the explained images, and at which scale, the answers come from."""
+    from pytest_iaside.explain.section import explanation_section
+
+    return explanation_section(record, pictures)
+
+
+WING = Wing(
+    name="explanation",
+    commands=(command,),
+    tell_red=tell_red,
+    draw=draw,
+    record=ExplanationRecord,
+    templates=Path(__file__).parent / "templates",
+)

@@ -1,0 +1,214 @@
+"""The figures of a gate: charts of its spectral profiles, or of the change of its quantities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from pytest_iaside.compare.words import confidence
+from pytest_iaside.report.charts import gate as charts
+from pytest_iaside.report.charts.changes import Row, changes_chart
+from pytest_iaside.report.charts.gate import Change, Series
+from pytest_iaside.report.figures import Cell, Figure, Table, interval_text
+from pytest_iaside.report.gates import Gate
+from pytest_iaside.report.numbers import finite, finite_list, fixed, p_value, signed
+from pytest_iaside.report.record import ComparisonRecord, LimitRecord, QuantityRecord, SpectralRecord
+from pytest_iaside.report.spectrum import spectrum_figures
+from pytest_iaside.stats.score import src_range
+
+Profiles = Mapping[str, SpectralRecord]
+MOVED = ("p (Holm)", "moved")
+NO_LIMIT: LimitRecord = {"change": None, "bound": None}
+
+
+def gate_figures(gate: Gate, ident: str) -> list[Figure]:
+    """Every figure of ``gate``; ``ident`` begins the charts' own identifiers."""
+    found: list[Figure] = []
+    if profiles := gate.profiles:
+        found += [
+            _score_figure(gate, f"{ident}-src", profiles),
+            _sid_figure(f"{ident}-sid", profiles),
+            _psi_figure(gate, f"{ident}-psi", profiles),
+            _size_figure(f"{ident}-size", profiles),
+        ]
+    elif gate.comparison:
+        ordered = sorted(gate.comparison["quantities"], key=_family)
+        found += [
+            _changes_figure(f"{ident}-{family}", family, list(some), gate.comparison)
+            for family, some in groupby(ordered, key=_family)
+        ]
+    if spectrum := gate.record["spectrum"]:
+        found += spectrum_figures(spectrum, ident)
+    return found
+
+
+def _score_figure(gate: Gate, ident: str, profiles: Profiles) -> Figure:
+    points, rows = {}, []
+    for role, profile in profiles.items():
+        value, bounds = finite(profile["signed_src"]), profile["intervals"]["signed_src"]
+        points[role] = (value, finite(bounds["low"]), finite(bounds["high"]))
+        interval = interval_text(bounds["low"], bounds["high"])
+        rows.append([role, fixed(value), interval, fixed(profile["src"])])
+    about = "The score on the range that any SID can attain, with its interval over images."
+    score = gate.score
+    base, change, low, high = map(finite, (score.before, score.change, score.low, score.high))
+    if base is not None and change is not None and low is not None and high is not None:
+        points["paired"] = (base + change, base + low, base + high)
+        rows.append(["paired change", signed(change), interval_text(low, high, signed)])
+        about += (
+            " The row “paired” decides: the change image by image, drawn from the baseline's score."
+        )
+    thresholds, most = {}, None
+    if gate.comparison:
+        limit = gate.comparison["limits"].get("src", NO_LIMIT)
+        if base is not None and limit["change"] is not None:
+            thresholds["allowed down to"] = base - limit["change"]
+            if gate.comparison["direction"] == "any":
+                most = base + limit["change"]
+        if limit["bound"] is not None:
+            thresholds["min_src"] = limit["bound"]
+    rows += [[name, fixed(limit)] for name, limit in thresholds.items()]
+    attainable = src_range(len(_any(profiles)["psi"]))
+    rows.append(["attainable", f"{fixed(attainable[0])}…{fixed(attainable[1])}"])
+    return Figure(
+        "Spectral robustness score",
+        about,
+        Table(("", "signed SRC", _level(profiles), "SRC (the paper's)"), rows),
+        charts.score_chart(ident, points, thresholds, attainable, most=most),
+        "point",
+    )
+
+
+def _sid_figure(ident: str, profiles: Profiles) -> Figure:
+    series = [
+        _series(role, profile["sid"], profile["intervals"]["sid"])
+        for role, profile in profiles.items()
+    ]
+    return Figure(
+        "Spectral importance distribution (SID)",
+        "How importance is shared among bands; the least important one counts as 0. The more lies "
+        "on the left, the higher the score.",
+        _band_table(profiles, series),
+        charts.sid_chart(ident, _any(profiles)["band_edges"], series),
+        "bar",
+    )
+
+
+def _psi_figure(gate: Gate, ident: str, profiles: Profiles) -> Figure:
+    series = [
+        _series(role, profile["psi"], profile["intervals"]["psi"])
+        for role, profile in profiles.items()
+    ]
+    table, change = _band_table(profiles, series), None
+    about = "What each band adds to the log-likelihood of the label; below 0 it harms."
+    if comparison := gate.comparison:
+        bands = comparison["quantities"]
+        change = Change(
+            finite_list([band["change"] for band in bands]),
+            finite_list([band["low"] for band in bands]),
+            finite_list([band["high"] for band in bands]),
+            [band["moved"] for band in bands],
+            _allowed_in_nats(comparison, profiles["baseline"]),
+        )
+        table = Table(
+            (*table.head, "change", f"{confidence(comparison['level'])}, all bands", *MOVED),
+            [[*row, *_change_cells(band)] for row, band in zip(table.rows, bands, strict=True)],
+        )
+        about += (
+            " Below, the paired change on a larger scale: a triangle marks a band whose change "
+            "noise does not explain, pointing down where its ψ fell."
+        )
+    chart = charts.psi_chart(ident, _any(profiles)["band_edges"], series, change)
+    return Figure("Raw ψ, in nats", about, table, chart, "point")
+
+
+def _size_figure(ident: str, profiles: Profiles) -> Figure:
+    series = [Series(role, finite_list(profile["by_size"])) for role, profile in profiles.items()]
+    rows = [
+        [str(size), *(fixed(one.values[size]) for one in series)]
+        for size in range(len(series[0].values))
+    ]
+    return Figure(
+        "v(S) by coalition size",
+        "Mean log-likelihood of the label over the coalitions of so many bands, in nats; from left "
+        "to right it rises by v(all).",
+        Table(("bands", *profiles), rows),
+        charts.size_chart(ident, series),
+        "point",
+    )
+
+
+def _changes_figure(
+    ident: str, family: str, quantities: Sequence[QuantityRecord], comparison: ComparisonRecord
+) -> Figure:
+    limit, better = comparison["limits"].get(family, NO_LIMIT)["change"], quantities[0]["better"]
+    allowed = -limit if limit is not None and better == "higher" else limit
+    rows, drawn = [], []
+    for each in quantities:
+        cells = _change_cells(each)
+        name, change = each["name"], cells[0].text
+        rows.append([name, fixed(each["baseline"]), fixed(each["candidate"]), *cells])
+        drawn.append(
+            Row(
+                f"{name} · moved" if each["moved"] else name,
+                *map(finite, (each["change"], each["low"], each["high"])),
+                told=f"{name} {change} ({cells[1].text})",
+            )
+        )
+    head = ("quantity", "baseline", "candidate", "change", confidence(comparison["level"]), *MOVED)
+    title = {"mpe": "mPE", "mce": "mCE"}.get(family, family)
+    return Figure(
+        f"Change of {title}",
+        f"The paired change, image by image; {better} is better. Intervals hold for all "
+        f"{len(quantities)} together.",
+        Table(head, rows),
+        changes_chart(ident, drawn, allowed),
+    )
+
+
+def _change_cells(quantity: QuantityRecord) -> list[Cell]:
+    moved = "" if not quantity["moved"] else "▼ fell" if (quantity["change"] or 0) < 0 else "▲ rose"
+    return [
+        Cell(signed(quantity["change"])),
+        Cell(interval_text(quantity["low"], quantity["high"], signed)),
+        Cell(p_value(quantity["p_value"])),
+        Cell(moved, "differs" if moved else ""),
+    ]
+
+
+def _allowed_in_nats(comparison: ComparisonRecord, baseline: SpectralRecord) -> float | None:
+    """The allowed fall of a band's ψ, whose limit is a share of the baseline's v(all)."""
+    limit = comparison["limits"].get("band", NO_LIMIT)["change"]
+    value = finite(baseline["value"])
+    return -limit * value if limit is not None and value is not None and value > 0 else None
+
+
+def _band_table(profiles: Profiles, series: Sequence[Series]) -> Table:
+    head = ["band", "cycles/pixel"]
+    for role in profiles:
+        head += [role, _level(profiles)]
+    rows = []
+    for band, label in enumerate(_any(profiles)["band_labels"]):
+        row = [str(band), label.removesuffix(" cycles/px")]
+        for one in series:
+            row += [fixed(one.values[band]), interval_text(*one.interval(band))]
+        rows.append(row)
+    return Table(head, rows)
+
+
+def _series(
+    role: str, values: Sequence[float | None], bounds: Mapping[str, Sequence[float | None]]
+) -> Series:
+    return Series(role, *map(finite_list, (values, bounds["low"], bounds["high"])))
+
+
+def _level(profiles: Profiles) -> str:
+    return confidence(_any(profiles)["level"])
+
+
+def _any(profiles: Profiles) -> SpectralRecord:
+    return next(iter(profiles.values()))
+
+
+def _family(quantity: QuantityRecord) -> str:
+    return quantity["family"]

@@ -1,0 +1,115 @@
+"""The session as markdown, for a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_iaside.report.columns import shorten
+from pytest_iaside.report.gates import Gate, gates, headline, interval_name, score_name, tally
+from pytest_iaside.report.numbers import compact, duration, printable
+from pytest_iaside.report.record import GateRecord
+
+# GitHub cuts comments at 65,536 characters; whoever posts one adds a few of their own.
+MARKDOWN_BYTES = 64_000
+LONGEST_LABEL = 120
+
+
+def markdown(records: Sequence[GateRecord]) -> str:
+    """The session as GitHub markdown under 64 KB: the table of gates, then the failed ones.
+
+    Gates are left out from the least bad on where they do not fit, and it says how many.
+    """
+    found = gates(records)
+    counts = ", ".join(f"{number} {word}" for word, number in tally(found).items())
+    top = f"## Spectral robustness: {headline(found)}\n"
+    if not found:
+        return top
+    top += (
+        f"\n{counts}\n\n"
+        f"| gate | {score_name(found)} | change ({interval_name(found)}) "
+        "| verdict | passes | time |\n"
+        "|---|---:|---|---|---:|---:|\n"
+    )
+    # The table may take three quarters, so that some of the failures are always explained.
+    rows, left_out = _fitting([_row(gate) for gate in found], MARKDOWN_BYTES * 3 // 4 - _size(top))
+    text = top + rows
+    if left_out:
+        text += f"\n… and {left_out} more gates, no worse than the last one above.\n"
+    failed = [_details(gate) for gate in found if gate.failed]
+    details, left_out = _fitting(failed, MARKDOWN_BYTES - _size(text) - 100)
+    text += details
+    if left_out:
+        text += f"\n… and {left_out} more failed gates; the HTML report shows all of them.\n"
+    return text
+
+
+def _row(gate: Gate) -> str:
+    texts = (
+        f"<code>{_escape(shorten(gate.full_label, LONGEST_LABEL))}</code>",
+        gate.score.values,
+        gate.score.changed_by,
+        f"{gate.mark} **{gate.word}**" if gate.failed else f"{gate.mark} {gate.word}",
+        compact(gate.forward_passes),
+        duration(gate.seconds),
+    )
+    return f"| {' | '.join(texts)} |\n"
+
+
+def _details(gate: Gate) -> str:
+    lines = [
+        f"\n### {gate.mark} <code>{_escape(shorten(gate.label, LONGEST_LABEL))}</code>",
+        "",
+        _escape(gate.sentence),
+    ]
+    reasons = [
+        f"- {check['verdict']}: {_escape(check['sentence'])}"
+        for check in gate.checks
+        if check["verdict"] != "pass"
+    ]
+    if reasons:
+        lines += ["", *reasons]
+    for what, command in (
+        ("Accept the change", gate.record["accept"]),
+        ("Reproduce it", gate.record["reproduce"]),
+    ):
+        if command:
+            lines += ["", f"{what}:", "", *_fenced(printable(command))]
+    return "\n".join(lines) + "\n"
+
+
+def _fenced(code: str) -> tuple[str, str, str]:
+    longest = max((len(run) for run in re.findall("`+", code)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}sh", code, fence
+
+
+def _escape(text: Any) -> str:
+    """User text that markdown, HTML and GitHub's @mentions leave alone."""
+    plain = printable(text)
+    # An underscore inside a word is no markup, and names are full of them.
+    marked = re.sub(r"[\\*\[\]~$#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", plain)
+    entities: dict[str, str | int | None] = {
+        character: f"&#{ord(character)};" for character in "`|<>"
+    }
+    entities["&"] = "&amp;"
+    # GitHub looks for mentions in the rendered text, where an entity is a plain @ again.
+    entities["@"] = "@&#8203;"
+    return marked.translate(str.maketrans(entities))
+
+
+def _fitting(parts: Sequence[str], room: int) -> tuple[str, int]:
+    """As many of the first parts as fit into ``room`` bytes, and how many did not."""
+    taken = 0
+    for number, part in enumerate(parts):
+        taken += _size(part)
+        if taken > room:
+            return "".join(parts[:number]), len(parts) - number
+    return "".join(parts), 0
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
+
+
