@@ -33,12 +33,12 @@ from pytest_iaside.explain.masks import MaskRules
 from pytest_iaside.explain.sobol_runs import SobolRun, evaluate_on, ready
 from pytest_iaside.explain.wcam import WaveletAttribution, wcam
 
-LEVELS, DESIGNS = 3, 8
+LEVELS, POINTS = 3, 8
 TABLE_1 = [0.837, 0.130, 0.028, 0.005]
 # As the SPEC reads the paper, and as the authors' code does it.
 READINGS = {
     "pixels, probability": {},
-    "authors' code": {"space": "input", "rescale": "authors", "output": "logit"},
+    "authors' code": {"mask_space": "input", "rescale": "authors", "output": "logit"},
 }
 
 
@@ -57,7 +57,7 @@ class GroupOf:
             labels=None,
             take_apart=Cells(224, 224, grid, LEVELS, settings["wavelet"]).of,
             parts=grid**2,
-            rules=MaskRules(designs=DESIGNS),
+            rules=MaskRules(points=POINTS),
         )
         backend = stack.enter_context(ready(run, Execution(backend=self.backend)))
         layout = torch.channels_last if backend.setup.channels_last else torch.contiguous_format
@@ -101,7 +101,7 @@ def study(folder: Path, count: int, grids: list[int]) -> None:
             began = time.perf_counter()
             # The labels of the data set, as in the paper.
             found = wcam(
-                classifier, sample, sample.labels, grid=grid, levels=LEVELS, designs=DESIGNS,
+                classifier, sample, sample.labels, grid=grid, wavelet_levels=LEVELS, points=POINTS,
                 **settings,
             )  # fmt: skip
             speed = f"{found.forward_passes / (time.perf_counter() - began):.0f}"

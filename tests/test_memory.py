@@ -13,7 +13,7 @@ pytest.importorskip("resource", reason="peak memory is read from the resource mo
 START = """
 import resource, sys
 import torch
-from pytest_iaside.measure.spectral import spectral as measure
+from pytest_iaside import measure
 from pytest_iaside import ReferenceSample
 
 def peak():
@@ -34,9 +34,9 @@ MASKS = """
 from pytest_iaside.explain import wcam
 
 images = torch.randint(0, 256, (4, 3, 224, 224), dtype=torch.uint8)
-wcam(network, images[:1], grid=8, designs=2)
+wcam(network, images[:1], grid=8, points=2)
 before = peak()
-wcam(network, images, grid=32, designs=4)
+wcam(network, images, grid=32, points=4)
 print(peak() - before)
 """
 

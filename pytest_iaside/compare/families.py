@@ -56,7 +56,7 @@ def run_checks(
     evidence: Evidence, families: Mapping[str, Family], limits: Limits, direction: Direction
 ) -> list[Check]:
     """Every check that ``limits`` ask for; raises SettingsError for a family there is not."""
-    checks = []
+    checks: list[Check] = []
     for name, limit in limits.items():
         if name not in families:
             raise SettingsError(

@@ -79,7 +79,7 @@ def check_grid(height: int, width: int, grid: int, levels: int) -> None:
         return
     if not sizes:
         raise SettingsError(
-            f"levels={levels} needs a grid of at least {unit}, but the Sobol sequence has "
+            f"wavelet_levels={levels} needs a grid of at least {unit}, but the Sobol sequence has "
             f"dimensions for {most} at most; use fewer levels"
         )
     near = sizes

@@ -48,7 +48,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "--grid", type=int, help="cells on each side (default: what fits, 16 at most)"
     )
     parser.add_argument("--levels", type=int, help="wavelet levels (default: what fits, 3 at most)")
-    parser.add_argument("--designs", type=int, default=8, help="Sobol points (default %(default)s)")
+    parser.add_argument("--points", type=int, default=8, help="Sobol points (default %(default)s)")
     parser.add_argument(
         "--wavelet", default="haar", help="any orthonormal one (default %(default)s)"
     )
@@ -122,8 +122,8 @@ def _explained(model: Any, sample: ReferenceSample, options: argparse.Namespace)
         sample,
         options.label,
         grid=options.grid,
-        levels=options.levels,
-        designs=options.designs,
+        wavelet_levels=options.levels,
+        points=options.points,
         wavelet=options.wavelet,
         seed=options.seed,
         execution=execution,

@@ -22,7 +22,7 @@ from pytest_iaside.stats.arrays import Floats
 
 MOST_LEVELS = 3
 FINEST_GRID = 16
-DESIGNS = 8
+POINTS = 8
 # For looking, not for measuring: a fifth of error in the strength of gradients is not seen.
 TOLERANCE, MAX_SAMPLES, LEAST_SAMPLES = 0.2, 16, 16
 # The highest tenth of a map lies this many times above its mean where it tells a place.
@@ -67,26 +67,26 @@ def explain(
     labels: Any = None,
     *,
     grid: int | None = None,
-    levels: int | None = None,
-    designs: int = DESIGNS,
+    wavelet_levels: int | None = None,
+    points: int = POINTS,
     wavelet: str = "haar",
     seed: int = 0,
     execution: Execution = Execution(),
 ) -> Explanation:
     """The WCAM and the SpectralLens of ``images``, as ``wcam`` and ``spectral_lens`` find them.
 
-    ``grid`` and ``levels`` default to what fits the images. Without gradients there is no lens,
-    and ``no_lens_because`` says why. Raises as ``wcam``.
+    ``grid`` and ``wavelet_levels`` default to what fits the images. Without gradients there is no
+    lens, and ``no_lens_because`` says why. Raises as ``wcam``.
     """
     classifier, sample = as_classifier(model), sample_of(images)
-    levels, grid = fitting(sample, levels, grid)
+    wavelet_levels, grid = fitting(sample, wavelet_levels, grid)
     attribution = wcam(
         classifier,
         sample,
         labels,
         grid=grid,
-        levels=levels,
-        designs=designs,
+        wavelet_levels=wavelet_levels,
+        points=points,
         wavelet=wavelet,
         seed=seed,
         execution=execution,
@@ -119,7 +119,7 @@ def cost(sample: ReferenceSample, images: int) -> int:
     """About how many forward passes ``explain`` takes for so many of the images of ``sample``."""
     _, grid = fitting(sample, None, None)
     gradients = PASSES_OF_GRADIENT * len(SCALES) * LEAST_SAMPLES
-    return images * (DESIGNS * (grid**2 + 2) + gradients + 1)
+    return images * (POINTS * (grid**2 + 2) + gradients + 1)
 
 
 def fitting(sample: ReferenceSample, levels: int | None, grid: int | None) -> tuple[int, int]:

@@ -40,7 +40,7 @@ class FourierAttribution:
     """The class of each image whose output is explained, (K,)."""
     names: tuple[str, ...]
     forward_passes: int
-    """designs·(B + 2) for each image."""
+    """points·(B + 2) for each image."""
     mask: Mask
     rules: MaskRules
 
@@ -62,15 +62,15 @@ def fam(
     *,
     mask: Mask = "circle",
     bands: int = 8,
-    designs: int = 64,
+    points: int = 64,
     output: Output = "probability",
     seed: int = 0,
     variance: Variance = "both",
-    space: Space = "pixel",
+    mask_space: Space = "pixel",
     rescale: Rescale | None = None,
     execution: Execution = Execution(),
 ) -> FourierAttribution:
-    """The Fourier attribution of ``images`` (SPEC.md 3.3): designs·(B + 2) passes each.
+    """The Fourier attribution of ``images`` (SPEC.md 3.3): points·(B + 2) passes each.
 
     A mask weights the bands of the spectrum and leaves phases as they are: "circle" and "square"
     are ``bands`` rings of equal width, up to the corner and to the Nyquist frequency (the l2 and
@@ -84,7 +84,12 @@ def fam(
     _, height, width = sample.shape
     index = band_index(height, width, mask, bands)
     rules = MaskRules(
-        designs=designs, seed=seed, output=output, variance=variance, space=space, rescale=rescale
+        points=points,
+        seed=seed,
+        output=output,
+        variance=variance,
+        mask_space=mask_space,
+        rescale=rescale,
     )
     parts = int(index.max()) + 1
     plane = torch.from_numpy(index)

@@ -27,8 +27,8 @@ class WaveletKeywords(GateKeywords, total=False):
     """Options of gates on wavelet attributions; ``wcam`` explains them."""
 
     grid: int
-    levels: int
-    designs: int
+    wavelet_levels: int
+    points: int
     wavelet: str
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.sobol import Variance, check_designs, check_variance
+from pytest_iaside.explain.sobol import Variance, check_points, check_variance
 from pytest_iaside.models.classifier import Classifier
 
 Output = Literal["probability", "logit"]
@@ -36,28 +36,28 @@ TakeApart = Callable[[Tensor], ImageParts]
 class MaskRules:
     """What is explained, and at how many points it is asked.
 
-    ``space="pixel"``: masks act on the pixels, which are normalised afterwards; an absent mean is
-    black. ``"input"``: they act on what the network is fed; an absent mean is the data set's mean
-    colour. ``rescale="authors"`` stretches each masked image to 0…1 and rounds it down to one of
-    256 steps before it is normalised; the authors' code does so, and masks the input. Nothing is
-    clipped.
+    ``mask_space="pixel"``: masks act on the pixels, which are normalised afterwards; an absent
+    mean is black. ``"input"``: they act on what the network is fed; an absent mean is the data
+    set's mean colour. ``rescale="authors"`` stretches each masked image to 0…1 and rounds it down
+    to one of 256 steps before it is normalised; the authors' code does so, and masks the input.
+    Nothing is clipped.
     """
 
-    designs: int
+    points: int
     seed: int = 0
     output: Output = "probability"
     variance: Variance = "both"
-    space: Space = "pixel"
+    mask_space: Space = "pixel"
     rescale: Rescale | None = None
 
     def __post_init__(self) -> None:
-        check_designs(self.designs)
+        check_points(self.points)
         check_variance(self.variance)
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
             raise SettingsError(f"seed={self.seed!r} must be a whole number, at least 0")
         for what, found, choices in (
             ("output", self.output, get_args(Output)),
-            ("space", self.space, get_args(Space)),
+            ("mask_space", self.mask_space, get_args(Space)),
             ("rescale", self.rescale, (None, *get_args(Rescale))),
         ):
             if found not in choices:
@@ -81,13 +81,13 @@ class Masking:
         """What is masked of ``pixels`` (n, C, H, W)."""
         # Pixels by default: coefficients are then those of the picture one sees, whatever mean
         # and std a model brings, and a mask dims it. Only the approximation tells the two apart.
-        return pixels if self.rules.space == "pixel" else self.classifier.normalise(pixels)
+        return pixels if self.rules.mask_space == "pixel" else self.classifier.normalise(pixels)
 
     def to_network(self, masked: Tensor) -> Tensor:
         """What the network is fed for masked images (n, C, H, W)."""
         if self.rules.rescale == "authors":
             return self.classifier.normalise(rescaled(masked))
-        return masked if self.rules.space == "input" else self.classifier.normalise(masked)
+        return masked if self.rules.mask_space == "input" else self.classifier.normalise(masked)
 
     def change_to_network(self, change: Tensor) -> Tensor:
         """By how much that changes when ``change`` is added to masked images."""
@@ -98,7 +98,7 @@ class Masking:
         if self.rules.rescale == "authors":
             return rescaled(masked)
         mean, std = self.classifier.mean, self.classifier.std
-        if self.rules.space == "pixel" or mean is None or std is None:
+        if self.rules.mask_space == "pixel" or mean is None or std is None:
             return masked
         return masked * std.to(masked).view(-1, 1, 1) + mean.to(masked).view(-1, 1, 1)
 

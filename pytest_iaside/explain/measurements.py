@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from functools import partial
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
@@ -20,9 +16,10 @@ from pytest_iaside.images.selection import Labelled, classes_in, first_images
 from pytest_iaside.images.targets import sample_of
 from pytest_iaside.measure.measurement import Measurement, Quantity, columns
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
-from pytest_iaside.models.classifier import Classifier, as_classifier
+from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.arrays import Floats
 
+T = TypeVar("T")
 # Sums over levels need no finer cells, and passes grow with the square of the grid.
 COARSE = 8
 
@@ -31,11 +28,11 @@ def measure_scale_reliance(
     model: Any,
     reference: ReferenceSample,
     *,
-    grid: int = COARSE,
-    levels: int = 3,
-    designs: int = 8,
-    wavelet: str = "haar",
     fine: int = 1,
+    grid: int = COARSE,
+    wavelet_levels: int = 3,
+    points: int = 8,
+    wavelet: str = "haar",
     samples: int | Literal["auto"] | None = None,
     seed: int = 0,
     execution: Execution = Execution(),
@@ -43,43 +40,35 @@ def measure_scale_reliance(
 ) -> Measurement:
     """The share of each wavelet level in what each image's answer comes from (SPEC.md 3.2).
 
-    The quantities are ``share of level …`` for 0, the coarsest, to ``levels``, whose details are
-    1–2 pixels wide; and ``fine share``, that of the ``fine`` finest together. The class explained
-    is the one predicted for the clean image, or that of ``labels_from``. Costs
-    designs·(grid² + 2) forward passes an image.
+    The quantities are ``share of level …`` for 0, the coarsest, to ``wavelet_levels``, whose
+    details are 1–2 pixels wide; and ``fine share``, that of the ``fine`` finest together. The
+    class explained is the one predicted for the clean image, or that of ``labels_from``. Costs
+    points·(grid² + 2) forward passes an image.
 
     Raises as ``wcam``.
     """
-    began = time.perf_counter()
-    check_fine(fine, levels)
-    classifier, reference = as_classifier(model), sample_of(reference)
-    sample = first_images(reference, samples)
-    options: dict[str, Any] = {
-        "grid": grid,
-        "levels": levels,
-        "designs": designs,
-        "wavelet": wavelet,
-    }
-    classes = _classes(labels_from, sample)
-    found = wcam(classifier, sample, classes, **options, seed=seed, execution=execution)
+    check_fine(fine, wavelet_levels)
+    explained = _Explained(model, reference, samples, labels_from)
+    options = {
+        "grid": grid, "wavelet_levels": wavelet_levels, "points": points, "wavelet": wavelet
+    }  # fmt: skip
+    found = explained.by(wcam, **options, seed=seed, execution=execution)
     quantities = [
         Quantity(
-            name=f"share of level {level} ({level_title(level, levels)})",
+            name=f"share of level {level} ({level_title(level, wavelet_levels)})",
             family="levels",
             better="higher" if level == 0 else "lower",
         )
-        for level in range(levels + 1)
+        for level in range(wavelet_levels + 1)
     ]
     quantities.append(Quantity(name=fine_name(fine), family="fine", better="lower"))
     shares = found.levels
-    return _measurement(
+    return explained.measurement(
         "scale reliance",
         quantities,
-        columns(*shares.T, shares[:, levels + 1 - fine :].sum(axis=1)),
-        found.classes,
+        columns(*shares.T, shares[:, wavelet_levels + 1 - fine :].sum(axis=1)),
         {**options, "fine": fine, "seed": seed},
-        passes=found.forward_passes,
-        **_provenance(classifier, reference, sample, began),
+        found,
     )
 
 
@@ -88,8 +77,8 @@ def measure_reconstruction_depth(
     reference: ReferenceSample,
     *,
     grid: int = COARSE,
-    levels: int = 3,
-    designs: int = 8,
+    wavelet_levels: int = 3,
+    points: int = 8,
     wavelet: str = "haar",
     samples: int | Literal["auto"] | None = None,
     seed: int = 0,
@@ -103,26 +92,19 @@ def measure_reconstruction_depth(
 
     Raises as ``wcam``.
     """
-    began = time.perf_counter()
-    classifier, reference = as_classifier(model), sample_of(reference)
-    sample = first_images(reference, samples)
-    options: dict[str, Any] = {
-        "grid": grid,
-        "levels": levels,
-        "designs": designs,
-        "wavelet": wavelet,
-    }
-    classes = _classes(labels_from, sample)
-    found = wcam(classifier, sample, classes, **options, seed=seed, execution=execution)
-    depth = reconstruct(classifier, sample, found, execution=execution).depth
-    return _measurement(
+    explained = _Explained(model, reference, samples, labels_from)
+    options = {
+        "grid": grid, "wavelet_levels": wavelet_levels, "points": points, "wavelet": wavelet
+    }  # fmt: skip
+    found = explained.by(wcam, **options, seed=seed, execution=execution)
+    depth = reconstruct(explained.model, explained.sample, found, execution=execution).depth
+    return explained.measurement(
         "reconstruction depth",
         [Quantity(name="reconstruction depth", family="depth", better="lower", unit="count")],
         columns(depth),
-        found.classes,
         {**options, "seed": seed},
-        passes=found.forward_passes + int(depth.sum()),
-        **_provenance(classifier, reference, sample, began),
+        found,
+        passes=int(depth.sum()),
     )
 
 
@@ -145,32 +127,15 @@ def measure_lens_smoothness(
 
     Raises as ``spectral_lens``.
     """
-    began = time.perf_counter()
-    classifier, reference = as_classifier(model), sample_of(reference)
-    sample = first_images(reference, samples)
-    found = spectral_lens(
-        classifier,
-        sample,
-        _classes(labels_from, sample),
-        scales=scales,
-        noise=noise,
-        max_samples=max_samples,
-        seed=seed,
-        execution=execution,
-    )
-    return _measurement(
+    explained = _Explained(model, reference, samples, labels_from)
+    options = {"scales": scales, "noise": noise, "max_samples": max_samples}
+    found = explained.by(spectral_lens, **options, seed=seed, execution=execution)
+    return explained.measurement(
         "lens smoothness",
         [Quantity(name="mean ArgLens", family="arglens", better="higher")],
         columns(found.arglens.mean(axis=(1, 2))),
-        found.classes,
-        {
-            "scales": [float(scale) for scale in scales],
-            "noise": float(noise),
-            "max_samples": max_samples,
-            "seed": seed,
-        },
-        passes=found.forward_passes,
-        **_provenance(classifier, reference, sample, began),
+        {**options, "scales": [float(scale) for scale in scales], "seed": seed},
+        found,
     )
 
 
@@ -178,8 +143,8 @@ def check_fine(fine: int, levels: int) -> None:
     """Raise SettingsError unless ``fine`` of ``levels`` levels of detail can be the fine ones."""
     if not isinstance(fine, int) or isinstance(fine, bool) or not 1 <= fine <= levels:
         raise SettingsError(
-            f"fine={fine!r} must be a whole number from 1 to levels={levels}: how many of the "
-            "finest levels count as fine"
+            f"fine={fine!r} must be a whole number from 1 to wavelet_levels={levels}: how many of "
+            "the finest levels count as fine"
         )
 
 
@@ -196,39 +161,48 @@ def level_title(level: int, levels: int) -> str:
     return f"details of {size}–{2 * size} px"
 
 
-def _classes(labels_from: Labelled | None, sample: ReferenceSample) -> list[int] | None:
-    return None if labels_from is None else classes_in(labels_from, sample)
+class _Explained:
+    """The images that are explained, and the measurement that comes of it."""
 
+    def __init__(
+        self,
+        model: Any,
+        reference: Any,
+        samples: int | Literal["auto"] | None,
+        labels_from: Labelled | None,
+    ) -> None:
+        self._began = time.perf_counter()
+        self.model, self._reference = as_classifier(model), sample_of(reference)
+        self.sample = first_images(self._reference, samples)
+        self._classes = None if labels_from is None else classes_in(labels_from, self.sample)
 
-def _provenance(
-    classifier: Classifier, reference: ReferenceSample, sample: ReferenceSample, began: float
-) -> dict[str, Any]:
-    return {
-        "digests": sample.digests,
-        "names": sample.names,
-        "reference": ReferenceInfo.of(reference),
-        # What is explained is one class; how many there are is not looked at.
-        "model": ModelInfo(name=classifier.name, classes=0, fingerprint=classifier.fingerprint()),
-        "environment": environment(),
-        "seconds": time.perf_counter() - began,
-    }
+    def by(self, attribution: Callable[..., T], **options: Any) -> T:
+        """The attribution of the predicted classes, or of those of a baseline."""
+        return attribution(self.model, self.sample, self._classes, **options)
 
-
-def _measurement(
-    kind: str,
-    quantities: Sequence[Quantity],
-    values: Floats,
-    classes: NDArray[np.int64],
-    settings: dict[str, Any],
-    *,
-    passes: int,
-    **provenance: Any,
-) -> Measurement:
-    return partial(Measurement, **provenance)(
-        kind=kind,
-        quantities=tuple(quantities),
-        values=values,
-        labels=classes,
-        settings=settings,
-        forward_passes=passes,
-    )
+    def measurement(
+        self,
+        kind: str,
+        quantities: Sequence[Quantity],
+        values: Floats,
+        settings: dict[str, Any],
+        found: Any,
+        passes: int = 0,
+    ) -> Measurement:
+        """``values`` (K, Q) read off what an attribution ``found``, and ``passes`` more."""
+        model = self.model
+        return Measurement(
+            kind=kind,
+            quantities=tuple(quantities),
+            values=values,
+            digests=self.sample.digests,
+            names=self.sample.names,
+            labels=found.classes,
+            settings=settings,
+            reference=ReferenceInfo.of(self._reference),
+            # What is explained is one class; how many there are is not looked at.
+            model=ModelInfo(name=model.name, classes=0, fingerprint=model.fingerprint()),
+            forward_passes=found.forward_passes + passes,
+            environment=environment(),
+            seconds=time.perf_counter() - self._began,
+        )

@@ -1,22 +1,21 @@
-"""The page of ``iaside explain``: everything that the diagnoses say of one image."""
+"""The page of ``iaside explain``: everything that the explanations say of one image."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from pytest_iaside.explain.records import diagnosis_facts, image_pixels, map_pictures
+from pytest_iaside.explain.records import LevelRecord, explanation_record
 from pytest_iaside.explain.section import level_table
 from pytest_iaside.report.charts.heat import encoded, enlarged, heat, png
-from pytest_iaside.report.figures import Figure
+from pytest_iaside.report.figures import Cell, Figure, Table
 from pytest_iaside.report.numbers import count, fixed, share
 from pytest_iaside.report.pages import Page
-from pytest_iaside.report.tables import Table, plain_row
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_iaside.explain.reconstruction import Reconstruction
     from pytest_iaside.images.reference import ReferenceSample
 
-AS_THEY_ARE = ("image", "sufficient")  # not drawn in the colours of maps
+AS_THEY_ARE = ("image", "sufficient")  # not in the colours of maps
 SMALLEST = 224  # pixels of the longer side of a picture on the page
 ABOUT = {
     "image": ("The image", "As the model sees it, before normalisation."),
@@ -39,8 +38,7 @@ ABOUT = {
     "spatial": ("WCAM in place", "The same cells laid over the image and added."),
     "sufficient": (
         "Sufficient image",
-        "What is left when only as many cells are kept, the most important first, as the "
-        "prediction needs.",
+        "The image of as few cells as the prediction needs, the most important first.",
     ),
     "fam": (
         "FAM",
@@ -76,9 +74,9 @@ class Explained:
 
 def pictures(found: Explained) -> dict[str, NDArray[np.uint8]]:
     """Every picture (H, W, 3) by its name, large enough to be looked at."""
-    drawn = {"image": image_pixels(found.sample, 0)}
+    drawn = {"image": image_pixels(found.sample.pixels(0, 1)[0])}
     drawn |= map_pictures(found.explanation, 0)
-    drawn["sufficient"] = _bytes(found.reconstruction.images[0])
+    drawn["sufficient"] = image_pixels(found.reconstruction.images[0])
     drawn["fam"] = heat(found.fourier.map[0])
     if found.explanation.lens is not None:
         drawn["sg2"] = heat(np.sqrt(found.explanation.lens.sg2_at_optimum[0]))
@@ -87,26 +85,51 @@ def pictures(found: Explained) -> dict[str, NDArray[np.uint8]]:
     return {name: enlarged(drawn[name], SMALLEST) for name in ABOUT if name in drawn}
 
 
+def image_pixels(image: Tensor) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) of an image; of two channels, or more than three, the first."""
+    pixels = image.numpy().transpose(1, 2, 0)
+    pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
+    return np.asarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))
+
+
+def map_pictures(explanation: Explanation, at: int) -> dict[str, NDArray[np.uint8]]:
+    """The maps of the image at ``at`` as pictures (H, W, 3), by the names of section.TITLES."""
+    wavelet, lens = explanation.wavelet, explanation.lens
+    # Most of every answer comes from the approximation; in logarithms the details are seen too.
+    found = {
+        "wcam": heat(_logarithm(wavelet.map[at])),
+        "spatial": heat(wavelet.spatial[at]),
+    }
+    if lens is not None:
+        found["sl2"] = heat(np.sqrt(lens.sl2[at]))
+        found["arglens"] = heat(lens.arglens[at], top=max(lens.scales) or 1.0)
+    return found
+
+
+def _logarithm(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Three decades below the highest, all is dark.
+    floor = 1e-3 * values.max()
+    return np.log10(np.maximum(values, floor) / floor) if floor > 0 else values
+
+
 def page(found: Explained, drawn: Mapping[str, NDArray[np.uint8]], level: float) -> Page:
     """Everything on one page; ``drawn`` as ``pictures`` makes them."""
     explanation = found.explanation
-    (facts,) = diagnosis_facts(explanation, None, level)["images"]
+    (image,) = explanation_record(explanation, None, level)["images"]
     figures = [_picture(name, pixels) for name, pixels in drawn.items()]
-    figures.append(_levels(explanation, facts, level))
-    figures.append(_rings(found.fourier))
+    figures += [_levels(explanation, image["levels"], level), _rings(found.fourier)]
     if found.scores:
         figures.append(_faithfulness(found.scores))
-    warnings = [explanation.no_lens_because] if explanation.no_lens_because else []
     return Page(
         title="explanation",
-        headline=facts["sentence"].replace("The candidate", explanation.model),
+        headline=image["sentence"].replace("The candidate", explanation.model),
         about=(
-            f"{explanation.names[0]}: class {facts['class']}, to which {explanation.model} gives "
-            f"{share(facts['candidate_probability'])}."
+            f"{explanation.names[0]}: class {image['class']}, to which {explanation.model} gives "
+            f"{share(image['candidate_probability'])}."
         ),
-        warnings=warnings,
+        warnings=[explanation.no_lens_because] if explanation.no_lens_because else [],
         figures=figures,
-        facts=_facts(found),
+        settings=_settings(found),
     )
 
 
@@ -115,75 +138,62 @@ def _picture(name: str, pixels: NDArray[np.uint8]) -> Figure:
     chart = Markup('<img class="map" alt="{}" src="data:image/png;base64,{}">').format(
         escape(title), encoded(png(pixels, palette=name not in AS_THEY_ARE))
     )
-    return Figure(title, about, chart, None, marks="")
+    return Figure(title, about, chart=chart)
 
 
-def _levels(explanation: Explanation, facts: Mapping[str, Any], level: float) -> Figure:
+def _levels(explanation: Explanation, levels: list[LevelRecord], level: float) -> Figure:
     errors = explanation.wavelet.level_errors[0]
-    table = level_table(facts, level)
-    rows = [
-        [*row, *plain_row(f"± {share(error)}")]
-        for row, error in zip(table.rows, errors, strict=True)
+    rows: list[list[str | Cell]] = [
+        [*row, f"± {share(error)}"]
+        for row, error in zip(level_table(levels, level).rows, errors, strict=True)
     ]
-    head = ("level", "share", "standard error")
     about = "How much of the answer comes from each wavelet level, the coarsest first."
-    return Figure("Level shares", about, Markup(""), Table(head, rows), marks="")
+    return Figure("Level shares", about, Table(("level", "share", "standard error"), rows))
 
 
 def _rings(fourier: FourierAttribution) -> Figure:
     rows = [
-        plain_row(str(ring), share(value), f"± {share(error)}")
+        [str(ring), share(value), f"± {share(error)}"]
         for ring, (value, error) in enumerate(
             zip(fourier.shares[0], fourier.share_errors[0], strict=True)
         )
     ]
     about = "How much of the answer comes from each ring of the spectrum, from the mean outwards."
-    table = Table(("ring", "share", "standard error"), rows)
-    return Figure("Rings of the spectrum", about, Markup(""), table, marks="")
+    return Figure("Rings of the spectrum", about, Table(("ring", "share", "standard error"), rows))
 
 
 def _faithfulness(scores: Mapping[str, tuple[float, float]]) -> Figure:
-    rows = [plain_row(name, fixed(high), fixed(low)) for name, (high, low) in scores.items()]
+    rows = [[name, fixed(high), fixed(low)] for name, (high, low) in scores.items()]
     about = (
         "The area under the class's probability while pixels are shown (insertion, high is good) "
         "or blurred (deletion, low is good), the most important of each map first."
     )
-    table = Table(("map", "insertion", "deletion"), rows)
-    return Figure("Faithfulness", about, Markup(""), table, marks="")
+    return Figure("Faithfulness", about, Table(("map", "insertion", "deletion"), rows))
 
 
-def _facts(found: Explained) -> Table:
-    explanation, wavelet, lens = (
-        found.explanation,
-        found.explanation.wavelet,
-        found.explanation.lens,
-    )
+def _settings(found: Explained) -> Table:
+    explanation = found.explanation
+    wavelet, lens = explanation.wavelet, explanation.lens
     rows = [
-        plain_row("model", explanation.model),
-        plain_row("image", explanation.names[0]),
-        plain_row("wavelet", f"{wavelet.wavelet}, {wavelet.depth} levels"),
-        plain_row("grid", f"{wavelet.grid}×{wavelet.grid} cells, {wavelet.rules.designs} designs"),
-        plain_row("seed", str(wavelet.rules.seed)),
-        plain_row(
+        ["model", explanation.model],
+        ["image", explanation.names[0]],
+        ["wavelet", f"{wavelet.wavelet}, {wavelet.depth} levels"],
+        ["grid", f"{wavelet.grid}×{wavelet.grid} cells, {wavelet.rules.points} points"],
+        ["seed", str(wavelet.rules.seed)],
+        [
             "reconstruction depth",
             f"{found.reconstruction.depth[0]} of {wavelet.grid**2} cells",
-        ),
-        plain_row("passes of the WCAM", count(wavelet.forward_passes)),
-        plain_row("passes of the FAM", count(found.fourier.forward_passes)),
+        ],
+        ["passes of the WCAM", count(wavelet.forward_passes)],
+        ["passes of the FAM", count(found.fourier.forward_passes)],
     ]
     if lens is not None:
         at_end = ", at the end of the range" if lens.optimum_at_end[0] else ""
         rows += [
-            plain_row("gradients", count(lens.gradients)),
-            plain_row("noise at scale 1", f"{lens.noise:g} standardised pixels"),
-            plain_row("optimal scale", f"{lens.optimal_scale[0]:g}{at_end}"),
-            plain_row("mean ArgLens", fixed(lens.arglens[0].mean())),
-            plain_row("inconsistency over scales", fixed(lens.inconsistency[0])),
+            ["gradients", count(lens.gradients)],
+            ["noise at scale 1", f"{lens.noise:g} standardised pixels"],
+            ["optimal scale", f"{lens.optimal_scale[0]:g}{at_end}"],
+            ["mean ArgLens", fixed(lens.arglens[0].mean())],
+            ["inconsistency over scales", fixed(lens.inconsistency[0])],
         ]
     return Table(("", "value"), rows)
-
-
-def _bytes(image: Tensor) -> NDArray[np.uint8]:
-    pixels = image.numpy().transpose(1, 2, 0).clip(0, 1)
-    pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
-    return np.asarray((pixels * 255).round().astype(np.uint8))

@@ -1,109 +1,122 @@
-"""Explanations of images as reports hold them: numbers and a sentence, and pictures of the maps."""
+"""Records of explained images: numbers and a sentence of each, and pictures of its maps."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-from pytest_iaside.report.charts.heat import encoded, enlarged, heat, png, reduced
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from pytest_iaside.explain.explanation import Explanation
     from pytest_iaside.images.reference import ReferenceSample
 
+Number = float | None
 SIDE = 112  # pixels of the longer side of a picture in a report
 
-TITLES = {
-    "wcam": "WCAM",
-    "spatial": "WCAM in place",
-    "sl2": "SpectralLens",
-    "arglens": "ArgLens",
-}
+
+class LevelRecord(TypedDict):
+    """The share of one wavelet level in an answer, and its change (explain/sentences.py)."""
+
+    level: int
+    title: str
+    candidate: Number
+    baseline: Number
+    change: Number
+    low: Number
+    high: Number
 
 
-def diagnosis_facts(
+# Not a class: "class" is no name for a field of one.
+ExplainedImageRecord = TypedDict(
+    "ExplainedImageRecord",
+    {
+        "name": str,
+        "class": int,
+        "candidate_probability": Number,
+        "baseline_probability": Number,
+        "sentence": str,
+        "levels": list[LevelRecord],
+    },
+)
+ExplainedImageRecord.__doc__ = "One image: the class that is explained, and where it comes from."
+
+
+class ExplanationRecord(TypedDict):
+    """The explained images behind a red gate, or why there are none."""
+
+    why_not: str
+    level: Number
+    candidate: str | None
+    baseline: str | None
+    grid: int | None
+    forward_passes: int
+    no_lens_because: str
+    levels: list[LevelRecord]
+    images: list[ExplainedImageRecord]
+
+
+class PictureRecord(TypedDict):
+    """One image and the maps of each model by name, base64-encoded PNG."""
+
+    image: str
+    candidate: NotRequired[dict[str, str]]
+    baseline: NotRequired[dict[str, str]]
+
+
+def explanation_record(
     candidate: Explanation, baseline: Explanation | None, level: float
-) -> dict[str, Any]:
-    """Every image's class, level shares and sentence, in plain values."""
+) -> ExplanationRecord:
+    """Class, level shares and sentence of every image, in plain values."""
     # Here, where a model has run: the controller of xdist's workers draws reports without torch.
     from pytest_iaside.explain.sentences import level_changes, mean_changes, sentence
 
-    images = []
+    images: Any = []
     for at, name in enumerate(candidate.names):
         changes = level_changes(candidate, baseline, at, level)
+        before = None if baseline is None else float(baseline.probabilities[at])
         images.append(
             {
                 "name": name,
                 "class": int(candidate.classes[at]),
                 "candidate_probability": float(candidate.probabilities[at]),
-                "baseline_probability": None
-                if baseline is None
-                else float(baseline.probabilities[at]),
+                "baseline_probability": before,
                 "sentence": sentence(candidate, baseline, at, changes),
                 "levels": [asdict(each) for each in changes],
             }
         )
+    levels: Any = [asdict(each) for each in mean_changes(candidate, baseline, level)]
     return {
+        "why_not": "",
         "level": level,
         "candidate": candidate.model,
         "baseline": None if baseline is None else baseline.model,
         "grid": candidate.wavelet.grid,
         "forward_passes": sum(_passes(each) for each in (candidate, baseline) if each is not None),
         "no_lens_because": candidate.no_lens_because,
-        "levels": [asdict(each) for each in mean_changes(candidate, baseline, level)],
+        "levels": levels,
         "images": images,
     }
 
 
-def diagnosis_pictures(
+def explanation_pictures(
     sample: ReferenceSample, candidate: Explanation, baseline: Explanation | None
-) -> list[dict[str, Any]]:
-    """For each image its own picture, and the maps of both models, base64-encoded PNG."""
-    found = []
+) -> list[PictureRecord]:
+    """The picture of each image, and the maps of both models."""
+    from pytest_iaside.explain.page import image_pixels, map_pictures
+    from pytest_iaside.report.charts.heat import encoded, enlarged, png, reduced
+
+    def shown(pixels: Any, *, palette: bool = False) -> str:
+        return encoded(png(enlarged(reduced(pixels, SIDE), SIDE // 2), palette=palette))
+
+    found: list[PictureRecord] = []
     for at in range(len(sample)):
-        shown: dict[str, Any] = {"image": _shown(image_pixels(sample, at))}
-        for role, each in (("candidate", candidate), ("baseline", baseline)):
-            if each is not None:
-                shown[role] = {
-                    name: _shown(map_, palette=True)
-                    for name, map_ in map_pictures(each, at).items()
-                }
-        found.append(shown)
+        maps: Any = {
+            role: {n: shown(drawn, palette=True) for n, drawn in map_pictures(each, at).items()}
+            for role, each in (("candidate", candidate), ("baseline", baseline))
+            if each is not None
+        }
+        maps["image"] = shown(image_pixels(sample.pixels(at, at + 1)[0]))
+        found.append(maps)
     return found
-
-
-def image_pixels(sample: ReferenceSample, at: int) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) of an image; of two channels, or more than three, the first."""
-    pixels = sample.pixels(at, at + 1)[0].numpy().transpose(1, 2, 0)
-    pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
-    return np.asarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))
-
-
-def map_pictures(explanation: Explanation, at: int) -> dict[str, NDArray[np.uint8]]:
-    """The maps of an image as pictures (H, W, 3), by the names of ``TITLES``."""
-    wavelet, lens = explanation.wavelet, explanation.lens
-    # The approximation holds most of every answer; in logarithms the details are seen too.
-    found = {
-        "wcam": heat(_logarithm(wavelet.map[at])),
-        "spatial": heat(wavelet.spatial[at]),
-    }
-    if lens is not None:
-        found["sl2"] = heat(np.sqrt(lens.sl2[at]))
-        found["arglens"] = heat(lens.arglens[at], top=max(lens.scales) or 1.0)
-    return found
-
-
-def _logarithm(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    # Three decades below the highest, all is dark.
-    floor = 1e-3 * values.max()
-    return np.log10(np.maximum(values, floor) / floor) if floor > 0 else values
-
-
-def _shown(pixels: NDArray[np.uint8], *, palette: bool = False) -> str:
-    return encoded(png(enlarged(reduced(pixels, SIDE), SIDE // 2), palette=palette))
 
 
 def _passes(explanation: Explanation) -> int:

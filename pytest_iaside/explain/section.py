@@ -1,17 +1,28 @@
-"""What a report shows of the images of a red gate that were explained."""
+"""The report's section on the explained images of a red gate."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_iaside.compare.words import confidence
-from pytest_iaside.explain.records import TITLES
-from pytest_iaside.report.gates import Gate
+from pytest_iaside.explain.records import (
+    ExplainedImageRecord,
+    ExplanationRecord,
+    LevelRecord,
+    PictureRecord,
+)
+from pytest_iaside.report.figures import Cell, Table
 from pytest_iaside.report.images import Picture
 from pytest_iaside.report.numbers import NONE, count, share
-from pytest_iaside.report.tables import Cell, Table
+from pytest_iaside.report.wings import ReportSection
+
+TITLES = {
+    "wcam": "WCAM",
+    "spatial": "WCAM in place",
+    "sl2": "SpectralLens",
+    "arglens": "ArgLens",
+}
 
 
 @dataclass(frozen=True)
@@ -27,116 +38,126 @@ class ExplainedImage:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class ExplainedImages:
     """The explained images of a gate, or why there are none."""
 
     about: str
-    finding: str
-    levels: Table | None
+    finding: str = ""
+    levels: Table | None = None
     """Mean shares of the explained images, where there are several."""
-    images: list[ExplainedImage]
+    images: tuple[ExplainedImage, ...] = ()
 
 
-def diagnosis_of(gate: Gate, *, pictures: bool) -> Diagnosis | None:
-    """What was explained for ``gate``; None where nothing was to be."""
-    facts = gate.record["diagnosis"]
-    if not facts:
-        return None
-    if facts["why_not"]:
-        return Diagnosis(f"Not explained: {facts['why_not']}.", "", None, [])
-    shown = gate.record["diagnosis_pictures"] if pictures else None
-    images = [
-        explained_image(image, shown[at] if shown else None, facts["level"])
-        for at, image in enumerate(facts["images"])
-    ]
-    several = len(images) > 1
-    return Diagnosis(
-        about(facts),
-        _finding(facts) if several else "",
-        level_table(facts, facts["level"]) if several else None,
-        images,
+def explanation_section(
+    record: ExplanationRecord, pictures: list[PictureRecord] | None
+) -> ReportSection:
+    """What ``record`` says, with ``pictures`` where there is room for them."""
+    return ReportSection(
+        title="Where, and at which scale",
+        template="explanation.html.j2",
+        content=_explained_images(record, pictures),
     )
 
 
-def _finding(facts: Mapping[str, Any]) -> str:
+def _explained_images(
+    record: ExplanationRecord, pictures: list[PictureRecord] | None
+) -> ExplainedImages:
+    if record["why_not"]:
+        return ExplainedImages(f"Not explained: {record['why_not']}.")
+    level = record["level"] or 0.95
+    images = record["images"]
+    several = len(images) > 1
+    return ExplainedImages(
+        _about(record),
+        _finding(record) if several else "",
+        level_table(record["levels"], level) if several else None,
+        tuple(
+            _explained_image(image, pictures[at] if pictures else None, level)
+            for at, image in enumerate(images)
+        ),
+    )
+
+
+def _finding(record: ExplanationRecord) -> str:
     """What changed over the explained images together."""
-    if facts["baseline"] is None:
+    if record["baseline"] is None:
         return ""
-    moved = [each for each in facts["levels"] if not each["low"] <= 0 <= each["high"]]
+    over = f"Over these {len(record['images'])} images"
+    moved = [each for each in record["levels"] if _moved(each)]
     if not moved:
         return (
-            f"Over these {len(facts['images'])} images no level's share changed by more than its "
-            "interval: the change is one of strength, not of scale, as far as this can tell."
+            f"{over} no level's share changed by more than its interval: the change is one of "
+            "strength, not of scale, as far as this can tell."
         )
     told = "; ".join(
         f"{each['title']} {share(each['baseline'])} → {share(each['candidate'])}" for each in moved
     )
-    return f"Over these {len(facts['images'])} images the answer's sources moved: {told}."
+    return f"{over} the answer's sources moved: {told}."
 
 
-def about(facts: Mapping[str, Any]) -> str:
+def _about(record: ExplanationRecord) -> str:
     """How the explanations came about."""
-    both = "of both models" if facts["baseline"] else "of the candidate alone"
+    both = "of both models" if record["baseline"] else "of the candidate alone"
     text = (
         f"What the label's probability comes from, {both}: wavelet cells "
-        f"({facts['grid']}×{facts['grid']}, WCAM, arXiv 2305.14979) and gradients over scales of "
-        f"noise (SpectralLens, arXiv 2508.10595); {count(facts['forward_passes'])} forward passes. "
-        "WCAM: light cells count, the coarsest top left, on a logarithmic scale; single ones are "
-        "about 40% uncertain. SpectralLens: light where gradients are strong; ArgLens: light where "
-        "they are strongest under much noise, where the model is smooth. Intervals are about the "
-        "drawn masks, for these very images."
+        f"({record['grid']}×{record['grid']}, WCAM, arXiv 2305.14979) and gradients over scales of "
+        f"noise (SpectralLens, arXiv 2508.10595); {count(record['forward_passes'])} forward "
+        "passes. WCAM: light cells count, the coarsest top left, on a logarithmic scale; single "
+        "ones are about 40% uncertain. SpectralLens: light where gradients are strong; ArgLens: "
+        "light where they are strongest under much noise, where the model is smooth. Intervals "
+        "are about the drawn masks, for these very images."
     )
-    if facts["no_lens_because"]:
-        text += f" No lens: {facts['no_lens_because']}."
+    if record["no_lens_because"]:
+        text += f" No lens: {record['no_lens_because']}."
     return text
 
 
-def explained_image(
-    facts: Mapping[str, Any], pictures: Mapping[str, Any] | None, level: float
+def _explained_image(
+    image: ExplainedImageRecord, pictures: PictureRecord | None, level: float
 ) -> ExplainedImage:
-    """One image's facts, and its pictures where there is room for them."""
-    name = facts["name"]
-    rows = []
-    for role in ("baseline", "candidate"):
-        if pictures and (maps := pictures.get(role)):
-            rows.append(
-                (
-                    role,
-                    [
-                        Picture(TITLES[m], content, f"{role}, {name}: {TITLES[m]}")
-                        for m, content in maps.items()
-                    ],
-                )
-            )
-    picture = Picture("image", pictures["image"], f"{name}") if pictures else None
-    return ExplainedImage(name, facts["sentence"], picture, rows, level_table(facts, level))
+    name, picture = image["name"], None
+    maps: dict[str, dict[str, str]] = {}
+    if pictures:
+        picture = Picture("image", pictures["image"], name)
+        maps = {
+            "baseline": pictures.get("baseline", {}),
+            "candidate": pictures.get("candidate", {}),
+        }
+    rows = [
+        (role, [Picture(TITLES[m], content, f"{role}, {name}: {TITLES[m]}") for m, content in each])
+        for role, drawn in maps.items()
+        if (each := drawn.items())
+    ]
+    return ExplainedImage(
+        name, image["sentence"], picture, rows, level_table(image["levels"], level)
+    )
 
 
-def level_table(facts: Mapping[str, Any], level: float) -> Table:
-    """The share of each wavelet level in an image's answer."""
-    paired = any(each["baseline"] is not None for each in facts["levels"])
+def level_table(levels: list[LevelRecord], level: float) -> Table:
+    """The share of each wavelet level in an image's answer, and its change where there is one."""
+    if all(each["baseline"] is None for each in levels):
+        rows = [[f"{each['level']}: {each['title']}", share(each["candidate"])] for each in levels]
+        return Table(("level", "candidate"), rows)
     head = ("level", "baseline", "candidate", "change", confidence(level), "")
-    rows = []
-    for each in facts["levels"]:
-        title, candidate = f"{each['level']}: {each['title']}", share(each["candidate"])
-        if not paired:
-            rows.append([Cell(title), Cell(candidate)])
-            continue
-        low, high = each["low"], each["high"]
-        moved = not low <= 0 <= high
-        interval = f"{_points(low)}…{_points(high)}"
-        word = ("▲ rose" if each["change"] > 0 else "▼ fell") if moved else ""
-        rows.append(
-            [
-                Cell(title),
-                Cell(share(each["baseline"])),
-                Cell(candidate),
-                Cell(_points(each["change"])),
-                Cell(interval),
-                Cell(word, "differs" if moved else ""),
-            ]
-        )
-    return Table(head if paired else ("level", "candidate"), rows)
+    return Table(head, [_change_row(each) for each in levels])
+
+
+def _change_row(record: LevelRecord) -> list[str | Cell]:
+    word = "▲ rose" if (record["change"] or 0.0) > 0 else "▼ fell"
+    return [
+        f"{record['level']}: {record['title']}",
+        share(record["baseline"]),
+        share(record["candidate"]),
+        _points(record["change"]),
+        f"{_points(record['low'])}…{_points(record['high'])}",
+        Cell(word, "differs") if _moved(record) else "",
+    ]
+
+
+def _moved(record: LevelRecord) -> bool:
+    """Whether the interval of the change leaves out 0."""
+    low, high = record["low"], record["high"]
+    return low is not None and high is not None and not low <= 0 <= high
 
 
 def _points(value: Any) -> str:

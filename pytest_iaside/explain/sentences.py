@@ -1,9 +1,9 @@
-"""What an explanation says in a sentence: at which scale, and where."""
+"""The sentence of an explanation: at which scale, and where, an answer comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ from pytest_iaside.explain.measurements import level_title
 class LevelChange:
     """One level's share in an image's answer, and its change from a baseline where there is one.
 
-    ``low``…``high`` is simultaneous over the levels and about the sampling of masks alone: the
-    image is the one that is looked at, not one of many.
+    ``low``…``high`` holds for all levels together. It is about the sampling of masks alone: the
+    image is not one of many.
     """
 
     level: int
@@ -31,7 +31,7 @@ class LevelChange:
 
     @property
     def moved(self) -> bool:
-        """Whether the change can be told from none."""
+        """Whether the interval of the change leaves out 0."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
 
@@ -52,37 +52,34 @@ def mean_changes(
 def _changes(
     candidate: Explanation, baseline: Explanation | None, images: Sequence[int], level: float
 ) -> list[LevelChange]:
-    depth = candidate.wavelet.depth
-    shares, ours = _mean_shares(candidate, images)
-    titles = [level_title(at, depth) for at in range(depth + 1)]
-    if baseline is None:
-        return [
-            LevelChange(level=at, title=titles[at], candidate=float(shares[at]))
-            for at in range(depth + 1)
-        ]
-    before, theirs = _mean_shares(baseline, images)
-    # Both see the same masks, which makes the change less uncertain than this: on the safe side.
-    reach = _reach(
-        np.hypot(ours, theirs), candidate.wavelet.rules.designs, 1 - (1 - level) / (depth + 1)
-    )
-    return [
-        LevelChange(
-            level=at,
-            title=titles[at],
-            candidate=float(shares[at]),
-            baseline=float(before[at]),
-            change=float(shares[at] - before[at]),
-            low=float(shares[at] - before[at] - reach[at]),
-            high=float(shares[at] - before[at] + reach[at]),
-        )
+    depth, points = candidate.wavelet.depth, candidate.wavelet.rules.points
+    shares, errors = _mean_shares(candidate, images)
+    found = [
+        LevelChange(level=at, title=level_title(at, depth), candidate=float(shares[at]))
         for at in range(depth + 1)
+    ]
+    if baseline is None:
+        return found
+    before, errors_before = _mean_shares(baseline, images)
+    # Both see the same masks, so the change is less uncertain than this.
+    reach = _reach(np.hypot(errors, errors_before), points, 1 - (1 - level) / (depth + 1))
+    change = shares - before
+    return [
+        replace(
+            each,
+            baseline=float(before[at]),
+            change=float(change[at]),
+            low=float(change[at] - reach[at]),
+            high=float(change[at] + reach[at]),
+        )
+        for at, each in enumerate(found)
     ]
 
 
 def sentence(
     candidate: Explanation, baseline: Explanation | None, image: int, changes: list[LevelChange]
 ) -> str:
-    """What changed most, and where: the detail that the candidate leans on more than before."""
+    """Where, and at which scale, the candidate leans on details more than the baseline does."""
     if baseline is None:
         # Of the details: the coarsest level is most of every answer.
         most = max(changes[1:], key=lambda each: each.candidate)
@@ -134,8 +131,8 @@ def _mean_shares(
     )
 
 
-def _reach(errors: NDArray[np.float64], designs: int, level: float) -> NDArray[np.float64]:
-    freedom = max(designs - 1, 1)
+def _reach(errors: NDArray[np.float64], points: int, level: float) -> NDArray[np.float64]:
+    freedom = max(points - 1, 1)
     return np.asarray(special.stdtrit(freedom, 0.5 + level / 2) * errors)
 
 

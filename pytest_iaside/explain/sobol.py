@@ -22,18 +22,18 @@ Variance = Literal["both", "paper"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Points:
-    """Where f is evaluated: ``a`` and ``b`` (designs, inputs) float64 in [0, 1)."""
+    """Where f is evaluated: ``a`` and ``b`` (points, inputs) float64 in [0, 1)."""
 
     a: Floats
     b: Floats
 
     @property
     def steps(self) -> Floats:
-        """How far input k of point j moves from A to C^k, (designs, inputs)."""
+        """How far input k of point j moves from A to C^k, (points, inputs)."""
         return self.b - self.a
 
     def mixed(self, k: int) -> Floats:
-        """C^k (designs, inputs): A with the column of input ``k`` taken from B."""
+        """C^k (points, inputs): A with the column of input ``k`` taken from B."""
         points = self.a.copy()
         points[:, k] = self.b[:, k]
         return points
@@ -41,7 +41,7 @@ class Points:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluations:
-    """What f is there: ``a`` and ``b`` (designs,), ``c`` (inputs, designs) float64."""
+    """What f is there: ``a`` and ``b`` (points,), ``c`` (inputs, points) float64."""
 
     a: Floats
     b: Floats
@@ -49,29 +49,29 @@ class Evaluations:
 
     @property
     def squares(self) -> Floats:
-        """½·(f(A_j) − f(C_j^k))², (inputs, designs): their means are variances, V·ST_k."""
+        """½·(f(A_j) − f(C_j^k))², (inputs, points): their means are variances, V·ST_k."""
         return np.asarray((self.a - self.c) ** 2 / 2)
 
 
-def sobol_points(inputs: int, designs: int, seed: int | list[int]) -> Points:
-    """``designs`` points A and as many B, of one scrambled Sobol sequence in 2·inputs dimensions.
+def sobol_points(inputs: int, points: int, seed: int | list[int]) -> Points:
+    """``points`` points A and as many B, of one scrambled Sobol sequence in 2·inputs dimensions.
 
-    Raises SettingsError where ``designs`` is no power of two, or the sequence has not as many
+    Raises SettingsError where ``points`` is no power of two, or the sequence has not as many
     dimensions.
     """
-    check_designs(designs)
+    check_points(points)
     if not 1 <= inputs <= most_inputs():
         raise SettingsError(
             f"{inputs} inputs need {2 * inputs} dimensions, but the Sobol sequence has "
             f"{qmc.Sobol.MAXDIM}; use 1 to {most_inputs()} inputs"
         )
     generator = np.random.default_rng(seed)
-    points = qmc.Sobol(2 * inputs, scramble=True, rng=generator).random(designs)
+    drawn = qmc.Sobol(2 * inputs, scramble=True, rng=generator).random(points)
     # Of few points, some pairs of dimensions are alike even when scrambled. Dealt out in random
     # order they fall on other inputs for every seed; always on the same ones they would be a
     # bias that no standard error sees.
-    points = points[:, generator.permutation(2 * inputs)]
-    return Points(a=points[:, :inputs], b=points[:, inputs:])
+    drawn = drawn[:, generator.permutation(2 * inputs)]
+    return Points(a=drawn[:, :inputs], b=drawn[:, inputs:])
 
 
 def most_inputs() -> int:
@@ -79,15 +79,15 @@ def most_inputs() -> int:
     return int(qmc.Sobol.MAXDIM) // 2
 
 
-def check_designs(designs: int) -> None:
-    """Raise SettingsError unless ``designs`` is a power of two: others unbalance the sequence."""
-    whole = isinstance(designs, int) and not isinstance(designs, bool)
-    if not whole or designs < 2 or designs & (designs - 1):
+def check_points(points: int) -> None:
+    """Raise SettingsError unless ``points`` is a power of two: others unbalance the sequence."""
+    whole = isinstance(points, int) and not isinstance(points, bool)
+    if not whole or points < 2 or points & (points - 1):
         near = ""
-        if whole and designs > 2:
-            lower = 1 << (designs.bit_length() - 1)
+        if whole and points > 2:
+            lower = 1 << (points.bit_length() - 1)
             near = f": {lower} or {2 * lower}"
-        raise SettingsError(f"designs={designs!r} must be a power of two, at least 2{near}")
+        raise SettingsError(f"points={points!r} must be a power of two, at least 2{near}")
 
 
 def check_variance(variance: str) -> None:
@@ -117,11 +117,13 @@ def total_indices(found: Evaluations, variance: Variance = "both") -> Floats:
     return means / spread if spread > 0 else np.full_like(means, np.nan)
 
 
-def group_shares(found: Evaluations, groups: NDArray[np.int64], count: int) -> tuple[Floats, Floats]:
+def group_shares(
+    found: Evaluations, groups: NDArray[np.int64], count: int
+) -> tuple[Floats, Floats]:
     """Shares (count,) of groups of inputs in the sum of all ST, and their standard errors.
 
     ``groups`` (inputs,) is the group of each. V cancels, so a share is a ratio of means over the
-    designs, and its error the jackknife's that leaves out one design at a time. In hundreds of
+    points, and its error the jackknife's that leaves out one design at a time. In hundreds of
     dimensions a few points of a scrambled sequence are as good as independent ones, which the
     jackknife takes them to be.
     """

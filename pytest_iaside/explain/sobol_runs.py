@@ -51,14 +51,14 @@ class SobolRun:
 
     @property
     def passes(self) -> int:
-        """Forward passes: designs·(parts + 2) for each image."""
-        return len(self.sample) * self.rules.designs * (self.parts + 2)
+        """Forward passes: points·(parts + 2) for each image."""
+        return len(self.sample) * self.rules.points * (self.parts + 2)
 
-    def points(self, image: int) -> Points:
+    def drawn(self, image: int) -> Points:
         """Where ``image`` is asked; drawn by its digest, so that neither what is found of it nor
         its error depends on the others."""
         digest = int(self.sample.digests[image], 16)
-        return sobol_points(self.parts, self.rules.designs, [self.rules.seed, digest])
+        return sobol_points(self.parts, self.rules.points, [self.rules.seed, digest])
 
     def pictures(self, image: int, device: torch.device) -> ImageParts:
         pixels = self.sample.pixels(image, image + 1).to(device)
@@ -87,7 +87,7 @@ def evaluate(run: SobolRun, execution: Execution) -> Evaluated:
 def ready(run: SobolRun, execution: Execution) -> Iterator[BackendRunner]:
     """The runner for a run."""
     pictures = run.pictures(0, torch.device("cpu"))
-    some = pictures.masked(_float32(run.points(0).a[:4], torch.device("cpu")))
+    some = pictures.masked(_float32(run.drawn(0).a[:4], torch.device("cpu")))
     with open_runner(
         run.classifier, execution, inputs=run.masking.to_network(some), passes=run.passes
     ) as runner:
@@ -100,15 +100,13 @@ def evaluate_on(runner: BackendRunner, run: SobolRun) -> Evaluated:
     rounds = (
         _Round(
             run.pictures(i, runner.device),
-            run.points(i),
+            run.drawn(i),
             int(classes[i]),
             run.sample.names[i],
         )
         for i in range(len(run.sample))
     )
-    return Evaluated(
-        classes=classes.numpy(), evaluations=tuple(_play(rounds, run.masking, runner))
-    )
+    return Evaluated(classes=classes.numpy(), evaluations=tuple(_play(rounds, run.masking, runner)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,9 +147,9 @@ def _batches(
         a, b, steps = (
             _float32(x, device) for x in (each.points.a, each.points.b, each.points.steps)
         )
-        designs, parts = a.shape
-        found = torch.empty(parts + 2, designs, dtype=torch.float64, device=device)
-        for block in pieces(designs, size):
+        points, parts = a.shape
+        found = torch.empty(parts + 2, points, dtype=torch.float64, device=device)
+        for block in pieces(points, size):
             base = each.pictures.masked(a[block]).contiguous(memory_format=layout)
             fed = masking.to_network(base)
             # A copy: networks may write to their input, and what follows is built on it.
@@ -165,7 +163,7 @@ def _batches(
                     mixed = _moved(fed, steps[block, some], change, layout)
                 else:
                     mixed = masking.to_network(_moved(base, steps[block, some], change, layout))
-                last = block.stop == designs and some.stop == parts
+                last = block.stop == points and some.stop == parts
                 yield mixed, _Turn(each, found, found[2:][some, block], last)
 
 

@@ -105,7 +105,7 @@ class _Step:
 def check_levels(height: int, width: int, levels: int) -> None:
     """Raise SettingsError unless both sides can be halved ``levels`` times."""
     if not isinstance(levels, int) or isinstance(levels, bool) or levels < 1:
-        raise SettingsError(f"levels={levels!r} must be a whole number, at least 1")
+        raise SettingsError(f"wavelet_levels={levels!r} must be a whole number, at least 1")
     if height % (1 << levels) == 0 and width % (1 << levels) == 0:
         return
     common = gcd(height, width)
@@ -143,9 +143,7 @@ def analysis_filters(wavelet: str) -> Filters:
     return np.array(found.dec_lo), np.array(found.dec_hi)
 
 
-def _analysis(
-    side: int, low: Floats, high: Floats
-) -> Floats:
+def _analysis(side: int, low: Floats, high: Floats) -> Floats:
     """One level for ``side`` samples: low-pass rows above high-pass rows, (side, side)."""
     half, taps = side // 2, np.arange(len(low))
     # PyWavelets' phase in the mode "periodization". A filter longer than the side wraps around

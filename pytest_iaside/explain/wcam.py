@@ -24,22 +24,22 @@ class WaveletAttribution:
     """Total Sobol indices of cells of wavelet coefficients, image by image.
 
     ``map`` (K, g, g) float64 lies as the packed coefficients do, the approximation top left; the
-    indices are of single cells, about 40 % uncertain at 8 designs: for looking. What is compared
-    is ``levels``.
+    indices are of single cells, about 40 % uncertain at 8 points: for looking. What is compared
+    is ``wavelet_levels``.
     """
 
     map: Floats = field(repr=False)
     level_errors: Floats = field(repr=False)
-    """Standard errors of ``levels``, (K, depth + 1)."""
+    """Standard errors of ``wavelet_levels``, (K, depth + 1)."""
     classes: NDArray[np.int64]
     """The class of each image whose output is explained, (K,)."""
     names: tuple[str, ...]
     forward_passes: int
-    """designs·(g² + 2) for each image."""
+    """points·(g² + 2) for each image."""
     shape: tuple[int, int]
     """Height and width of the images."""
     depth: int
-    """How often the images were halved: ``levels`` has one entry more."""
+    """How often the images were halved: ``wavelet_levels`` has one entry more."""
     wavelet: str
     rules: MaskRules
 
@@ -67,24 +67,24 @@ def wcam(
     labels: Any = None,
     *,
     grid: int = 16,
-    levels: int = 3,
-    designs: int = 8,
+    wavelet_levels: int = 3,
+    points: int = 8,
     wavelet: str = "haar",
     output: Output = "probability",
     seed: int = 0,
     variance: Variance = "both",
-    space: Space = "pixel",
+    mask_space: Space = "pixel",
     rescale: Rescale | None = None,
     execution: Execution = Execution(),
 ) -> WaveletAttribution:
-    """The wavelet scale attribution of ``images`` (SPEC.md 3.1): designs·(grid² + 2) passes each.
+    """The wavelet scale attribution of ``images`` (SPEC.md 3.1): points·(grid² + 2) passes each.
 
     ``images`` is a ReferenceSample, (K, C, H, W) or (C, H, W), uint8 or float in [0, 1];
     ``labels`` as for ``classes_of``: None explains the class predicted for each clean image. A
-    mask weights the coefficients of ``levels`` levels of ``wavelet``, cell by cell of a ``grid`` ×
-    ``grid``, alike in all channels; the image is transformed back, normalised, and given to the
-    network, whose ``output`` for the class is explained. ``seed`` draws the masks; ``variance``,
-    ``space`` and ``rescale`` are told in ``MaskRules`` and ``output_variance``.
+    mask weights the coefficients of ``wavelet_levels`` levels of ``wavelet``, cell by cell of a
+    ``grid`` × ``grid``, alike in all channels; the image is transformed back, normalised, and
+    given to the network, whose ``output`` for the class is explained. ``seed`` draws the masks; ``variance``,
+    ``mask_space`` and ``rescale`` are told in ``MaskRules`` and ``output_variance``.
 
     Raises SettingsError where grid, levels and images do not fit each other, for an unknown
     wavelet, and for labels out of range; ModelError where logits are not finite, or no mask
@@ -92,11 +92,16 @@ def wcam(
     """
     sample = sample_of(images)
     _, height, width = sample.shape
-    check_grid(height, width, grid, levels)
+    check_grid(height, width, grid, wavelet_levels)
     rules = MaskRules(
-        designs=designs, seed=seed, output=output, variance=variance, space=space, rescale=rescale
+        points=points,
+        seed=seed,
+        output=output,
+        variance=variance,
+        mask_space=mask_space,
+        rescale=rescale,
     )
-    cells = Cells(height, width, grid, levels, wavelet)
+    cells = Cells(height, width, grid, wavelet_levels, wavelet)
     run = SobolRun(
         classifier=as_classifier(classifier),
         sample=sample,
@@ -109,12 +114,14 @@ def wcam(
     groups, found = cells.levels.ravel(), answers.evaluations
     return WaveletAttribution(
         map=np.stack([total_indices(each, variance).reshape(grid, grid) for each in found]),
-        level_errors=np.stack([group_shares(each, groups, levels + 1)[1] for each in found]),
+        level_errors=np.stack(
+            [group_shares(each, groups, wavelet_levels + 1)[1] for each in found]
+        ),
         classes=answers.classes,
         names=sample.names,
         forward_passes=run.passes,
         shape=(height, width),
-        depth=levels,
+        depth=wavelet_levels,
         wavelet=wavelet,
         rules=rules,
     )

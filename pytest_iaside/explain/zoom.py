@@ -54,10 +54,10 @@ def zoom_consistency(
     zoomed: Any,
     labels: Any = None,
     *,
-    levels: int = 3,
+    wavelet_levels: int = 3,
     **settings: Any,
 ) -> ZoomConsistency:
-    """WCAMs of ``regular`` with ``levels`` levels and of ``zoomed`` with one more.
+    """WCAMs of ``regular`` with ``wavelet_levels`` levels and of ``zoomed`` with one more.
 
     Images as for ``wcam``, in the same order and of the same size: the paper's are
     ``ReferenceSample.from_folder(path, resize=256, crop=224)`` and ``(resize=512, crop=224)``.
@@ -72,6 +72,8 @@ def zoom_consistency(
             f"{len(samples[0])} regular and {len(samples[1])} zoomed images were given; give every "
             "image both ways, in the same order"
         )
-    first = wcam(classifier, samples[0], labels, levels=levels, **settings)
-    second = wcam(classifier, samples[1], first.classes, levels=levels + 1, **settings)
+    first = wcam(classifier, samples[0], labels, wavelet_levels=wavelet_levels, **settings)
+    second = wcam(
+        classifier, samples[1], first.classes, wavelet_levels=wavelet_levels + 1, **settings
+    )
     return ZoomConsistency(regular=first, zoomed=second)

@@ -240,4 +240,7 @@ def _modernised(document: Mapping[str, Any], found: str) -> dict[str, Any]:
     for each in quantities:
         counted = each.pop("counted", False)
         each["unit"] = "hit" if counted else units.get(each.get("family", ""), "share")
-    return {**document, "quantities": quantities}
+    words = {"designs": "points", "levels": "wavelet_levels"}
+    settings = document.get("settings", {})
+    settings = {words.get(name, name): value for name, value in settings.items()}
+    return {**document, "quantities": quantities, "settings": settings}

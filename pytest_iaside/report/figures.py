@@ -11,6 +11,8 @@ from markupsafe import Markup
 from pytest_iaside.report.numbers import NONE, count, duration, finite, fixed
 from pytest_iaside.report.record import MeasurementRecord
 
+NO_CHART = Markup("")
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -43,7 +45,7 @@ class Figure:
     title: str
     about: str
     table: Table | None = None
-    chart: Markup = Markup("")
+    chart: Markup = NO_CHART
     """SVG or an image; empty where the table is all there is."""
     marks: Literal["bar", "point", ""] = ""
     """The shapes that stand for baseline and candidate; empty in a chart without the two."""
@@ -62,7 +64,8 @@ def settings_table(measurements: Mapping[str, MeasurementRecord]) -> tuple[Table
     """Settings and environments side by side, and how many of their rows differ."""
     columns = [_settings(measurement) for measurement in measurements.values()]
     names = list(dict.fromkeys(name for column in columns for name in column))
-    rows, differences = [], 0
+    rows: list[list[str | Cell]] = []
+    differences = 0
     for name in names:
         texts = [column.get(name, NONE) for column in columns]
         differ = len(set(texts)) > 1 and not name.startswith("cost: ")

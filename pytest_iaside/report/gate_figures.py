@@ -12,7 +12,14 @@ from pytest_iaside.report.charts.gate import Change, Series
 from pytest_iaside.report.figures import Cell, Figure, Table, interval_text
 from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.numbers import finite, finite_list, fixed, p_value, signed
-from pytest_iaside.report.record import ComparisonRecord, LimitRecord, QuantityRecord, SpectralRecord
+from pytest_iaside.report.record import (
+    BandBoundsRecord,
+    Number,
+    ComparisonRecord,
+    LimitRecord,
+    QuantityRecord,
+    SpectralRecord,
+)
 from pytest_iaside.report.spectrum import spectrum_figures
 from pytest_iaside.stats.score import src_range
 
@@ -143,7 +150,8 @@ def _changes_figure(
 ) -> Figure:
     limit, better = comparison["limits"].get(family, NO_LIMIT)["change"], quantities[0]["better"]
     allowed = -limit if limit is not None and better == "higher" else limit
-    rows, drawn = [], []
+    rows: list[list[str | Cell]] = []
+    drawn = []
     for each in quantities:
         cells = _change_cells(each)
         name, change = each["name"], cells[0].text
@@ -151,8 +159,8 @@ def _changes_figure(
         drawn.append(
             Row(
                 f"{name} · moved" if each["moved"] else name,
+                f"{name} {change} ({cells[1].text})",
                 *map(finite, (each["change"], each["low"], each["high"])),
-                told=f"{name} {change} ({cells[1].text})",
             )
         )
     head = ("quantity", "baseline", "candidate", "change", confidence(comparison["level"]), *MOVED)
@@ -196,9 +204,7 @@ def _band_table(profiles: Profiles, series: Sequence[Series]) -> Table:
     return Table(head, rows)
 
 
-def _series(
-    role: str, values: Sequence[float | None], bounds: Mapping[str, Sequence[float | None]]
-) -> Series:
+def _series(role: str, values: Sequence[Number], bounds: BandBoundsRecord) -> Series:
     return Series(role, *map(finite_list, (values, bounds["low"], bounds["high"])))
 
 

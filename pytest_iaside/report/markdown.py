@@ -111,5 +111,3 @@ def _fitting(parts: Sequence[str], room: int) -> tuple[str, int]:
 
 def _size(text: str) -> int:
     return len(text.encode())
-
-

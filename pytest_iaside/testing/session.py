@@ -21,7 +21,7 @@ import pytest
 from pytest_iaside.settings import UNSET, Layer, ini_value
 
 if TYPE_CHECKING:
-    from pytest_iaside.report.record import GateRecord
+    from pytest_iaside.report.record import GateRecord, MetaRecord
 
 # Names of user properties: the record is for the controller, the rest stays for JUnit XML.
 RECORD = "iaside_record"
@@ -116,7 +116,7 @@ class SpectralSession:
         shown: list[str] = []
         if self.records:
             with self._surviving("summary"):
-                from pytest_iaside.report.summary import terminal_lines
+                from pytest_iaside.report.terminal import terminal_lines
 
                 shown = terminal_lines(list(self.records.values()), width=width, color=color)
         return [*shown, *self.lines]
@@ -124,7 +124,7 @@ class SpectralSession:
     def _export(self) -> None:
         records = list(self.records.values())
         wanted = self.config.getoption("iaside_report")
-        meta = {
+        meta: MetaRecord = {
             "command": shlex.join(["pytest", *self.config.invocation_params.args]),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "version": metadata.version("pytest-iaside"),
@@ -142,20 +142,20 @@ class SpectralSession:
             with self._surviving("JSON"):
                 import json
 
-                from pytest_iaside.report.summary import json_document
+                from pytest_iaside.report.json_document import json_document
 
                 document = json.dumps(json_document(records, meta=meta), indent=1)
                 path = self._write(wanted, document + "\n")
                 self.lines.append(f"JSON: {self._shown(path)}")
         if wanted := self.config.getoption("iaside_markdown"):
             with self._surviving("markdown"):
-                from pytest_iaside.report.summary import markdown
+                from pytest_iaside.report.markdown import markdown
 
                 path = self._write(wanted, markdown(records))
                 self.lines.append(f"markdown: {self._shown(path)}")
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             with self._surviving("step summary"):
-                from pytest_iaside.report.summary import markdown
+                from pytest_iaside.report.markdown import markdown
 
                 with open(summary, "a", encoding="utf-8") as file:
                     file.write(markdown(records))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from gate_records import (
     META,
+    declined,
     diagnosed,
     edge_cases,
     green,
@@ -28,10 +29,11 @@ from playwright.sync_api import Browser, Locator, Page
 from project import CONFTEST, MODELS, OTHERS_OFF
 
 from pytest_iaside.report.html import write_html
+from pytest_iaside.report.record import GateRecord
 
 from . import chromium
 
-__all__ = ["diagnosed", "edge_cases", "green", "new", "perturbed", "red", "refused"]
+__all__ = ["declined", "diagnosed", "edge_cases", "green", "new", "perturbed", "red", "refused"]
 
 AXE = Path(sys.prefix) / "node_modules" / "axe-core" / "axe.min.js"
 NOT_A_FILE = re.compile("^(?!file:|data:)")
@@ -142,11 +144,11 @@ def gated(tmp_path_factory: pytest.TempPathFactory) -> Report:
 @pytest.fixture(scope="package")
 def recorded(
     tmp_path_factory: pytest.TempPathFactory,
-    red: dict[str, Any],
-    green: dict[str, Any],
-    new: dict[str, Any],
-    refused: dict[str, Any],
-    edge_cases: dict[str, dict[str, Any]],
+    red: GateRecord,
+    green: GateRecord,
+    new: GateRecord,
+    refused: GateRecord,
+    edge_cases: dict[str, GateRecord],
 ) -> Report:
     """Of records: what is wide, what was refused, what a user may have named."""
     wide = edge_cases["sixteen_bands"]
@@ -167,9 +169,9 @@ def recorded(
 @pytest.fixture(scope="package")
 def explained(
     tmp_path_factory: pytest.TempPathFactory,
-    perturbed: dict[str, Any],
-    diagnosed: dict[str, Any],
-    new: dict[str, Any],
+    perturbed: GateRecord,
+    diagnosed: GateRecord,
+    new: GateRecord,
 ) -> Report:
     """Of a gate on perturbations, and one whose images are explained."""
     path = tmp_path_factory.mktemp("explained") / "report.html"

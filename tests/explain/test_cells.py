@@ -96,5 +96,7 @@ class TestCheckGrid:
             check_grid(224, 224, grid, levels)
 
     def test_more_levels_than_the_sequence_has_dimensions_for(self) -> None:
-        with pytest.raises(SettingsError, match=r"levels=7 needs a grid of at least 128.*102"):
+        with pytest.raises(
+            SettingsError, match=r"wavelet_levels=7 needs a grid of at least 128.*102"
+        ):
             check_grid(256, 256, 128, 7)

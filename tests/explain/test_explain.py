@@ -57,7 +57,7 @@ def test_a_page_and_pictures_are_written(folder: Path, capsys: pytest.CaptureFix
     pixels = np.asarray(Image.open(folder / "photo.png"))[2:18, 4:20].transpose(2, 0, 1)[None]
     import explained_nets
 
-    found = wcam(explained_nets.network(), ReferenceSample(pixels), grid=4, levels=1)
+    found = wcam(explained_nets.network(), ReferenceSample(pixels), grid=4, wavelet_levels=1)
     assert f"{100 * found.levels[0, 0]:.1f}%" in shown
     with Image.open(folder / "out" / "image.png") as image:
         np.testing.assert_array_equal(

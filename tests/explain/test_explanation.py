@@ -27,11 +27,11 @@ def network() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def explanation(network: nn.Module) -> Explanation:
-    return explain(network, SAMPLE, grid=8, levels=2)
+    return explain(network, SAMPLE, grid=8, wavelet_levels=2)
 
 
 def test_it_holds_what_the_methods_find(network: nn.Module, explanation: Explanation) -> None:
-    expected = wcam(network, SAMPLE, grid=8, levels=2)
+    expected = wcam(network, SAMPLE, grid=8, wavelet_levels=2)
     np.testing.assert_array_equal(explanation.wavelet.map, expected.map)
     lens = spectral_lens(network, SAMPLE, tolerance=0.2, max_samples=16)
     assert explanation.lens is not None
@@ -47,7 +47,7 @@ def test_a_model_without_gradients_has_no_lens(network: nn.Module) -> None:
         with torch.no_grad():
             return network(images)
 
-    found = explain(Classifier(answer), SAMPLE, grid=4, levels=1)
+    found = explain(Classifier(answer), SAMPLE, grid=4, wavelet_levels=1)
     assert found.lens is None
     assert "no gradient" in found.no_lens_because
     assert found.wavelet.map.shape == (2, 4, 4)

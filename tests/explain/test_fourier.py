@@ -12,7 +12,7 @@ from torch import Tensor
 from pytest_iaside import Classifier, ModelError, ReferenceSample
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.fam import BandPictures, band_index, fam
+from pytest_iaside.explain.fam import BandParts, band_index, fam
 from pytest_iaside.explain.sobol import Evaluations, group_shares, sobol_points, total_indices
 from pytest_iaside.images.bands import BandPartition
 
@@ -79,7 +79,7 @@ def test_masked_images_are_those_of_the_full_transform(mask: str, sides: tuple[i
     index = band_index(*sides, mask, 4)
     bands = int(index.max()) + 1
     image = torch.rand(3, *sides, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    pictures = BandPictures(image, torch.from_numpy(index))
+    pictures = BandParts(image, torch.from_numpy(index))
     masks = np.random.default_rng(0).random((5, bands))
     masks[0] = 1
     expected = np.fft.ifft2(np.fft.fft2(image.numpy()) * masks[:, index][:, None])
@@ -102,8 +102,8 @@ def test_a_linear_model_has_known_indices(mask: str, space: str, batch_size: int
 
     images = sample()
     found = fam(
-        Classifier(network, mean=MEAN, std=STD), images, 1, mask=mask, bands=4, designs=16,
-        output="logit", space=space, execution=Execution(batch_size=batch_size),
+        Classifier(network, mean=MEAN, std=STD), images, 1, mask=mask, bands=4, points=16,
+        output="logit", mask_space=space, execution=Execution(batch_size=batch_size),
     )  # fmt: skip
     std, mean = (np.array(x)[:, None, None] for x in (STD, MEAN))
     for i, image in enumerate(images.images.double().numpy()):
@@ -130,7 +130,7 @@ def test_a_model_of_the_mean_pixel_uses_the_lowest_band_alone() -> None:
         mean = x.mean(dim=(1, 2, 3))
         return torch.stack([mean, -mean], dim=1)
 
-    found = fam(network, sample(), bands=4, designs=64)
+    found = fam(network, sample(), bands=4, points=64)
     np.testing.assert_allclose(found.shares, [[1, 0, 0, 0]] * 2, atol=1e-9)
     # The additive function of one input: the index is 1 up to the noise of the estimate.
     np.testing.assert_allclose(found.indices[:, 0], 1, atol=0.3)

@@ -21,7 +21,7 @@ from pytest_iaside.explain.measurements import level_title
 from pytest_iaside.thresholds import Limit
 
 SAMPLE = ReferenceSample(torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0)))
-SMALL = {"grid": 8, "levels": 2, "designs": 4}
+SMALL = {"grid": 8, "wavelet_levels": 2, "points": 4}
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ class Turned(nn.Module):
 
 @pytest.mark.parametrize("fine", [0, 3, True, 1.0])
 def test_levels_that_cannot_be_fine_are_refused(network: nn.Module, fine: int) -> None:
-    with pytest.raises(SettingsError, match="must be a whole number from 1 to levels=2"):
+    with pytest.raises(SettingsError, match="must be a whole number from 1 to wavelet_levels=2"):
         measure_scale_reliance(network, SAMPLE, **SMALL, fine=fine)
 
 

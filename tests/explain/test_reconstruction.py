@@ -41,7 +41,7 @@ def distance_below(share: float) -> Any:
 
 def attribution(**changes: Any) -> WaveletAttribution:
     """Of ``images()``; which cells matter is drawn."""
-    found = wcam(lambda x: x.mean(dim=(2, 3)), images(), grid=GRID, levels=LEVELS, designs=2)
+    found = wcam(lambda x: x.mean(dim=(2, 3)), images(), grid=GRID, wavelet_levels=LEVELS, points=2)
     maps = np.random.default_rng(4).random((3, GRID, GRID))
     return replace(found, map=maps, **changes)
 
@@ -118,14 +118,14 @@ def test_the_gain_that_a_wcam_brings() -> None:
         return torch.stack([seen.new_full((len(x),), 60.0), seen[:, 1]], dim=1)
 
     whole = images() / 2 + 0.5
-    explained = wcam(network, whole, grid=GRID, levels=LEVELS, output="logit", designs=64)
+    explained = wcam(network, whole, grid=GRID, wavelet_levels=LEVELS, output="logit", points=64)
     reverse = replace(explained, map=-explained.map)
     assert (explained.classes == 1).all()
     assert (reconstruction_depth(network, whole, explained) == 1).all()
     assert (reconstruction_depth(network, whole, reverse) == 16).all()
 
 
-@pytest.mark.parametrize("settings", [{"space": "input"}, {"rescale": "authors"}])
+@pytest.mark.parametrize("settings", [{"mask_space": "input"}, {"rescale": "authors"}])
 def test_images_are_masked_as_they_were_explained(settings: dict[str, str]) -> None:
     explained = attribution()
     explained = replace(explained, rules=replace(explained.rules, **settings))
@@ -139,7 +139,7 @@ def test_images_are_masked_as_they_were_explained(settings: dict[str, str]) -> N
     found = reconstruct(classifier, images()[:1], replace(explained, map=explained.map[:1]))
     mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (MEAN, STD))
     order = np.argsort(-explained.map[0].ravel())
-    if "space" in settings:
+    if "mask_space" in settings:
         expected = rebuilt(order, (images()[0] - mean) / std, 1)
         pixels = expected * std + mean
     else:

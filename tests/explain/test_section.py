@@ -1,8 +1,6 @@
-"""What the report shows of explained images, and of gates on readings."""
+"""The report on explained images, and on gates that are not spectral."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +10,10 @@ from test_html import Page
 
 from pytest_iaside.report.charts.heat import colours, enlarged, heat, png, reduced
 from pytest_iaside.report.html import render
+from pytest_iaside.report.record import GateRecord
 
 
-def test_maps_sentences_and_levels_are_shown(diagnosed: dict[str, Any]) -> None:
+def test_maps_sentences_and_levels_are_shown(diagnosed: GateRecord) -> None:
     page = Page(render([diagnosed], meta=META))
     texts = " ".join(page.texts)
     assert texts.count("The candidate leans on details of 1–2 px around the top right.") == 2
@@ -27,29 +26,31 @@ def test_maps_sentences_and_levels_are_shown(diagnosed: dict[str, Any]) -> None:
     assert maps[0] == "baseline, 3.jpg: WCAM"
 
 
-def test_the_largest_detail_goes_where_there_is_no_room(diagnosed: dict[str, Any]) -> None:
+def test_the_largest_detail_goes_where_there_is_no_room(diagnosed: GateRecord) -> None:
     heavy = {"image": "A" * 200_000, "candidate": {}, "baseline": {}}
-    record = {**diagnosed, "diagnosis_pictures": [heavy, heavy]}
+    record = {**diagnosed, "section_pictures": {"explanation": [heavy, heavy]}}
     text = render([record], meta=META, limit=0.2)
     assert len(text.encode()) < 200_000
     assert "the maps of 1 gate" in text
     assert "The candidate leans on details" in text
 
 
-def test_why_nothing_is_explained_is_said(diagnosed: dict[str, Any]) -> None:
-    facts = {**diagnosed["diagnosis"], "why_not": "the images are odd", "images": [], "levels": []}
-    text = render([{**diagnosed, "diagnosis": facts, "diagnosis_pictures": None}], meta=META)
+def test_why_nothing_is_explained_is_said(diagnosed: GateRecord) -> None:
+    known = diagnosed["sections"]["explanation"]
+    section = {**known, "why_not": "the images are odd", "images": [], "levels": []}
+    record = {**diagnosed, "sections": {"explanation": section}, "section_pictures": {}}
+    text = render([record], meta=META)
     assert "Not explained: the images are odd." in text
 
 
-def test_a_gate_on_readings_shows_every_change(perturbed: dict[str, Any]) -> None:
+def test_a_gate_on_perturbations_shows_every_change(perturbed: GateRecord) -> None:
     page = Page(render([perturbed], meta=META))
     texts = page.texts
     assert "Change of mPE" in texts and "Change of accuracy" in texts
     assert "Where the perturbations lie" in texts and "Spectrum of the images" in texts
     assert "mPE under white_noise 3 · moved" in texts
     assert "≥ 0.100" in texts  # the bound
-    change = perturbed["readings"]["quantities"][1]
+    change = perturbed["comparison"]["quantities"][1]
     assert f"{change['change']:+.3f}" in texts
 
 

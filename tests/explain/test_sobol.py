@@ -24,10 +24,10 @@ from pytest_iaside.explain.sobol import (
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
-def evaluated(f: Function, inputs: int, designs: int, seed: int = 0) -> Evaluations:
-    points = sobol_points(inputs, designs, seed)
-    c = np.stack([f(points.mixed(k)) for k in range(inputs)])
-    return Evaluations(a=f(points.a), b=f(points.b), c=c)
+def evaluated(f: Function, inputs: int, points: int, seed: int = 0) -> Evaluations:
+    drawn = sobol_points(inputs, points, seed)
+    c = np.stack([f(drawn.mixed(k)) for k in range(inputs)])
+    return Evaluations(a=f(drawn.a), b=f(drawn.b), c=c)
 
 
 def ishigami(u: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -60,12 +60,12 @@ class TestTotalIndices:
     @pytest.mark.parametrize("name", CLOSED_FORMS)
     def test_scipy_computes_the_same(self, name: str) -> None:
         f, expected = CLOSED_FORMS[name]
-        designs = 64
-        found = evaluated(f, len(expected), designs)
+        points = 64
+        found = evaluated(f, len(expected), points)
         rows = {"f_A": found.a[None], "f_B": found.b[None], "f_AB": found.c[:, None]}
-        oracle = stats.sobol_indices(func=rows, n=designs).total_order
+        oracle = stats.sobol_indices(func=rows, n=points).total_order
         # scipy divides by the number of values, we by one less.
-        ratio = (2 * designs - 1) / (2 * designs)
+        ratio = (2 * points - 1) / (2 * points)
         np.testing.assert_allclose(total_indices(found), oracle * ratio, rtol=1e-12)
 
     def test_the_papers_variance_is_that_of_a_alone(self) -> None:
@@ -80,9 +80,9 @@ class TestTotalIndices:
         moved = total_indices(evaluated(lambda u: scale * ishigami(u) + offset, 3, 16))
         np.testing.assert_allclose(moved, plain, rtol=1e-6)
 
-    @given(seed=st.integers(0, 10_000), designs=st.sampled_from([2, 4, 8, 32]))
-    def test_never_negative_and_0_for_what_is_unused(self, seed: int, designs: int) -> None:
-        found = total_indices(evaluated(ishigami, 5, designs, seed))
+    @given(seed=st.integers(0, 10_000), points=st.sampled_from([2, 4, 8, 32]))
+    def test_never_negative_and_0_for_what_is_unused(self, seed: int, points: int) -> None:
+        found = total_indices(evaluated(ishigami, 5, points, seed))
         assert (found >= 0).all()
         assert (found[3:] == 0).all()
 
@@ -114,12 +114,12 @@ class TestPoints:
         assert (one != other).all()
 
     @pytest.mark.parametrize(
-        ("designs", "advice"),
+        ("points", "advice"),
         [(6, "4 or 8"), (1, "at least 2"), (0, "at least 2"), (-4, "at least 2"), (2.0, "power")],
     )
-    def test_designs_must_be_a_power_of_two(self, designs: int, advice: str) -> None:
-        with pytest.raises(SettingsError, match=f"designs={designs} must be .*{advice}"):
-            sobol_points(3, designs, 0)
+    def test_designs_must_be_a_power_of_two(self, points: int, advice: str) -> None:
+        with pytest.raises(SettingsError, match=f"points={points} must be .*{advice}"):
+            sobol_points(3, points, 0)
 
     @pytest.mark.parametrize("inputs", [0, 10_601])
     def test_the_sequence_ends_somewhere(self, inputs: int) -> None:
@@ -137,8 +137,8 @@ class TestGroupShares:
         groups = np.array([1, 0, 1, 1])
         shares, errors = group_shares(found, groups, 3)
 
-        def of(designs: list[int]) -> NDArray[np.float64]:
-            sums = ((found.a - found.c) ** 2)[:, designs].sum(axis=1)
+        def of(points: list[int]) -> NDArray[np.float64]:
+            sums = ((found.a - found.c) ** 2)[:, points].sum(axis=1)
             return np.array([sums[1], sums[[0, 2, 3]].sum(), 0]) / sums.sum()
 
         everything = list(range(8))
@@ -148,8 +148,8 @@ class TestGroupShares:
         np.testing.assert_allclose(errors, expected, rtol=1e-9)
         assert errors[2] == 0
 
-    @pytest.mark.parametrize("designs", [8, 32])
-    def test_errors_are_as_large_as_the_spread(self, designs: int) -> None:
+    @pytest.mark.parametrize("points", [8, 32])
+    def test_errors_are_as_large_as_the_spread(self, points: int) -> None:
         # As a WCAM's levels: 4, 12 and 48 cells, the coarser the weightier.
         sizes = [4, 12, 48]
         groups = np.repeat(np.arange(3), sizes)
@@ -158,9 +158,9 @@ class TestGroupShares:
         truth /= truth.sum()
         shares, errors = np.empty((2, 300, 3))
         for seed in range(300):
-            points = sobol_points(64, designs, seed)
-            a, b = points.a @ weights, points.b @ weights
-            found = Evaluations(a=a, b=b, c=(a[:, None] + points.steps * weights).T)
+            drawn = sobol_points(64, points, seed)
+            a, b = drawn.a @ weights, drawn.b @ weights
+            found = Evaluations(a=a, b=b, c=(a[:, None] + drawn.steps * weights).T)
             shares[seed], errors[seed] = group_shares(found, groups, 3)
         # The mean of 300 has an error of a seventeenth of the spread; ratios are biased a little.
         assert (np.abs(shares.mean(axis=0) - truth) < shares.std(axis=0) / 3).all()

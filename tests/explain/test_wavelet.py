@@ -26,7 +26,7 @@ from pytest_iaside.explain.sobol import (
 )
 from pytest_iaside.explain.wcam import wcam
 
-GRID, LEVELS, DESIGNS = 4, 2, 8
+GRID, LEVELS, POINTS = 4, 2, 8
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
 Scalar = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -80,7 +80,7 @@ def pictures(packed: NDArray[np.float64], wavelet: str) -> NDArray[np.float64]:
 
 
 def points_of(images: ReferenceSample, image: int, seed: int = 0) -> Points:
-    return sobol_points(GRID**2, DESIGNS, [seed, int(images.digests[image], 16)])
+    return sobol_points(GRID**2, POINTS, [seed, int(images.digests[image], 16)])
 
 
 def by_pywavelets(
@@ -121,7 +121,7 @@ class TestWhole:
     def test_map_is_that_of_masks_made_one_by_one(self, wavelet: str, batch_size: int) -> None:
         images = sample()
         found = wcam(
-            linear(curved=True), images, 1, grid=GRID, levels=LEVELS, wavelet=wavelet,
+            linear(curved=True), images, 1, grid=GRID, wavelet_levels=LEVELS, wavelet=wavelet,
             output="logit", execution=Execution(backend="eager", batch_size=batch_size),
         )  # fmt: skip
         for i, image in enumerate(images.images.double().numpy()):
@@ -138,7 +138,7 @@ class TestWhole:
     @pytest.mark.parametrize(
         ("settings", "f"),
         [
-            ({"space": "input"}, lambda x: curved_logit(x)),
+            ({"mask_space": "input"}, lambda x: curved_logit(x)),
             ({"rescale": "authors"}, lambda x: curved_logit(normalised(by_authors(x)))),
             ({"variance": "paper"}, lambda x: curved_logit(normalised(x))),
             ({"seed": 5}, lambda x: curved_logit(normalised(x))),
@@ -148,10 +148,16 @@ class TestWhole:
     def test_settings(self, settings: dict[str, Any], f: Scalar) -> None:
         images = sample(1)
         found = wcam(
-            linear(curved=True), images, 1, grid=GRID, levels=LEVELS, output="logit", **settings
+            linear(curved=True),
+            images,
+            1,
+            grid=GRID,
+            wavelet_levels=LEVELS,
+            output="logit",
+            **settings,
         )
         image = images.images[0].double().numpy()
-        if settings.get("space") == "input":
+        if settings.get("mask_space") == "input":
             image = normalised(image)
         points = points_of(images, 0, settings.get("seed", 0))
         expected = total_indices(
@@ -165,7 +171,7 @@ class TestWhole:
 
     def test_probability_of_the_predicted_class(self) -> None:
         images = sample()
-        found = wcam(linear(), images, grid=GRID, levels=LEVELS)
+        found = wcam(linear(), images, grid=GRID, wavelet_levels=LEVELS)
         inputs = normalised(images.images.double().numpy())
         logits = np.einsum("nchw,kchw->nk", inputs, weights())
         np.testing.assert_array_equal(found.classes, logits.argmax(axis=1))
@@ -190,9 +196,9 @@ class TestLinearModel:
     @pytest.mark.parametrize("wavelet", ["haar", "db2"])
     @pytest.mark.filterwarnings("ignore:Level value of 2 is too high")
     def test_indices_and_level_sums(self, wavelet: str) -> None:
-        images, designs = sample(1), 512
+        images, points = sample(1), 512
         found = wcam(
-            linear(), images, [2], grid=GRID, levels=LEVELS, wavelet=wavelet, designs=designs,
+            linear(), images, [2], grid=GRID, wavelet_levels=LEVELS, wavelet=wavelet, points=points,
             output="logit",
         )  # fmt: skip
         gradient = weights()[2] / np.array(STD)[:, None, None]
@@ -214,7 +220,7 @@ class TestLinearModel:
             seen = x[:, :, :8, :8].square().flatten(1).sum(dim=1)
             return torch.stack([seen, -seen], dim=1)
 
-        found = wcam(corner, sample(1), grid=GRID, levels=LEVELS, output="logit")
+        found = wcam(corner, sample(1), grid=GRID, wavelet_levels=LEVELS, output="logit")
         # The finest sub-bands have 2 × 2 cells, and the first of each lies in that corner.
         finest = cell_levels(GRID, LEVELS) == LEVELS
         within = np.tile([[False, True], [True, True]], (2, 2))
@@ -224,7 +230,7 @@ class TestLinearModel:
 class TestResult:
     def test_shapes_names_and_passes(self) -> None:
         images = sample(3)
-        found = wcam(linear(), images, grid=8, levels=3, designs=4)
+        found = wcam(linear(), images, grid=8, wavelet_levels=3, points=4)
         assert found.map.shape == (3, 8, 8)
         assert found.levels.shape == found.level_errors.shape == (3, 4)
         assert found.spatial.shape == (3, 16, 16)
@@ -242,7 +248,7 @@ class TestResult:
             return torch.stack([x.mean(dim=(1, 2, 3)), x.amax(dim=(1, 2, 3))], dim=1)
 
         found = wcam(
-            counted, sample(2), grid=GRID, levels=LEVELS, execution=Execution(batch_size=20)
+            counted, sample(2), grid=GRID, wavelet_levels=LEVELS, execution=Execution(batch_size=20)
         )
         # And once for each clean image, which decides its class.
         assert sum(sizes) == found.forward_passes + 2
@@ -259,13 +265,15 @@ class TestResult:
 
         settings: dict[str, Any] = {
             "grid": GRID,
-            "levels": LEVELS,
+            "wavelet_levels": LEVELS,
             "execution": Execution(batch_size=8),
         }
         std = None if mean is None else STD
         for space in ("pixel", "input"):
             expected, found = (
-                wcam(Classifier(each, mean=mean, std=std), sample(1), space=space, **settings).map
+                wcam(
+                    Classifier(each, mean=mean, std=std), sample(1), mask_space=space, **settings
+                ).map
                 for each in (inner.forward, overwriting)
             )
             np.testing.assert_array_equal(found, expected)
@@ -273,24 +281,28 @@ class TestResult:
     def test_an_image_does_not_depend_on_the_others(self) -> None:
         images = sample(3)
         together = wcam(
-            linear(), images, grid=GRID, levels=LEVELS, execution=Execution(batch_size=8)
+            linear(), images, grid=GRID, wavelet_levels=LEVELS, execution=Execution(batch_size=8)
         )
         alone = wcam(
-            linear(), images.images[1], grid=GRID, levels=LEVELS, execution=Execution(batch_size=8)
+            linear(),
+            images.images[1],
+            grid=GRID,
+            wavelet_levels=LEVELS,
+            execution=Execution(batch_size=8),
         )
         np.testing.assert_allclose(together.map[1:2], alone.map, rtol=1e-6)
         again = wcam(
             linear(),
             images.take([2, 1]),
             grid=GRID,
-            levels=LEVELS,
+            wavelet_levels=LEVELS,
             execution=Execution(batch_size=8),
         )
         np.testing.assert_array_equal(again.map, together.map[[2, 1]])
 
     def test_errors_are_nearer_with_more_designs(self) -> None:
         few, many = (
-            wcam(linear(), sample(4), grid=GRID, levels=LEVELS, designs=n).level_errors
+            wcam(linear(), sample(4), grid=GRID, wavelet_levels=LEVELS, points=n).level_errors
             for n in (8, 128)
         )
         # A quarter, by √16.
@@ -309,12 +321,15 @@ class TestRefusals:
         ("settings", "message"),
         [
             ({"grid": 6}, r"grid=6 does not fit .*multiple of 4.*use 4 or 8"),
-            ({"levels": 5, "grid": 32}, r"16×16 pixels cannot be halved 5 times; use at most 4"),
-            ({"designs": 6}, "designs=6 must be a power of two"),
+            (
+                {"wavelet_levels": 5, "grid": 32},
+                r"16×16 pixels cannot be halved 5 times; use at most 4",
+            ),
+            ({"points": 6}, "points=6 must be a power of two"),
             ({"wavelet": "bior2.2"}, "not orthonormal"),
             ({"output": "loss"}, "output='loss' is unknown; use one of probability, logit"),
             ({"variance": "a"}, "variance='a' is unknown"),
-            ({"space": "rgb"}, "space='rgb' is unknown; use one of pixel, input"),
+            ({"mask_space": "rgb"}, "mask_space='rgb' is unknown; use one of pixel, input"),
             ({"rescale": "min"}, "rescale='min' is unknown; use one of None, authors"),
             ({"seed": -1}, "seed=-1 must be a whole number, at least 0"),
             ({"labels": [0, 3]}, r"labels\[1\] is 3, but the model has 3 classes"),
@@ -325,7 +340,7 @@ class TestRefusals:
     )
     def test_settings(self, settings: dict[str, Any], message: str) -> None:
         with pytest.raises(SettingsError, match=message):
-            wcam(linear(), sample(), **{"grid": GRID, "levels": LEVELS} | settings)
+            wcam(linear(), sample(), **{"grid": GRID, "wavelet_levels": LEVELS} | settings)
 
     @pytest.mark.parametrize("output", ["probability", "logit"])
     def test_a_constant_model(self, output: Any) -> None:
@@ -334,7 +349,7 @@ class TestRefusals:
 
         message = rf"the {output} of class 1 is 0\.\d+ for image 0 under every mask: there is no"
         with pytest.raises(ModelError, match=message):
-            wcam(constant, sample(1), grid=GRID, levels=LEVELS, output=output)
+            wcam(constant, sample(1), grid=GRID, wavelet_levels=LEVELS, output=output)
 
     @pytest.mark.parametrize("output", ["probability", "logit"])
     def test_a_model_that_is_constant_but_for_rounding(self, output: Any) -> None:
@@ -343,7 +358,7 @@ class TestRefusals:
             return torch.stack([0.1 + noise, 0.7 + 0 * noise], dim=1)
 
         with pytest.raises(ModelError, match="there is no variance to attribute"):
-            wcam(nearly, sample(1), 0, grid=GRID, levels=LEVELS, output=output)
+            wcam(nearly, sample(1), 0, grid=GRID, wavelet_levels=LEVELS, output=output)
 
     @pytest.mark.parametrize(
         ("bright", "how"), [(0.9, "as it is"), (0.2, "under a mask")], ids=["clean", "masked"]
@@ -358,8 +373,8 @@ class TestRefusals:
         images = torch.stack([torch.full((3, 16, 16), 0.0005), torch.full((3, 16, 16), bright)])
         images[0, 0, 0, 0] = 0.001
         with pytest.raises(ModelError, match=f"NaN or infinite logits for image 1 {how}"):
-            wcam(fragile, images, [0, 0], grid=GRID, levels=LEVELS)
+            wcam(fragile, images, [0, 0], grid=GRID, wavelet_levels=LEVELS)
 
     def test_images(self) -> None:
         with pytest.raises(ReferenceSampleError, match="expected \\[0, 1\\]"):
-            wcam(linear(), torch.full((1, 3, 16, 16), 2.0), grid=GRID, levels=LEVELS)
+            wcam(linear(), torch.full((1, 3, 16, 16), 2.0), grid=GRID, wavelet_levels=LEVELS)

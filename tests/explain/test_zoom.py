@@ -36,7 +36,7 @@ def contrast(x: Tensor) -> Tensor:
 def with_levels(shares: list[list[float]], depth: int) -> WaveletAttribution:
     levels = cell_levels(1 << depth, depth)
     maps = np.stack([np.array(row)[levels] / np.bincount(levels.ravel())[levels] for row in shares])
-    found = wcam(brightness, torch.rand(len(shares), 3, 16, 16), grid=4, levels=2, designs=2)
+    found = wcam(brightness, torch.rand(len(shares), 3, 16, 16), grid=4, wavelet_levels=2, points=2)
     return replace(found, map=maps, depth=depth)
 
 
@@ -53,7 +53,7 @@ def test_changes_are_between_levels_of_the_same_scale() -> None:
 
 def test_a_model_of_the_mean_is_consistent() -> None:
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    found = zoom_consistency(brightness, images, images, levels=2, grid=8)
+    found = zoom_consistency(brightness, images, images, wavelet_levels=2, grid=8)
     np.testing.assert_allclose(found.change, 0, atol=1e-9)
     assert found.consistency == pytest.approx(1)
     assert (found.regular.depth, found.zoomed.depth) == (2, 3)
@@ -62,14 +62,14 @@ def test_a_model_of_the_mean_is_consistent() -> None:
 def test_twice_as_large_structures_are_on_corresponding_levels() -> None:
     # Stripes of 4 pixels are details of the second level of two; of 8, of the third of three.
     consistent = zoom_consistency(
-        contrast, stripes(4), stripes(8), levels=2, grid=8, output="logit", designs=32
+        contrast, stripes(4), stripes(8), wavelet_levels=2, grid=8, output="logit", points=32
     )
     assert consistent.regular.levels[:, 1] == pytest.approx(1)
     assert consistent.zoomed.levels[:, 1] == pytest.approx(1)
     assert consistent.consistency == pytest.approx(1)
     # Stripes that stay as they are, are a level finer in the zoomed image's count.
     moved = zoom_consistency(
-        contrast, stripes(4), stripes(4), levels=2, grid=8, output="logit", designs=32
+        contrast, stripes(4), stripes(4), wavelet_levels=2, grid=8, output="logit", points=32
     )
     np.testing.assert_allclose(moved.change, [0, -1, 1, 0], atol=1e-6)
     assert moved.consistency == pytest.approx(0, abs=1e-6)
@@ -77,7 +77,7 @@ def test_twice_as_large_structures_are_on_corresponding_levels() -> None:
 
 def test_both_explain_the_class_of_the_regular_image() -> None:
     dark, bright = torch.full((1, 3, 32, 32), 0.1), torch.full((1, 3, 32, 32), 0.9)
-    found = zoom_consistency(brightness, dark, bright, levels=1, grid=4)
+    found = zoom_consistency(brightness, dark, bright, wavelet_levels=1, grid=4)
     np.testing.assert_array_equal(found.regular.classes, [1])
     np.testing.assert_array_equal(found.zoomed.classes, [1])
     assert np.isnan(found.change_error).all()
@@ -88,4 +88,4 @@ def test_refusals() -> None:
     with pytest.raises(SettingsError, match="2 regular and 1 zoomed images were given"):
         zoom_consistency(brightness, images, images[:1])
     with pytest.raises(SettingsError, match=r"grid=4 .* and 3 levels; .*: use 8"):
-        zoom_consistency(brightness, images, images, levels=2, grid=4)
+        zoom_consistency(brightness, images, images, wavelet_levels=2, grid=4)

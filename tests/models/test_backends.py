@@ -35,14 +35,6 @@ def run(model: Any, inputs: Tensor, **settings: Any) -> Tensor:
 
 
 class TestEager:
-    def test_runs_in_eval_mode(self) -> None:
-        module = network()
-        inputs = pictures()
-        found = run(module, inputs)
-        expected = module.eval()(inputs)
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found, expected.detach())
-
     def test_feeds_float32_in_channels_last(self) -> None:
         seen: list[Tensor] = []
 
@@ -247,44 +239,6 @@ class CustomTrain(nn.Module):
 
 
 class TestPutsBack:
-    def snapshot(self, module: nn.Module) -> dict[str, Any]:
-        tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-        return {
-            "training": [part.training for part in module.modules()],
-            "requires_grad": [p.requires_grad for p in module.parameters()],
-            "identity": [id(tensor) for tensor in tensors.values()],
-            "strides": [tensor.stride() for tensor in tensors.values()],
-            "devices": [tensor.device for tensor in tensors.values()],
-            "values": [tensor.detach().clone().tolist() for tensor in tensors.values()],
-            "gradients": [p.grad for p in module.parameters()],
-        }
-
-    @pytest.mark.parametrize("fails", [False, True])
-    @pytest.mark.parametrize("mode", ["train", "eval", "mixed", "inside out"])
-    def test_every_flag_and_tensor(self, mode: str, fails: bool) -> None:
-        module = network()
-        module.train(mode in ("train", "mixed"))
-        if mode == "mixed":
-            module[1].eval()
-            module[0].requires_grad_(False)
-        if mode == "inside out":
-            module[1].train()
-        before = self.snapshot(module)
-        with open_backend(Classifier(module), device="cpu") as backend:
-            assert not any(part.training for part in module.modules())
-            if fails:
-                with pytest.raises(ModelError):
-                    backend.forward(torch.zeros(1, 1, 1, 1))
-            else:
-                backend.forward(pictures())
-        assert self.snapshot(module) == before
-
-    def test_after_an_exception_in_the_callers_block(self) -> None:
-        module = network()
-        with pytest.raises(KeyError), open_backend(Classifier(module), device="cpu"):
-            raise KeyError("caller's own")
-        assert all(part.training for part in module.modules())
-
     def test_through_the_modules_own_train(self) -> None:
         module = CustomTrain()
         run(module, pictures())
@@ -317,20 +271,6 @@ class TestPutsBack:
     def test_a_scripted_module_runs(self) -> None:
         scripted = torch.jit.trace(network().eval(), pictures())  # type: ignore[no-untyped-call]
         torch.testing.assert_close(run(scripted, pictures()), run(network(), pictures()))
-
-    @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-    def test_from_another_device(self) -> None:
-        module = network()
-        before = self.snapshot(module)
-        with open_backend(Classifier(module)) as backend:
-            assert backend.device == torch.device("cuda:0")
-            found = backend.forward(pictures())
-        assert found.device == torch.device("cuda:0")
-        torch.testing.assert_close(found.cpu(), run(module, pictures()), atol=1e-3, rtol=1e-3)
-        assert self.snapshot(module) == before
-        module.cuda()
-        run(module, pictures())
-        assert {p.device.type for p in module.parameters()} == {"cuda"}
 
     def test_moves_there_and_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # A second device is not at hand: the moves are recorded instead of made.

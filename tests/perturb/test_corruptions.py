@@ -10,8 +10,6 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional
@@ -61,38 +59,15 @@ def squared_error(images: Tensor, corrupted: Tensor) -> float:
 
 
 class TestEveryCorruption:
-    @pytest.mark.parametrize("corruption", CORRUPTIONS)
-    def test_an_image_depends_on_no_other_image_nor_on_their_order(self, corruption: str) -> None:
-        images = pictures(4, 32, 36)
-        whole = corrupt(images, corruption, 3, seed=5)
-        order = [2, 0, 3, 1]
-        assert torch.equal(corrupt(images[order], corruption, 3, seed=5), whole[order])
-        assert torch.equal(corrupt(images[1:2], corruption, 3, seed=5), whole[1:2])
-        assert torch.equal(corrupt(images.numpy(), corruption, 3, seed=5), whole)
+    """Values; what every corruption promises is in tests/contract/test_corruptions.py."""
 
-    @pytest.mark.parametrize("corruption", CORRUPTIONS)
-    def test_type_and_range_stay_and_float_equals_uint8_up_to_noise(self, corruption: str) -> None:
+    @pytest.mark.parametrize("corruption", (*EXACT, "gaussian_blur"))
+    def test_float_equals_uint8_up_to_a_grey_level(self, corruption: str) -> None:
         images = pictures(2, 33, 40)
-        copy = images.clone()
         bright = corrupt(images, corruption, 2)
-        assert bright.dtype == torch.uint8 and bright.shape == images.shape
-        assert torch.equal(images, copy)
-        for dtype in (torch.float16, torch.float32, torch.float64):
+        for dtype in (torch.float32, torch.float64):
             result = corrupt(images.to(dtype) / 255, corruption, 2)
-            assert result.dtype == dtype and result.shape == images.shape
-            assert result.min() >= 0 and result.max() <= 1
-        if corruption in EXACT or corruption == "gaussian_blur":
             assert (result * 255 - bright).abs().max() < 1.01
-
-    @pytest.mark.parametrize("corruption", CORRUPTIONS)
-    def test_random_numbers_change_with_seed_and_severity_where_there_are_any(
-        self, corruption: str
-    ) -> None:
-        images = pictures(1)
-        one, two = (corrupt(images, corruption, 1, seed=seed) for seed in (0, 1))
-        certain = corruption in EXACT or corruption == "gaussian_blur"
-        assert torch.equal(one, two) == certain
-        assert not torch.equal(one, images)
 
     @pytest.mark.parametrize("corruption", CORRUPTIONS)
     def test_the_error_grows_with_severity(self, corruption: str) -> None:
@@ -101,24 +76,6 @@ class TestEveryCorruption:
         if corruption in UNEVEN:
             errors = [errors[0], errors[-1]]
         assert np.all(np.diff(errors) > 0), errors
-
-    @settings(max_examples=60, deadline=None)
-    @given(
-        corruption=st.sampled_from(CORRUPTIONS),
-        severity=st.integers(1, 5),
-        height=st.integers(9, 50),
-        width=st.integers(9, 50),
-        channels=st.sampled_from([1, 3]),
-    )
-    def test_any_size_comes_back_whole(
-        self, corruption: str, severity: int, height: int, width: int, channels: int
-    ) -> None:
-        images = pictures(1, height, width, channels).float() / 255
-        result = corrupt(images, corruption, severity)
-        assert result.shape == images.shape
-        assert result.min() >= 0 and result.max() <= 1
-        if corruption not in ("salt_and_pepper", "impulse_noise"):  # They may miss 81 pixels.
-            assert not torch.equal(result, images)
 
     @pytest.mark.parametrize("corruption", CORRUPTIONS)
     def test_smallest_size_works_and_one_pixel_less_is_refused(self, corruption: str) -> None:
@@ -372,8 +329,8 @@ class TestWrongSettings:
         with pytest.raises(SettingsError, match="Use one of white_noise, poisson, "):
             corrupt(pictures(1), "xyz", 1)
 
-    @pytest.mark.parametrize("severity", [0, 6, -1, 2.0, True, None])
-    def test_severity_outside_1_to_5(self, severity: Any) -> None:
+    @pytest.mark.parametrize("severity", [-1, 2.0, True, None])
+    def test_what_is_no_severity(self, severity: Any) -> None:
         with pytest.raises(SettingsError, match="must be 1, 2, 3, 4 or 5"):
             corrupt(pictures(1), "fog", severity)
 

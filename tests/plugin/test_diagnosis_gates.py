@@ -15,7 +15,7 @@ from pytest_iaside.explain import (
 def test_robust():
     {call}
 """
-WAVES = "grid=8, levels=2, designs=4, samples=6"
+WAVES = "grid=8, wavelet_levels=2, points=4, samples=6"
 CALLS = {
     "scale reliance": f"assert_scale_reliance(models.model, {WAVES}{{}})",
     "reconstruction depth": f"assert_reconstruction_depth(models.model, {WAVES}{{}})",

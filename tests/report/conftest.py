@@ -7,10 +7,21 @@ from importlib import resources
 from typing import Any
 
 import pytest
-from gate_records import diagnosed, edge_cases, green, new, perturbed, record_of, red, refused
+from gate_records import (
+    declined,
+    diagnosed,
+    edge_cases,
+    green,
+    new,
+    perturbed,
+    record_of,
+    red,
+    refused,
+)
 from jsonschema import Draft202012Validator
 
 __all__ = [
+    "declined",
     "diagnosed",
     "edge_cases",
     "green",

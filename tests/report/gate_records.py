@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pytest_iaside.compare.held import Limit
-from pytest_iaside.compare.hold import compare_readings
-from pytest_iaside.compare.spectral import compare
 
+from pytest_iaside.compare.compare import compare
+from pytest_iaside.compare.trend import compare_trend
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement, Quantity
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 from pytest_iaside.report.charts.heat import encoded, heat, png
-from pytest_iaside.testing.session import new_record
-from pytest_iaside.thresholds import Thresholds
+from pytest_iaside.report.record import (
+    GateRecord,
+    comparison_record,
+    gate_record,
+    measurement_record,
+)
+from pytest_iaside.thresholds import Limit, Thresholds
 
 PSI = (4.75, 1.47, 0.50, 0.20, 0.16, -0.05, -0.30, -0.23)
 META = {"command": "pytest tests", "created": "2026-11-22T10:00:00+00:00", "version": "0.1.0"}
@@ -45,7 +49,7 @@ def make_profile(
     empty, full = -7.2, image_psi.sum(axis=1)
     path = np.linspace(0, 1, bands + 1) ** 0.8
     return SpectralProfile(
-        image_psi=image_psi,
+        values=image_psi,
         by_size=empty + full[:, None] * path,
         log_likelihood=None,
         information=np.full(images, 4.0) + 0.1 * np.arange(images),
@@ -77,7 +81,7 @@ def fallen_band(profile: SpectralProfile, band: int = 5, by: float = 0.18) -> Sp
     by_size = profile.by_size.copy()
     by_size[:, 1:] -= by * np.arange(1, by_size.shape[1]) / (by_size.shape[1] - 1)
     environment = {**profile.environment, "torch": "2.15.0"}
-    return replace(profile, image_psi=image_psi, by_size=by_size, environment=environment)
+    return replace(profile, values=image_psi, by_size=by_size, environment=environment)
 
 
 def make_record(
@@ -87,12 +91,13 @@ def make_record(
     thresholds: Thresholds = Thresholds(),
     fail_on: Any = "drift",
     **changes: Any,
-) -> dict[str, Any]:
-    """A record as a session collects it; ``changes`` replace what it would hold."""
+) -> GateRecord:
+    """A record as a session collects it, but for ``changes``."""
     test = changes.get("test", "tests/test_models.py::test_classifier_keeps_its_robustness")
     comparison = compare(candidate, baseline, thresholds) if candidate and baseline else None
-    known = {
+    known: dict[str, Any] = {
         "test": test,
+        "kind": "spectral",
         "baseline": "tests/__iaside__/test_models/test_classifier-1a2b3c.yaml",
         "status": "compared" if comparison else "created" if candidate else "refused",
         "failed": comparison.fails(fail_on) if comparison else candidate is None,
@@ -101,22 +106,22 @@ def make_record(
         "accept": f'pytest "{test}" --iaside-update=changed',
         "reproduce": f'pytest "{test}"',
         "fail_on": fail_on,
-        "comparison": comparison.as_dict() if comparison else None,
-        "profile": candidate.as_dict() if candidate and not comparison else None,
+        "comparison": comparison_record(comparison) if comparison else None,
+        "measurement": measurement_record(candidate) if candidate and not comparison else None,
         "seconds": 52.9,
     }
-    return new_record(**{**known, **changes})
+    return gate_record(**{**known, **changes})
 
 
 @pytest.fixture(scope="session")
-def red() -> dict[str, Any]:
+def red() -> GateRecord:
     """A gate that fails: band 5 fell by .18 nats."""
     baseline = make_profile()
     return make_record(fallen_band(baseline), baseline)
 
 
 @pytest.fixture(scope="session")
-def green() -> dict[str, Any]:
+def green() -> GateRecord:
     """A gate that passes: nothing but noise between the two."""
     baseline = make_profile()
     candidate = fallen_band(baseline, by=0.0)
@@ -124,13 +129,13 @@ def green() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def new() -> dict[str, Any]:
+def new() -> GateRecord:
     """A gate whose baseline was just created."""
     return make_record(make_profile(), test="tests/test_models.py::test_new")
 
 
 @pytest.fixture(scope="session")
-def refused() -> dict[str, Any]:
+def refused() -> GateRecord:
     """A gate that compared nothing."""
     return make_record(
         None,
@@ -140,7 +145,7 @@ def refused() -> dict[str, Any]:
     )
 
 
-def make_readings(worse: float = 0.0, *, images: int = 40) -> Measurement:
+def make_errors(worse: float = 0.0, *, images: int = 40) -> Measurement:
     """Errors under two perturbations, the second ``worse`` by about so much."""
     random = np.random.default_rng(0)
     errors = random.uniform(0.1, 0.3, size=(images, 2))
@@ -171,21 +176,22 @@ def make_readings(worse: float = 0.0, *, images: int = 40) -> Measurement:
 
 
 @pytest.fixture(scope="session")
-def perturbed() -> dict[str, Any]:
+def perturbed() -> GateRecord:
     """A gate on perturbations that fails: the error under noise rose by .1."""
     limits = {"mpe": Limit(change=0.02), "accuracy": Limit(change=0.05, bound=0.1)}
-    comparison = compare_readings(make_readings(0.1), make_readings(), limits)
-    snr = {"perturbation": "contrast 3", "decibel": [3.0, 10.0, None]}
-    return {
-        **make_record(None, test="tests/test_models.py::test_perturbed"),
-        "name": "perturbations",
-        "kind": "perturbations",
-        "status": "compared",
-        "failed": comparison.fails("drift"),
-        "verdict": comparison.verdict,
-        "summary": comparison.summary(),
-        "readings": comparison.as_dict(),
-        "spectrum": {
+    comparison = compare(make_errors(0.1), make_errors(), limits)
+    snr: dict[str, Any] = {"perturbation": "contrast 3", "decibel": [3.0, 10.0, None]}
+    return make_record(
+        None,
+        test="tests/test_models.py::test_perturbed",
+        name="perturbations",
+        kind="perturbations",
+        status="compared",
+        failed=comparison.fails("drift"),
+        verdict=comparison.verdict,
+        summary=comparison.summary(),
+        comparison=comparison_record(comparison),
+        spectrum={
             "images": 32,
             "frequencies": [0.01, 0.1, 0.5],
             "density": [10.0, 0.1, 0.004],
@@ -193,7 +199,41 @@ def perturbed() -> dict[str, Any]:
             "natural": True,
             "snr": [snr, {**snr, "perturbation": "white_noise 3", "decibel": [20.0, 1.0, -9.0]}],
         },
-    }
+    )
+
+
+@pytest.fixture(scope="session")
+def declined() -> GateRecord:
+    """A gate on three checkpoints that fails: the score fell from each to the next."""
+    first = make_profile()
+    profiles = [first, fallen_band(first, 0, 0.9), fallen_band(first, 0, 1.8)]
+    limits = Thresholds(max_src_drop=0.02, max_sid_shift=None, max_band_drop=None)
+    comparison = compare_trend(profiles, [10, 20, 40], limits)
+    points = [
+        {
+            "step": step,
+            "name": f"epoch-{step}.pt",
+            "signed_src": profile.signed_src,
+            "low": profile.signed_src - 0.02,
+            "high": profile.signed_src + 0.02,
+            "value": profile.value,
+            "accuracy": 0.9,
+            "loss": None,
+            "sid": profile.sid.tolist(),
+        }
+        for step, profile in zip((10, 20, 40), profiles, strict=True)
+    ]
+    return make_record(
+        None,
+        test="tests/test_models.py::test_declined",
+        kind="trend",
+        status="compared",
+        failed=comparison.fails("drift"),
+        verdict=comparison.verdict,
+        summary=comparison.summary(),
+        comparison=comparison_record(comparison),
+        sections={"trend": {"run": "night", "points": points}},
+    )
 
 
 def level_change(level: int, moved: bool) -> dict[str, Any]:
@@ -210,7 +250,7 @@ def level_change(level: int, moved: bool) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def diagnosed(red: dict[str, Any]) -> dict[str, Any]:
+def diagnosed(red: GateRecord) -> GateRecord:
     """A gate that fails, and two of its images explained beside the baseline's model."""
     levels = [level_change(0, False), level_change(1, True)]
     image = {
@@ -227,28 +267,30 @@ def diagnosed(red: dict[str, Any]) -> dict[str, Any]:
     return {
         **red,
         "test": "tests/test_models.py::test_diagnosed",
-        "diagnosis": {
-            "why_not": "",
-            "level": 0.95,
-            "candidate": "new",
-            "baseline": "old",
-            "grid": 16,
-            "forward_passes": 8904,
-            "no_lens_because": "",
-            "levels": levels,
-            "images": [image, {**image, "name": "<4>.jpg"}],
+        "sections": {
+            "explanation": {
+                "why_not": "",
+                "level": 0.95,
+                "candidate": "new",
+                "baseline": "old",
+                "grid": 16,
+                "forward_passes": 8904,
+                "no_lens_because": "",
+                "levels": levels,
+                "images": [image, {**image, "name": "<4>.jpg"}],
+            }
         },
-        "diagnosis_pictures": [shown, shown],
+        "section_pictures": {"explanation": [shown, shown]},
     }
 
 
 @pytest.fixture(scope="session")
-def record_of() -> Callable[..., dict[str, Any]]:
+def record_of() -> Callable[..., GateRecord]:
     return make_record
 
 
 @pytest.fixture(scope="session")
-def edge_cases() -> dict[str, dict[str, Any]]:
+def edge_cases() -> dict[str, GateRecord]:
     """Records that hold NaN, infinity, no baseline, many bands, one image."""
     one = make_profile(images=1)
     flat = make_profile([0.0] * 8, spread=0.0)

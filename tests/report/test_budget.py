@@ -8,9 +8,10 @@ import pytest
 from gate_records import META
 
 from pytest_iaside.report.html import render
+from pytest_iaside.report.record import GateRecord
 
 
-def pictured(record: dict[str, Any], size: int, test: str) -> dict[str, Any]:
+def pictured(record: GateRecord, size: int, test: str) -> dict[str, Any]:
     """``record`` with a thumbnail of each image and examples of ``size`` characters."""
     images = record["comparison"]["image_changes"]["images"]
     return {
@@ -26,14 +27,14 @@ def pictured(record: dict[str, Any], size: int, test: str) -> dict[str, Any]:
     }
 
 
-def test_everything_is_shown_where_it_fits(red: dict[str, Any], green: dict[str, Any]) -> None:
+def test_everything_is_shown_where_it_fits(red: GateRecord, green: GateRecord) -> None:
     source = render([pictured(red, 10_000, "test_red"), green], meta=META)
     assert "Left out" not in source
     assert source.count("E" * 10_000) == 1
     assert source.count("T" * 1000) == 12
 
 
-def test_examples_go_first_and_the_report_says_so(red: dict[str, Any]) -> None:
+def test_examples_go_first_and_the_report_says_so(red: GateRecord) -> None:
     records = [pictured(red, 300_000, f"test_{i}") for i in range(4)]
     source = render(records, meta=META, limit=1.0)
     assert len(source.encode()) <= 1e6
@@ -45,7 +46,7 @@ def test_examples_go_first_and_the_report_says_so(red: dict[str, Any]) -> None:
 
 
 def test_then_small_pictures_and_charts_of_gates_that_matter_least(
-    red: dict[str, Any], green: dict[str, Any]
+    red: GateRecord, green: GateRecord
 ) -> None:
     reds = [pictured(red, 300_000, f"test_red_{i}") for i in range(2)]
     greens = [{**green, "test": f"tests/test_it.py::test_green_{i}"} for i in range(40)]
@@ -67,16 +68,14 @@ def test_then_small_pictures_and_charts_of_gates_that_matter_least(
 
 
 @pytest.mark.parametrize("limit", [0.001, 3.0])
-def test_verdicts_and_checks_are_always_there(red: dict[str, Any], limit: float) -> None:
+def test_verdicts_and_checks_are_always_there(red: GateRecord, limit: float) -> None:
     source = render([red], meta=META, limit=limit)
     assert red["summary"] in source
     assert "▼ fell" in source or limit < 1
     assert red["accept"].replace('"', "&#34;") in source
 
 
-def test_five_hundred_gates_are_within_the_budget(
-    red: dict[str, Any], green: dict[str, Any]
-) -> None:
+def test_five_hundred_gates_are_within_the_budget(red: GateRecord, green: GateRecord) -> None:
     records = [pictured(red, 100_000, f"test_red_{i}") for i in range(10)]
     records += [{**green, "test": f"tests/test_it.py::test_{i}"} for i in range(490)]
     source = render(records, meta=META)

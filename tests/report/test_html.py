@@ -6,7 +6,6 @@ import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -15,6 +14,7 @@ from gate_records import META, make_record
 from pytest_iaside.errors import SpectralRobustnessError
 from pytest_iaside.report.html import render, write_html
 from pytest_iaside.report.numbers import fixed, signed
+from pytest_iaside.report.record import GateRecord
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 HOSTILE = "<script>alert(1)</script>\"'`</style></script>{{ 7*7 }}\u202e\x00\ud800\n" + "x" * 300
@@ -51,14 +51,15 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def test_numbers_of_a_red_gate_are_there(red: dict[str, Any]) -> None:
+def test_numbers_of_a_red_gate_are_there(red: GateRecord) -> None:
     page = Page(render([red], meta=META))
     comparison = red["comparison"]
     texts = set(page.texts)
     assert "1 of 1 gate failed" in texts
     assert red["summary"] in texts
     assert {red["accept"], red["reproduce"]} <= texts
-    for profile in (comparison["baseline"], comparison["candidate"]):
+    for role in ("baseline", "candidate"):
+        profile = comparison[role]["spectral"]
         assert fixed(profile["signed_src"]) in texts
         for what in ("psi", "sid"):
             assert {fixed(value) for value in profile[what]} <= texts
@@ -68,7 +69,7 @@ def test_numbers_of_a_red_gate_are_there(red: dict[str, Any]) -> None:
                 for low, high in zip(bounds["low"], bounds["high"], strict=True)
             } <= texts
         assert {fixed(value) for value in profile["by_size"]} <= texts
-    assert {signed(band["change"]) for band in comparison["bands"]} <= texts
+    assert {signed(band["change"]) for band in comparison["quantities"]} <= texts
     assert texts >= {"▼ fell", "<0.001", "15,360 forward passes", "53 s", "4.750", "−0.230"}
     # ψ −0.05 → −0.23 nats is 2.8 % of the baseline's v(all) of 6.5 nats; 1 % is allowed.
     assert texts >= {"ψ of band 5 (0.31–0.38 cycles/px), nats", "−2.8% of v(all)", "−1.0%"}
@@ -76,7 +77,7 @@ def test_numbers_of_a_red_gate_are_there(red: dict[str, Any]) -> None:
 
 
 def test_gates_stand_worst_first(
-    red: dict[str, Any], green: dict[str, Any], new: dict[str, Any], refused: dict[str, Any]
+    red: GateRecord, green: GateRecord, new: GateRecord, refused: GateRecord
 ) -> None:
     page = Page(render([green, new, refused, red], meta=META))
     assert "2 of 4 gates failed" in page.texts
@@ -92,7 +93,7 @@ def test_gates_stand_worst_first(
     assert targets <= {f"#{attributes.get('id')}" for _, attributes in page.elements}
 
 
-def test_what_the_browser_needs(red: dict[str, Any], green: dict[str, Any]) -> None:
+def test_what_the_browser_needs(red: GateRecord, green: GateRecord) -> None:
     source = render([red, green], meta=META)
     page = Page(source)
     assert page.all("html") == [{"lang": "en"}]
@@ -110,7 +111,7 @@ def test_what_the_browser_needs(red: dict[str, Any], green: dict[str, Any]) -> N
         ElementTree.fromstring(chart)
 
 
-def test_edge_cases_say_none_rather_than_nan(edge_cases: dict[str, dict[str, Any]]) -> None:
+def test_edge_cases_say_none_rather_than_nan(edge_cases: dict[str, GateRecord]) -> None:
     for name, record in edge_cases.items():
         # The sentences are the comparison's own.
         source = render([{**record, "summary": ""}], meta=META)
@@ -124,7 +125,7 @@ def test_edge_cases_say_none_rather_than_nan(edge_cases: dict[str, dict[str, Any
     assert {"≥ 0.460", "±0.020", "±5.0%"} <= set(Page(source).texts)
 
 
-def test_user_text_is_never_markup(red: dict[str, Any]) -> None:
+def test_user_text_is_never_markup(red: GateRecord) -> None:
     plain = Page(render([red], meta=META))
     profile = {**red["comparison"]["candidate"], "environment": {HOSTILE: HOSTILE}}
     profile["model"] = {**profile["model"], "name": HOSTILE}
@@ -144,14 +145,14 @@ def test_user_text_is_never_markup(red: dict[str, Any]) -> None:
     assert shown in page.texts
 
 
-def test_size_without_pictures(red: dict[str, Any]) -> None:
+def test_size_without_pictures(red: GateRecord) -> None:
     source = render([red] * 6, meta=META)
     assert len(source.encode()) < 300_000
     script = re.findall(r"<script>(.*?)</script>", source, flags=re.DOTALL)
     assert len(script) == 1 and len(script[0]) < 15_000
 
 
-def test_images_behind_a_change(red: dict[str, Any]) -> None:
+def test_images_behind_a_change(red: GateRecord) -> None:
     """Each with its thumbnail, its part of the change and its own ψ."""
     changes = red["comparison"]["image_changes"]
     thumbnails = {image["digest"]: f"png{n}" for n, image in enumerate(changes["images"])}
@@ -176,9 +177,10 @@ def test_images_behind_a_change(red: dict[str, Any]) -> None:
     shown = [one["src"] for one in page.all("img")]
     assert shown[:12] == [f"data:image/png;base64,png{n}" for n in range(12)]
     assert shown[20:] == ["data:image/png;base64,aaa", "data:image/png;base64,bbb"]
+    labels = red["comparison"]["candidate"]["spectral"]["band_labels"]
     alternatives = [one["alt"] for one in page.all("img")]
     assert alternatives[12:] == [
-        *(f"band {b['index']}: {b['label']}" for b in red["comparison"]["bands"]),
+        *(f"band {band}: {label}" for band, label in enumerate(labels)),
         "0.jpg: all bands",
         "0.jpg: low: bands 0–2",
     ]
@@ -189,7 +191,7 @@ def test_nothing_measured() -> None:
 
 
 class TestWrite:
-    def test_makes_folders_and_replaces(self, tmp_path: Path, new: dict[str, Any]) -> None:
+    def test_makes_folders_and_replaces(self, tmp_path: Path, new: GateRecord) -> None:
         path = tmp_path / "a" / "b" / "index.html"
         assert write_html([], path, meta=META) == path
         assert write_html([new], path, meta=META) == path
@@ -219,7 +221,7 @@ class TestWrite:
         assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_new_baseline_is_not_compared_with_itself(edge_cases: dict[str, dict[str, Any]]) -> None:
+def test_a_new_baseline_is_not_compared_with_itself(edge_cases: dict[str, GateRecord]) -> None:
     record = {**edge_cases["unstructured"], "status": "created", "summary": "created a.yaml"}
     page = Page(render([record], meta=META))
     (sentence,) = {text for text in page.texts if text.startswith("created a.yaml")}

@@ -10,9 +10,8 @@ from markupsafe import Markup
 from test_html import Page as ParsedPage
 
 from pytest_iaside.errors import SpectralRobustnessError
-from pytest_iaside.report.figures import Figure
+from pytest_iaside.report.figures import Figure, Table
 from pytest_iaside.report.pages import Page, render_page, write_page
-from pytest_iaside.report.tables import Table, plain_row
 
 META = {"created": "2026-11-23", "version": "0", "command": "iaside <study>"}
 PAGE = Page(
@@ -21,14 +20,14 @@ PAGE = Page(
     about="How it came about.",
     warnings=["one model was left out"],
     figures=[
-        Figure("Drawn", "A chart.", Markup("<svg></svg>"), Table(("a",), [plain_row("1.5")]), ""),
-        Figure("Told", "No chart.", Markup(""), Table(("b",), [plain_row("<b>")]), "", wide=True),
+        Figure("Drawn", "A chart.", Table(("a",), [["1.5"]]), Markup("<svg></svg>")),
+        Figure("Told", "No chart.", Table(("b",), [["<b>"]]), wide=True),
     ],
-    facts=Table(("what", "value"), [plain_row("models", "24")]),
+    settings=Table(("what", "value"), [["models", "24"]]),
 )
 
 
-def test_a_page_holds_its_sentence_figures_tables_and_facts() -> None:
+def test_a_page_holds_its_sentence_figures_tables_and_settings() -> None:
     text = render_page(PAGE, meta=META)
     for found in ("r = −0.93 over 24 models &lt;of ours&gt;", "How it came about.", "1.5", "24"):
         assert found in text

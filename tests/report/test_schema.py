@@ -11,28 +11,30 @@ from typing import Any
 import pytest
 from gate_records import META, make_profile
 from jsonschema import Draft202012Validator
+from session_schema import PATH, text
+from pytest_iaside.report.json_document import json_document
 
 from pytest_iaside.cli.main import main
-from pytest_iaside.measure.game.rules import CHOICES, Rules
 from pytest_iaside.report.gates import WORST_FIRST
-from pytest_iaside.report.summary import JSON_FORMAT, JSON_SCHEMA, json_document
+from pytest_iaside.report.record import GateRecord
 
 # Objects whose keys are a run's own.
-OPEN = ("counts", "environment", "settings", "limits")
+OPEN = ("counts", "environment", "settings", "limits", "sections")
 
 
 @pytest.fixture
 def document(
-    red: dict[str, Any],
-    green: dict[str, Any],
-    new: dict[str, Any],
-    refused: dict[str, Any],
-    perturbed: dict[str, Any],
-    diagnosed: dict[str, Any],
-    edge_cases: dict[str, dict[str, Any]],
+    red: GateRecord,
+    green: GateRecord,
+    new: GateRecord,
+    refused: GateRecord,
+    perturbed: GateRecord,
+    diagnosed: GateRecord,
+    declined: GateRecord,
+    edge_cases: dict[str, GateRecord],
 ) -> dict[str, Any]:
     """A session with every kind of gate, as it reads back from a file."""
-    records = [red, green, new, refused, perturbed, diagnosed, *edge_cases.values()]
+    records = [red, green, new, refused, perturbed, diagnosed, declined, *edge_cases.values()]
     return json.loads(json.dumps(json_document(records, meta=META), allow_nan=False))
 
 
@@ -59,18 +61,24 @@ def fields(value: Any) -> Iterator[dict[str, Any]]:
             yield from fields(item)
 
 
+def test_the_file_is_what_the_types_make() -> None:
+    assert PATH.read_text(encoding="utf-8") == text(), "make schema writes it anew"
+
+
 def test_it_is_a_schema_and_its_version_is_the_documents(schema: dict[str, Any]) -> None:
     Draft202012Validator.check_schema(schema)
+    document = json_document([], meta=META)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert schema["$id"] == schema["properties"]["schema"]["const"] == JSON_SCHEMA
-    assert schema["properties"]["format"]["const"] == JSON_FORMAT
-    assert JSON_SCHEMA.rpartition(":")[2] == JSON_FORMAT.rpartition("/")[2]
+    assert schema["$id"] == schema["properties"]["schema"]["const"] == document["schema"]
+    assert schema["properties"]["format"]["const"] == document["format"]
+    assert document["schema"].rpartition(":")[2] == document["format"].rpartition("/")[2] == "3"
 
 
 def test_every_field_is_described(schema: dict[str, Any]) -> None:
     found = [field for field in fields(schema) if set(field) != {"type", "minimum"}]  # the counts
     assert len(found) > 100
-    assert all(field.get("title") and field.get("description") for field in found)
+    assert all(field.get("description") or "$ref" in field for field in found)
+    assert all(each["description"] for each in schema["$defs"].values())
 
 
 def test_every_session_follows_it(
@@ -81,14 +89,24 @@ def test_every_session_follows_it(
 
 
 def test_what_is_for_the_html_report_stays_out(
-    validator: Draft202012Validator, red: dict[str, Any]
+    validator: Draft202012Validator, red: GateRecord
 ) -> None:
-    assert validator.is_valid(json_document([{**red, "pictures": {"a": "b"}}], meta=META))
+    pictured = {**red, "pictures": {"a": "b"}, "section_pictures": {"a": "b"}}
+    document = json_document([pictured], meta=META)
+    assert validator.is_valid(document)
+    assert not {"pictures", "section_pictures"} & set(document["gates"][0])
 
 
 @pytest.mark.parametrize(
     ("kind", "least"),
-    [("red", 150), ("new", 60), ("refused", 16), ("perturbed", 70), ("diagnosed", 160)],
+    [
+        ("red", 150),
+        ("new", 60),
+        ("refused", 16),
+        ("perturbed", 70),
+        ("diagnosed", 160),
+        ("declined", 150),
+    ],
 )
 def test_no_field_may_be_missing_and_none_added(
     validator: Draft202012Validator, request: pytest.FixtureRequest, kind: str, least: int
@@ -112,7 +130,7 @@ def test_no_field_may_be_missing_and_none_added(
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("format", "iaside-report/1"),
+        ("format", "iaside-report/2"),
         ("failed", "no"),
         ("counts", {"drift": 0}),
         ("counts", {"skipped": 1}),
@@ -125,13 +143,15 @@ def test_wrong_values_are_told(
     assert not validator.is_valid({**document, key: value})
 
 
-def test_it_names_every_choice_of_a_setting(schema: dict[str, Any]) -> None:
-    rules = schema["$defs"]["rules"]["properties"]
-    assert set(rules) == set(Rules.names())
-    for name, choices in CHOICES.items():
-        # What was played, not that it was left open.
-        assert set(rules[name]["enum"]) == set(choices) - {"auto"}
+def test_it_names_every_outcome(schema: dict[str, Any]) -> None:
     assert tuple(schema["properties"]["counts"]["properties"]) == WORST_FIRST
+
+
+def test_sections_of_other_wings_are_allowed(
+    validator: Draft202012Validator, green: GateRecord
+) -> None:
+    assert validator.is_valid(json_document([{**green, "sections": {"other": 1}}], meta=META))
+    assert not validator.is_valid(json_document([{**green, "sections": {"trend": 1}}], meta=META))
 
 
 def test_the_command_line_tool_follows_it(validator: Draft202012Validator, tmp_path: Path) -> None:

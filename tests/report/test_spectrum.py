@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from gate_records import META
@@ -12,8 +10,9 @@ from test_html import Page
 
 from pytest_iaside import ReferenceSample, energy_spectral_density, power_law_exponent
 from pytest_iaside.report.html import render
-from pytest_iaside.report.spectrum import IMAGES, spectrum_facts, spectrum_sentence
-from pytest_iaside.report.summary import json_document
+from pytest_iaside.report.json_document import json_document
+from pytest_iaside.report.record import GateRecord
+from pytest_iaside.report.spectrum import IMAGES, spectrum_record, spectrum_sentence
 
 
 def sample(exponent: float, images: int = 40, side: int = 48) -> ReferenceSample:
@@ -29,7 +28,7 @@ def sample(exponent: float, images: int = 40, side: int = 48) -> ReferenceSample
 @pytest.mark.parametrize("exponent", [0.0, 2.0])
 def test_facts_are_those_of_the_first_images(exponent: float) -> None:
     images = sample(exponent)
-    facts = spectrum_facts(images)
+    facts = spectrum_record(images)
     radius, density = energy_spectral_density(images.images[:IMAGES])
     assert facts["images"] == IMAGES
     assert facts["exponent"] == pytest.approx(power_law_exponent(radius, density), abs=1e-6)
@@ -44,19 +43,19 @@ def test_facts_are_those_of_the_first_images(exponent: float) -> None:
 
 
 def test_the_sentence_says_whether_the_prior_holds() -> None:
-    natural, white = (spectrum_sentence(spectrum_facts(sample(alpha))) for alpha in (2.0, 0.0))
+    natural, white = (spectrum_sentence(spectrum_record(sample(alpha))) for alpha in (2.0, 0.0))
     assert "as f^−2.0" in natural or "as f^−1.9" in natural
     assert natural.endswith("as the score takes for granted.")
     assert white.endswith("so go by the bands and v(all), not by SRC.")
     grey = ReferenceSample(torch.full((2, 3, 16, 16), 0.5))
-    assert spectrum_facts(grey)["exponent"] is None or spectrum_facts(grey)["density"][0] < 1e-20
+    assert spectrum_record(grey)["exponent"] is None or spectrum_record(grey)["density"][0] < 1e-20
 
 
 @pytest.mark.parametrize(("exponent", "warned"), [(2.0, False), (0.0, True)])
 def test_the_report_shows_it_and_warns(
-    red: dict[str, Any], validator: Draft202012Validator, exponent: float, warned: bool
+    red: GateRecord, validator: Draft202012Validator, exponent: float, warned: bool
 ) -> None:
-    facts = spectrum_facts(sample(exponent))
+    facts = spectrum_record(sample(exponent))
     record = {**red, "spectrum": facts}
     source = render([record], meta=META)
     texts = Page(source).texts
@@ -69,13 +68,14 @@ def test_the_report_shows_it_and_warns(
     assert document["gates"][0]["spectrum"]["natural"] is not warned
 
 
-def test_images_without_energy(red: dict[str, Any]) -> None:
+def test_images_without_energy(red: GateRecord) -> None:
     facts = {
         "images": 1,
         "frequencies": [0.25, 0.5],
         "density": [0.0, 0.0],
         "exponent": None,
         "natural": False,
+        "snr": [],
     }
     texts = Page(render([{**red, "spectrum": facts}], meta=META)).texts
     assert any(text.startswith("The images hold no energy besides their means") for text in texts)

@@ -14,19 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_iaside.report.columns import cells, shorten
-from pytest_iaside.report.summary import json_document, markdown, terminal_lines
+from pytest_iaside.report.json_document import json_document
+from pytest_iaside.report.markdown import markdown
+from pytest_iaside.report.record import GateRecord
+from pytest_iaside.report.terminal import terminal_lines
 
 HOSTILE = "tests/t.py::test_x[a|b<script>`c`]\n@octocat \x1b[31m" + "長" * 100
 
 
-def named(record: dict[str, Any], test: str, **changes: Any) -> dict[str, Any]:
+def named(record: GateRecord, test: str, **changes: Any) -> dict[str, Any]:
     return {**record, "test": test, **changes}
 
 
 class TestTerminal:
-    def test_whole_table(
-        self, red: dict[str, Any], green: dict[str, Any], new: dict[str, Any]
-    ) -> None:
+    def test_whole_table(self, red: GateRecord, green: GateRecord, new: GateRecord) -> None:
         lines = terminal_lines(
             [named(green, "t.py::b"), named(new, "t.py::c"), named(red, "t.py::a", name="x")],
             width=80,
@@ -50,9 +51,9 @@ class TestTerminal:
     @pytest.mark.parametrize("width", [80, 100, 132, 200])
     def test_no_line_is_too_long(
         self,
-        red: dict[str, Any],
-        edge_cases: dict[str, dict[str, Any]],
-        refused: dict[str, Any],
+        red: GateRecord,
+        edge_cases: dict[str, GateRecord],
+        refused: GateRecord,
         width: int,
     ) -> None:
         records = [red, refused, *edge_cases.values(), named(red, HOSTILE)]
@@ -60,19 +61,19 @@ class TestTerminal:
         assert max(map(cells, lines)) <= width
         assert all(line.isprintable() for line in lines)
 
-    def test_long_names_stand_above_their_numbers(self, red: dict[str, Any]) -> None:
+    def test_long_names_stand_above_their_numbers(self, red: GateRecord) -> None:
         lines = terminal_lines([named(red, "t.py::test_" + "n" * 60)], width=80, color=False)
         assert lines[1] == "test_" + "n" * 60
         assert lines[2].startswith("      0.346 → 0.357  +0.011")
         assert lines[0].index("signed SRC") + len("signed SRC") == lines[2].index("0.357") + 5
 
-    def test_longer_ones_are_cut_in_the_middle(self, red: dict[str, Any]) -> None:
+    def test_longer_ones_are_cut_in_the_middle(self, red: GateRecord) -> None:
         test = "t.py::test_first[" + "n" * 200 + "last]"
         line = terminal_lines([named(red, test)], width=80, color=False)[1]
         assert len(line) == 80
         assert line.startswith("test_first[nnn") and line.endswith("nnnlast]") and "…" in line
 
-    def test_same_names_of_two_files_are_told_apart(self, green: dict[str, Any]) -> None:
+    def test_same_names_of_two_files_are_told_apart(self, green: GateRecord) -> None:
         records = [named(green, "a.py::test[x::y]"), named(green, "b.py::test[x::y]")]
         lines = terminal_lines(records, width=120, color=False)
         assert [line.split("  ")[0] for line in lines[1:]] == [
@@ -80,14 +81,14 @@ class TestTerminal:
             "b.py::test[x::y]",
         ]
 
-    def test_colour_only_when_asked(self, red: dict[str, Any], green: dict[str, Any]) -> None:
+    def test_colour_only_when_asked(self, red: GateRecord, green: GateRecord) -> None:
         plain = terminal_lines([red, green], width=120, color=False)
         painted = terminal_lines([red, green], width=120, color=True)
         assert "\x1b" not in "".join(plain)
         assert "\x1b[31m✗ drift\x1b[0m" in painted[1] and "\x1b[32m✓ pass " in painted[2]
         assert [re.sub(r"\x1b\[\d+m", "", line) for line in painted] == plain
 
-    def test_why_a_passing_comparison_fails(self, green: dict[str, Any]) -> None:
+    def test_why_a_passing_comparison_fails(self, green: GateRecord) -> None:
         record = named(green, "t.py::a", failed=True, fail_on="any-change")
         lines = terminal_lines([record], width=100, color=False)
         assert "≠ changed" in lines[1]
@@ -98,7 +99,7 @@ class TestTerminal:
 
 
 class TestMarkdown:
-    def test_whole(self, red: dict[str, Any], green: dict[str, Any]) -> None:
+    def test_whole(self, red: GateRecord, green: GateRecord) -> None:
         text = markdown([green, red])
         assert text.startswith(
             "## Spectral robustness: 1 of 2 gates failed\n\n1 drift, 1 pass\n\n"
@@ -114,7 +115,7 @@ class TestMarkdown:
         assert f"```sh\n{red['accept']}\n```" in text
         assert "\n- drift: band 5 (0.31–0.38 cycles/px) −2.8% of v(all)" in text
 
-    def test_user_text_is_escaped(self, red: dict[str, Any]) -> None:
+    def test_user_text_is_escaped(self, red: GateRecord) -> None:
         changes = {"name": "__n__ *b*", "summary": HOSTILE, "accept": "a ```` b"}
         text = markdown([named(red, HOSTILE, **changes)])
         assert "<script>" not in text.replace(red["reproduce"], "")
@@ -125,7 +126,7 @@ class TestMarkdown:
         (row,) = [line for line in text.splitlines() if line.startswith("| <code>")]
         assert row.count("|") == 7
 
-    def test_stays_under_64_kb_and_says_what_is_left_out(self, red: dict[str, Any]) -> None:
+    def test_stays_under_64_kb_and_says_what_is_left_out(self, red: GateRecord) -> None:
         records = [named(red, f"t.py::test_{'長' * 90}{number}") for number in range(900)]
         text = markdown(records)
         assert len(text.encode()) <= 64_000
@@ -140,25 +141,23 @@ class TestMarkdown:
 
 
 class TestJson:
-    def test_valid_and_whole(
-        self, edge_cases: dict[str, dict[str, Any]], red: dict[str, Any]
-    ) -> None:
+    def test_valid_and_whole(self, edge_cases: dict[str, GateRecord], red: GateRecord) -> None:
         document = json_document([edge_cases["degenerate"], red], meta=META)
         back = json.loads(json.dumps(document, allow_nan=False))
         assert back == document
-        assert document["format"] == "iaside-report/2"
+        assert document["format"] == "iaside-report/3"
         assert document["failed"] is True and document["counts"] == {"drift": 2}
         assert document["meta"] == META
         candidates = [gate["comparison"]["candidate"] for gate in document["gates"]]
         by_test = dict(zip((gate["test"] for gate in document["gates"]), candidates, strict=True))
-        assert by_test["tests/test_edge.py::test_degenerate"]["signed_src"] is None
+        assert by_test["tests/test_edge.py::test_degenerate"]["spectral"]["signed_src"] is None
         assert by_test[red["test"]] == red["comparison"]["candidate"]
 
-    def test_one_image_has_no_bounds(self, edge_cases: dict[str, dict[str, Any]]) -> None:
+    def test_one_image_has_no_bounds(self, edge_cases: dict[str, GateRecord]) -> None:
         (gate,) = json_document([edge_cases["one_image_new"]], meta={})["gates"]
-        assert gate["profile"]["intervals"]["value"] == {"low": None, "high": None}
+        assert gate["measurement"]["spectral"]["intervals"]["value"] == {"low": None, "high": None}
 
-    def test_a_lone_surrogate_can_be_written(self, new: dict[str, Any]) -> None:
+    def test_a_lone_surrogate_can_be_written(self, new: GateRecord) -> None:
         document = json_document([named(new, "t.py::\ud800")], meta={})
         assert document["gates"][0]["test"] == "t.py::\\ud800"
         json.dumps(document, ensure_ascii=False).encode()
@@ -179,15 +178,15 @@ def test_shorten_keeps_both_ends() -> None:
 
 def test_text_reports_import_nothing_heavy() -> None:
     code = (
-        "import sys, pytest_iaside.report.summary, pytest_iaside.report.progress;"
+        "import sys; from pytest_iaside.report import json_document, markdown, progress, terminal;"
         "print(sorted({'numpy', 'torch', 'scipy', 'jinja2'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_a_refused_profile_says_why_once(edge_cases: dict[str, dict[str, Any]]) -> None:
-    profile = edge_cases["degenerate_new"]["profile"]
+def test_a_refused_profile_says_why_once(edge_cases: dict[str, GateRecord]) -> None:
+    profile = edge_cases["degenerate_new"]["measurement"]["spectral"]
     record = {
         **edge_cases["degenerate_new"],
         "status": "refused",
@@ -199,13 +198,13 @@ def test_a_refused_profile_says_why_once(edge_cases: dict[str, dict[str, Any]]) 
 
 
 def test_a_gate_of_another_kind_shows_the_quantity_that_decides(
-    perturbed: dict[str, Any], green: dict[str, Any]
+    perturbed: GateRecord, green: GateRecord
 ) -> None:
     lines = terminal_lines([perturbed, green], width=160, color=False)
     head, first, second = lines[:3]
     assert " score " in head and "signed SRC" not in head
     assert first.startswith("test_perturbed · perturbations: mPE under white_noise 3 ")
-    check = perturbed["readings"]["checks"][0]
+    check = perturbed["comparison"]["checks"][0]
     assert f"{check['baseline']:.3f} → {check['candidate']:.3f}" in first
     assert f"{check['change']:+.3f} ({check['low']:+.3f}…{check['high']:+.3f})" in first
     assert second.startswith("test_other ")

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pytest_iaside.report.charts import svg
-from pytest_iaside.report.charts.gate import horizontal_axis, value_axis
 from pytest_iaside.report.charts.groups import legend, shape, styles
-from pytest_iaside.report.charts.svg import WIDTH, Scale
+from pytest_iaside.report.charts.svg import LEFT, RIGHT, TOP, Scale
 from pytest_iaside.report.numbers import fixed, printable
 
-LEFT, RIGHT, TOP = 40.0, WIDTH - 8.0, 22.0
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,8 @@ def curves_by_band(
     bottom = TOP + 150
     across = Scale(edges[0], edges[-1], LEFT, RIGHT)
     up = Scale(*svg.domain([value for line in lines for value in line.values]), bottom, TOP)
-    parts = value_axis(up, "share of importance", name_at=TOP - 10)
-    parts += horizontal_axis(across, bottom, most=6)
+    parts = svg.value_axis(up, "share of importance", name_at=TOP - 10)
+    parts += svg.horizontal_axis(across, bottom, most=6)
     parts.append(svg.text(RIGHT, bottom + 29, "cycles/pixel", "note", "end"))
     middles = [across((left + right) / 2) for left, right in pairwise(edges)]
     for number, (line, style) in enumerate(

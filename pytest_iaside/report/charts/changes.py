@@ -20,10 +20,10 @@ class Row:
     """The change of one quantity; ``told`` is it in words."""
 
     name: str
+    told: str
     change: float | None
     low: float | None
     high: float | None
-    told: str
 
 
 def changes_chart(ident: str, rows: Sequence[Row], allowed: float | None) -> Markup:

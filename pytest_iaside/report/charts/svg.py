@@ -190,7 +190,10 @@ def value_axis(
 
 def horizontal_axis(across: Scale, y: float, most: int = 6, name: str = "") -> list[str]:
     """An axis at ``y`` with round numbers below it."""
-    step, ticks = nice_step(across.low, across.high, most), nice_ticks(across.low, across.high, most)
+    step, ticks = (
+        nice_step(across.low, across.high, most),
+        nice_ticks(across.low, across.high, most),
+    )
     whole = (across.start, y, across.end - across.start, 0.0)
     parts = [strokes([whole, *((across(tick), y, 0.0, 3.0) for tick in ticks)], "axis")]
     for tick in ticks:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from html import escape
 
 from pytest_iaside.report.charts import svg
-from pytest_iaside.report.charts.gate import horizontal_axis
 from pytest_iaside.report.charts.groups import CHARACTER, tone
 from pytest_iaside.report.charts.svg import WIDTH, Scale
 from pytest_iaside.report.numbers import fixed
@@ -30,7 +29,7 @@ def interval_chart(ident: str, bars: Sequence[Bar], *, name: str, title: str) ->
     start = max((len(bar.name) for bar in bars), default=0) * CHARACTER + 12
     across = Scale(-1, 1, start, WIDTH - 44)
     top, bottom = 8.0, 8.0 + ROW * len(bars)
-    parts = horizontal_axis(across, bottom, most=5)
+    parts = svg.horizontal_axis(across, bottom, most=5)
     parts.append(svg.line(across(0), top, across(0), bottom, "zero"))
     for number, bar in enumerate(bars):
         y = top + ROW * (number + 0.5)

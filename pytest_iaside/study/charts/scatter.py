@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_iaside.report.charts import svg
-from pytest_iaside.report.charts.gate import horizontal_axis, value_axis
 from pytest_iaside.report.charts.groups import legend, mark, tone
-from pytest_iaside.report.charts.svg import WIDTH, Scale
+from pytest_iaside.report.charts.svg import LEFT, RIGHT, TOP, Scale
 from pytest_iaside.report.numbers import fixed
 
 Bounds = tuple[float | None, float | None]
-LEFT, RIGHT, TOP = 40.0, WIDTH - 8.0, 22.0
 PLOT = 210.0  # height of the plane of a scatter chart
 NOWHERE: Bounds = (None, None)
 
@@ -42,7 +40,7 @@ def scatter_chart(
     bottom = TOP + PLOT
     x = Scale(*_extent([dot.x for dot in dots], [dot.across for dot in dots]), LEFT, RIGHT)
     y = Scale(*_extent([dot.y for dot in dots], [dot.upright for dot in dots]), bottom, TOP)
-    parts = [*value_axis(y, upright, name_at=TOP - 10), *horizontal_axis(x, bottom, most=6)]
+    parts = [*svg.value_axis(y, upright, name_at=TOP - 10), *svg.horizontal_axis(x, bottom, most=6)]
     parts.append(svg.text(RIGHT, bottom + 29, across, "note", "end"))
     for dot in dots:
         parts.append(f'<g style="{tone(dot.group)};stroke:var(--tone);opacity:.45">')
