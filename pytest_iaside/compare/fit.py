@@ -51,8 +51,9 @@ def differences_of(
     Needs no measurement: ``digests`` are those of the images about to be measured.
     """
     there = baseline.reference
-    found = [] if kind == baseline.kind else [f"kind: {kind} here, {baseline.kind} there"]
-    found += _settings_differences(kind, settings, baseline)
+    if kind != baseline.kind:
+        return [f"kind: {kind} here, {baseline.kind} there"]
+    found = _settings_differences(settings, baseline)
     if reference.shape != there.shape:
         here, back = ("×".join(map(str, info.shape)) for info in (reference, there))
         found.append(f"image size: {here} here, {back} there")
@@ -94,10 +95,8 @@ def by_digest(measurement: Measurement) -> Pairs:
     return np.array(sorted(range(len(measurement)), key=measurement.digests.__getitem__))
 
 
-def _settings_differences(
-    kind: str, settings: Mapping[str, Any], baseline: Measurement
-) -> list[str]:
-    if kind == baseline.kind == "spectral":
+def _settings_differences(settings: Mapping[str, Any], baseline: Measurement) -> list[str]:
+    if baseline.kind == "spectral":
         # A seed matters only where something is drawn.
         return Rules(**settings).differences(Rules(**baseline.settings))
     return [

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from pytest_iaside.explain.records import LevelRecord, explanation_record
 from pytest_iaside.explain.section import level_table
-from pytest_iaside.report.charts.heat import encoded, enlarged, heat, png
+from pytest_iaside.report.charts.heat import MAP_COLOURS, encoded, enlarged, heat
 from pytest_iaside.report.figures import Cell, Figure, Table
 from pytest_iaside.report.numbers import count, fixed, share
 from pytest_iaside.report.pages import Page
+from pytest_iaside.report.pictures import image_bytes
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from pytest_iaside.explain.explanation import Explanation
     from pytest_iaside.explain.fam import FourierAttribution
     from pytest_iaside.explain.integrated import IntegratedGradients
@@ -73,23 +72,16 @@ class Explained:
 
 
 def pictures(found: Explained) -> dict[str, NDArray[np.uint8]]:
-    """Every picture (H, W, 3) by its name, large enough to be looked at."""
-    drawn = {"image": image_pixels(found.sample.pixels(0, 1)[0])}
+    """Every picture by its name, large enough to be looked at."""
+    drawn = {"image": image_bytes(found.sample.pixels(0, 1)[0].numpy().transpose(1, 2, 0))}
     drawn |= map_pictures(found.explanation, 0)
-    drawn["sufficient"] = image_pixels(found.reconstruction.images[0])
+    drawn["sufficient"] = image_bytes(found.reconstruction.images[0].numpy().transpose(1, 2, 0))
     drawn["fam"] = heat(found.fourier.map[0])
     if found.explanation.lens is not None:
         drawn["sg2"] = heat(np.sqrt(found.explanation.lens.sg2_at_optimum[0]))
     if found.integrated is not None:
         drawn["ig2"] = heat(np.sqrt(found.integrated.ig2[0]))
     return {name: enlarged(drawn[name], SMALLEST) for name in ABOUT if name in drawn}
-
-
-def image_pixels(image: Tensor) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) of an image; of two channels, or more than three, the first."""
-    pixels = image.numpy().transpose(1, 2, 0)
-    pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
-    return np.asarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))
 
 
 def map_pictures(explanation: Explanation, at: int) -> dict[str, NDArray[np.uint8]]:
@@ -124,7 +116,7 @@ def page(found: Explained, drawn: Mapping[str, NDArray[np.uint8]], level: float)
         title="explanation",
         headline=image["sentence"].replace("The candidate", explanation.model),
         about=(
-            f"{explanation.names[0]}: class {image['class']}, to which {explanation.model} gives "
+            f"{explanation.names[0]}: class {image['label']}, to which {explanation.model} gives "
             f"{share(image['candidate_probability'])}."
         ),
         warnings=[explanation.no_lens_because] if explanation.no_lens_because else [],
@@ -136,7 +128,7 @@ def page(found: Explained, drawn: Mapping[str, NDArray[np.uint8]], level: float)
 def _picture(name: str, pixels: NDArray[np.uint8]) -> Figure:
     title, about = ABOUT[name]
     chart = Markup('<img class="map" alt="{}" src="data:image/png;base64,{}">').format(
-        escape(title), encoded(png(pixels, palette=name not in AS_THEY_ARE))
+        escape(title), encoded(pixels, palette=0 if name in AS_THEY_ARE else MAP_COLOURS)
     )
     return Figure(title, about, chart=chart)
 

@@ -14,44 +14,62 @@ SIDE = 112  # pixels of the longer side of a picture in a report
 
 
 class LevelRecord(TypedDict):
-    """The share of one wavelet level in an answer, and its change (explain/sentences.py)."""
+    """One wavelet level's share in an answer; nulls where there is no baseline to compare with."""
 
     level: int
+    """0 is the approximation, then details from coarse to fine."""
     title: str
+    """The level in words."""
     candidate: Number
+    """Its share under the candidate."""
     baseline: Number
+    """Its share under the baseline."""
     change: Number
+    """Candidate less baseline."""
     low: Number
+    """Lower end of the change's interval, which holds for all levels together."""
     high: Number
+    """Upper end of that interval."""
 
 
-# Not a class: "class" is no name for a field of one.
-ExplainedImageRecord = TypedDict(
-    "ExplainedImageRecord",
-    {
-        "name": str,
-        "class": int,
-        "candidate_probability": Number,
-        "baseline_probability": Number,
-        "sentence": str,
-        "levels": list[LevelRecord],
-    },
-)
-ExplainedImageRecord.__doc__ = "One image: the class that is explained, and where it comes from."
+class ExplainedImageRecord(TypedDict):
+    """What the label's probability comes from in one image."""
+
+    name: str
+    """What the image is called."""
+    label: int
+    """Index of the class that is explained."""
+    candidate_probability: Number
+    """What the candidate gives the class."""
+    baseline_probability: Number
+    """What the baseline gives it; null where its model is not known."""
+    sentence: str
+    """What was found, in words."""
+    levels: list[LevelRecord]
+    """Share of each wavelet level, the coarsest first."""
 
 
 class ExplanationRecord(TypedDict):
     """The explained images behind a red gate, or why there are none."""
 
     why_not: str
+    """Why nothing is explained; empty where something is."""
     level: Number
+    """Confidence of the intervals."""
     candidate: str | None
+    """What the candidate's model is called."""
     baseline: str | None
+    """What the baseline's model is called; null where it is not known."""
     grid: int | None
+    """Cells on each side of the wavelet plane."""
     forward_passes: int
+    """How many images the models saw for it."""
     no_lens_because: str
+    """Why there are no gradients; empty where there are."""
     levels: list[LevelRecord]
+    """The mean shares over all explained images."""
     images: list[ExplainedImageRecord]
+    """Each of them."""
 
 
 class PictureRecord(TypedDict):
@@ -76,7 +94,7 @@ def explanation_record(
         images.append(
             {
                 "name": name,
-                "class": int(candidate.classes[at]),
+                "label": int(candidate.classes[at]),
                 "candidate_probability": float(candidate.probabilities[at]),
                 "baseline_probability": before,
                 "sentence": sentence(candidate, baseline, at, changes),
@@ -101,21 +119,22 @@ def explanation_pictures(
     sample: ReferenceSample, candidate: Explanation, baseline: Explanation | None
 ) -> list[PictureRecord]:
     """The picture of each image, and the maps of both models."""
-    from pytest_iaside.explain.page import image_pixels, map_pictures
-    from pytest_iaside.report.charts.heat import encoded, enlarged, png, reduced
+    from pytest_iaside.explain.page import map_pictures
+    from pytest_iaside.report.charts.heat import MAP_COLOURS, encoded, enlarged, reduced
+    from pytest_iaside.report.pictures import image_bytes
 
-    def shown(pixels: Any, *, palette: bool = False) -> str:
-        return encoded(png(enlarged(reduced(pixels, SIDE), SIDE // 2), palette=palette))
+    def shown(pixels: Any, palette: int = 0) -> str:
+        return encoded(enlarged(reduced(pixels, SIDE), SIDE // 2), palette=palette)
 
     found: list[PictureRecord] = []
     for at in range(len(sample)):
-        maps: Any = {
-            role: {n: shown(drawn, palette=True) for n, drawn in map_pictures(each, at).items()}
-            for role, each in (("candidate", candidate), ("baseline", baseline))
-            if each is not None
-        }
-        maps["image"] = shown(image_pixels(sample.pixels(at, at + 1)[0]))
-        found.append(maps)
+        picture = image_bytes(sample.pixels(at, at + 1)[0].numpy().transpose(1, 2, 0))
+        record: Any = {"image": shown(picture)}
+        for role, each in (("candidate", candidate), ("baseline", baseline)):
+            if each is not None:
+                maps = map_pictures(each, at)
+                record[role] = {name: shown(drawn, MAP_COLOURS) for name, drawn in maps.items()}
+        found.append(record)
     return found
 
 

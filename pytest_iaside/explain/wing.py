@@ -17,7 +17,9 @@ def tell_red(red: Any) -> tuple[ExplanationRecord | None, list[PictureRecord] | 
     return drilldown.tell_red(red)
 
 
-def draw(record: ExplanationRecord, pictures: list[PictureRecord] | None) -> ReportSection:
+def draw(
+    record: ExplanationRecord, pictures: list[PictureRecord] | None, ident: str
+) -> ReportSection:
     """Where in the explained images, and at which scale, the answers come from."""
     from pytest_iaside.explain.section import explanation_section
 

@@ -62,7 +62,7 @@ def interval_text(low: Any, high: Any, form: Callable[[Any], str] = fixed) -> st
 
 def settings_table(measurements: Mapping[str, MeasurementRecord]) -> tuple[Table, int]:
     """Settings and environments side by side, and how many of their rows differ."""
-    columns = [_settings(measurement) for measurement in measurements.values()]
+    columns = [settings_of(measurement) for measurement in measurements.values()]
     names = list(dict.fromkeys(name for column in columns for name in column))
     rows: list[list[str | Cell]] = []
     differences = 0
@@ -77,7 +77,8 @@ def settings_table(measurements: Mapping[str, MeasurementRecord]) -> tuple[Table
     return Table(("", *measurements, *([""] if len(columns) > 1 else [])), rows), differences
 
 
-def _settings(measurement: MeasurementRecord) -> dict[str, str]:
+def settings_of(measurement: MeasurementRecord) -> dict[str, str]:
+    """Everything that says how something was measured, by group and name."""
     groups: dict[str, Mapping[str, Any]] = {
         "model": measurement["model"],
         "reference": measurement["reference"],

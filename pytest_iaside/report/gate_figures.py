@@ -14,9 +14,9 @@ from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.numbers import finite, finite_list, fixed, p_value, signed
 from pytest_iaside.report.record import (
     BandBoundsRecord,
-    Number,
     ComparisonRecord,
     LimitRecord,
+    Number,
     QuantityRecord,
     SpectralRecord,
 )

@@ -1,8 +1,8 @@
 """Records: what reports know of every gate, in plain JSON types.
 
 Records travel from xdist's workers to the process that writes the reports. They may hold NaN and
-infinity, which the JSON document shows as null. session.schema.json is generated from these types
-(``make schema``), but for what is there for pictures alone.
+infinity, which become null in the JSON document. ``make schema`` makes session.schema.json from
+these types and from the sentences under their fields; pictures are not part of it.
 """
 
 from __future__ import annotations
@@ -27,177 +27,277 @@ Better = Literal["lower", "higher"]
 
 
 class LimitRecord(TypedDict):
-    """How far a family of quantities may get worse, and what none of them may be worse than."""
+    """How much the quantities of a family may get worse."""
 
     change: Number
+    """How much worse the means may become; null where any change is allowed."""
     bound: Number
+    """What no mean of the candidate may be worse than; null where there is no bound."""
 
 
 class CheckRecord(TypedDict):
-    """compare/check.py's Check."""
+    """One limit, at the place that decides."""
 
     name: str
+    """The family of the quantities, or structured, min_src or bound."""
     where: str
+    """The band, frequency or quantity that decides, or what is unstructured."""
     better: Better
+    """Whether a lower or a higher value is better."""
     baseline: Number
+    """The baseline's value."""
     candidate: Number
+    """The candidate's value."""
     change: Number
+    """The change that is limited, in the unit of the limit; of a bound the candidate itself."""
     low: Number
+    """Lower end of its interval."""
     high: Number
+    """Upper end of its interval."""
     limit: Number
+    """The furthest allowed change, or the bound."""
     verdict: Verdict
+    """Drift where none of the interval is allowed, pass where all of it is."""
     changed: bool
+    """Whether the interval leaves out no change at all."""
     sentence: str
+    """The check in words."""
 
 
 class QuantityRecord(TypedDict):
-    """compare/comparison.py's QuantityChange."""
+    """The change of one quantity."""
 
     index: int
+    """Its place in the measurement."""
     name: str
+    """What was measured."""
     family: str
+    """The quantities that share a limit."""
     better: Better
+    """Whether a lower or a higher value is better."""
     baseline: Number
+    """The baseline's mean over images."""
     candidate: Number
+    """The candidate's mean over images."""
     change: Number
+    """The paired change."""
     low: Number
+    """Lower end of its interval, which holds for all of the family together."""
     high: Number
+    """Upper end of that interval."""
     p_value: Number
+    """Holm's p-value of no change, over all quantities."""
     moved: bool
+    """Whether noise does not explain the change."""
 
 
 class ImageRecord(TypedDict):
     """One image's part in a change."""
 
     name: str
+    """What the image is called."""
     digest: str
+    """Hash of the image."""
     label: int | None
+    """Index of its class; null where its label is a distribution."""
     contribution: Number
+    """What it adds to the change, in the unit of the quantity."""
     baseline_psi: Numbers
+    """Its ψ of each band under the baseline, in nats."""
     candidate_psi: Numbers
+    """Its ψ of each band under the candidate, in nats."""
 
 
 class ImagesRecord(TypedDict):
     """What single images add to the change of ``quantity``, the most harmful first."""
 
     quantity: str
+    """What changed, in words."""
     unit: str
+    """Unit of the change and of the contributions; empty for a share or a score."""
     change: Number
+    """The change of the whole quantity."""
     count: int
+    """How many images were compared."""
     images: list[ImageRecord]
+    """Those that add the most, the most harmful first; not all of them."""
 
 
 class BandBoundsRecord(TypedDict):
     """An interval for every band."""
 
     low: Numbers
+    """Lower ends."""
     high: Numbers
+    """Upper ends."""
 
 
 class BoundsRecord(TypedDict):
     """An interval."""
 
     low: Number
+    """Lower end."""
     high: Number
+    """Upper end."""
 
 
 class IntervalsRecord(TypedDict):
     """Intervals of what is read off a spectral profile."""
 
     psi: BandBoundsRecord
+    """Of ψ, each band by itself."""
     sid: BandBoundsRecord
+    """Of the SID, each band by itself."""
     signed_src: BoundsRecord
+    """Of signed SRC."""
     value: BoundsRecord
+    """Of v(all)."""
 
 
 class SpectralRecord(TypedDict):
     """What is read off a spectral profile, with intervals at ``level``."""
 
     level: float
+    """Confidence of the intervals."""
     psi: Numbers
+    """Shapley value of each band, in nats, the lowest frequencies first."""
     standard_error: Numbers
+    """Standard error over images of each ψ."""
     sid: Numbers
+    """Spectral importance distribution: the share of each band."""
     src: Number
+    """The paper's spectral robustness score."""
     signed_src: Number
+    """The score, negative where high frequencies weigh more."""
     value: Number
+    """v(all): log-likelihood of all bands over that of none, in nats."""
     structured: bool
+    """Whether ψ can be told from noise."""
     unstructured_because: str
+    """Why not; empty where it can."""
     intervals: IntervalsRecord
+    """Intervals of all of these over images."""
     by_size: Numbers
+    """Mean log-likelihood over the coalitions of each size, in nats."""
     band_labels: list[str]
+    """Frequencies of each band, in words."""
     band_edges: list[float]
+    """Edges of the bands in cycles/pixel, one more than bands."""
 
 
 class ReferenceRecord(TypedDict):
     """Which reference sample was measured."""
 
     digest: str
+    """Hash of images and labels."""
     images: int
+    """How many images it has."""
     channels: int
+    """Colour channels."""
     height: int
+    """In pixels."""
     width: int
+    """In pixels."""
     labels: Literal["dataset", "soft", "predicted"]
+    """Where the labels are from: a data set, soft ones, or the model's own predictions."""
 
 
 class ModelRecord(TypedDict):
     """Which model was measured."""
 
     name: str
+    """What the model is called."""
     classes: int
+    """How many classes it tells apart."""
     fingerprint: str | None
+    """Hash of its weights; null where that is not known."""
 
 
 class MeasurementRecord(TypedDict):
     """What was measured, of which model, how, and at what cost."""
 
     kind: str
+    """What was measured: spectral, perturbations, …"""
     images: int
+    """How many images were measured."""
     settings: dict[str, Any]
+    """How it was measured; measurements that differ here do not compare."""
     reference: ReferenceRecord
+    """The reference sample."""
     model: ModelRecord
+    """The model."""
     environment: dict[str, str]
+    """Versions of what ran, and the backend."""
     forward_passes: int
+    """How many images the model saw."""
     passes_from_cache: int
+    """How many of them an earlier run had done."""
     not_cached_because: str
+    """Why the next run does them again; empty where it does not."""
     seconds: Number
+    """How long it took; 0 where it was read from a file."""
     spectral: SpectralRecord | None
+    """What is read off a spectral profile; null for other kinds."""
 
 
 class ComparisonRecord(TypedDict):
-    """compare/comparison.py's Comparison."""
+    """A candidate compared with its baseline."""
 
     kind: str
+    """What was measured."""
     verdict: Verdict
+    """The worst of the checks: drift before inconclusive before pass."""
     changed: bool
+    """Whether anything changed at all, allowed or not."""
     summary: str
+    """The verdict in one line."""
     level: float
+    """Confidence of the intervals."""
     images: int
+    """How many images decided."""
     limits: dict[str, LimitRecord]
+    """The limit of each family that has one."""
     direction: Literal["worse", "any"]
+    """Whether changes for the better count too."""
     checks: list[CheckRecord]
+    """Every check that was asked for."""
     quantities: list[QuantityRecord]
+    """The change of every quantity; of spectral profiles ψ of each band."""
     notes: list[str]
+    """What else a reader should know, in words."""
     image_changes: ImagesRecord | None
+    """What single images add to the change that decides; null where that is not known."""
     candidate: MeasurementRecord
+    """The model under test."""
     baseline: MeasurementRecord
+    """What it is compared with."""
 
 
 class SnrRecord(TypedDict):
     """The ratio of the images' energy to a perturbation's, by frequency."""
 
     perturbation: str
+    """Name and severity."""
     decibel: Numbers
+    """Ratio at each frequency, for a perturbation of 10 % of the energy."""
 
 
 class SpectrumRecord(TypedDict):
     """The energy spectral density of the reference sample (SPEC.md 1.8)."""
 
     images: int
+    """How many images it was measured on."""
     frequencies: list[float]
+    """In cycles/pixel."""
     density: Numbers
+    """Mean energy at each frequency."""
     exponent: Number
+    """α of the power law f^−α that fits best; null where there is none."""
     natural: bool
+    """Whether the energy falls with frequency as in natural images, which the score takes for
+    granted."""
     snr: list[SnrRecord]
+    """Of each perturbation of the gate."""
 
 
 class ExampleRecord(TypedDict):
@@ -219,29 +319,43 @@ class PicturesRecord(TypedDict):
 
 
 class GateRecord(TypedDict):
-    """One assertion of one test.
-
-    ``measurement`` is what was measured where nothing was compared. ``sections`` are what wings
-    tell of the gate, by their name (report/wings.py). ``pictures`` and ``section_pictures`` are
-    for the HTML report only.
-    """
+    """One assertion of one test, and what came of it."""
 
     test: str
+    """Node id of the test; of the command line tool, the file it measured."""
     name: str | None
+    """What tells apart several assertions of one test; null where there is one."""
     kind: str
+    """Which assertion it is: spectral, perturbations, trend, …"""
     status: Status
+    """What was done; refused where an error kept it from being compared."""
     failed: bool
+    """Whether the assertion failed."""
     verdict: Verdict | None
+    """The comparison's; null where nothing was compared."""
     summary: str
+    """What came of it in one line."""
     fail_on: Literal["drift", "inconclusive", "any-change"] | None
+    """Which verdicts fail; null where nothing was compared."""
     baseline: str
+    """Where the baseline lies, or what it is; empty where that was not known yet."""
     accept: str
+    """The command that makes the baseline anew; empty where there is none."""
     reproduce: str
+    """The command that runs this test alone."""
     seconds: Number
+    """How long the assertion took."""
     comparison: ComparisonRecord | None
+    """A baseline just created or updated is compared with itself; null where nothing was
+    compared."""
     measurement: MeasurementRecord | None
+    """What was measured although nothing was compared; null otherwise."""
     spectrum: SpectrumRecord | None
+    """Spectrum of the reference images; null where no report was asked for."""
     sections: dict[str, Any]
+    """What wings say of the gate, by their names: explanation of the images behind a red one, trend
+    of checkpoints."""
+    # For the HTML report alone; of wings, by their names.
     pictures: NotRequired[PicturesRecord | None]
     section_pictures: NotRequired[dict[str, Any]]
 
@@ -250,19 +364,29 @@ class MetaRecord(TypedDict):
     """How a report came about."""
 
     command: str
+    """The command line that was run."""
     created: str
+    """When the run ended, as ISO 8601."""
     version: str
+    """Version of pytest-iaside."""
 
 
 class SessionRecord(TypedDict):
-    """The JSON document of a session; gates worst first."""
+    """What --iaside-json writes: every gate of one pytest session."""
 
     format: Literal["iaside-report/3"]
+    """Format of this document and its version."""
     schema: Literal["urn:pytest-iaside:session:3"]
+    """The $id of the schema that this document follows."""
     meta: MetaRecord
+    """About the run."""
     failed: bool
+    """Whether any gate failed."""
     counts: dict[str, int]
+    """How many gates there are of each outcome that occurs: a verdict, the status where nothing was
+    compared, or changed, which passes its checks and fails under fail_on=any-change."""
     gates: list[GateRecord]
+    """Every gate, the worst first."""
 
 
 def gate_record(

@@ -56,7 +56,7 @@ def section(gate: Gate, number: int, detail: Detail = Detail()) -> Section:
     if detail.charts and (measurements := gate.measurements):
         figures = gate_figures(gate, ident)
         images = images_of(gate, thumbnails=detail.thumbnails, examples=detail.examples)
-        sections = _sections_of_wings(gate, detail)
+        sections = _sections_of_wings(gate, ident, detail)
         settings, differences = settings_table(measurements)
     return Section(
         ident=ident,
@@ -72,11 +72,11 @@ def section(gate: Gate, number: int, detail: Detail = Detail()) -> Section:
     )
 
 
-def _sections_of_wings(gate: Gate, detail: Detail) -> list[ReportSection]:
+def _sections_of_wings(gate: Gate, ident: str, detail: Detail) -> list[ReportSection]:
     contents = gate.record["sections"]
     pictures = gate.record.get("section_pictures", {}) if detail.maps else {}
     found = [
-        wing.draw(contents[wing.name], pictures.get(wing.name))
+        wing.draw(contents[wing.name], pictures.get(wing.name), f"{ident}-{wing.name}")
         for wing in wings()
         if wing.draw is not None and wing.name in contents
     ]

@@ -1,4 +1,4 @@
-"""Wings: what stands on the core and registers itself, so that the core need not name it.
+"""Wings: parts that stand on the core and register themselves, so that the core names none.
 
 A wing is an entry point of the group ``pytest_iaside.wings`` whose object is a Wing. The package's
 own three (explain, track, study) are registered in pyproject.toml in the same way.
@@ -29,7 +29,7 @@ class Command(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSection:
-    """What the HTML report shows of a gate on a wing's behalf: figures, or a template's content."""
+    """A wing's part of the HTML report on a gate: figures, or the content of a template."""
 
     title: str
     about: str = ""
@@ -41,18 +41,19 @@ class ReportSection:
 
 @dataclass(frozen=True, kw_only=True)
 class Wing:
-    """What a wing adds to the core; what it leaves out, it does not add.
+    """What a wing adds to the core.
 
-    ``commands`` are of ``iaside``. ``tell_red`` is asked what more there is to say of a red
-    spectral gate (testing/spectral.py): its answer becomes the record's section ``name``, with its
-    pictures. ``draw`` makes of that, and its pictures where there is room for them, what the HTML
-    report shows; ``record`` is the type of the section, for session.schema.json.
+    ``commands`` are commands of ``iaside``. ``tell_red`` says more of a red spectral gate
+    (testing/red.py): its answer becomes the section ``name`` of the gate's record, and the pictures
+    of that section. ``draw`` makes the report's section of the record's, of its pictures where the
+    file has room for them, and of an identifier that is unique in the page. ``record`` is the type
+    of the section, for session.schema.json.
     """
 
     name: str
     commands: Sequence[Command] = ()
     tell_red: Callable[..., tuple[Any, Any]] | None = None
-    draw: Callable[[Any, Any], ReportSection | None] | None = None
+    draw: Callable[[Any, Any, str], ReportSection | None] | None = None
     record: Any = None
     templates: Path | None = None
 

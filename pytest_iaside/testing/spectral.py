@@ -48,9 +48,9 @@ def assert_spectral_robustness(
     baseline, or none that this model can be compared with.
     """
     __tracebackhide__ = True
-    keywords = Layer("assert_spectral_robustness", dict(settings))
 
     def prepare(test: CurrentTest | None) -> Gate:
+        keywords = Layer("assert_spectral_robustness", dict(settings))
         found = Settings.of([keywords, *(test.layers if test else [])])
         return spectral_gate(found, test, baseline_model)
 

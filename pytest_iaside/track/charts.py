@@ -1,24 +1,26 @@
 """The charts of a training run: its SIDs as a heat map, and curves, column by column alike.
 
 Checkpoints stand side by side in their order, each in a column of its own, whatever lies between
-their steps: so the heat map and the curves can be read together.
+their steps, so that the heat map and the curves can be read together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from pytest_iaside.report.charts import svg
-from pytest_iaside.report.charts.heat import colours, encoded, png
-from pytest_iaside.report.charts.svg import WIDTH, Scale
+from pytest_iaside.report.charts.heat import colours, encoded
+from pytest_iaside.report.charts.svg import RIGHT, TOP, Scale
 from pytest_iaside.report.numbers import fixed
 
 Values = Sequence[float | None]
-LEFT, RIGHT, TOP = 62.0, WIDTH - 8.0, 22.0
+LEFT = 62.0
 ROW, MOST_HEIGHT = 24.0, 256.0  # of a band in the heat map, and of all together
 PANEL, GAP = 84.0, 30.0  # height of a curve, and what lies between two
 SCALE_BAR = 8.0
@@ -28,17 +30,18 @@ FEW = 40  # checkpoints up to which each has a mark in a curve
 
 @dataclass(frozen=True)
 class Curve:
-    """One quantity of every checkpoint with its interval; None where there is none.
+    """One quantity of every checkpoint with its interval; None where it is not known.
 
-    ``least`` is what its axis spans at least. ``hollow`` marks checkpoints whose value says
-    little; ``line`` is drawn through the last of them, dashed.
+    ``form`` writes a value, ``bound_form`` a bound. The axis spans ``least`` at least. ``hollow``
+    marks checkpoints whose value says little; ``line`` is drawn through the last ones, dashed.
     """
 
     name: str
     values: Values
     low: Values = ()
     high: Values = ()
-    digits: int = 3
+    form: Callable[[Any], str] = fixed
+    bound_form: Callable[[Any], str] = fixed
     least: float = 0.0
     hollow: Sequence[bool] = ()
     line: Sequence[float] = ()
@@ -46,7 +49,7 @@ class Curve:
 
 def sid_heat_map(
     ident: str, shares: NDArray[np.float64], steps: Sequence[int], bands: Sequence[str]
-) -> str:
+) -> Markup:
     """SIDs (N, M) of N checkpoints at ``steps``: a column each, the lowest band at the bottom.
 
     A checkpoint without a SID (NaN) leaves its column empty.
@@ -57,7 +60,8 @@ def sid_heat_map(
     known = shares[np.isfinite(shares)]
     most = float(known.max()) if known.size else 1.0
     pixels = _coloured(np.where(np.isnan(shares), np.nan, shares / most).T[::-1])
-    parts = [svg.text(2, TOP - 9, "cycles/pixel", "note", "start")]
+    unit = "cycles/pixel" if bands[0].endswith("cycles/px") else ""
+    parts = [svg.text(2, TOP - 9, unit, "note", "start")]
     parts.append(_image(pixels, LEFT, TOP, RIGHT - LEFT, height))
     skip = int(np.ceil(11 / (height / rows)))
     for band in range(0, rows, skip):
@@ -73,7 +77,7 @@ def sid_heat_map(
     return svg.document(ident, title, described, bottom + 44 + SCALE_BAR + 18, parts)
 
 
-def curves_chart(ident: str, curves: Sequence[Curve], steps: Sequence[int]) -> str:
+def curves_chart(ident: str, curves: Sequence[Curve], steps: Sequence[int]) -> Markup:
     """``curves`` one below the other, each on a scale of its own."""
     parts: list[str] = []
     top = TOP
@@ -84,8 +88,8 @@ def curves_chart(ident: str, curves: Sequence[Curve], steps: Sequence[int]) -> s
     parts += _steps(steps, bottom)
     parts += _hits(len(steps), TOP, bottom)
     described = " ".join(
-        f"{curve.name}: {fixed(curve.values[0], curve.digits)} at step {steps[0]}, "
-        f"{fixed(curve.values[-1], curve.digits)} at step {steps[-1]}."
+        f"{curve.name}: {curve.form(curve.values[0])} at step {steps[0]}, "
+        f"{curve.form(curve.values[-1])} at step {steps[-1]}."
         for curve in curves
     )
     title = f"{', '.join(curve.name for curve in curves)} over {len(steps)} checkpoints"
@@ -96,14 +100,7 @@ def _panel(curve: Curve, top: float) -> list[str]:
     bottom = top + PANEL
     up = Scale(*_extent(curve), bottom, top)
     count = len(curve.values)
-    parts = [svg.text(2, top - 8, curve.name, "note", "start")]
-    step = svg.nice_step(up.low, up.high, 4)
-    ticks = svg.nice_ticks(up.low, up.high, 4)
-    parts.append(svg.strokes([(LEFT, up(tick), RIGHT - LEFT, 0) for tick in ticks], "grid"))
-    if up.holds(0):
-        parts.append(svg.line(LEFT, up(0), RIGHT, up(0), "zero"))
-    for tick in ticks:
-        parts.append(svg.text(LEFT - 5, up(tick) + 3.5, svg.tick_text(tick, step), "", "end"))
+    parts = svg.value_axis(up, curve.name, 4, left=LEFT)
     for stretch in _stretches(curve.values):
         if curve.low and curve.high:
             parts.append(_ribbon(curve, stretch, up))
@@ -127,10 +124,7 @@ def _extent(curve: Curve) -> tuple[float, float]:
     """What a curve's axis spans: all values, and of their intervals what is not far off."""
     values = [value for value in curve.values if value is not None]
     low, high = min(values), max(values)
-    reach = max(high - low, curve.least)
-    bounds = [bound for bound in (*curve.low, *curve.high) if bound is not None]
-    low = min([low, *(max(bound, low - reach) for bound in bounds)])
-    high = max([high, *(min(bound, high + reach) for bound in bounds)])
+    low, high = svg.extended(low, high, (*curve.low, *curve.high), max(high - low, curve.least))
     missing = max(curve.least, 1e-9 * max(abs(low), abs(high), 1.0)) - (high - low)
     room = max(missing / 2, 0.05 * (high - low))
     return low - room, high + room
@@ -210,7 +204,7 @@ def _coloured(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
 def _image(pixels: NDArray[np.uint8], x: float, y: float, width: float, height: float) -> str:
     # A PNG of a pixel for each cell: a rectangle for each would be a hundred times as large.
     return (
-        f'<image href="data:image/png;base64,{encoded(png(pixels))}" '
+        f'<image href="data:image/png;base64,{encoded(pixels)}" '
         f'x="{svg.at(x)}" y="{svg.at(y)}" '
         f'width="{svg.at(width)}" height="{svg.at(height)}" preserveAspectRatio="none" '
         'style="image-rendering:pixelated"/>'

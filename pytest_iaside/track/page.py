@@ -2,58 +2,195 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from markupsafe import Markup
 
+from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.words import confidence
-from pytest_iaside.report.figures import Figure
-from pytest_iaside.report.numbers import finite, finite_list, fixed, share, signed
+from pytest_iaside.report.figures import Figure, Table, interval_text, settings_table
+from pytest_iaside.report.numbers import finite_list, fixed, share, signed
 from pytest_iaside.report.pages import Page
-from pytest_iaside.report.tables import Table, interval_text, plain_row, settings_table
-from pytest_iaside.track.charts import Curve, curves_chart, sid_heat_map
+from pytest_iaside.report.record import measurement_record
+from pytest_iaside.track.charts import Curve, Values, curves_chart, sid_heat_map
 from pytest_iaside.track.history import Point
-from pytest_iaside.track.trend import Trend, unlike
-
-# What the axes span at least, lest rounding errors fill them.
-LEAST_SCORE, LEAST_NATS, LEAST_ACCURACY = 0.02, 0.1, 0.02
+from pytest_iaside.track.records import PointRecord, TrendRecord, trend_record
+from pytest_iaside.track.trend import LAST, unlike
 
 
 def track_page(
-    points: Sequence[Point], trend: Trend | None, *, level: float, no_trend: str = ""
+    points: Sequence[Point],
+    trend: Comparison | None,
+    *,
+    level: float,
+    last: int = LAST,
+    no_trend: str = "",
 ) -> Page:
-    """The page of ``points`` of one run, by step; ``no_trend`` says why there is none.
+    """The page of ``points`` of one run, by step; ``trend`` is that of the ``last`` ones.
 
-    Those that were not measured as the last one are left out, and said to be.
+    ``no_trend`` says why there is none. Points that were not measured as the last one are left
+    out, and the page says so.
     """
     left_out = unlike(points)
     alike = [point for point in points if not unlike([point, points[-1]])]
-    last = points[-1].profile
-    steps = f"step {alike[0].step} to {alike[-1].step}"
+    profile = points[-1].profile
+    recent = alike[-last:] if trend else []
+    dashed = " Dashed: the line fitted to the last checkpoints." if trend else ""
+    values = [point.profile.interval("value", level) for point in alike]
+    structured = [point.profile.structured for point in alike]
+    records = trend_record(alike, level)["points"]
+    curves = curves_of(
+        records,
+        value_low=finite_list([each.low for each in values]),
+        value_high=finite_list([each.high for each in values]),
+        hollow=[not each for each in structured],
+        line=_line(recent, trend),
+    )
     return Page(
         title="robustness over checkpoints",
-        headline=_headline(trend, alike),
+        headline=_headline(trend, len(recent), len(alike)),
         about=(
-            f"{trend.summary() if trend else no_trend}. Run {points[-1].run}, {steps}, each "
-            f"checkpoint measured on {len(last)} images in {last.rules.bands} bands."
+            f"{trend.summary() if trend else no_trend}. Run {points[-1].run}, step "
+            f"{alike[0].step} to {alike[-1].step}, each checkpoint measured on {len(profile)} "
+            f"images in {profile.rules.bands} bands."
         ),
         warnings=_warnings(alike, trend, left_out),
-        figures=[_sids(alike), _curves(alike, trend, level)],
-        facts=settings_table({"last checkpoint": last.as_dict(level)})[0],
+        figures=[
+            sid_figure(
+                "sid-heat-map",
+                "Spectral importance over checkpoints",
+                records,
+                profile.partition.labels,
+            ),
+            scores_figure(
+                "score-curves",
+                "Scores over checkpoints",
+                f"With intervals over images ({confidence(level)}), the same images for every "
+                "checkpoint: changes between checkpoints are known better than the intervals "
+                f"look.{dashed}",
+                [point.step for point in alike],
+                curves,
+                interval=confidence(level),
+                more={
+                    "": ["" if each else "unstructured" for each in structured],
+                    "checkpoint": [point.name for point in alike],
+                },
+            ),
+        ],
+        settings=settings_table({"last checkpoint": measurement_record(profile, level)})[0],
     )
 
 
-def _headline(trend: Trend | None, points: Sequence[Point]) -> str:
+def trend_figures(record: TrendRecord, ident: str) -> list[Figure]:
+    """The SIDs and the scores of the checkpoints that a trend is fitted to."""
+    points = record["points"]
+    return [
+        sid_figure(f"{ident}-sids", "Spectral importance over checkpoints", points),
+        scores_figure(
+            f"{ident}-scores",
+            "Scores over checkpoints",
+            "With the intervals of signed SRC over images.",
+            [point["step"] for point in points],
+            curves_of(points),
+            more={"checkpoint": [point["name"] for point in points]},
+        ),
+    ]
+
+
+def sid_figure(
+    ident: str, title: str, points: Sequence[PointRecord], bands: Sequence[str] = ()
+) -> Figure:
+    """The SIDs of checkpoints as a heat map, and in numbers; ``bands`` are their frequencies."""
+    steps = [point["step"] for point in points]
+    shares = np.array([point["sid"] for point in points], dtype=np.float64)
+    names = [f"band {band}" for band in range(shares.shape[1])]
+    if bands:
+        names = [f"{name} ({label})" for name, label in zip(names, bands, strict=True)]
+    rows = [
+        [str(step), *(fixed(value) for value in one)]
+        for step, one in zip(steps, shares, strict=True)
+    ]
+    return Figure(
+        title,
+        "The share of importance (SID) of each frequency band, a column for each checkpoint, low "
+        "frequencies at the bottom. The more of it lies there, the higher the score.",
+        Table(("step", *names), rows),
+        sid_heat_map(ident, shares, steps, bands or names),
+    )
+
+
+def scores_figure(
+    ident: str,
+    title: str,
+    about: str,
+    steps: Sequence[int],
+    curves: Sequence[Curve],
+    *,
+    interval: str = "CI",
+    more: Mapping[str, Sequence[str]] | None = None,
+) -> Figure:
+    """Quantities of checkpoints as curves, and in numbers; ``more`` are columns of the table."""
+    columns = [("step", [str(step) for step in steps])]
+    for curve in curves:
+        columns.append((curve.name, list(map(curve.form, curve.values))))
+        if curve.low:
+            bounds = zip(curve.low, curve.high, strict=True)
+            columns.append((interval, [interval_text(*each, curve.bound_form) for each in bounds]))
+    columns += [(name, list(texts)) for name, texts in (more or {}).items()]
+    table = Table([name for name, _ in columns], zip(*(texts for _, texts in columns), strict=True))
+    known = [curve for curve in curves if any(value is not None for value in curve.values)]
+    return Figure(title, about, table, curves_chart(ident, known, steps))
+
+
+def curves_of(
+    points: Sequence[PointRecord],
+    *,
+    value_low: Values = (),
+    value_high: Values = (),
+    hollow: Sequence[bool] = (),
+    line: Sequence[float] = (),
+) -> list[Curve]:
+    """Signed SRC, v(all), accuracy and loss of checkpoints, in this order."""
+    # The axes span so much at least, lest rounding errors fill them.
+    return [
+        Curve(
+            "signed SRC",
+            finite_list([point["signed_src"] for point in points]),
+            finite_list([point["low"] for point in points]),
+            finite_list([point["high"] for point in points]),
+            bound_form=signed,
+            least=0.02,
+            hollow=hollow,
+            line=line,
+        ),
+        Curve(
+            "v(all), nats",
+            [point["value"] for point in points],
+            value_low,
+            value_high,
+            form=_hundredths,
+            bound_form=_hundredths,
+            least=0.1,
+        ),
+        Curve("accuracy", [point["accuracy"] for point in points], form=share, least=0.02),
+        Curve("loss", [point["loss"] for point in points]),
+    ]
+
+
+def _hundredths(value: float | None) -> str:
+    return fixed(value, 2)
+
+
+def _headline(trend: Comparison | None, recent: int, points: int) -> str:
     if trend is None:
-        return f"{len(points)} checkpoints, and no trend"
+        return f"{points} checkpoints, and no trend"
     words = {"pass": "No decline", "drift": "Decline", "inconclusive": "Undecided"}
-    over = f"over the last {len(trend.points)} checkpoints"
-    return f"{words[trend.verdict]} {over} of {len(points)}"
+    return f"{words[trend.verdict]} over the last {recent} checkpoints of {points}"
 
 
-def _warnings(points: Sequence[Point], trend: Trend | None, left_out: Sequence[str]) -> list[str]:
+def _warnings(
+    points: Sequence[Point], trend: Comparison | None, left_out: Sequence[str]
+) -> list[str]:
     warnings = list(trend.notes) if trend else []
     if left_out:
         warnings.append(
@@ -62,100 +199,25 @@ def _warnings(points: Sequence[Point], trend: Trend | None, left_out: Sequence[s
         )
     unstructured = [point.step for point in points if not point.profile.structured]
     if unstructured:
-        shown = ", ".join(map(str, unstructured[:8])) + ("…" if len(unstructured) > 8 else "")
         warnings.append(
-            f"{len(unstructured)} checkpoints are unstructured (step {shown}): their ψ cannot be "
-            "told from noise, and their SID and SRC mean nothing. Their marks are hollow."
+            f"{len(unstructured)} checkpoints are unstructured (step {some_steps(unstructured)}): "
+            "their ψ cannot be told from noise, and their SID and SRC mean nothing. Their marks "
+            "are hollow."
         )
     return warnings
 
 
-def _sids(points: Sequence[Point]) -> Figure:
-    profiles = [point.profile for point in points]
-    steps = [point.step for point in points]
-    labels = profiles[-1].partition.labels
-    shares = np.array([profile.sid for profile in profiles])
-    rows = [
-        plain_row(str(step), *(fixed(value) for value in one))
-        for step, one in zip(steps, shares, strict=True)
-    ]
-    head = ("step", *(f"band {band} ({label})" for band, label in enumerate(labels)))
-    return Figure(
-        "Spectral importance over checkpoints",
-        "The share of importance (SID) of each frequency band, a column for each checkpoint, low "
-        "frequencies at the bottom. The more of it lies there, the higher the score.",
-        Markup(sid_heat_map("sid-heat-map", shares, steps, labels)),
-        Table(head, rows),
-        "",
-    )
+def some_steps(steps: Sequence[int]) -> str:
+    """The first few of ``steps``."""
+    return ", ".join(map(str, steps[:8])) + ("…" if len(steps) > 8 else "")
 
 
-def _curves(points: Sequence[Point], trend: Trend | None, level: float) -> Figure:
-    steps = [point.step for point in points]
-    profiles = [point.profile for point in points]
-    scores, values = (
-        [profile.interval(what, level) for profile in profiles] for what in ("signed_src", "value")
-    )
-    curves = [
-        Curve(
-            "signed SRC",
-            finite_list([profile.signed_src for profile in profiles]),
-            finite_list([each.low for each in scores]),
-            finite_list([each.high for each in scores]),
-            least=LEAST_SCORE,
-            hollow=[not profile.structured for profile in profiles],
-            line=_line(trend),
-        ),
-        Curve(
-            "v(all), nats",
-            [profile.value for profile in profiles],
-            finite_list([each.low for each in values]),
-            finite_list([each.high for each in values]),
-            digits=2,
-            least=LEAST_NATS,
-        ),
-        Curve("accuracy", [p.accuracy for p in points], least=LEAST_ACCURACY),
-        Curve("loss", [point.loss for point in points]),
-    ]
-    known = [curve for curve in curves if any(value is not None for value in curve.values)]
-    interval = confidence(level)
-    rows = [
-        plain_row(
-            str(point.step),
-            fixed(point.profile.signed_src),
-            interval_text(score.low, score.high, signed),
-            fixed(point.profile.value, 2),
-            interval_text(value.low, value.high, _nats),
-            share(point.accuracy),
-            fixed(point.loss),
-            "" if point.profile.structured else "unstructured",
-            point.name,
-        )
-        for point, score, value in zip(points, scores, values, strict=True)
-    ]
-    head = ("step", "signed SRC", interval, "v(all), nats", interval, "accuracy", "loss", "")
-    dashed = " Dashed: the line fitted to the last checkpoints." if trend else ""
-    return Figure(
-        "Scores over checkpoints",
-        f"With intervals over images ({interval}), the same images for every checkpoint: changes "
-        f"between checkpoints are known better than the intervals look.{dashed}",
-        Markup(curves_chart("score-curves", known, steps)),
-        Table((*head, "checkpoint"), rows),
-        "",
-    )
-
-
-def _line(trend: Trend | None) -> list[float]:
+def _line(points: Sequence[Point], trend: Comparison | None) -> list[float]:
     """The fitted signed SRC at each of the trend's checkpoints."""
     check = next((c for c in trend.checks if c.name == "src"), None) if trend else None
-    if trend is None or check is None:
+    if check is None:
         return []
-    first, last = trend.points[0].step, trend.points[-1].step
+    first, last = points[0].step, points[-1].step
     return [
-        check.baseline + check.change * (point.step - first) / (last - first)
-        for point in trend.points
+        check.baseline + check.change * (point.step - first) / (last - first) for point in points
     ]
-
-
-def _nats(value: Any) -> str:
-    return fixed(finite(value), 2)

@@ -9,14 +9,14 @@ from pytest_iaside.track import command
 from pytest_iaside.track.records import TrendRecord
 
 
-def draw(record: TrendRecord, pictures: Any) -> ReportSection:
+def draw(record: TrendRecord, pictures: Any, ident: str) -> ReportSection:
     """The SIDs and the scores of all checkpoints; there are no pictures."""
     from pytest_iaside.track.page import trend_figures
 
     return ReportSection(
         title="The checkpoints",
         about=f"Those of run {record['run']} that the trend is fitted to.",
-        figures=trend_figures(record),
+        figures=trend_figures(record, ident),
     )
 
 

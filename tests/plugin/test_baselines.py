@@ -176,7 +176,7 @@ def test_a_model_with_fewer_classes_than_the_predicted_labels(project: Project) 
     project.call("models.model, models.reference(labels=False)")
     project.run("--iaside-update=new").assert_outcomes(passed=1)
     project.call("lambda x: models.model(x)[:, :2], models.reference(labels=False)")
-    refused(project, "the model cannot be held against the labels that the baseline predicted, *")
+    refused(project, "the model cannot be compared on the labels that the baseline predicted, *")
     mended(project)
 
 
@@ -198,7 +198,7 @@ def test_an_unstructured_profile_makes_no_baseline(project: Project) -> None:
     assert project.baselines == []
     (record,) = project.records("--iaside-update=new")
     assert record["status"] == "refused"
-    assert record["profile"]["structured"] is False
+    assert record["measurement"]["spectral"]["structured"] is False
 
 
 def test_an_unstructured_profile_replaces_none(gated: Project) -> None:

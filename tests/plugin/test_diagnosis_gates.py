@@ -31,7 +31,7 @@ def test_an_unchanged_model_passes_against_its_baseline(project: Project, kind: 
     (record,) = project.records()
     assert (record["kind"], record["verdict"]) == (kind, "pass")
     assert record["name"] == kind
-    assert record["readings"]["images"] == 6
+    assert record["comparison"]["images"] == 6
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_both_limits_can_be_held_at_once(project: Project) -> None:
     project.run().assert_outcomes(failed=1)  # there is no baseline
     project.run("--iaside-update=new").assert_outcomes(passed=1)
     (record,) = project.records()
-    checks = record["readings"]["checks"]
+    checks = record["comparison"]["checks"]
     assert {(check["name"], check["limit"]) for check in checks} == {("fine", 0.2), ("bound", 1.0)}
 
 

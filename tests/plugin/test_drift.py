@@ -62,7 +62,7 @@ def test_the_call_returns_the_comparison(gated: Project) -> None:
         "    comparison = assert_spectral_robustness(models.model, max_src_drop=0.5)\n"
         "    assert isinstance(comparison, Comparison)\n"
         "    assert comparison.images == 24 and comparison.verdict == 'pass'\n"
-        "    assert comparison.thresholds.max_src_drop == 0.5\n"
+        "    assert comparison.limits['src'].change == 0.5\n"
     )
     assert gated.run().ret == pytest.ExitCode.OK
 

@@ -25,13 +25,13 @@ def test_the_report_shows_image_maps_and_sentence(page: str) -> None:
 def test_the_images_are_those_that_drive_the_drift(gated: Project) -> None:
     (record,) = gated.records("--iaside-diagnose=2", gain=WORSE)
     worst = record["comparison"]["image_changes"]["images"][:2]
-    images = record["diagnosis"]["images"]
+    images = record["sections"]["explanation"]["images"]
     assert [image["name"] for image in images] == [image["name"] for image in worst]
     for image, change in zip(images, worst, strict=True):
         assert image["class"] == change["label"]
         assert sum(level["candidate"] for level in image["levels"]) == pytest.approx(1)
         assert image["baseline_probability"] is None
-    assert record["diagnosis"]["baseline"] is None
+    assert record["sections"]["explanation"]["baseline"] is None
 
 
 def test_the_baselines_model_stands_beside_it(gated: Project) -> None:
@@ -44,7 +44,7 @@ def test_the_baselines_model_stands_beside_it(gated: Project) -> None:
         module="conftest",
     )
     (record,) = gated.records("--iaside-diagnose=1", gain=WORSE)
-    diagnosis = record["diagnosis"]
+    diagnosis = record["sections"]["explanation"]
     assert diagnosis["baseline"] == "before"
     (image,) = diagnosis["images"]
     assert image["baseline_probability"] > image["candidate_probability"]
@@ -60,8 +60,8 @@ def test_it_may_be_named_in_the_ini_file(gated: Project) -> None:
     models = gated.root / "models.py"
     models.write_text(models.read_text() + "\ndef whole():\n    return model\n")
     (record,) = gated.records(gain=WORSE)
-    assert record["diagnosis"]["baseline"] == "model"
-    assert len(record["diagnosis"]["images"]) == 1
+    assert record["sections"]["explanation"]["baseline"] == "model"
+    assert len(record["sections"]["explanation"]["images"]) == 1
 
 
 @pytest.mark.parametrize("arguments", [("--iaside-diagnose=0",), ()])
@@ -70,25 +70,25 @@ def test_none_are_explained_where_none_are_asked_for_or_it_takes_too_long(
 ) -> None:
     (record,) = gated.records(*arguments, gain=WORSE)
     if arguments:
-        assert record["diagnosis"] is None
+        assert "explanation" not in record["sections"]
         return
     # 24 images of 16 coalitions: an explanation takes more.
-    assert record["diagnosis"]["images"] == []
-    assert "more than the" in record["diagnosis"]["why_not"]
+    assert record["sections"]["explanation"]["images"] == []
+    assert "more than the" in record["sections"]["explanation"]["why_not"]
     page = (gated.root / "iaside-report" / "index.html").read_text(encoding="utf-8")
     assert "--iaside-diagnose=3 does it all the same" in page
 
 
 def test_a_green_gate_is_not_explained(gated: Project) -> None:
     (record,) = gated.records("--iaside-diagnose=2", "--iaside-report=r.html")
-    assert record["diagnosis"] is None
+    assert "explanation" not in record["sections"]
 
 
 def test_what_goes_wrong_costs_no_verdict(gated: Project) -> None:
     gated.call("models.model, baseline_model=7")
     (record,) = gated.records("--iaside-diagnose=1", gain=WORSE)
     assert record["verdict"] == "drift"
-    assert "give an nn.Module" in record["diagnosis"]["why_not"]
+    assert "give an nn.Module" in record["sections"]["explanation"]["why_not"]
 
 
 @pytest.mark.parametrize("value", ["some", "-1", "1.5"])
@@ -101,4 +101,4 @@ def test_other_values_are_usage_errors(project: Project, value: str) -> None:
 def test_the_same_with_workers(gated: Project) -> None:
     (record,) = gated.records("--iaside-diagnose=1", "-n2", gain=WORSE)
     (alone,) = gated.records("--iaside-diagnose=1", gain=WORSE)
-    assert record["diagnosis"] == alone["diagnosis"]
+    assert record["sections"] == alone["sections"]

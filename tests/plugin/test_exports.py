@@ -147,7 +147,7 @@ class TestSchema:
         project.run(*EXPORTS, "--iaside-update=new")
         found = document(project)
         assert found["counts"] == {"refused": 1}
-        assert found["gates"][0]["profile"]["structured"] is False
+        assert found["gates"][0]["measurement"]["spectral"]["structured"] is False
         project.call("models.model")
         project.run(*EXPORTS, "--iaside-update=new")
         assert document(project)["counts"] == {"created": 1}

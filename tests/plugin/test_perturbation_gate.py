@@ -63,8 +63,8 @@ def test_an_unchanged_model_passes(perturbing: Project) -> None:
     (record,) = perturbing.records()
     assert record["kind"] == "perturbations"
     assert record["verdict"] == "pass" and not record["failed"]
-    assert record["readings"]["notes"] == ["both models give the same answers to every image"]
-    assert record["comparison"] is None
+    assert record["comparison"]["notes"] == ["both models give the same answers to every image"]
+    assert record["comparison"]["candidate"]["spectral"] is None
     assert [each["perturbation"] for each in record["spectrum"]["snr"]] == [
         "white_noise 5",
         "contrast 5",
@@ -99,9 +99,9 @@ def test_a_change_can_be_accepted(perturbing: Project) -> None:
 def test_the_same_with_workers(perturbing: Project) -> None:
     (record,) = perturbing.records("-n2", gain=60)
     alone = perturbing.records(gain=60)[0]
-    for name in ("verdict", "summary", "readings"):
+    for name in ("verdict", "summary", "comparison"):
         one, other = json.loads(json.dumps(record[name])), alone[name]
-        if name == "readings":
+        if name == "comparison":
             for each in (one, other):
                 del each["candidate"]["seconds"]
         assert one == other
@@ -131,7 +131,7 @@ def test_a_baseline_of_the_other_kind_is_told(perturbing: Project) -> None:
     )
     result = perturbing.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*has format 'iaside-readings/1'*"])
+    result.stdout.fnmatch_lines(["*kind: spectral here, perturbations there. Restore the setting*"])
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_common_settings_come_from_the_ini_file(project: Project) -> None:
     project.write(TEST.format(more=""))
     project.run("--iaside-update=new").assert_outcomes(passed=1)
     (record,) = project.records()
-    assert record["readings"]["images"] == 12
-    assert record["readings"]["level"] == 0.9
+    assert record["comparison"]["images"] == 12
+    assert record["comparison"]["level"] == 0.9
     assert record["fail_on"] == "any-change"
 
 
@@ -176,7 +176,7 @@ def test_the_usual_perturbations_are_four(project: Project) -> None:
         "jpeg_compression 3",
     ]
     (record,) = project.records()
-    assert {check["name"]: check["limit"] for check in record["readings"]["checks"]} == {
+    assert {check["name"]: check["limit"] for check in record["comparison"]["checks"]} == {
         "mpe": 0.02,
         "accuracy": -0.05,
     }
@@ -188,7 +188,7 @@ def test_the_corruption_error_counts_where_it_is_asked_for(project: Project) -> 
     document = yaml.safe_load(project.baseline.read_text(encoding="utf-8"))
     assert document["settings"]["normaliser"] == "alexnet"
     (record,) = project.records()
-    checks = {check["name"]: check for check in record["readings"]["checks"]}
+    checks = {check["name"]: check for check in record["comparison"]["checks"]}
     assert checks["mce"]["where"] == "mCE (%)" and checks["mce"]["limit"] == 1.0
     assert checks["mce"]["baseline"] == pytest.approx(
         document["summary"]["means"]["mCE (%)"], abs=1e-4

@@ -43,7 +43,8 @@ def test_new_writes_a_baseline_that_then_passes(project: Project) -> None:
     before = project.contents()
     (record,) = project.records()
     assert (record["status"], record["failed"], record["verdict"]) == ("compared", False, "pass")
-    assert record["comparison"]["candidate"]["psi"] == pytest.approx(profile.psi, abs=1e-9)
+    spectral = record["comparison"]["candidate"]["spectral"]
+    assert spectral["psi"] == pytest.approx(profile.psi, abs=1e-9)
     assert project.contents() == before
 
 
@@ -66,7 +67,7 @@ def test_changed_writes_those_that_do_not_hold(gated: Project) -> None:
     assert (record["status"], record["failed"]) == ("updated", False)
     # It is compared with itself then.
     comparison = record["comparison"]
-    assert comparison["candidate"]["psi"] == comparison["baseline"]["psi"]
+    assert comparison["candidate"]["spectral"]["psi"] == comparison["baseline"]["spectral"]["psi"]
     new = SpectralProfile.load(gated.baseline).psi
     assert new[1] < old[1] - 0.1
     assert gated.run(gain=0.2).ret == pytest.ExitCode.OK
@@ -148,7 +149,8 @@ def test_predictions_that_move_cannot_hide_from_the_baseline(project: Project) -
     (record,) = project.records(gain=-1.0)
     assert (record["verdict"], record["failed"]) == ("drift", True)
     assert record["comparison"]["notes"] == []
-    assert record["comparison"]["candidate"]["value"] < record["comparison"]["baseline"]["value"]
+    new, old = (record["comparison"][role]["spectral"] for role in ("candidate", "baseline"))
+    assert new["value"] < old["value"]
     # Accepted, the new baseline holds the new model's own predictions.
     (record,) = project.records("--iaside-update=changed", gain=-1.0)
     assert record["status"] == "updated"

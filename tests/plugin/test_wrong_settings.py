@@ -136,12 +136,12 @@ def test_the_nearest_source_counts(project: Project) -> None:
     comparison = record["comparison"]
     assert comparison["level"] == 0.7
     assert comparison["images"] == 12
-    assert comparison["candidate"]["rules"]["bands"] == 4
-    thresholds = comparison["thresholds"]
-    assert thresholds["max_src_drop"] is None
-    assert thresholds["max_sid_shift"] == 0.8
-    assert thresholds["max_value_drop"] == 0.9
-    assert thresholds["max_band_drop"] == 0.01
+    assert comparison["candidate"]["settings"]["bands"] == 4
+    limits = comparison["limits"]
+    assert "src" not in limits
+    assert limits["sid"] == {"change": 0.8, "bound": None}
+    assert limits["value"] == {"change": 0.9, "bound": None}
+    assert limits["band"] == {"change": 0.01, "bound": None}
 
 
 def test_the_header_shows_what_is_set(project: Project) -> None:

@@ -16,7 +16,7 @@ from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement, Quantity
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
-from pytest_iaside.report.charts.heat import encoded, heat, png
+from pytest_iaside.report.charts.heat import encoded, heat
 from pytest_iaside.report.record import (
     GateRecord,
     comparison_record,
@@ -255,13 +255,13 @@ def diagnosed(red: GateRecord) -> GateRecord:
     levels = [level_change(0, False), level_change(1, True)]
     image = {
         "name": "3.jpg",
-        "class": 3,
+        "label": 3,
         "candidate_probability": 0.1,
         "baseline_probability": 0.9,
         "sentence": "The candidate leans on details of 1–2 px around the top right.",
         "levels": levels,
     }
-    drawn = encoded(png(heat(np.linspace(0, 1, 64).reshape(8, 8))))
+    drawn = encoded(heat(np.linspace(0, 1, 64).reshape(8, 8)))
     maps = {"wcam": drawn, "spatial": drawn}
     shown = {"image": drawn, "candidate": maps, "baseline": maps}
     return {

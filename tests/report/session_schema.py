@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-import textwrap
+from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -94,16 +94,12 @@ def _object(cls: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _docstrings(cls: Any) -> dict[str, dict[str, str]]:
-    """What stands under the fields of ``cls``; nothing of a TypedDict that is no class statement."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    except (OSError, TypeError):
-        return {}
-    (statement,) = tree.body
+    """The sentences under the fields of ``cls``."""
+    (statement,) = ast.parse(inspect.getsource(cls)).body
     body = getattr(statement, "body", [])
     return {
         field.target.id: {"description": inspect.cleandoc(doc.value.value)}
-        for field, doc in zip(body, body[1:], strict=False)
+        for field, doc in pairwise(body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
         and isinstance(doc, ast.Expr)

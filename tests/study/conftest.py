@@ -13,6 +13,7 @@ import pytest
 from waves import images
 
 from pytest_iaside.errors import SpectralRobustnessError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.study import command as study
 from pytest_iaside.study.measured import Measuring
 
@@ -39,7 +40,7 @@ def same_noise(): return {name: StudyModel(m.model, noise=0.5) for name, m in mo
 def measuring() -> Measuring:
     return Measuring.of(
         images(),
-        {"bands": 4, "backend": "eager"},
+        {"bands": 4, "execution": Execution(backend="eager")},
         cache=False,
         showing=lambda _: contextlib.nullcontext(),
     )

@@ -38,7 +38,7 @@ def waves(*, copies: int = 1) -> list[StudyModel]:
 def study() -> CorrelationStudy:
     import contextlib
 
-    settings = {"bands": 4, "backend": "eager"}
+    settings = {"bands": 4, "execution": Execution(backend="eager")}
     measuring = Measuring(
         reference=images(),
         settings=settings,
@@ -67,11 +67,14 @@ def test_src_follows_robustness_against_what_takes_high_frequencies(
 def test_targets_are_mpe_and_accuracy_drop(study: CorrelationStudy) -> None:
     model, sample = Waves(SHARES[1]), images()
     for name, perturbation in PERTURBATIONS.items():
-        error = mean_prediction_error(model, sample, perturbation, execution=Execution(backend="eager"))
+        error = mean_prediction_error(
+            model, sample, perturbation, execution=Execution(backend="eager")
+        )
         assert study.mpe.targets.of_all_images(name)[1] == pytest.approx(error.value)
         assert study.mpe.targets.standard_errors(name)[1] == pytest.approx(error.standard_error)
         clean, perturbed = (
-            accuracy(model, sample, each, execution=Execution(backend="eager")).value for each in (None, perturbation)
+            accuracy(model, sample, each, execution=Execution(backend="eager")).value
+            for each in (None, perturbation)
         )
         assert study.drop.targets.of_all_images(name)[1] == pytest.approx(clean - perturbed)
     single = [study.mpe.targets.of_all_images(name) for name in PERTURBATIONS]
@@ -191,7 +194,7 @@ class TestKept:
             images(),
             {"fgsm": ("gaussian_noise", 2)},
             seed=0,
-            execution={"backend": "eager"},
+            execution=Execution(backend="eager"),
             folder=folder,
         )
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from markupsafe import Markup
+
 from pytest_iaside.report.charts import svg
 from pytest_iaside.report.charts.groups import legend, shape, styles
 from pytest_iaside.report.charts.svg import LEFT, RIGHT, TOP, Scale
 from pytest_iaside.report.numbers import fixed, printable
-
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Line:
 
 def curves_by_band(
     ident: str, edges: Sequence[float], lines: Sequence[Line], *, ordered: bool, title: str
-) -> str:
+) -> Markup:
     """The share of importance of each band, a curve for each of ``lines``.
 
     ``ordered`` lines fade from the last to the first; others have the colours of groups.
@@ -32,8 +33,7 @@ def curves_by_band(
     across = Scale(edges[0], edges[-1], LEFT, RIGHT)
     up = Scale(*svg.domain([value for line in lines for value in line.values]), bottom, TOP)
     parts = svg.value_axis(up, "share of importance", name_at=TOP - 10)
-    parts += svg.horizontal_axis(across, bottom, most=6)
-    parts.append(svg.text(RIGHT, bottom + 29, "cycles/pixel", "note", "end"))
+    parts += svg.horizontal_axis(across, bottom, name="cycles/pixel")
     middles = [across((left + right) / 2) for left, right in pairwise(edges)]
     for number, (line, style) in enumerate(
         zip(lines, styles(len(lines), ordered=ordered), strict=True)

@@ -1,4 +1,4 @@
-"""Maps as pictures: PNG in colours that can be told apart in grey and by the colour-blind."""
+"""Pictures as PNG, and maps in colours that can be told apart in grey and by the colour-blind."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+MAP_COLOURS = 128  # of a palette that is enough for maps
 # Dark to light by lightness as much as by hue, and legible on any page: from matplotlib's viridis
 # (public domain), every eighth of the way.
 COLOURS = np.array(
@@ -45,26 +46,28 @@ def heat(values: NDArray[np.float64], *, top: float | None = None) -> NDArray[np
 
 
 def enlarged(pixels: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
-    """``pixels`` (H, W, 3) repeated so often that the longer side has ``least`` at least."""
+    """``pixels`` (H, W, …) repeated so often that the longer side has ``least`` at least."""
     times = max(1, -(-least // max(pixels.shape[:2])))
     return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def reduced(pixels: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
-    """``pixels`` (H, W, 3) shrunk so that the longer side has ``most`` at most."""
+    """``pixels`` (H, W, …) shrunk so that the longer side has ``most`` at most."""
     image = Image.fromarray(pixels)
     image.thumbnail((most, most))
     return np.asarray(image)
 
 
-def png(pixels: NDArray[np.uint8], *, palette: bool = False) -> bytes:
-    """``pixels`` (H, W, 3 or 4) as a PNG file; with ``palette`` in 128 colours, enough for maps."""
+def png(pixels: NDArray[np.uint8], *, palette: int = 0) -> bytes:
+    """``pixels`` (H, W), or (H, W, 3 or 4), as a PNG file; in ``palette`` colours where given."""
     image = Image.fromarray(pixels)
+    if palette:
+        image = image.convert("1") if palette == 2 else image.quantize(palette)
     content = io.BytesIO()
-    (image.quantize(128) if palette else image).save(content, "PNG", optimize=True)
+    image.save(content, "PNG", optimize=True)
     return content.getvalue()
 
 
-def encoded(content: bytes) -> str:
-    """Base64, as pages hold pictures."""
-    return base64.b64encode(content).decode("ascii")
+def encoded(pixels: NDArray[np.uint8], *, palette: int = 0) -> str:
+    """The same file in base64, as pages hold pictures."""
+    return base64.b64encode(png(pixels, palette=palette)).decode("ascii")

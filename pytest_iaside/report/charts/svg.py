@@ -51,16 +51,23 @@ def domain(
     if low == high:
         low, high = min([low, *reach]), max([high, *reach])
     else:
-        furthest = 1.5 * (high - low)
-        low, high = (
-            min([low, *(max(bound, low - furthest) for bound in reach)]),
-            max([high, *(min(bound, high + furthest) for bound in reach)]),
-        )
+        low, high = extended(low, high, reach, 1.5 * (high - low))
     if high - low < least or low == high:
         middle, half = (low + high) / 2, least / 2 or 1.0
         low, high = middle - half, middle + half
     room = 0.06 * (high - low)
     return low - room if low < 0 else low, high + room if high > 0 else high
+
+
+def extended(
+    low: float, high: float, bounds: Iterable[float | None], by: float
+) -> tuple[float, float]:
+    """``low``…``high`` extended to ``bounds``, but no further than ``by``."""
+    known = [bound for bound in bounds if bound is not None]
+    return (
+        min([low, *(max(bound, low - by) for bound in known)]),
+        max([high, *(min(bound, high + by) for bound in known)]),
+    )
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -208,7 +215,7 @@ def whisker(
     cross: float,
     low: float | None,
     high: float | None,
-    css: str,
+    css: str = "",
     *,
     along: Literal["x", "y"],
 ) -> str:
@@ -222,7 +229,7 @@ def whisker(
             segments.append((place, cross - CAP, 0.0, 2 * CAP))
     if along == "y":
         segments = [(y, x, dy, dx) for x, y, dx, dy in segments]
-    return strokes(segments, f"whisker {css}")
+    return strokes(segments, f"whisker {css}".rstrip())
 
 
 def document(

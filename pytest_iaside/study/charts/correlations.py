@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from markupsafe import Markup
+
 from pytest_iaside.report.charts import svg
 from pytest_iaside.report.charts.groups import CHARACTER, tone
 from pytest_iaside.report.charts.svg import WIDTH, Scale
@@ -24,12 +26,12 @@ class Bar:
     high: float | None
 
 
-def interval_chart(ident: str, bars: Sequence[Bar], *, name: str, title: str) -> str:
+def interval_chart(ident: str, bars: Sequence[Bar], *, name: str, title: str) -> Markup:
     """Correlations with their intervals, a row each, on the scale from −1 to 1."""
     start = max((len(bar.name) for bar in bars), default=0) * CHARACTER + 12
     across = Scale(-1, 1, start, WIDTH - 44)
     top, bottom = 8.0, 8.0 + ROW * len(bars)
-    parts = svg.horizontal_axis(across, bottom, most=5)
+    parts = svg.horizontal_axis(across, bottom, 5, name)
     parts.append(svg.line(across(0), top, across(0), bottom, "zero"))
     for number, bar in enumerate(bars):
         y = top + ROW * (number + 0.5)
@@ -39,7 +41,6 @@ def interval_chart(ident: str, bars: Sequence[Bar], *, name: str, title: str) ->
             parts.append(svg.diamond(across(bar.value), y, "mark candidate"))
         parts.append(svg.text(WIDTH - 4, y + 3.5, fixed(bar.value, 2), "value", "end"))
         parts.append(svg.hit(0, WIDTH, y - ROW / 2, y + ROW / 2, number))
-    parts.append(svg.text(across.end, bottom + 29, name, "note", "end"))
     described = "; ".join(
         f"{bar.name} {fixed(bar.value, 2)}, interval {fixed(bar.low, 2)} to {fixed(bar.high, 2)}"
         for bar in bars
@@ -54,7 +55,7 @@ def grid_chart(
     values: Sequence[Sequence[float | None]],
     *,
     title: str,
-) -> str:
+) -> Markup:
     """Correlations as a grid of numbers, each cell the stronger the further it is from 0."""
     left = max(map(len, rows)) * CHARACTER + 10
     top = max(map(len, columns)) * CHARACTER * 0.95 + 8

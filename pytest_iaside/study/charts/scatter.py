@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from pytest_iaside.report.charts import svg
 from pytest_iaside.report.charts.groups import legend, mark, tone
 from pytest_iaside.report.charts.svg import LEFT, RIGHT, TOP, Scale
@@ -35,17 +37,19 @@ def scatter_chart(
     upright: str,
     groups: Sequence[str],
     title: str,
-) -> str:
+) -> Markup:
     """``dots`` over two named axes; pointing at one shows its name."""
     bottom = TOP + PLOT
     x = Scale(*_extent([dot.x for dot in dots], [dot.across for dot in dots]), LEFT, RIGHT)
     y = Scale(*_extent([dot.y for dot in dots], [dot.upright for dot in dots]), bottom, TOP)
-    parts = [*svg.value_axis(y, upright, name_at=TOP - 10), *svg.horizontal_axis(x, bottom, most=6)]
-    parts.append(svg.text(RIGHT, bottom + 29, across, "note", "end"))
+    parts = [
+        *svg.value_axis(y, upright, name_at=TOP - 10),
+        *svg.horizontal_axis(x, bottom, name=across),
+    ]
     for dot in dots:
         parts.append(f'<g style="{tone(dot.group)};stroke:var(--tone);opacity:.45">')
-        parts.append(_whisker(x, y(dot.y), dot.across, upright=False))
-        parts.append(_whisker(y, x(dot.x), dot.upright, upright=True))
+        parts.append(svg.whisker(x, y(dot.y), *dot.across, along="x"))
+        parts.append(svg.whisker(y, x(dot.x), *dot.upright, along="y"))
         parts.append("</g>")
     parts += [mark(x(dot.x), y(dot.y), dot.group, dot.name) for dot in dots]
     key, height = legend(groups, bottom + 46)
@@ -55,7 +59,7 @@ def scatter_chart(
     return svg.document(ident, title, described, height, parts)
 
 
-def plane_chart(ident: str, dots: Sequence[Dot], *, groups: Sequence[str], title: str) -> str:
+def plane_chart(ident: str, dots: Sequence[Dot], *, groups: Sequence[str], title: str) -> Markup:
     """``dots`` in a plane whose axes mean nothing: only what is near what counts."""
     bottom = TOP + PLOT
     places = [dot.x for dot in dots], [dot.y for dot in dots]
@@ -76,22 +80,11 @@ def plane_chart(ident: str, dots: Sequence[Dot], *, groups: Sequence[str], title
     return svg.document(ident, title, described, height, parts + key)
 
 
-def _whisker(scale: Scale, cross: float, bounds: Bounds, *, upright: bool) -> str:
-    low, high = bounds
-    if low is None or high is None:
-        return ""
-    near, far = scale(scale.clip(low)), scale(scale.clip(high))
-    ends = (cross, near, cross, far) if upright else (near, cross, far, cross)
-    return svg.line(*ends, "whisker")
-
-
 def _extent(values: Sequence[float], bounds: Sequence[Bounds]) -> tuple[float, float]:
     """What an axis spans: all values, and of their intervals what is not far off."""
     low, high = min(values), max(values)
-    reach = 0.5 * (high - low)
-    known = [bound for pair in bounds for bound in pair if bound is not None]
-    low = min([low, *(max(bound, low - reach) for bound in known)])
-    high = max([high, *(min(bound, high + reach) for bound in known)])
+    both = (bound for pair in bounds for bound in pair)
+    low, high = svg.extended(low, high, both, 0.5 * (high - low))
     room = 0.05 * (high - low) or max(0.05 * abs(high), 0.05)
     return low - room, high + room
 

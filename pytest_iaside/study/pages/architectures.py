@@ -5,20 +5,20 @@ from __future__ import annotations
 import textwrap
 
 import numpy as np
-from markupsafe import Markup
 
-from pytest_iaside.report.charts.band_curves import Line, curves_by_band
-from pytest_iaside.report.figures import Figure
-from pytest_iaside.report.numbers import NONE, fixed, p_value, share, signed
+from pytest_iaside.report.charts.band_curves import Line
+from pytest_iaside.report.figures import Figure, Table
+from pytest_iaside.report.numbers import NONE, fixed, p_value, signed
 from pytest_iaside.report.pages import Page
-from pytest_iaside.report.tables import Table, plain_row
 from pytest_iaside.study.architectures import ArchitecturesStudy
 from pytest_iaside.study.charts.scatter import Dot, plane_chart
 from pytest_iaside.study.pages.common import (
     COLUMNS,
+    accuracy_text,
     aligned,
-    facts_table,
+    curves_figure,
     models_figure,
+    study_settings,
     warnings_of,
 )
 
@@ -42,7 +42,7 @@ def page(study: ArchitecturesStudy, level: float) -> Page:
             _curves(study),
             models_figure([*study.models, *study.unstructured], level),
         ],
-        facts=facts_table(first, level, {"projection": study.projection.how}),
+        settings=study_settings(first, {"projection": study.projection.how}),
     )
 
 
@@ -96,38 +96,33 @@ def _plane(study: ArchitecturesStudy) -> Figure:
         for one, (x, y) in zip(study.models, study.projection.points, strict=True)
     ]
     rows = [
-        plain_row(
+        [
             dot.name,
             one.model.group or NONE,
             fixed(dot.x, 2),
             fixed(dot.y, 2),
-            NONE if one.accuracy is None else share(one.accuracy.value),
-        )
+            accuracy_text(one),
+        ]
         for dot, one in zip(dots, study.models, strict=True)
     ]
     title = "SIDs in a plane"
     return Figure(
         title,
         f"{study.projection.how}. What is near has a similar SID; the axes mean nothing.",
-        Markup(plane_chart("plane", dots, groups=groups, title=title)),
         Table(("model", "group", "x", "y", "accuracy"), rows),
-        "",
+        plane_chart("plane", dots, groups=groups, title=title),
     )
 
 
 def _curves(study: ArchitecturesStudy) -> Figure:
-    partition = study.models[0].profile.partition
-    drawn = [
+    lines = [
         Line(group, np.mean([one.profile.sid for one in study.of(group)], axis=0).tolist())
         for group in study.groups
     ]
-    title = "SID of each group"
-    head = ("group", *(f"band {band}" for band in range(partition.bands)))
-    rows = [plain_row(line.name or NONE, *(fixed(v) for v in line.values)) for line in drawn]
-    return Figure(
-        title,
+    return curves_figure(
+        "SID of each group",
         "The mean over the models of the group.",
-        Markup(curves_by_band("sid", partition.edges.tolist(), drawn, ordered=False, title=title)),
-        Table(head, rows),
-        "",
+        study.models[0].profile.partition,
+        lines,
+        ordered=False,
     )

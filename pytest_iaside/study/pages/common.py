@@ -1,17 +1,17 @@
-"""What the pages of all studies show: their models, how they were measured, and aligned lines."""
+"""Parts of every study's page: its models, how they were measured, and aligned lines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from markupsafe import Markup
-
-from pytest_iaside.compare.comparison import confidence
+from pytest_iaside.compare.words import confidence
+from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.report.charts.band_curves import Line, curves_by_band
 from pytest_iaside.report.columns import cells, pad, shorten
-from pytest_iaside.report.figures import Figure
-from pytest_iaside.report.numbers import NONE, finite, fixed, printable, share, signed
-from pytest_iaside.report.tables import Table, interval_text, plain_row
+from pytest_iaside.report.figures import Figure, Table, interval_text, settings_of
+from pytest_iaside.report.numbers import NONE, fixed, printable, share, signed
+from pytest_iaside.report.record import measurement_record
 from pytest_iaside.study.measured import LeftOut, MeasuredModel
 
 COLUMNS = 80
@@ -19,49 +19,65 @@ LONGEST_NAME = 24
 NAME = 20  # of a model in a line of its own
 
 
+def accuracy_text(model: MeasuredModel) -> str:
+    return NONE if model.accuracy is None else share(model.accuracy.value)
+
+
 def models_figure(models: Sequence[MeasuredModel], level: float) -> Figure:
     """Every model that was measured, with its scores."""
     rows = []
     for one in models:
         profile = one.profile
-        score = profile.interval("signed_src", level)
-        value = profile.interval("value", level)
+        score, value = profile.interval("signed_src", level), profile.interval("value", level)
         rows.append(
-            plain_row(
+            [
                 one.name,
                 one.model.group or NONE,
                 signed(profile.signed_src),
                 interval_text(score.low, score.high, signed),
                 fixed(profile.value, 2),
                 interval_text(value.low, value.high, lambda bound: fixed(bound, 2)),
-                NONE if one.accuracy is None else share(one.accuracy.value),
+                accuracy_text(one),
                 profile.unstructured_because,
-            )
+            ]
         )
     interval = confidence(level)
     head = ("model", "group", "signed SRC", interval, "v(all), nats", interval, "accuracy")
     return Figure(
         "The models",
         f"Each measured on the same images; {interval} over images.",
-        Markup(""),
         Table((*head, "unstructured because"), rows),
-        "",
         wide=True,
     )
 
 
-def facts_table(
-    profile: SpectralProfile, level: float, more: Mapping[str, str] | None = None
-) -> Table:
-    """How the models of a study were measured, all alike; ``profile`` is one of them."""
-    found = profile.as_dict(level)
-    facts = dict(more or {})
-    for group in ("reference", "rules", "environment"):
-        facts |= {
-            f"{group}: {key}": NONE if value is None else str(value)
-            for key, value in found[group].items()
-        }
-    return Table(("", "value"), [plain_row(name, value) for name, value in facts.items()])
+def curves_figure(
+    title: str,
+    about: str,
+    partition: BandPartition,
+    lines: Sequence[Line],
+    *,
+    ordered: bool,
+    head: Sequence[str] = ("group",),
+    counts: Sequence[int] = (),
+) -> Figure:
+    """SIDs as curves over frequency, and in numbers; ``counts`` are a second column."""
+    rows = [[line.name or NONE, *(fixed(value) for value in line.values)] for line in lines]
+    for row, count in zip(rows, counts, strict=False):
+        row.insert(1, str(count))
+    return Figure(
+        title,
+        about,
+        Table((*head, *(f"band {band}" for band in range(partition.bands))), rows),
+        curves_by_band("sid", partition.edges.tolist(), lines, ordered=ordered, title=title),
+    )
+
+
+def study_settings(profile: SpectralProfile, more: Mapping[str, str] | None = None) -> Table:
+    """How the models of a study were measured, all alike; ``profile`` is of one of them."""
+    found = settings_of(measurement_record(profile))
+    own = {name: text for name, text in found.items() if not name.startswith(("model", "cost"))}
+    return Table(("", "value"), [*(more or {}).items(), *own.items()])
 
 
 def warnings_of(
@@ -98,12 +114,7 @@ def model_line(model: MeasuredModel, more: str = "") -> str:
         pad(shorten(printable(model.name), NAME), NAME),
         f"SRC {signed(profile.signed_src)}" if profile.structured else "unstructured",
         f"v(all) {fixed(profile.value, 2)}",
-        "" if model.accuracy is None else f"accuracy {share(model.accuracy.value)}",
+        "" if model.accuracy is None else f"accuracy {accuracy_text(model)}",
         more,
     ]
     return "  ".join(part for part in parts if part)
-
-
-def bounds(low: object, high: object) -> tuple[float | None, float | None]:
-    """Of an interval, those that exist."""
-    return finite(low), finite(high)

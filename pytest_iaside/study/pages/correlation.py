@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
-from markupsafe import Markup
-
-from pytest_iaside.compare.comparison import confidence
-from pytest_iaside.report.figures import Figure
+from pytest_iaside.compare.words import confidence
+from pytest_iaside.report.figures import Figure, Table, interval_text
 from pytest_iaside.report.numbers import finite, fixed, p_value, signed
 from pytest_iaside.report.pages import Page
-from pytest_iaside.report.tables import Table, interval_text, plain_row
 from pytest_iaside.stats.correlation import Correlation
 from pytest_iaside.study.charts.correlations import Bar, grid_chart, interval_chart
 from pytest_iaside.study.charts.scatter import Dot, scatter_chart
@@ -21,9 +17,8 @@ from pytest_iaside.study.correlation import Table as Correlations
 from pytest_iaside.study.pages.common import (
     COLUMNS,
     aligned,
-    bounds,
-    facts_table,
     models_figure,
+    study_settings,
     warnings_of,
 )
 from pytest_iaside.study.quantities import MEAN, SIGNED_SRC
@@ -60,7 +55,7 @@ def page(study: CorrelationStudy) -> Page:
                 [each.measured for each in (*study.models, *study.unstructured)], study.level
             ),
         ],
-        facts=facts_table(first, study.level, {"perturbations": ", ".join(study.perturbations)}),
+        settings=study_settings(first, {"perturbations": ", ".join(study.perturbations)}),
     )
 
 
@@ -128,7 +123,7 @@ def _counted(study: CorrelationStudy) -> str:
 
 
 def _interval(found: Correlation) -> str:
-    return interval_text(found.low, found.high, lambda bound: signed(bound, 2))
+    return interval_text(found.low, found.high, _hundredths)
 
 
 def _ranking(table: Correlations, target: str, ident: str, level: float) -> Figure:
@@ -154,107 +149,85 @@ def _ranking(table: Correlations, target: str, ident: str, level: float) -> Figu
         f"What follows {target}",
         f"Pearson's r of each quantity with {target} over recipes, the closest first, with its "
         "interval. Robust models have low values: what foretells robustness is at the left.",
-        Markup(interval_chart(ident, bars, name="Pearson's r", title=f"r with {target}")),
-        Table(head, [plain_row(*_numbers(one)) for one in table.mean]),
-        "",
+        Table(head, [_numbers(one) for one in table.mean]),
+        interval_chart(ident, bars, name="Pearson's r", title=f"r with {target}"),
     )
 
 
-def _numbers(one: Follows) -> Sequence[str]:
+def _numbers(one: Follows) -> list[str]:
     recipes, models = one.recipes, one.models
-
-    def between(low: Any, high: Any) -> str:
-        return interval_text(low, high, lambda bound: signed(bound, 2))
-
-    return (
+    return [
         one.predictor,
         signed(recipes.pearson),
-        between(recipes.low, recipes.high),
+        _interval(recipes),
         fixed(recipes.image_error),
         p_value(recipes.p_value),
         p_value(recipes.adjusted),
         signed(recipes.spearman),
-        between(recipes.rank_low, recipes.rank_high),
+        interval_text(recipes.rank_low, recipes.rank_high, _hundredths),
         signed(models.pearson),
-        between(models.low, models.high),
+        _interval(models),
         signed(models.spearman),
-    )
+    ]
 
 
 def _scatter(study: CorrelationStudy, predictor: str, number: int) -> Figure:
     groups = list(dict.fromkeys(each.measured.model.group for each in study.models))
     x, y = study.predictors.of_all_images(predictor), study.mpe.targets.of_all_images(MEAN)
-    x_error, y_error = (
-        quantities.standard_errors(name)
-        for quantities, name in ((study.predictors, predictor), (study.mpe.targets, MEAN))
-    )
-    dots = [
-        Dot(
-            each.measured.name,
-            float(x[at]),
-            float(y[at]),
-            groups.index(each.measured.model.group),
-            bounds(x[at] - x_error[at], x[at] + x_error[at]),
-            bounds(y[at] - y_error[at], y[at] + y_error[at]),
+    x_error = study.predictors.standard_errors(predictor)
+    y_error = study.mpe.targets.standard_errors(MEAN)
+    dots, rows = [], []
+    for at, each in enumerate(study.models):
+        model = each.measured.model
+        across, upright = (
+            (finite(values[at] - errors[at]), finite(values[at] + errors[at]))
+            for values, errors in ((x, x_error), (y, y_error))
         )
-        for at, each in enumerate(study.models)
-    ]
-    rows = [
-        plain_row(
-            dot.name,
-            study.models[at].measured.model.recipe,
-            fixed(dot.x),
-            fixed(x_error[at]),
-            fixed(dot.y),
-            fixed(y_error[at]),
-        )
-        for at, dot in enumerate(dots)
-    ]
+        group = groups.index(model.group)
+        dots.append(Dot(model.name, float(x[at]), float(y[at]), group, across, upright))
+        numbers = (x[at], x_error[at], y[at], y_error[at])
+        rows.append([model.name, model.recipe, *map(fixed, numbers)])
     title = f"{predictor} against mean mPE"
+    chart = scatter_chart(
+        f"scatter-{number}",
+        dots,
+        across=predictor,
+        upright="mean mPE",
+        groups=groups,
+        title=title,
+    )
     return Figure(
         title,
         "One mark for each model; lines are one standard error over images either way.",
-        Markup(
-            scatter_chart(
-                f"scatter-{number}",
-                dots,
-                across=predictor,
-                upright="mean mPE",
-                groups=groups,
-                title=title,
-            )
-        ),
         Table(("model", "recipe", predictor, "± se", "mean mPE", "± se"), rows),
-        "",
+        chart,
     )
 
 
 def _by_perturbation(
     study: CorrelationStudy, table: Correlations, target: str, ident: str
 ) -> Figure:
-    names = study.predictors.names
-    found = {(one.predictor, one.target): one.recipes for one in table.single}
-    values = [[finite(found[row, each].pearson) for each in study.perturbations] for row in names]
+    names, perturbations = study.predictors.names, study.perturbations
+    single = {(one.predictor, one.target): one.recipes for one in table.single}
+    found = [[single[name, each] for each in perturbations] for name in names]
+    values = [[finite(one.pearson) for one in row] for row in found]
     rows = [
-        plain_row(
-            name,
-            *(
-                f"{signed(each.pearson, 2)}{'*' if each.adjusted < 1 - study.level else ''}"
-                for each in (found[name, one] for one in study.perturbations)
-            ),
-        )
-        for name in names
+        [name, *map(partial(_starred, study.level), row)]
+        for name, row in zip(names, found, strict=True)
     ]
     return Figure(
         f"{target} under each perturbation",
         f"Pearson's r over recipes of every quantity with the {target} under each perturbation. "
         f"In the table * marks those whose p-value, Holm's for all {len(table.single)}, is below "
         f"{1 - study.level:.2g}.",
-        Markup(
-            grid_chart(
-                ident, names, study.perturbations, values, title=f"r with {target} by perturbation"
-            )
-        ),
-        Table(("quantity", *study.perturbations), rows),
-        "",
+        Table(("quantity", *perturbations), rows),
+        grid_chart(ident, names, perturbations, values, title=f"r with {target} by perturbation"),
     )
+
+
+def _starred(level: float, found: Correlation) -> str:
+    return f"{_hundredths(found.pearson)}{'*' if found.adjusted < 1 - level else ''}"
+
+
+def _hundredths(value: float | None) -> str:
+    return signed(value, 2)

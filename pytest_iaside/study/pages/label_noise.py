@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import textwrap
 
-from markupsafe import Markup
-
-from pytest_iaside.compare.comparison import confidence
-from pytest_iaside.report.charts.band_curves import Line, curves_by_band
-from pytest_iaside.report.figures import Figure
-from pytest_iaside.report.numbers import fixed, p_value, share, signed
+from pytest_iaside.compare.words import confidence
+from pytest_iaside.report.charts.band_curves import Line
+from pytest_iaside.report.figures import Figure, Table, interval_text
+from pytest_iaside.report.numbers import finite, fixed, p_value, share, signed
 from pytest_iaside.report.pages import Page
-from pytest_iaside.report.tables import Table, interval_text, plain_row
 from pytest_iaside.study.charts.scatter import Dot, scatter_chart
 from pytest_iaside.study.label_noise import LabelNoiseStudy, flatness
 from pytest_iaside.study.pages.common import (
     COLUMNS,
     aligned,
-    bounds,
-    facts_table,
+    curves_figure,
     models_figure,
+    study_settings,
     warnings_of,
 )
 
@@ -45,7 +42,7 @@ def page(study: LabelNoiseStudy) -> Page:
             _followers(study),
             models_figure([*study.models, *study.unstructured], study.level),
         ],
-        facts=facts_table(first, study.level),
+        settings=study_settings(first),
     )
 
 
@@ -100,20 +97,14 @@ def sentence(study: LabelNoiseStudy) -> str:
 
 
 def _curves(study: LabelNoiseStudy) -> Figure:
-    partition = study.models[0].profile.partition
-    drawn = [Line(f"{share(one.noise, 0)} wrong", one.sid.tolist()) for one in study.levels]
-    title = "SID by share of wrong labels"
-    rows = [
-        plain_row(line.name, str(len(one.models)), *(fixed(value) for value in line.values))
-        for line, one in zip(drawn, study.levels, strict=True)
-    ]
-    head = ("labels", "models", *(f"band {band}" for band in range(partition.bands)))
-    return Figure(
-        title,
+    return curves_figure(
+        "SID by share of wrong labels",
         "The mean over the models of each share; the stronger the line, the more noise.",
-        Markup(curves_by_band("sid", partition.edges.tolist(), drawn, ordered=True, title=title)),
-        Table(head, rows),
-        "",
+        study.models[0].profile.partition,
+        [Line(f"{share(one.noise, 0)} wrong", one.sid.tolist()) for one in study.levels],
+        ordered=True,
+        head=("labels", "models"),
+        counts=[len(one.models) for one in study.levels],
     )
 
 
@@ -123,46 +114,40 @@ def _flatness(study: LabelNoiseStudy) -> Figure:
     dots, rows = [], []
     for number, one in enumerate(study.levels):
         for model in one.models:
-            score = model.profile.interval("signed_src", study.level)
-            dots.append(
-                Dot(
-                    model.name,
-                    one.noise,
-                    model.profile.signed_src,
-                    number,
-                    upright=bounds(score.low, score.high),
-                )
+            value, score = (
+                model.profile.signed_src,
+                model.profile.interval("signed_src", study.level),
             )
+            interval = (finite(score.low), finite(score.high))
+            dots.append(Dot(model.name, one.noise, value, number, upright=interval))
             rows.append(
-                plain_row(
+                [
                     model.name,
                     share(one.noise, 0),
-                    signed(model.profile.signed_src),
-                    interval_text(score.low, score.high, signed),
+                    signed(value),
+                    interval_text(*interval, signed),
                     fixed(flatness(model)),
-                )
+                ]
             )
+    chart = scatter_chart(
+        "noise",
+        dots,
+        across="share of wrong labels",
+        upright="signed SRC",
+        groups=groups,
+        title=title,
+    )
     return Figure(
         title,
         f"One mark for each model, with its {confidence(study.level)} over images.",
-        Markup(
-            scatter_chart(
-                "noise",
-                dots,
-                across="share of wrong labels",
-                upright="signed SRC",
-                groups=groups,
-                title=title,
-            )
-        ),
         Table(("model", "wrong", "signed SRC", confidence(study.level), "flatness"), rows),
-        "",
+        chart,
     )
 
 
 def _followers(study: LabelNoiseStudy) -> Figure:
     rows = [
-        plain_row(
+        [
             name,
             signed(one.spearman),
             interval_text(one.rank_low, one.rank_high, signed),
@@ -170,7 +155,7 @@ def _followers(study: LabelNoiseStudy) -> Figure:
             interval_text(one.low, one.high, signed),
             p_value(one.p_value),
             p_value(one.adjusted),
-        )
+        ]
         for name, one in study.follows.items()
     ]
     interval = confidence(study.level)
@@ -178,8 +163,6 @@ def _followers(study: LabelNoiseStudy) -> Figure:
     return Figure(
         "What follows the noise",
         f"Over {len(study.models)} models. p-values are those of r, Holm's for all of the table.",
-        Markup(""),
         Table(head, rows),
-        "",
         wide=True,
     )

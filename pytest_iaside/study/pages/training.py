@@ -6,18 +6,18 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
-from markupsafe import Markup
 
-from pytest_iaside.compare.comparison import confidence
-from pytest_iaside.report.charts.band_curves import Line, curves_by_band
-from pytest_iaside.report.figures import Figure
-from pytest_iaside.report.numbers import finite_list, fixed, share, signed
+from pytest_iaside.compare.words import confidence
+from pytest_iaside.report.charts.band_curves import Line
+from pytest_iaside.report.figures import Figure, Table, interval_text
+from pytest_iaside.report.numbers import fixed, share, signed
 from pytest_iaside.report.pages import Page
-from pytest_iaside.report.tables import Table, interval_text, plain_row
-from pytest_iaside.study.pages.common import COLUMNS, aligned, facts_table
+from pytest_iaside.study.pages.common import COLUMNS, aligned, curves_figure, study_settings
 from pytest_iaside.study.training import SETTLED, TrainingStudy
-from pytest_iaside.track.charts import Curve, curves_chart, sid_heat_map
+from pytest_iaside.track.charts import Curve
 from pytest_iaside.track.history import Point
+from pytest_iaside.track.page import curves_of, scores_figure, sid_figure, some_steps
+from pytest_iaside.track.records import trend_record
 
 SHOWN = 5  # curves in one chart, lines on a terminal beside the first and the last
 
@@ -35,16 +35,14 @@ def page(study: TrainingStudy) -> Page:
         ),
         warnings=_warnings(study),
         figures=[_heat_map(study), _curves(study), _scores(study), _changes(study)],
-        facts=facts_table(last, study.level),
+        settings=study_settings(last),
     )
 
 
 def lines(study: TrainingStudy) -> list[str]:
     """The main table for a terminal, at most 80 columns."""
     head = ("step", "signed SRC", "v(all)", "distance to last SID", "accuracy", "loss")
-    distances = {
-        point.step: value for point, value in zip(study.structured, study.distances, strict=True)
-    }
+    distances = _distances(study)
     rows = [
         (
             str(point.step),
@@ -81,94 +79,62 @@ def _warnings(study: TrainingStudy) -> list[str]:
         return []
     return [
         f"The ψ of {len(silent)} checkpoints cannot be told from noise (step "
-        f"{', '.join(map(str, silent[:8]))}{'…' if len(silent) > 8 else ''}): their SID and SRC "
-        "mean nothing, and nothing is concluded from them."
+        f"{some_steps(silent)}): their SID and SRC mean nothing, and nothing is concluded from "
+        "them."
     ]
 
 
 def _heat_map(study: TrainingStudy) -> Figure:
+    records = trend_record(study.points, study.level)["points"]
     labels = study.points[-1].profile.partition.labels
-    steps = [point.step for point in study.points]
-    shares = np.array([point.profile.sid for point in study.points])
-    rows = [
-        plain_row(str(step), *(fixed(value) for value in one))
-        for step, one in zip(steps, shares, strict=True)
-    ]
-    head = ("step", *(f"band {band} ({label})" for band, label in enumerate(labels)))
-    return Figure(
-        "SID over training",
-        "A column for each checkpoint, low frequencies at the bottom.",
-        Markup(sid_heat_map("heat-map", shares, steps, labels)),
-        Table(head, rows),
-        "",
-    )
+    return sid_figure("heat-map", "SID over training", records, labels)
 
 
 def _curves(study: TrainingStudy) -> Figure:
-    partition = study.points[-1].profile.partition
-    chosen = _spread(study.structured)
-    drawn = [Line(f"step {point.step}", point.profile.sid.tolist()) for point in chosen]
-    title = "SID of some checkpoints"
-    head = ("checkpoint", *(f"band {band}" for band in range(partition.bands)))
-    return Figure(
-        title,
+    return curves_figure(
+        "SID of some checkpoints",
         "The later the checkpoint, the stronger the line.",
-        Markup(curves_by_band("sid", partition.edges.tolist(), drawn, ordered=True, title=title)),
-        Table(head, [plain_row(line.name, *(fixed(v) for v in line.values)) for line in drawn]),
-        "",
+        study.points[-1].profile.partition,
+        [
+            Line(f"step {point.step}", point.profile.sid.tolist())
+            for point in _spread(study.structured)
+        ],
+        ordered=True,
+        head=("checkpoint",),
     )
 
 
 def _scores(study: TrainingStudy) -> Figure:
-    points = study.points
-    scores = [point.profile.interval("signed_src", study.level) for point in points]
-    distances = dict(
-        zip((point.step for point in study.structured), study.distances.tolist(), strict=True)
-    )
-    curves = [
-        Curve(
-            "signed SRC",
-            finite_list([point.profile.signed_src for point in points]),
-            finite_list([each.low for each in scores]),
-            finite_list([each.high for each in scores]),
-            hollow=[not point.profile.structured for point in points],
-        ),
-        Curve("distance to the last SID", [distances.get(point.step) for point in points]),
-        Curve("accuracy", [point.accuracy for point in points]),
-        Curve("loss", [point.loss for point in points]),
-    ]
-    known = [curve for curve in curves if any(value is not None for value in curve.values)]
-    rows = [
-        plain_row(
-            str(point.step),
-            signed(point.profile.signed_src),
-            interval_text(score.low, score.high, signed),
-            fixed(distances.get(point.step)),
-            share(point.accuracy),
-            fixed(point.loss),
-        )
-        for point, score in zip(points, scores, strict=True)
-    ]
-    head = ("step", "signed SRC", confidence(study.level), "distance", "accuracy", "loss")
-    return Figure(
+    points, distances = study.points, _distances(study)
+    hollow = [not point.profile.structured for point in points]
+    score, _, *others = curves_of(trend_record(points, study.level)["points"], hollow=hollow)
+    distance = Curve("distance to the last SID", [distances.get(point.step) for point in points])
+    return scores_figure(
+        "scores",
         "Scores over training",
         "The distance of two SIDs is half the sum of their absolute differences.",
-        Markup(curves_chart("scores", known, [point.step for point in points])),
-        Table(head, rows),
-        "",
+        [point.step for point in points],
+        [score, distance, *others],
+        interval=confidence(study.level),
     )
+
+
+def _distances(study: TrainingStudy) -> dict[int, float]:
+    """The distance of each structured checkpoint's SID to the last one's, by step."""
+    steps = (point.step for point in study.structured)
+    return dict(zip(steps, study.distances.tolist(), strict=True))
 
 
 def _changes(study: TrainingStudy) -> Figure:
     labels = study.points[-1].profile.partition.labels
     rows = [
-        plain_row(
+        [
             f"band {band} ({label})",
             signed(study.psi.change[band]),
             interval_text(study.psi.low[band], study.psi.high[band], signed),
             signed(study.sid.change[band]),
             interval_text(study.sid.low[band], study.sid.high[band], signed),
-        )
+        ]
         for band, label in enumerate(labels)
     ]
     first, last = study.structured[0].step, study.structured[-1].step
@@ -176,9 +142,7 @@ def _changes(study: TrainingStudy) -> Figure:
     return Figure(
         f"From step {first} to {last}",
         f"What each band gained or lost, paired by image; {interval} for each band by itself.",
-        Markup(""),
         Table(("", "change in ψ, nats", interval, "change in SID", interval), rows),
-        "",
         wide=True,
     )
 

@@ -1,16 +1,14 @@
-"""The report on explained images, and on gates that are not spectral."""
+"""Sections of wings in the report, and gates that are not spectral."""
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
 from gate_records import META
-from PIL import Image
 from test_html import Page
 
-from pytest_iaside.report.charts.heat import colours, enlarged, heat, png, reduced
 from pytest_iaside.report.html import render
+from pytest_iaside.report.numbers import fixed, signed
 from pytest_iaside.report.record import GateRecord
+from pytest_iaside.report.terminal import terminal_lines
 
 
 def test_maps_sentences_and_levels_are_shown(diagnosed: GateRecord) -> None:
@@ -54,25 +52,31 @@ def test_a_gate_on_perturbations_shows_every_change(perturbed: GateRecord) -> No
     assert f"{change['change']:+.3f}" in texts
 
 
-@pytest.mark.parametrize("value", [0.0, 0.25, 0.5, 0.75, 1.0])
-def test_colours_grow_lighter(value: float) -> None:
-    dark, light = colours(np.array([[value - 0.1, value + 0.1]]).clip(0, 1))[0].astype(int)
-    assert light @ (299, 587, 114) > dark @ (299, 587, 114)
+def test_a_trend_shows_its_checkpoints_its_bands_and_its_checks(declined: GateRecord) -> None:
+    source = render([declined], meta=META)
+    page = Page(source)
+    texts = page.texts
+    comparison = declined["comparison"]
+    assert declined["verdict"] == "drift" and declined["summary"] in texts
+    # The four charts of spectral profiles, the heat map of the SIDs and the curves.
+    assert source.count("<svg xmlns") == 6
+    assert {"Spectral robustness score", "Raw ψ, in nats", "The checkpoints"} <= set(texts)
+    assert "Those of run night that the trend is fitted to." in texts
+    assert "allowed down to" in texts and "min_src" not in texts
+    assert [check["name"] for check in comparison["checks"]] == ["src", "value"]
+    for check in comparison["checks"]:
+        assert {fixed(check["baseline"]), fixed(check["candidate"])} <= set(texts)
+    for role in ("baseline", "candidate"):
+        assert fixed(comparison[role]["spectral"]["signed_src"]) in texts
+    assert {signed(band["change"]) for band in comparison["quantities"]} <= set(texts)
+    for point in declined["sections"]["trend"]["points"]:
+        assert {str(point["step"]), point["name"], fixed(point["signed_src"])} <= set(texts)
+        assert {fixed(value) for value in point["sid"]} <= set(texts)
+    (line,) = terminal_lines([declined], width=120, color=False)[1:2]
+    src = comparison["checks"][0]
+    assert f"{fixed(src['baseline'])} → {fixed(src['candidate'])}  {signed(src['change'])}" in line
 
 
-def test_a_map_goes_from_nothing_to_its_top() -> None:
-    values = np.linspace(0, 2, 101)[None]
-    np.testing.assert_array_equal(heat(values, top=2.0)[0, [0, 100]], colours(np.array([0.0, 1.0])))
-    np.testing.assert_array_equal(heat(np.zeros((2, 2))), colours(np.zeros((2, 2))))
-
-
-def test_pictures_keep_what_they_show() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 3), dtype=np.uint8)
-    large = enlarged(pixels, 12)
-    assert large.shape == (9, 15, 3)
-    np.testing.assert_array_equal(large[::3, ::3], pixels)
-    assert reduced(large, 5).shape == (3, 5, 3)
-    import io
-
-    with Image.open(io.BytesIO(png(pixels))) as image:
-        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), pixels)
+def test_a_section_of_a_wing_that_is_not_installed_is_left_out(green: GateRecord) -> None:
+    plain = render([green], meta=META)
+    assert render([{**green, "sections": {"another": {"a": 1}}}], meta=META) == plain
