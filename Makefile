@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
 
 .DEFAULT_GOAL := help
-.PHONY: help venv browser test lint demo studies bench clean
+.PHONY: help venv browser test lint schema demo studies bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -50,6 +50,9 @@ lint: venv ## format, lint and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+schema: venv ## write the JSON schema of a session anew from the types of its records
+	$(BIN)/python tests/report/session_schema.py
 
 # Threads that wait asleep: where other processes want the same cores, the usual way of waiting
 # makes a measurement several times slower.

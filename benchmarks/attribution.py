@@ -22,7 +22,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import torch
 from common.lite0 import lite0, photographs
 from common.side_by_side import machine, print_table, ratio, spread, time_side_by_side
 
@@ -59,20 +58,19 @@ class GroupOf:
             parts=grid**2,
             rules=MaskRules(points=POINTS),
         )
-        backend = stack.enter_context(ready(run, Execution(backend=self.backend)))
-        layout = torch.channels_last if backend.setup.channels_last else torch.contiguous_format
-        inputs = classifier.normalise(sample.pixels()).repeat(backend.chunk, 1, 1, 1)
-        batch = inputs.to(memory_format=layout)
+        runner = stack.enter_context(ready(run, Execution(backend=self.backend)))
+        inputs = classifier.normalise(sample.pixels()).repeat(runner.batch_size, 1, 1, 1)
+        batch = inputs.to(memory_format=runner.memory_format)
         many = run.passes // len(batch)
 
         def bare() -> int:
-            return sum(len(logits) for logits in backend.forward_many(batch for _ in range(many)))
+            return sum(len(logits) for logits in runner.forward_many(batch for _ in range(many)))
 
         def attribution() -> int:
-            evaluate_on(backend, run)
+            evaluate_on(runner, run)
             return run.passes
 
-        setup = backend.setup
+        setup = runner.backend.setup
         layout_name = "NHWC" if setup.channels_last else "NCHW"
         how = f"{setup.backend}, {setup.batch_size}, {layout_name}"
         return {f"{self.backend}|{how}|bare": bare, f"{self.backend}|{how}|wcam": attribution}

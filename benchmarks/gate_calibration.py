@@ -36,6 +36,7 @@ from scrapbook.train import train_digit_reader  # noqa: E402
 
 from pytest_iaside import (  # noqa: E402
     Classifier,
+    Execution,
     ReferenceSample,
     Thresholds,
     compare,
@@ -154,7 +155,7 @@ def photograph_pairs(arguments: argparse.Namespace) -> tuple[list[Pair], list[Pa
 
     first = None
     first = profile(network)
-    harmless = [Pair("Lite0, batch 5", first, profile(network, batch_size=5))]
+    harmless = [Pair("Lite0, batch 5", first, profile(network, execution=Execution(batch_size=5)))]
     harmful = [
         Pair("Lite0, 15 % of weights pruned", first, profile(pruned(network))),
         Pair("Lite0, 4-bit weights", first, profile(quantised(network, 4))),
@@ -173,12 +174,16 @@ def digit_pairs() -> tuple[list[Pair], list[Pair]]:
     reader = profile(load_digit_reader())
     robust = profile(digit_reader(noisy))
     harmless = [
-        Pair("digits, batch 3", reader, profile(load_digit_reader(), batch_size=3)),
+        Pair(
+            "digits, batch 3",
+            reader,
+            profile(load_digit_reader(), execution=Execution(batch_size=3)),
+        ),
         Pair("digits, float32 summed otherwise", reader, profile(_reordered(load_digit_reader()))),
         Pair(
             "digits, OpenVINO instead of eager",
             reader,
-            profile(load_digit_reader(), backend=OTHER_BACKEND),
+            profile(load_digit_reader(), execution=Execution(backend=OTHER_BACKEND)),
         ),
     ]
     harmful = [

@@ -24,11 +24,12 @@ import torch
 from common.lite0 import lite0, photographs
 from common.side_by_side import machine, print_table, ratio, spread, time_side_by_side
 
-from pytest_iaside import Classifier, ReferenceSample, measure
+from pytest_iaside import ReferenceSample, measure
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.runner import BackendRunner
 from pytest_iaside.measure.game.play import Shard, play_on, ready, shards
 from pytest_iaside.measure.game.rules import Rules
-from pytest_iaside.models.backends import Backend, Workload, open_backend
+from pytest_iaside.models.backends import Workload, open_backend
 
 PAPER = 51_200  # Forward passes: 200 images, 8 bands.
 GAMES = {"8 bands, exact": (8, "exact"), "12 bands, exact": (12, "exact")}
@@ -107,12 +108,12 @@ def games(stack: ExitStack, settings: dict) -> Mapping[str, Callable[[], int]]:
             opened = stack.enter_context(
                 ready(classifier, rules, Execution(), replace(shard, passes=PAPER))
             )
-        ways[name] = partial(_play, opened, classifier, rules, shard)
+        ways[name] = partial(_play, opened, rules, shard)
     return ways
 
 
-def _play(backend: Backend, classifier: Classifier, rules: Rules, shard: Shard) -> int:
-    return sum(rows.forward_passes for rows in play_on(backend, classifier, rules, shard))
+def _play(runner: BackendRunner, rules: Rules, shard: Shard) -> int:
+    return sum(rows.forward_passes for rows in play_on(runner, rules, shard))
 
 
 def main() -> None:

@@ -69,9 +69,9 @@ def ours(stack: ExitStack, settings: dict) -> Mapping[str, Callable[[], int]]:
     )
 
     def game() -> int:
-        return sum(rows.forward_passes for rows in play_on(opened, classifier, rules, shard))
+        return sum(rows.forward_passes for rows in play_on(opened, rules, shard))
 
-    return {f"{settings.get('way', 'auto')} ({opened.name})": game}
+    return {f"{settings.get('way', 'auto')} ({opened.backend.name})": game}
 
 
 def ours_without_openvino(stack: ExitStack, settings: dict) -> Mapping[str, Callable[[], int]]:

@@ -49,22 +49,24 @@ def group(stack: ExitStack, settings: dict) -> Mapping[str, Callable[[], int]]:
     # Backends are chosen as for the paper's game, of which a little is played here.
     shard = replace(shard, passes=PAPER)
     try:
-        opened = stack.enter_context(ready(classifier, rules, Execution(backend=backend), shard))
+        opened = stack.enter_context(
+            ready(classifier, rules, Execution(backend=backend, dtype=dtype), shard)
+        )
     except SpectralRobustnessError as error:
         print(f"{settings['way']}: left out: {error}\n")
         return {}
-    layout = torch.channels_last if opened.setup.channels_last else torch.contiguous_format
-    inputs = classifier.normalise(sample.pixels()).repeat(opened.chunk, 1, 1, 1)
-    batch = inputs[: opened.chunk].to(memory_format=layout)
+    layout = opened.memory_format
+    inputs = classifier.normalise(sample.pixels()).repeat(opened.batch_size, 1, 1, 1)
+    batch = inputs[: opened.batch_size].to(memory_format=layout)
 
     def bare() -> int:
         many = len(sample) * 2**rules.bands // len(batch)
         return sum(len(logits) for logits in opened.forward_many(batch for _ in range(many)))
 
     def game() -> int:
-        return sum(rows.forward_passes for rows in play_on(opened, classifier, rules, shard))
+        return sum(rows.forward_passes for rows in play_on(opened, rules, shard))
 
-    setup = opened.setup
+    setup = opened.backend.setup
     how = f"{setup.backend}, {setup.batch_size}, {'NHWC' if setup.channels_last else 'NCHW'}"
     way = settings["way"]
     return {f"{way}|{how}|bare": bare, f"{way}|{how}|game": game}

@@ -119,7 +119,7 @@ def explanation_pictures(
     sample: ReferenceSample, candidate: Explanation, baseline: Explanation | None
 ) -> list[PictureRecord]:
     """The picture of each image, and the maps of both models."""
-    from pytest_iaside.explain.page import map_pictures
+    from pytest_iaside.explain.pictures import map_pictures
     from pytest_iaside.report.charts.heat import MAP_COLOURS, encoded, enlarged, reduced
     from pytest_iaside.report.pictures import image_bytes
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.explain.records import (
-    ExplainedImageRecord,
     ExplanationRecord,
     LevelRecord,
     PictureRecord,
@@ -25,57 +23,47 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True)
-class ExplainedImage:
-    """One image: what is told of it, its pictures row by row, and its levels in numbers."""
-
-    name: str
-    sentence: str
-    picture: Picture | None
-    rows: list[tuple[str, list[Picture]]]
-    """The maps of each model, under its role."""
-    levels: Table
-
-
-@dataclass(frozen=True)
-class ExplainedImages:
-    """The explained images of a gate, or why there are none."""
-
-    about: str
-    finding: str = ""
-    levels: Table | None = None
-    """Mean shares of the explained images, where there are several."""
-    images: tuple[ExplainedImage, ...] = ()
-
-
 def explanation_section(
     record: ExplanationRecord, pictures: list[PictureRecord] | None
 ) -> ReportSection:
     """What ``record`` says, with ``pictures`` where there is room for them."""
+    images, level = record["images"], record["level"] or 0.95
+    several = len(images) > 1
     return ReportSection(
         title="Where, and at which scale",
         template="explanation.html.j2",
-        content=_explained_images(record, pictures),
+        content={
+            "about": _about(record),
+            "finding": _finding(record) if several else "",
+            # Mean shares of the explained images, where there are several.
+            "levels": level_table(record["levels"], level) if several else None,
+            "images": [
+                {
+                    "name": image["name"],
+                    "sentence": image["sentence"],
+                    "levels": level_table(image["levels"], level),
+                    "picture": Picture("image", pictures[at]["image"], image["name"])
+                    if pictures
+                    else None,
+                    "maps": _maps(image["name"], pictures[at]) if pictures else {},
+                }
+                for at, image in enumerate(images)
+            ],
+        },
     )
 
 
-def _explained_images(
-    record: ExplanationRecord, pictures: list[PictureRecord] | None
-) -> ExplainedImages:
-    if record["why_not"]:
-        return ExplainedImages(f"Not explained: {record['why_not']}.")
-    level = record["level"] or 0.95
-    images = record["images"]
-    several = len(images) > 1
-    return ExplainedImages(
-        _about(record),
-        _finding(record) if several else "",
-        level_table(record["levels"], level) if several else None,
-        tuple(
-            _explained_image(image, pictures[at] if pictures else None, level)
-            for at, image in enumerate(images)
-        ),
-    )
+def _maps(name: str, pictures: PictureRecord) -> dict[str, list[Picture]]:
+    """The maps of each model, under its role."""
+    roles = {"baseline": pictures.get("baseline"), "candidate": pictures.get("candidate")}
+    return {
+        role: [
+            Picture(TITLES[each], content, f"{role}, {name}: {TITLES[each]}")
+            for each, content in maps.items()
+        ]
+        for role, maps in roles.items()
+        if maps
+    }
 
 
 def _finding(record: ExplanationRecord) -> str:
@@ -96,7 +84,9 @@ def _finding(record: ExplanationRecord) -> str:
 
 
 def _about(record: ExplanationRecord) -> str:
-    """How the explanations came about."""
+    """How the explanations came about, or why there are none."""
+    if record["why_not"]:
+        return f"Not explained: {record['why_not']}."
     both = "of both models" if record["baseline"] else "of the candidate alone"
     text = (
         f"What the label's probability comes from, {both}: wavelet cells "
@@ -110,27 +100,6 @@ def _about(record: ExplanationRecord) -> str:
     if record["no_lens_because"]:
         text += f" No lens: {record['no_lens_because']}."
     return text
-
-
-def _explained_image(
-    image: ExplainedImageRecord, pictures: PictureRecord | None, level: float
-) -> ExplainedImage:
-    name, picture = image["name"], None
-    maps: dict[str, dict[str, str]] = {}
-    if pictures:
-        picture = Picture("image", pictures["image"], name)
-        maps = {
-            "baseline": pictures.get("baseline", {}),
-            "candidate": pictures.get("candidate", {}),
-        }
-    rows = [
-        (role, [Picture(TITLES[m], content, f"{role}, {name}: {TITLES[m]}") for m, content in each])
-        for role, drawn in maps.items()
-        if (each := drawn.items())
-    ]
-    return ExplainedImage(
-        name, image["sentence"], picture, rows, level_table(image["levels"], level)
-    )
 
 
 def level_table(levels: list[LevelRecord], level: float) -> Table:

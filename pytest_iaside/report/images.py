@@ -12,7 +12,7 @@ from pytest_iaside.report.charts.svg import spark
 from pytest_iaside.report.figures import Table
 from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.numbers import finite, finite_list, fixed, share, signed
-from pytest_iaside.report.pictures import CONTRAST, PARTS, band_masks
+from pytest_iaside.report.pictures import CONTRAST, band_masks
 from pytest_iaside.report.record import (
     ImageRecord,
     MeasurementRecord,
@@ -50,12 +50,6 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Example:
-    name: str
-    pictures: list[Picture]
-
-
-@dataclass(frozen=True)
 class Images:
     """Everything shown of the images of one gate."""
 
@@ -64,7 +58,8 @@ class Images:
     rows: list[ImageRow]
     numbers: Table
     masks: list[Picture]
-    examples: list[Example]
+    examples: list[tuple[str, list[Picture]]]
+    """Names of images, and what is left of each in some bands."""
     examples_about: str
 
 
@@ -166,21 +161,19 @@ def _drawn_masks(height: int, width: int, bands: int, norm: str) -> tuple[str, .
     return tuple(band_masks(height, width, bands, norm))
 
 
-def _examples(pictures: PicturesRecord) -> list[Example]:
-    found = []
-    for example in pictures["examples"]:
-        name = example["name"]
-        shown = [
-            Picture(
-                _title(part, pictures["parts"]),
-                content,
-                f"{name}: {_title(part, pictures['parts'])}",
-            )
-            for part in ("whole", *PARTS)
-            if (content := example["pictures"].get(part))
-        ]
-        found.append(Example(name, shown))
-    return found
+def _examples(pictures: PicturesRecord) -> list[tuple[str, list[Picture]]]:
+    titles = {part: _title(part, pictures["parts"]) for part in TITLES}
+    return [
+        (
+            example["name"],
+            [
+                Picture(title, example["pictures"][part], f"{example['name']}: {title}")
+                for part, title in titles.items()
+                if part in example["pictures"]
+            ],
+        )
+        for example in pictures["examples"]
+    ]
 
 
 def _title(part: str, parts: Mapping[str, Sequence[int]]) -> str:

@@ -33,12 +33,14 @@ def markdown(records: Sequence[GateRecord]) -> str:
         "|---|---:|---|---|---:|---:|\n"
     )
     # The table may take three quarters, so that some of the failures are always explained.
-    rows, left_out = _fitting([_row(gate) for gate in found], MARKDOWN_BYTES * 3 // 4 - _size(top))
+    rows, left_out = _first_that_fit(
+        [_row(gate) for gate in found], MARKDOWN_BYTES * 3 // 4 - _size(top)
+    )
     text = top + rows
     if left_out:
         text += f"\n… and {left_out} more gates, no worse than the last one above.\n"
     failed = [_details(gate) for gate in found if gate.failed]
-    details, left_out = _fitting(failed, MARKDOWN_BYTES - _size(text) - 100)
+    details, left_out = _first_that_fit(failed, MARKDOWN_BYTES - _size(text) - 100)
     text += details
     if left_out:
         text += f"\n… and {left_out} more failed gates; the HTML report shows all of them.\n"
@@ -99,7 +101,7 @@ def _escape(text: Any) -> str:
     return marked.translate(str.maketrans(entities))
 
 
-def _fitting(parts: Sequence[str], room: int) -> tuple[str, int]:
+def _first_that_fit(parts: Sequence[str], room: int) -> tuple[str, int]:
     """As many of the first parts as fit into ``room`` bytes, and how many did not."""
     taken = 0
     for number, part in enumerate(parts):

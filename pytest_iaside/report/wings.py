@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -58,7 +57,6 @@ class Wing:
     templates: Path | None = None
 
 
-@cache
 def wings() -> tuple[Wing, ...]:
     """Every wing that is installed, by name."""
     found = sorted(entry_points(group=GROUP), key=lambda each: each.name)

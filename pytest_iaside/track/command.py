@@ -109,8 +109,8 @@ def run(options: argparse.Namespace, command: str) -> int:
 
 def _line(outcome: Outcome, point: Point, level: float) -> str:
     """What is known of one checkpoint."""
-    from pytest_iaside.report.numbers import fixed, share, signed
     from pytest_iaside.report.figures import interval_text
+    from pytest_iaside.report.numbers import fixed, share, signed
 
     profile = point.profile
     found = profile.interval("signed_src", level)

@@ -170,15 +170,17 @@ def recorded(
 def explained(
     tmp_path_factory: pytest.TempPathFactory,
     perturbed: GateRecord,
+    declined: GateRecord,
     diagnosed: GateRecord,
     new: GateRecord,
 ) -> Report:
-    """Of a gate on perturbations, and one whose images are explained."""
+    """Of gates on perturbations and on checkpoints, and one whose images are explained."""
     path = tmp_path_factory.mktemp("explained") / "report.html"
     named = {**new, "test": f"tests/test_it.py::test_{HOSTILE}"}
-    write_html([perturbed, diagnosed, named], path, meta=META)
+    write_html([perturbed, declined, diagnosed, named], path, meta=META)
     words = {
         "test_perturbed · perturbations": "drift",
+        "test_declined": "drift",
         "test_diagnosed": "drift",
         f"test_{HOSTILE}": "created",
     }

@@ -207,9 +207,6 @@ def test_the_model_comes_back_as_it_went(found: Found) -> None:
 def test_inputs_that_the_network_fails_on_are_named(
     found: Found, request: pytest.FixtureRequest
 ) -> None:
-    if found.name == "openvino":
-        reason = "OpenVINO's own error reaches the user: set_input_tensor stands outside any try"
-        request.applymarker(pytest.mark.xfail(reason=reason))
     assert isinstance(found.failure, ModelError), found.failure
     assert "9, 9)" in str(found.failure) or "3×9×9" in str(found.failure)
 
@@ -257,7 +254,11 @@ def test_a_module_comes_back_from_another_device() -> None:
         logits = backend.forward(pictures(BATCH))
     assert logits.device == torch.device("cuda:0")
     assert gap(logits.cpu(), pictures(BATCH)) <= AGREEMENT
-    assert state(module) == before
+    # PyTorch makes buffers anew where a module is moved.
+    after = state(module)
+    assert {**after, "identity": None} == {**before, "identity": None}
+    parameters = len(list(module.parameters()))
+    assert after["identity"][:parameters] == before["identity"][:parameters]
     module.cuda()
     with opened(module, "eager") as backend:
         backend.forward(pictures(BATCH))

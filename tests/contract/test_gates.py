@@ -15,7 +15,11 @@ import pytest
 from project import Project
 
 import pytest_iaside
+from pytest_iaside.report.wings import wings
 from pytest_iaside.testing.kinds import GateKind
+
+# pytester forgets, after each run, the modules that the run imported; wings are loaded once.
+wings()
 
 PACKAGE = Path(pytest_iaside.__file__).parent
 TEST = "test_it.py::test_robust"

@@ -234,3 +234,10 @@ def test_record_without_comparison_or_profile() -> None:
     page = Page(render([record], meta=META))
     assert "cannot read it" in page.texts
     assert page.all("figure") == [] and page.all("pre") == []
+
+
+def test_a_new_baseline_of_another_kind_shows_how_it_was_measured(perturbed: GateRecord) -> None:
+    page = Page(render([{**perturbed, "status": "created", "failed": False}], meta=META))
+    texts = set(page.texts)
+    assert {"created", "settings: temperature", "Spectrum of the images"} <= texts
+    assert not {"Checks", "Change of mPE", "≠ differs"} & texts

@@ -28,17 +28,17 @@ def sample(exponent: float, images: int = 40, side: int = 48) -> ReferenceSample
 @pytest.mark.parametrize("exponent", [0.0, 2.0])
 def test_facts_are_those_of_the_first_images(exponent: float) -> None:
     images = sample(exponent)
-    facts = spectrum_record(images)
+    found = spectrum_record(images)
     radius, density = energy_spectral_density(images.images[:IMAGES])
-    assert facts["images"] == IMAGES
-    assert facts["exponent"] == pytest.approx(power_law_exponent(radius, density), abs=1e-6)
-    assert facts["exponent"] == pytest.approx(exponent, abs=0.1)
-    assert facts["natural"] == (exponent == 2.0)
+    assert found["images"] == IMAGES
+    assert found["exponent"] == pytest.approx(power_law_exponent(radius, density), abs=1e-6)
+    assert found["exponent"] == pytest.approx(exponent, abs=0.1)
+    assert found["natural"] == (exponent == 2.0)
     # From one wave an image to Nyquist, each once.
-    assert facts["frequencies"] == sorted(set(facts["frequencies"]))
-    assert (facts["frequencies"][0], facts["frequencies"][-1]) == (1 / 48, 0.5)
+    assert found["frequencies"] == sorted(set(found["frequencies"]))
+    assert (found["frequencies"][0], found["frequencies"][-1]) == (1 / 48, 0.5)
     by_frequency = dict(zip((radius / 48).tolist(), density.tolist(), strict=True))
-    for frequency, energy in zip(facts["frequencies"], facts["density"], strict=True):
+    for frequency, energy in zip(found["frequencies"], found["density"], strict=True):
         assert energy == pytest.approx(by_frequency[frequency], rel=1e-5)
 
 
@@ -55,21 +55,21 @@ def test_the_sentence_says_whether_the_prior_holds() -> None:
 def test_the_report_shows_it_and_warns(
     red: GateRecord, validator: Draft202012Validator, exponent: float, warned: bool
 ) -> None:
-    facts = spectrum_record(sample(exponent))
-    record = {**red, "spectrum": facts}
+    found = spectrum_record(sample(exponent))
+    record = {**red, "spectrum": found}
     source = render([record], meta=META)
     texts = Page(source).texts
     assert "Spectrum of the images" in texts
     assert source.count("<svg xmlns") == 5
-    assert {f"{frequency:.4f}" for frequency in facts["frequencies"]} <= set(texts)
-    assert (spectrum_sentence(facts) in texts) == warned
+    assert {f"{frequency:.4f}" for frequency in found["frequencies"]} <= set(texts)
+    assert (spectrum_sentence(found) in texts) == warned
     document = json_document([record], meta=META)
     assert validator.is_valid(document)
     assert document["gates"][0]["spectrum"]["natural"] is not warned
 
 
 def test_images_without_energy(red: GateRecord) -> None:
-    facts = {
+    found = {
         "images": 1,
         "frequencies": [0.25, 0.5],
         "density": [0.0, 0.0],
@@ -77,5 +77,5 @@ def test_images_without_energy(red: GateRecord) -> None:
         "natural": False,
         "snr": [],
     }
-    texts = Page(render([{**red, "spectrum": facts}], meta=META)).texts
+    texts = Page(render([{**red, "spectrum": found}], meta=META)).texts
     assert any(text.startswith("The images hold no energy besides their means") for text in texts)

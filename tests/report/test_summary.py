@@ -211,3 +211,27 @@ def test_a_gate_of_another_kind_shows_the_quantity_that_decides(
     text = markdown([perturbed, green])
     assert "| gate | score | change (95% CI) | verdict |" in text
     assert "mPE under white_noise 3</code> | 0.200 → 0.3" in text
+
+
+def test_wings_import_nothing_heavy() -> None:
+    code = (
+        "import sys; from pytest_iaside.report.wings import wings;"
+        "print(*(wing.name for wing in wings()));"
+        "print(sorted({'numpy', 'torch', 'scipy', 'jinja2', 'PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["explanation study trend", "[]"]
+
+
+def test_reports_are_drawn_without_torch(
+    red: GateRecord, perturbed: GateRecord, diagnosed: GateRecord, declined: GateRecord
+) -> None:
+    records = json.dumps([red, perturbed, diagnosed, declined])
+    code = (
+        "import json, sys; from pytest_iaside.report.html import render;"
+        f"source = render(json.load(sys.stdin), meta={META!r});"
+        "print(source.count('<article'), 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, input=records, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["4", "False"]

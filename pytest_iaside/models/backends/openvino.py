@@ -77,19 +77,24 @@ class OpenVinoBackend(Backend):
                 for piece in self._pieces(batch):
                     if not idle:
                         yield from self._finish(busy, idle, done)
-                    piece.request = idle.pop()
+                    self._start(piece, idle.pop())
                     busy.append(piece)
-                    # It reads from where the images lie, which are kept until it is done.
-                    piece.request.set_input_tensor(
-                        self._openvino.Tensor(piece.inputs.numpy(), shared_memory=True)
-                    )
-                    piece.request.start_async()
             while busy:
                 yield from self._finish(busy, idle, done)
         finally:
             # The caller stopped in the middle, or a batch failed: what is under way still reads.
             for piece in busy:
                 piece.request.wait()
+
+    def _start(self, piece: _UnderWay, request: Any) -> None:
+        try:
+            # It reads from where the images lie, which are kept until it is done.
+            images = self._openvino.Tensor(piece.inputs.numpy(), shared_memory=True)
+            request.set_input_tensor(images)
+            request.start_async()
+        except Exception as error:  # OpenVINO's own kinds, such as images of another size.
+            raise self._failure(piece.inputs, error) from error
+        piece.request = request
 
     def _pieces(self, batch: Tensor) -> Iterator[_UnderWay]:
         """``batch`` in pieces of the size that the model is compiled for."""

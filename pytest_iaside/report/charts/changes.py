@@ -33,9 +33,9 @@ def changes_chart(ident: str, rows: Sequence[Row], allowed: float | None) -> Mar
     changes = [row.change for row in rows]
     across = Scale(*svg.domain(changes, [*bounds, allowed], 1e-3), LEFT, RIGHT)
     parts = svg.horizontal_axis(across, bottom)
-    if across.holds(0):
+    if across.covers(0):
         parts.append(svg.line(across(0), 18, across(0), bottom, "zero"))
-    if allowed is not None and across.holds(allowed):
+    if allowed is not None and across.covers(allowed):
         parts.append(svg.line(across(allowed), 18, across(allowed), bottom, "limit"))
         end = "end" if across(allowed) > (LEFT + RIGHT) / 2 else "start"
         parts.append(svg.text(across(allowed), 13, f"allowed {signed(allowed)}", "note", end))

@@ -197,7 +197,7 @@ def _change_panel(
     # The room above is for the marks of moved bands: one line, to be read at a glance.
     up = Scale(*svg.domain(change.values, bounds, LEAST_NATS), bottom - 4, top + 24)
     parts = value_axis(up, "paired change in nats", 4, name_at=top - 6)
-    if change.allowed is not None and up.holds(change.allowed):
+    if change.allowed is not None and up.covers(change.allowed):
         place = up(change.allowed)
         parts.append(svg.line(LEFT, place, RIGHT, place, "limit"))
     labelled: list[float] = []

@@ -76,7 +76,7 @@ def _frequency_axis(frequencies: Sequence[float]) -> tuple[Scale, list[str]]:
     across = Scale(log10(frequencies[0]) - 0.05, log10(0.5), LEFT, RIGHT)
     parts = [svg.line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis")]
     for place in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5):
-        if across.holds(log10(place)):
+        if across.covers(log10(place)):
             parts.append(svg.text(across(log10(place)), BOTTOM + 14, f"{place:g}"))
     parts.append(svg.text(across.end, BOTTOM + 29, "cycles/pixel", "note", "end"))
     return across, parts

@@ -13,6 +13,7 @@ from markupsafe import Markup
 WIDTH = 360.0  # of every chart, in units of its viewBox: small, so that text is legible on a phone
 LEFT, RIGHT, TOP = 40.0, WIDTH - 8.0, 22.0  # what most charts leave around what they draw
 CAP = 3.0
+TINY = 1e-200  # ranges below have no round numbers: a float cannot tell them apart
 SPARK = (112.0, 30.0)  # width and height of a chart in a table's cell
 
 
@@ -29,7 +30,7 @@ class Scale:
         part = (value - self.low) / (self.high - self.low)
         return self.start + part * (self.end - self.start)
 
-    def holds(self, value: float) -> bool:
+    def covers(self, value: float) -> bool:
         return self.low <= value <= self.high
 
     def clip(self, value: float) -> float:
@@ -39,7 +40,7 @@ class Scale:
 def domain(
     values: Iterable[float | None], bounds: Iterable[float | None] = (), least: float = 0.0
 ) -> tuple[float, float]:
-    """A range that holds 0, all ``values``, and the ``bounds`` that are not far off them.
+    """A range with 0, all ``values``, and the ``bounds`` that are not far off them.
 
     An interval of two images can be a hundred times wider than what it is about: bounds beyond
     1.5 times the values' spread are left to run off the chart. A range narrower than ``least``
@@ -52,7 +53,7 @@ def domain(
         low, high = min([low, *reach]), max([high, *reach])
     else:
         low, high = extended(low, high, reach, 1.5 * (high - low))
-    if high - low < least or low == high:
+    if high - low < max(least, TINY):
         middle, half = (low + high) / 2, least / 2 or 1.0
         low, high = middle - half, middle + half
     room = 0.06 * (high - low)
@@ -188,7 +189,7 @@ def value_axis(
     parts = [text(2, up.end - 8 if name_at is None else name_at, name, "note", "start")]
     step, ticks = nice_step(up.low, up.high, most), nice_ticks(up.low, up.high, most)
     parts.append(strokes([(left, up(tick), right - left, 0) for tick in ticks], "grid"))
-    if zero and up.holds(0):
+    if zero and up.covers(0):
         parts.append(line(left, up(0), right, up(0), "zero"))
     for tick in ticks:
         parts.append(text(left - 5, up(tick) + 3.5, tick_text(tick, step), "", "end"))
@@ -225,7 +226,7 @@ def whisker(
     near, far = scale(scale.clip(low)), scale(scale.clip(high))
     segments = [(near, cross, far - near, 0.0)]
     for bound, place in ((low, near), (high, far)):
-        if scale.holds(bound):
+        if scale.covers(bound):
             segments.append((place, cross - CAP, 0.0, 2 * CAP))
     if along == "y":
         segments = [(y, x, dy, dx) for x, y, dx, dy in segments]

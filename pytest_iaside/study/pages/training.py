@@ -15,8 +15,9 @@ from pytest_iaside.report.pages import Page
 from pytest_iaside.study.pages.common import COLUMNS, aligned, curves_figure, study_settings
 from pytest_iaside.study.training import SETTLED, TrainingStudy
 from pytest_iaside.track.charts import Curve
+from pytest_iaside.track.figures import curves_of, scores_figure, sid_figure
 from pytest_iaside.track.history import Point
-from pytest_iaside.track.page import curves_of, scores_figure, sid_figure, some_steps
+from pytest_iaside.track.page import some_steps
 from pytest_iaside.track.records import trend_record
 
 SHOWN = 5  # curves in one chart, lines on a terminal beside the first and the last
