@@ -34,27 +34,11 @@ from scrapbook.models import (  # noqa: E402
 )
 from scrapbook.train import train_digit_reader  # noqa: E402
 
-from pytest_iaside import (  # noqa: E402
-    Classifier,
-    Execution,
-    ReferenceSample,
-    Thresholds,
-    compare,
-    measure,
-)
-from pytest_iaside.compare.sequential import (  # noqa: E402
-    MINIMUM_IMAGES,
-    compare_sequentially,
-    stopping_rule,
-)
+from pytest_iaside import Classifier, Execution, ReferenceSample, Thresholds, compare, measure  # noqa: E402
+from pytest_iaside.compare.sequential import MINIMUM_IMAGES, compare_sequentially, stopping_rule  # noqa: E402
 from pytest_iaside.measure.profile import SpectralProfile  # noqa: E402
 from pytest_iaside.stats import sid_intervals as shares  # noqa: E402
-from pytest_iaside.stats.intervals import (  # noqa: E402
-    Interval,
-    Rows,
-    Statistic,
-    jackknife_interval,
-)
+from pytest_iaside.stats.intervals import Interval, Rows, Statistic, jackknife_interval  # noqa: E402
 from pytest_iaside.stats.score import sid, signed_src  # noqa: E402
 
 PAPER = 51_200

@@ -36,9 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="allow --iaside-update where CI or BUILD_NUMBER is set",
     )
     group.addoption(
-        "--iaside-prune",
-        action="store_true",
-        help="remove baselines that a full run does not use",
+        "--iaside-prune", action="store_true", help="remove baselines that a full run does not use"
     )
     group.addoption(
         "--iaside-report",

@@ -16,11 +16,7 @@ import pytest
 from pytest_iaside import BaselineError, History, Limit, Measurement, SpectralProfile, Thresholds
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
-from pytest_iaside.compare.sequential import (
-    compare_sequentially,
-    drawing_order,
-    stopping_rule,
-)
+from pytest_iaside.compare.sequential import compare_sequentially, drawing_order, stopping_rule
 from pytest_iaside.store.baselines import Owner, owner_of, path_for
 from pytest_iaside.track.trend import trend_of
 

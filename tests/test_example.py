@@ -49,7 +49,9 @@ def test_the_demo_is_green_and_then_red(example: Path) -> None:
         assert gate["test"].rpartition("::")[2] in page
     # The committed baselines were made on another machine: what is left is rounding.
     for gate in gates(example, "tests"):
-        new, old = (gate["comparison"][side]["spectral"]["psi"] for side in ("candidate", "baseline"))
+        new, old = (
+            gate["comparison"][side]["spectral"]["psi"] for side in ("candidate", "baseline")
+        )
         assert new == pytest.approx(old, abs=1e-3)
 
 

@@ -88,10 +88,7 @@ class Place:
 
 
 def locate(
-    kind: str,
-    baseline: str | Path | Measurement | None,
-    test: CurrentTest | None,
-    name: str | None,
+    kind: str, baseline: str | Path | Measurement | None, test: CurrentTest | None, name: str | None
 ) -> Place:
     """The baseline that the caller names, or the test's own; nothing is read yet.
 

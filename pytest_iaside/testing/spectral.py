@@ -131,11 +131,7 @@ def storable(profile: Any) -> SpectralProfile:
 
 
 def _tell_more(
-    settings: Settings,
-    baseline_model: Any,
-    gate: Gate,
-    told: Told,
-    compared: ComparisonRecord,
+    settings: Settings, baseline_model: Any, gate: Gate, told: Told, compared: ComparisonRecord
 ) -> dict[str, Any]:
     """The images' spectrum, pictures of those behind a change, and what wings say of a red gate."""
     test, sample, comparison = told.test, told.sample, told.comparison

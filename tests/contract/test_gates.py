@@ -128,10 +128,7 @@ KINDS = {
         difference="noise: 0.1 here, 0.3 there",
     ),
     "assert_no_robustness_decline": Kind(
-        kind="trend",
-        module="pytest_iaside",
-        subject="more_models.history()",
-        gain=0.3,
+        kind="trend", module="pytest_iaside", subject="more_models.history()", gain=0.3
     ),
 }
 every_kind = pytest.mark.parametrize("function", KINDS)

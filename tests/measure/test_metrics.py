@@ -256,9 +256,7 @@ class TestWhatAPerturbationIs:
             )
         with pytest.raises(ModelError, match="NaN or infinite logits for image 3"):
             mean_prediction_error(
-                lambda x: x.mean((2, 3)) / (x.mean((1, 2, 3)) < 0.7)[:, None],
-                flat_sample(),
-                halve,
+                lambda x: x.mean((2, 3)) / (x.mean((1, 2, 3)) < 0.7)[:, None], flat_sample(), halve
             )
         with pytest.raises(ReferenceSampleError, match="image 1 has label 7, but the model has 2"):
             mean_prediction_error(Brightness(1.0), flat_sample([0, 7, 0, 0, 0]), halve)

@@ -475,10 +475,7 @@ class TestOnnx:
             ({"backend": "eager"}, "net, which is an .onnx file; use backend='onnx'"),
             ({"device": "meta"}, "device='meta' is not available for .onnx files"),
         ):
-            with (
-                pytest.raises(SettingsError, match=message),
-                open_backend(classifier, **settings),
-            ):
+            with pytest.raises(SettingsError, match=message), open_backend(classifier, **settings):
                 pytest.fail("it was opened")
 
     def test_a_missing_runtime_is_named(

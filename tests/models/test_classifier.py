@@ -91,10 +91,7 @@ class TestNormalisation:
     def test_channel_by_channel(self) -> None:
         pixels = torch.rand(2, 3, 4, 4)
         classifier = Classifier(logits, mean=IMAGENET_MEAN, std=torch.tensor(IMAGENET_STD))
-        for values, expected in (
-            (classifier.mean, IMAGENET_MEAN),
-            (classifier.std, IMAGENET_STD),
-        ):
+        for values, expected in ((classifier.mean, IMAGENET_MEAN), (classifier.std, IMAGENET_STD)):
             assert values is not None
             assert values.dtype == torch.float32
             assert torch.equal(values, torch.tensor(expected))

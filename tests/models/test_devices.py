@@ -71,11 +71,9 @@ def network(device: str) -> nn.Module:
 
 def sample(labels: str) -> ReferenceSample:
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 16, 16), dtype=np.uint8)
-    given: Any = {
-        "predicted": None,
-        "hard": [0, 1, 2],
-        "soft": np.full((3, CLASSES), 1 / CLASSES),
-    }[labels]
+    given: Any = {"predicted": None, "hard": [0, 1, 2], "soft": np.full((3, CLASSES), 1 / CLASSES)}[
+        labels
+    ]
     return ReferenceSample(torch.from_numpy(images), given)
 
 
@@ -92,8 +90,7 @@ SAMPLES = {labels: sample(labels) for labels in ("predicted", "hard", "soft")}
     [
         "float32",
         pytest.param(
-            "bfloat16",
-            marks=pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning"),
+            "bfloat16", marks=pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning")
         ),
     ],
 )

@@ -112,10 +112,7 @@ def test_operations_are_those_of_convolutions_and_linear_layers() -> None:
         ),
         ({("eager", 1024, True): 2.0, ("eager", 512, True): 1.0}, ("eager", 512, True)),
         # Smaller and smaller, as long as that helps.
-        (
-            {("openvino", 512 >> i, False): 5.0 - i for i in range(4)},
-            ("openvino", 64, False),
-        ),
+        ({("openvino", 512 >> i, False): 5.0 - i for i in range(4)}, ("openvino", 64, False)),
     ],
 )
 def test_the_fastest_is_taken(

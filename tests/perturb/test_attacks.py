@@ -13,14 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pytest_iaside import (
-    Classifier,
-    ModelError,
-    ReferenceSampleError,
-    SettingsError,
-    fgsm,
-    pgd,
-)
+from pytest_iaside import Classifier, ModelError, ReferenceSampleError, SettingsError, fgsm, pgd
 from pytest_iaside.models.gradients import PixelNetwork, open_to_attack
 from pytest_iaside.perturb.adapters import from_pyautoattack, from_torchattacks
 from pytest_iaside.perturb.attacks import adversarial
@@ -166,11 +159,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"eps": 8 / 255, "alpha": 2 / 255, "steps": 10},
         {"eps": 8 / 255, "step_size": 2 / 255, "steps": 10},
     ),
-    (
-        "PGD",
-        {"eps": 0.15, "alpha": 0.07, "steps": 4},
-        {"eps": 0.15, "step_size": 0.07, "steps": 4},
-    ),
+    ("PGD", {"eps": 0.15, "alpha": 0.07, "steps": 4}, {"eps": 0.15, "step_size": 0.07, "steps": 4}),
     (
         "PGDL2",
         {"eps": 1.0, "alpha": 0.2, "steps": 10},

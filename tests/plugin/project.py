@@ -10,9 +10,9 @@ import pytest
 
 # pytester forgets, after each run in process, the modules that the run imported; torch cannot
 # be imported twice.
-import pytest_iaside.report.html  # noqa: F401 (as above)
-import pytest_iaside.report.progress  # noqa: F401
-import pytest_iaside.report.terminal  # noqa: F401
+import pytest_iaside.report.html
+import pytest_iaside.report.progress
+import pytest_iaside.report.terminal
 import pytest_iaside.testing.spectral  # noqa: F401
 
 # Hypothesis' plugin imports all of hypothesis at the end of each run, that of pytest-html jinja2 at

@@ -52,9 +52,7 @@ def test_what_is_constant_goes_together_with_nothing(constant: list[float]) -> N
 
 
 @given(
-    st.lists(st.integers(-50, 50), min_size=5, max_size=5),
-    st.floats(0.1, 10),
-    st.floats(-100, 100),
+    st.lists(st.integers(-50, 50), min_size=5, max_size=5), st.floats(0.1, 10), st.floats(-100, 100)
 )
 def test_scale_and_origin_do_not_matter(values: list[int], scale: float, origin: float) -> None:
     other = np.array([3.0, 1.0, 4.0, 1.0, 5.0])

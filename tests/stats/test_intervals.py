@@ -80,10 +80,7 @@ def test_bca_is_repeatable_and_flips_with_the_sign():
 
 def test_rows_without_spread_make_an_interval_of_no_width():
     rows = np.full((10, 2), 3.25)
-    for interval in (
-        bca_interval(rows, identity, 0.95),
-        jackknife_interval(rows, identity, 0.95),
-    ):
+    for interval in (bca_interval(rows, identity, 0.95), jackknife_interval(rows, identity, 0.95)):
         assert interval.low.tolist() == interval.high.tolist() == [3.25, 3.25]
 
 

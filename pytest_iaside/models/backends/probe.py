@@ -132,11 +132,7 @@ def _ranking(
 
 
 def _probe(
-    workshop: Workshop,
-    inputs: Tensor,
-    names: Sequence[str],
-    batch_size: int | str,
-    usual: int,
+    workshop: Workshop, inputs: Tensor, names: Sequence[str], batch_size: int | str, usual: int
 ) -> dict[str, Any]:
     """The fastest setup of each backend, fastest first, as JSON can keep it."""
     seconds: dict[Setup, float] = {}
