@@ -1,4 +1,4 @@
-"""``iaside compare``: two saved profiles held against each other, as a gate does it."""
+"""``iaside compare``: two saved profiles compared as a gate compares them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMPARING = (*THRESHOLDS, "level", "fail_on")
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("compare", help="compare two saved profiles", allow_abbrev=False)
     parser.add_argument("candidate", help="the profile under test, a .yaml file")
-    parser.add_argument("baseline", help="the profile it is held against")
+    parser.add_argument("baseline", help="the profile that it is compared with")
     parser.add_argument(
         "--unpaired",
         action="store_true",

@@ -51,15 +51,17 @@ def compare(
         limits = thresholds
     require_same_measurement(candidate, baseline, paired=paired)
     if paired:
-        ours, theirs = pair(candidate, baseline)
-        notes = _label_notes(candidate, baseline, ours, theirs)
+        candidate_rows, baseline_rows = pair(candidate, baseline)
+        notes = _label_notes(candidate, baseline, candidate_rows, baseline_rows)
     else:
-        ours, theirs = by_digest(candidate), by_digest(baseline)
+        candidate_rows, baseline_rows = by_digest(candidate), by_digest(baseline)
         notes = [
-            f"unpaired: {len(ours)} images here against {len(theirs)} there, so that what "
-            "images have in common does not cancel and intervals are wider"
+            f"unpaired: {len(candidate_rows)} images of the candidate, {len(baseline_rows)} of the "
+            "baseline: what images have in common does not cancel, and intervals are wider"
         ]
-    evidence = evidence_of(candidate, baseline, ours, theirs, level, paired=paired, law=law)
+    evidence = evidence_of(
+        candidate, baseline, candidate_rows, baseline_rows, level, paired=paired, law=law
+    )
     families = families_of(candidate)
     checks = run_checks(evidence, families, limits, direction)
     changes = quantity_changes(evidence)
@@ -75,11 +77,11 @@ def compare(
         limits=limits,
         direction=direction,
         level=level,
-        images=len(ours),
+        images=len(candidate_rows),
         checks=tuple(checks),
         quantities=changes,
         notes=tuple(notes),
-        image_changes=image_changes(evidence, checks, families, candidate, ours),
+        image_changes=image_changes(evidence, checks, families, candidate, candidate_rows),
         lead=lead,
         led=("src", "band") if lead else (),
     )
@@ -88,17 +90,17 @@ def compare(
 def evidence_of(
     candidate: Measurement,
     baseline: Measurement,
-    ours: Pairs,
-    theirs: Pairs,
+    candidate_rows: Pairs,
+    baseline_rows: Pairs,
     level: float,
     *,
     paired: bool = True,
     law: Law = STUDENT,
 ) -> Evidence:
-    """The rows ``ours`` of ``candidate`` and ``theirs`` of ``baseline``, as evidence."""
+    """Those rows of both as evidence, in pairs where ``paired``."""
     return Evidence(
-        candidate.values[ours],
-        baseline.values[theirs],
+        candidate.values[candidate_rows],
+        baseline.values[baseline_rows],
         candidate.quantities,
         level,
         paired=paired,
@@ -138,15 +140,15 @@ def quantity_changes(evidence: Evidence) -> tuple[QuantityChange, ...]:
 
 
 def _label_notes(
-    candidate: Measurement, baseline: Measurement, ours: Pairs, theirs: Pairs
+    candidate: Measurement, baseline: Measurement, candidate_rows: Pairs, baseline_rows: Pairs
 ) -> list[str]:
-    differ = candidate.labels[ours] != baseline.labels[theirs]
-    other = int(differ.reshape(len(ours), -1).any(axis=1).sum())
+    differ = candidate.labels[candidate_rows] != baseline.labels[baseline_rows]
+    other = int(differ.reshape(len(candidate_rows), -1).any(axis=1).sum())
     if not other:
         return []
     return [
-        f"the predicted labels of {other} of {len(ours)} images differ: each model is scored "
-        "on its own predictions"
+        f"the predicted labels of {other} of {len(candidate_rows)} images differ: each model is "
+        "scored on its own predictions"
     ]
 
 

@@ -53,14 +53,16 @@ class Evidence:
 
     def change_of(self, statistic: Statistic, change: Change, places: int) -> Estimates:
         """``change`` of what ``statistic`` reads off the means, at so many places together."""
-        ours, theirs = self.means()
+        candidate, baseline = self.means()
         found, error, freedom = self._error(change)
         reach = self.law.reach(self._each(places), freedom) * error
-        return Estimates(statistic(theirs), statistic(ours), found, found - reach, found + reach)
+        return Estimates(
+            statistic(baseline), statistic(candidate), found, found - reach, found + reach
+        )
 
     def change_of_shares(self, shares: Shares, places: int) -> Estimates:
         """The change of what ``shares`` reads off the SID."""
-        ours, theirs = (shares(psi, least(psi)) for psi in self.means())
+        candidate, baseline = (shares(psi, least(psi)) for psi in self.means())
         low, high = sid_intervals.change_interval(
             self.candidate,
             self.baseline,
@@ -69,14 +71,14 @@ class Evidence:
             law=self.law,
             paired=self.paired,
         )
-        return Estimates(theirs, ours, ours - theirs, low, high)
+        return Estimates(baseline, candidate, candidate - baseline, low, high)
 
     def change_of_means(self, columns: Sequence[int]) -> Estimates:
         """The change of the mean of some quantities, together."""
         some = list(columns)
         found = self.change_of(
             lambda mean: mean[..., some],
-            lambda ours, theirs: np.asarray((ours - theirs)[..., some]),
+            lambda candidate, baseline: np.asarray((candidate - baseline)[..., some]),
             len(some),
         )
         if self.same:
@@ -112,14 +114,14 @@ class Evidence:
         error = np.where(np.isnan(error), np.inf, error)
         freedom = np.full_like(error, max(len(rows) - 1, 1))
         reach = self.law.reach(self._each(len(some)), freedom) * error
-        ours, theirs = (mean[some] for mean in self.means())
-        return Estimates(theirs, ours, ours, ours - reach, ours + reach)
+        candidate, baseline = (mean[some] for mean in self.means())
+        return Estimates(baseline, candidate, candidate, candidate - reach, candidate + reach)
 
     def bounds_of_shares(self, shares: Shares) -> Estimates:
         """What ``shares`` reads off the candidate's own SID, with its interval."""
-        ours, theirs = (shares(psi, least(psi)) for psi in self.means())
+        candidate, baseline = (shares(psi, least(psi)) for psi in self.means())
         low, high = sid_intervals.interval(self.candidate, shares, self.level, law=self.law)
-        return Estimates(theirs, ours, ours, low, high)
+        return Estimates(baseline, candidate, candidate, low, high)
 
     def _each(self, places: int) -> float:
         """The level of each of so many intervals that are to hold together."""

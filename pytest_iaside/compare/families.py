@@ -31,7 +31,7 @@ class Family:
     """Quantities that share a limit; ``places`` names them, or what is read off them.
 
     ``estimate`` is of their changes, ``bounds`` of the candidate's own values, where they can be
-    bounded. ``change(ours, theirs, place)`` is what ``estimate`` estimates, of two means.
+    bounded. ``change(candidate, baseline, place)`` is what ``estimate`` estimates, of two means.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Family:
     def change_at(self, where: str) -> Change:
         """The change at the place ``where``, a function of two means."""
         place = list(self.places).index(where)
-        return lambda ours, theirs: np.asarray(self.change(ours, theirs)[..., place])
+        return lambda candidate, baseline: np.asarray(self.change(candidate, baseline)[..., place])
 
 
 def run_checks(
@@ -99,8 +99,8 @@ def spectral_families(partition: BandPartition) -> dict[str, Family]:
 def _share_family(name: Literal["src", "sid"], places: Sequence[str], shares: Shares) -> Family:
     """What is read off the SID, whose intervals stats/sid_intervals.py explains."""
 
-    def change(ours: Floats, theirs: Floats) -> Floats:
-        return np.asarray(shares(ours, least(ours)) - shares(theirs, least(theirs)))
+    def change(candidate: Floats, baseline: Floats) -> Floats:
+        return np.asarray(shares(candidate, least(candidate)) - shares(baseline, least(baseline)))
 
     return Family(
         name=name,
@@ -120,9 +120,9 @@ def _nats_family(
 ) -> Family:
     """What is linear in ψ; its change is a share of the baseline's v(all)."""
 
-    def relative(ours: Floats, theirs: Floats) -> Floats:
-        difference = statistic(ours) - statistic(theirs)
-        value = theirs.sum(axis=-1, keepdims=True)
+    def relative(candidate: Floats, baseline: Floats) -> Floats:
+        difference = statistic(candidate) - statistic(baseline)
+        value = baseline.sum(axis=-1, keepdims=True)
         # A baseline that gains nothing has no share to lose: undecided, see `structured`.
         return np.asarray(
             np.divide(difference, value, out=np.full_like(difference, np.nan), where=value > 0)
@@ -134,7 +134,7 @@ def _nats_family(
         better=["higher"] * len(places),
         estimate=lambda evidence: evidence.change_of(statistic, relative, len(places)),
         bounds=None,
-        change=lambda ours, theirs: np.asarray(statistic(ours) - statistic(theirs)),
+        change=lambda candidate, baseline: np.asarray(statistic(candidate) - statistic(baseline)),
         sentence=_SENTENCES[name],
         resolution=SHARE_RESOLUTION,
     )
@@ -150,7 +150,7 @@ def _mean_family(measurement: Measurement, name: str, columns: Sequence[int]) ->
         better=[quantity.better for quantity in quantities],
         estimate=lambda evidence: evidence.change_of_means(some),
         bounds=lambda evidence: evidence.bounds_of_means(some),
-        change=lambda ours, theirs: np.asarray((ours - theirs)[..., some]),
+        change=lambda candidate, baseline: np.asarray((candidate - baseline)[..., some]),
         sentence=_mean_sentence,
     )
 

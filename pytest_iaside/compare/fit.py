@@ -30,10 +30,12 @@ def require_same_measurement(
     )
     names = [tuple(each.name for each in one.quantities) for one in (candidate, baseline)]
     if names[0] != names[1] and not differences:
-        differences.append(f"quantities: {', '.join(names[0])} here, {', '.join(names[1])} there")
+        differences.append(
+            f"quantities: candidate {', '.join(names[0])}, baseline {', '.join(names[1])}"
+        )
     here, there = candidate.model.classes, baseline.model.classes
     if here != there:
-        differences.append(f"classes: {here} here, {there} there")
+        differences.append(f"classes: candidate {here}, baseline {there}")
     refuse(differences)
 
 
@@ -50,20 +52,20 @@ def differences_of(
 
     Needs no measurement: ``digests`` are those of the images about to be measured.
     """
-    there = baseline.reference
+    other = baseline.reference
     if kind != baseline.kind:
-        return [f"kind: {kind} here, {baseline.kind} there"]
+        return [f"kind: candidate {kind}, baseline {baseline.kind}"]
     found = _settings_differences(settings, baseline)
-    if reference.shape != there.shape:
-        here, back = ("×".join(map(str, info.shape)) for info in (reference, there))
-        found.append(f"image size: {here} here, {back} there")
-    if reference.labels != there.labels:
-        found.append(f"labels: {reference.labels} here, {there.labels} there")
-    if paired and reference.digest != there.digest:
+    if reference.shape != other.shape:
+        sizes = ["×".join(map(str, info.shape)) for info in (reference, other)]
+        found.append(f"image size: candidate {sizes[0]}, baseline {sizes[1]}")
+    if reference.labels != other.labels:
+        found.append(f"labels: candidate {reference.labels}, baseline {other.labels}")
+    if paired and reference.digest != other.digest:
         common = len(set(digests) & set(baseline.digests))
         found.append(
-            f"reference sample: {reference.images} images ({reference.digest[:8]}) here, "
-            f"{there.images} ({there.digest[:8]}) there, {common} measured images in common"
+            f"reference sample: candidate {reference.images} images ({reference.digest[:8]}), "
+            f"baseline {other.images} ({other.digest[:8]}), {common} measured images in common"
         )
     return found
 
@@ -100,7 +102,7 @@ def _settings_differences(settings: Mapping[str, Any], baseline: Measurement) ->
         # A seed matters only where something is drawn.
         return Rules(**settings).differences(Rules(**baseline.settings))
     return [
-        f"{name}: {settings.get(name)!r} here, {baseline.settings.get(name)!r} there"
+        f"{name}: candidate {settings.get(name)!r}, baseline {baseline.settings.get(name)!r}"
         for name in sorted({*settings, *baseline.settings})
         if settings.get(name) != baseline.settings.get(name)
     ]

@@ -1,9 +1,9 @@
 """The trend of spectral robustness over the checkpoints of a run, as a comparison.
 
-A line is fitted by least squares to the signed SRC of the checkpoints, against their steps. What
-it falls from the first of them to the last is held against what may be lost, and so is the line
-of v(all). All checkpoints were measured on the same images: what images have in common cancels,
-as it does between a model and its baseline.
+A line is fitted by least squares to the signed SRC of the checkpoints, against their steps, and
+another to v(all). What each falls from the first checkpoint to the last is compared with what may
+be lost. All checkpoints were measured on the same images: what images have in common cancels, as
+it does between a model and its baseline.
 """
 
 from __future__ import annotations

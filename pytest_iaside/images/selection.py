@@ -11,7 +11,7 @@ from pytest_iaside.images.reference import ReferenceSample
 
 
 class Labelled(Protocol):
-    """What was measured before: images by their digests, and the labels they had there."""
+    """What was measured before: images by their digests, and their labels."""
 
     @property
     def digests(self) -> tuple[str, ...]: ...
@@ -42,7 +42,7 @@ def first_images(
 def on_labels_of(sample: ReferenceSample, source: Labelled | None) -> ReferenceSample:
     """``sample`` with the labels that ``source`` predicted, if it has none of its own.
 
-    So two models are held against the same labels. Raises ReferenceSampleError where ``source``
+    So two models are scored on the same labels. Raises ReferenceSampleError where ``source``
     lacks some of the images.
     """
     if source is None or sample.labels is not None or source.labels.ndim != 1:

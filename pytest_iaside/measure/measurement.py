@@ -31,8 +31,7 @@ Files = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 class Quantity:
     """One number that every image has, of which the mean counts.
 
-    ``family`` is what a limit is given for: all quantities of a family are held against it
-    together.
+    ``family`` is what a limit is given for: it counts for all quantities of a family together.
     """
 
     name: str

@@ -131,11 +131,11 @@ def mean_corruption_error(
     Raises SettingsError where corruptions, severities or images do not match, or a rate is none.
     """
     check_level(level)
-    ours, theirs = _Rates.of("errors", errors), _normaliser(normaliser)
-    _check_match(ours, theirs)
-    names = list(ours.rates)
-    rows = np.stack([ours.rates[name] for name in names], axis=1)
-    divisors = np.stack([theirs.rates[name] for name in names], axis=1)
+    measured, normal = _Rates.of("errors", errors), _normaliser(normaliser)
+    _check_match(measured, normal)
+    names = list(measured.rates)
+    rows = np.stack([measured.rates[name] for name in names], axis=1)
+    divisors = np.stack([normal.rates[name] for name in names], axis=1)
     fixed = divisors.mean(axis=0)
     if (fixed == 0).any():
         name = names[int(np.flatnonzero(fixed == 0)[0])]
@@ -144,9 +144,9 @@ def mean_corruption_error(
             "model that makes some"
         )
     estimate = Estimate.of_mean(100 * (rows / fixed).mean(axis=1), level)
-    if ours.images is None:
+    if measured.images is None:
         return replace(estimate, image_values=None)
-    if theirs.images is None or len(rows) < 2:
+    if normal.images is None or len(rows) < 2:
         return estimate
 
     def statistic(mean: Floats) -> Floats:
@@ -245,9 +245,9 @@ def _normaliser(given: str | Mapping[str, ArrayLike]) -> _Rates:
     return replace(_Rates.of("normaliser", ALEXNET_ERRORS), severities=len(SEVERITIES))
 
 
-def _check_match(ours: _Rates, theirs: _Rates) -> None:
-    unknown = sorted(set(ours.rates) - set(theirs.rates))
-    missing = sorted(set(theirs.rates) - set(ours.rates))
+def _check_match(measured: _Rates, normal: _Rates) -> None:
+    unknown = sorted(set(measured.rates) - set(normal.rates))
+    missing = sorted(set(normal.rates) - set(measured.rates))
     if unknown or missing:
         parts = [f"it has no {', '.join(unknown)}"] if unknown else []
         parts += [f"they lack {', '.join(missing)}"] if missing else []
@@ -256,8 +256,8 @@ def _check_match(ours: _Rates, theirs: _Rates) -> None:
             "corruptions (AlexNet's are the 15 of ImageNet-C)"
         )
     for what, mine, other in (
-        ("severities", ours.severities, theirs.severities),
-        ("images", ours.images, theirs.images),
+        ("severities", measured.severities, normal.severities),
+        ("images", measured.images, normal.images),
     ):
         if mine is not None and other is not None and mine != other:
             raise SettingsError(

@@ -131,11 +131,11 @@ class _Description:
     def _container(self, value: Any) -> Iterator[str]:
         yield f"{type(value).__qualname__} {len(value)}"
         if isinstance(value, dict):
-            for key, held in value.items():
-                yield from self._each(key, held)
+            for key, part in value.items():
+                yield from self._each(key, part)
         elif isinstance(value, (set, frozenset)):
             # Sets have no order of their own: it changes from process to process.
-            if not all(isinstance(held, PLAIN) for held in value):
+            if not all(isinstance(part, PLAIN) for part in value):
                 raise Opaque("it holds a set of objects, which has no order")
             yield from sorted(map(repr, value))
         else:

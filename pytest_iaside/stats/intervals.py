@@ -109,13 +109,13 @@ class Anytime:
 STUDENT = Student()
 
 
-def paired_error(ours: Floats, theirs: Floats, change: Change) -> tuple[Floats, Floats]:
-    """Jackknife standard error of ``change(mean of ours, mean of theirs)``, rows in pairs (K, D).
+def paired_error(candidate: Floats, baseline: Floats, change: Change) -> tuple[Floats, Floats]:
+    """Jackknife standard error of ``change`` of the two means, rows in pairs (K, D).
 
     With the degrees of freedom. Infinite below two rows.
     """
-    rows = np.hstack([ours, theirs])
-    width = ours.shape[1]
+    rows = np.hstack([candidate, baseline])
+    width = candidate.shape[1]
 
     def statistic(mean: Floats) -> Floats:
         return change(mean[..., :width], mean[..., width:])
@@ -125,14 +125,14 @@ def paired_error(ours: Floats, theirs: Floats, change: Change) -> tuple[Floats, 
     return known, _freedom(rows, error)
 
 
-def unpaired_error(ours: Floats, theirs: Floats, change: Change) -> tuple[Floats, Floats]:
+def unpaired_error(candidate: Floats, baseline: Floats, change: Change) -> tuple[Floats, Floats]:
     """The same for two samples of different images, (K, D) and (L, D): Welch's error."""
-    our_mean, their_mean = ours.mean(axis=0), theirs.mean(axis=0)
-    first = jackknife_error(ours, lambda mean: change(mean, their_mean)) ** 2
-    second = jackknife_error(theirs, lambda mean: change(our_mean, mean)) ** 2
-    squares = first**2 / max(len(ours) - 1, 1) + second**2 / max(len(theirs) - 1, 1)
+    candidate_mean, baseline_mean = candidate.mean(axis=0), baseline.mean(axis=0)
+    first = jackknife_error(candidate, lambda mean: change(mean, baseline_mean)) ** 2
+    second = jackknife_error(baseline, lambda mean: change(candidate_mean, mean)) ** 2
+    squares = first**2 / max(len(candidate) - 1, 1) + second**2 / max(len(baseline) - 1, 1)
     together = first + second
-    freedom = np.divide(together**2, squares, out=_freedom(ours, together), where=squares > 0)
+    freedom = np.divide(together**2, squares, out=_freedom(candidate, together), where=squares > 0)
     return np.where(np.isnan(together), np.inf, np.sqrt(together)), freedom
 
 

@@ -42,8 +42,8 @@ def interval(
     """Bounds of ``shares`` of the mean of ψ, rows (K, M)."""
     nothing = np.zeros_like(rows)
 
-    def once(ours: Floats, theirs: Floats) -> Floats:
-        return shares(ours, least(ours))
+    def once(candidate: Floats, baseline: Floats) -> Floats:
+        return shares(candidate, least(candidate))
 
     if len(rows) < 2:
         return _anything(once(rows[0], nothing[0]))
@@ -57,8 +57,8 @@ def interval(
 
 
 def change_interval(
-    ours: Floats,
-    theirs: Floats,
+    candidate: Floats,
+    baseline: Floats,
     shares: Shares,
     level: float,
     *,
@@ -70,26 +70,27 @@ def change_interval(
     def once(a: Floats, b: Floats) -> Floats:
         return shares(a, least(a)) - shares(b, least(b))
 
-    if min(len(ours), len(theirs)) < 2:
-        return _anything(once(ours[0], theirs[0]))
-    if certain(ours) and certain(theirs):
-        return _around(ours, theirs, once, level, law, paired)
+    if min(len(candidate), len(baseline)) < 2:
+        return _anything(once(candidate[0], baseline[0]))
+    if certain(candidate) and certain(baseline):
+        return _around(candidate, baseline, once, level, law, paired)
     # Half of the error is for the shares, a sixth for each of three bounds on the least ψ.
     half, sixth = 1 - (1 - level) / 2, 1 - (1 - level) / 6
-    here, there = (_least_bounds(rows, sixth, law) for rows in (ours, theirs))
-    moves = _least_moves(ours, theirs, sixth, law, paired)
+    here, there = (_least_bounds(rows, sixth, law) for rows in (candidate, baseline))
+    moves = _least_moves(candidate, baseline, sixth, law, paired)
     # Seen from either side, so that swapping the two flips the sign and nothing else.
     pairs = [
         (np.clip(at + move, *here), at)
-        for at in (there[0], least(theirs.mean(axis=0)), there[1])
+        for at in (there[0], least(baseline.mean(axis=0)), there[1])
         for move in moves
     ] + [
         (at, np.clip(at - move, *there))
-        for at in (here[0], least(ours.mean(axis=0)), here[1])
+        for at in (here[0], least(candidate.mean(axis=0)), here[1])
         for move in moves
     ]
     return _union(
-        _around(ours, theirs, _changed_from(shares, *pair), half, law, paired) for pair in pairs
+        _around(candidate, baseline, _changed_from(shares, *pair), half, law, paired)
+        for pair in pairs
     )
 
 
@@ -168,18 +169,18 @@ class _Contrast:
 
 
 def _measured_from(shares: Shares, at: Floats) -> Change:
-    return lambda ours, theirs: shares(ours, at)
+    return lambda candidate, baseline: shares(candidate, at)
 
 
 def _changed_from(shares: Shares, here: Floats, there: Floats) -> Change:
-    return lambda ours, theirs: shares(ours, here) - shares(theirs, there)
+    return lambda candidate, baseline: shares(candidate, here) - shares(baseline, there)
 
 
 def _around(
-    ours: Floats, theirs: Floats, change: Change, level: float, law: Law, paired: bool = True
+    candidate: Floats, baseline: Floats, change: Change, level: float, law: Law, paired: bool = True
 ) -> tuple[Floats, Floats]:
-    found = change(ours.mean(axis=0), theirs.mean(axis=0))
-    error, freedom = (paired_error if paired else unpaired_error)(ours, theirs, change)
+    found = change(candidate.mean(axis=0), baseline.mean(axis=0))
+    error, freedom = (paired_error if paired else unpaired_error)(candidate, baseline, change)
     reach = law.reach(level, freedom) * error
     return found - reach, found + reach
 
@@ -214,21 +215,23 @@ def _least_bounds(rows: Floats, level: float, law: Law) -> tuple[Floats, Floats]
 
 
 def _least_moves(
-    ours: Floats, theirs: Floats, level: float, law: Law, paired: bool
+    candidate: Floats, baseline: Floats, level: float, law: Law, paired: bool
 ) -> tuple[Floats, Floats]:
     """Bounds of how far the least ψ moved, (1,) each.
 
     It moved at least as far as the band that is the least now, and at most as far as the one
     that was: so paired changes of few bands bound it, and no change bounds it to nothing.
     """
-    low, high = _bands(ours, theirs, level, law, paired)
+    low, high = _bands(candidate, baseline, level, law, paired)
     return (
-        low[_may_be_least(ours)].min(keepdims=True),
-        high[_may_be_least(theirs)].max(keepdims=True),
+        low[_may_be_least(candidate)].min(keepdims=True),
+        high[_may_be_least(baseline)].max(keepdims=True),
     )
 
 
 def _bands(
-    ours: Floats, theirs: Floats, level: float, law: Law, paired: bool = True
+    candidate: Floats, baseline: Floats, level: float, law: Law, paired: bool = True
 ) -> tuple[Floats, Floats]:
-    return _around(ours, theirs, np.subtract, 1 - (1 - level) / ours.shape[1], law, paired)
+    return _around(
+        candidate, baseline, np.subtract, 1 - (1 - level) / candidate.shape[1], law, paired
+    )

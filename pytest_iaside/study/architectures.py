@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import zip_longest
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from pytest_iaside.errors import ModelError, SettingsError
-from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats.arrays import Floats
-from pytest_iaside.study.measured import LeftOut, MeasuredModel, Measuring, each
-from pytest_iaside.study.models import StudyModel
-from pytest_iaside.study.projection import Method, Projection, project
+from pytest_iaside.stats.correlation import LEAST_MODELS
+from pytest_iaside.study.models import (
+    MeasuredModel,
+    MeasuredModels,
+    Measuring,
+    StudyModel,
+    measured_models,
+)
 
-LEAST = 3
 PERMUTATIONS = 9999
+Method = Literal["auto", "tsne", "pca"]
+METHODS = get_args(Method)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Projection:
+    """N points in a plane, (N, 2), and how they came there: for a sentence."""
+
+    points: Floats
+    method: Literal["tsne", "pca"]
+    how: str
+    """Its settings; of PCA what share of the variance is seen."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -34,12 +51,9 @@ class Agreement:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ArchitecturesStudy:
+class ArchitecturesStudy(MeasuredModels[MeasuredModel]):
     """What ``architectures_study`` found; ``projection`` has a point for each of ``models``."""
 
-    models: Sequence[MeasuredModel]
-    unstructured: Sequence[MeasuredModel]
-    left_out: Sequence[LeftOut]
     projection: Projection
     agreement: Agreement | None
     """None where there are not two groups, one of which has two models."""
@@ -53,15 +67,11 @@ class ArchitecturesStudy:
         return [one for one in self.models if one.model.group == group]
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything that was found, in plain values; NaN and infinite ones among them."""
-        points = self.projection.points.tolist()
+        found = super().as_dict()
+        for one, point in zip_longest(found["models"], self.projection.points.tolist()):
+            one["point"] = point
         return {
-            "models": [
-                {**one.as_dict(), "used": True, "point": point}
-                for one, point in zip(self.models, points, strict=True)
-            ]
-            + [{**one.as_dict(), "used": False, "point": None} for one in self.unstructured],
-            "left_out": [asdict(one) for one in self.left_out],
+            **found,
             "projection": {"method": self.projection.method, "how": self.projection.how},
             "agreement": None if self.agreement is None else asdict(self.agreement),
         }
@@ -74,6 +84,7 @@ def architectures_study(
     projection: Method = "auto",
     seed: int = 0,
     perplexity: float | None = None,
+    level: float = 0.95,
     told: Callable[[MeasuredModel], None] = lambda _: None,
 ) -> ArchitecturesStudy:
     """Measure ``models`` and lay their SIDs out in a plane.
@@ -81,31 +92,18 @@ def architectures_study(
     Raises SettingsError as ``project``, ModelError where fewer than three structured models are
     left.
     """
-    if perplexity is not None and not 0 < perplexity < len(models):
-        raise SettingsError(  # Now, and not after an hour of measuring.
-            f"perplexity={perplexity:g} must be above 0 and below the number of models, "
-            f"{len(models)}"
-        )
-
-    def work(model: StudyModel, classifier: Classifier) -> MeasuredModel:
-        found = measuring.measured(model, classifier)
-        told(found)
-        return found
-
-    done, left_out = each(models, work, LEAST)
-    used = [one for one in done if one.profile.structured]
-    if len(used) < LEAST:
+    _check_perplexity(perplexity, len(models))  # Now, and not after an hour of measuring.
+    found = measured_models(models, measuring.measured, told, level)
+    if len(found.models) < LEAST_MODELS:
         raise ModelError(
-            f"{len(used)} of {len(done)} models have ψ that can be told from noise; this study "
-            f"needs at least {LEAST}: measure on more images"
+            f"{found.counted}; this study needs at least {LEAST_MODELS}: measure on more images"
         )
-    shares = np.stack([one.profile.sid for one in used])
+    shares = np.stack([one.profile.sid for one in found.models])
+    groups = [one.model.group for one in found.models]
     return ArchitecturesStudy(
-        models=used,
-        unstructured=[one for one in done if not one.profile.structured],
-        left_out=left_out,
+        **vars(found),
         projection=project(shares, method=projection, seed=seed, perplexity=perplexity),
-        agreement=nearest_agreement(shares, [one.model.group for one in used], seed=seed),
+        agreement=nearest_agreement(shares, groups, seed=seed),
     )
 
 
@@ -130,4 +128,62 @@ def nearest_agreement(shares: Floats, groups: Sequence[str], *, seed: int = 0) -
         agreeing=agreeing,
         by_chance=float((sizes * (sizes - 1)).sum() / (len(members) - 1)),
         p_value=(as_often + 1) / (PERMUTATIONS + 1),
+    )
+
+
+def project(
+    rows: Floats, *, method: Method = "auto", seed: int = 0, perplexity: float | None = None
+) -> Projection:
+    """``rows`` (N, M) in a plane, so that near ones stay near.
+
+    ``auto`` takes t-SNE where scikit-learn can be imported. Its ``perplexity``, about how many
+    neighbours each point has, is a third of the other points, at most 30, unless it is given.
+
+    Raises SettingsError for a perplexity that N points cannot have, and for t-SNE without
+    scikit-learn.
+    """
+    if method not in METHODS:
+        raise SettingsError(f"projection={method!r} is unknown; use {', '.join(METHODS)}")
+    if len(rows) < LEAST_MODELS:
+        raise SettingsError(f"{len(rows)} points need no projection; give at least {LEAST_MODELS}")
+    if method == "pca":
+        return _principal_components(rows, "")
+    try:
+        manifold = importlib.import_module("sklearn.manifold")
+    except ImportError as error:
+        if method == "tsne":
+            raise SettingsError(
+                f"t-SNE needs scikit-learn ({error}); pip install scikit-learn"
+            ) from error
+        return _principal_components(rows, "scikit-learn is not installed, so no t-SNE; ")
+    _check_perplexity(perplexity, len(rows))
+    chosen = min(30.0, (len(rows) - 1) / 3) if perplexity is None else float(perplexity)
+    embedding = manifold.TSNE(
+        n_components=2, perplexity=chosen, init="pca", method="exact", random_state=seed
+    )
+    points = np.asarray(embedding.fit_transform(rows), dtype=np.float64)
+    return Projection(
+        points=points, method="tsne", how=f"t-SNE, perplexity {chosen:.3g}, seed {seed}"
+    )
+
+
+def _check_perplexity(perplexity: float | None, count: int) -> None:
+    if perplexity is not None and not 0 < perplexity < count:
+        raise SettingsError(
+            f"perplexity={perplexity:g} must be above 0 and below the number of models, {count}"
+        )
+
+
+def _principal_components(rows: Floats, why: str) -> Projection:
+    left, lengths, _ = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    points = np.zeros((len(rows), 2))
+    width = min(2, len(lengths))
+    points[:, :width] = left[:, :width] * lengths[:width]
+    # The sign of a component is arbitrary: the largest coordinate is positive.
+    largest = points[np.abs(points).argmax(axis=0), [0, 1]]
+    points *= np.where(largest < 0, -1.0, 1.0)
+    total = float((lengths**2).sum())
+    seen = float((lengths[:2] ** 2).sum()) / total if total > 0 else 1.0
+    return Projection(
+        points=points, method="pca", how=f"{why}PCA, {100 * seen:.0f}% of the variance"
     )

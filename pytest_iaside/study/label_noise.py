@@ -7,16 +7,23 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from pytest_iaside.errors import ModelError, SettingsError
-from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.correlation import LEAST_MODELS, Correlation, adjust, correlate
-from pytest_iaside.study.measured import LeftOut, MeasuredModel, Measuring, each
-from pytest_iaside.study.models import StudyModel
+from pytest_iaside.study.models import (
+    MeasuredModel,
+    MeasuredModels,
+    Measuring,
+    StudyModel,
+    measured_models,
+)
+
+FLATNESS = "flatness of the SID"
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class NoiseLevel:
     """The structured models whose labels were wrong in the share ``noise``, on average.
 
@@ -34,35 +41,20 @@ class NoiseLevel:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LabelNoiseStudy:
+class LabelNoiseStudy(MeasuredModels[MeasuredModel]):
     """What ``label_noise_study`` found; ``follows`` maps quantities to their ρ with the noise."""
 
-    models: Sequence[MeasuredModel]
-    unstructured: Sequence[MeasuredModel]
-    left_out: Sequence[LeftOut]
     levels: Sequence[NoiseLevel]
     follows: dict[str, Correlation]
-    level: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything that was found, in plain values; NaN and infinite ones among them."""
+        found = super().as_dict()
+        for one, model in zip(found["models"], self.measured, strict=True):
+            one["flatness"] = flatness(model)
         return {
-            "models": [
-                {**one.as_dict(), "used": one in self.models, "flatness": flatness(one)}
-                for one in (*self.models, *self.unstructured)
-            ],
-            "left_out": [asdict(one) for one in self.left_out],
+            **found,
             "levels": [
-                {
-                    "noise": one.noise,
-                    "models": [model.name for model in one.models],
-                    "psi": one.psi.tolist(),
-                    "sid": one.sid.tolist(),
-                    "flatness": one.flatness,
-                    "signed_src": one.signed_src,
-                    "value": one.value,
-                    "accuracy": one.accuracy,
-                }
+                {**vars(one), "models": [model.name for model in one.models]}
                 for one in self.levels
             ],
             "follows_noise": {name: asdict(one) for name, one in self.follows.items()},
@@ -77,17 +69,15 @@ def flatness(model: MeasuredModel) -> float:
     ln(M−1)/ln M, 0.936 at eight bands.
     """
     shares = model.profile.sid
-    logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    return float(-(shares * logarithms).sum() / np.log(len(shares)))
+    return float(special.entr(shares).sum() / np.log(len(shares)))
 
 
+# In the order of the fields of NoiseLevel.
 QUANTITIES: dict[str, Callable[[MeasuredModel], float]] = {
-    "flatness of the SID": flatness,
+    FLATNESS: flatness,
     "signed SRC": lambda model: model.profile.signed_src,
     "v(all)": lambda model: model.profile.value,
-    "clean accuracy": lambda model: (
-        float("nan") if model.accuracy is None else model.accuracy.value
-    ),
+    "clean accuracy": lambda model: float("nan") if model.accuracy is None else model.accuracy,
 }
 
 
@@ -114,51 +104,32 @@ def label_noise_study(
             f"all {len(models)} models were trained with a share {models[0].noise:g} of wrong "
             "labels; this study compares at least two shares"
         )
-
-    def work(model: StudyModel, classifier: Classifier) -> MeasuredModel:
-        found = measuring.measured(model, classifier)
-        told(found)
-        return found
-
-    done, left_out = each(models, work, LEAST_MODELS)
-    used = [one for one in done if one.profile.structured]
-    noises = sorted({_noise(one) for one in used})
-    if len(used) < LEAST_MODELS or len(noises) < 2:
+    found = measured_models(models, measuring.measured, told, level)
+    shares = [float(one.model.noise or 0.0) for one in found.models]
+    noises = sorted(set(shares))
+    if len(found.models) < LEAST_MODELS or len(noises) < 2:
         raise ModelError(
-            f"{len(used)} of {len(done)} models have ψ that can be told from noise, of "
-            f"{len(noises)} shares of wrong labels; this study needs at least {LEAST_MODELS} of "
-            "two shares: train for longer, or measure on more images"
+            f"{found.counted}, of {len(noises)} shares of wrong labels; this study needs at least "
+            f"{LEAST_MODELS} of two shares: train for longer, or measure on more images"
         )
-    shares = [_noise(one) for one in used]
-    found = [
-        correlate(shares, [quantity(one) for one in used], level)
+    correlations = [
+        correlate(shares, [quantity(one) for one in found.models], level)
         for quantity in QUANTITIES.values()
     ]
     return LabelNoiseStudy(
-        models=used,
-        unstructured=[one for one in done if not one.profile.structured],
-        left_out=left_out,
-        levels=[_level(noise, [one for one in used if _noise(one) == noise]) for noise in noises],
-        follows=dict(zip(QUANTITIES, adjust(found), strict=True)),
-        level=level,
+        **vars(found),
+        levels=[
+            _level(noise, [one for one in found.models if one.model.noise == noise])
+            for noise in noises
+        ],
+        follows=dict(zip(QUANTITIES, adjust(correlations), strict=True)),
     )
-
-
-def _noise(model: MeasuredModel) -> float:
-    return float(model.model.noise or 0.0)
 
 
 def _level(noise: float, models: Sequence[MeasuredModel]) -> NoiseLevel:
-    flat, score, value, right = (
+    psi = np.mean([one.profile.psi for one in models], axis=0)
+    sid = np.mean([one.profile.sid for one in models], axis=0)
+    means = [
         float(np.mean([quantity(one) for one in models])) for quantity in QUANTITIES.values()
-    )
-    return NoiseLevel(
-        noise=noise,
-        models=models,
-        psi=np.mean([one.profile.psi for one in models], axis=0),
-        sid=np.mean([one.profile.sid for one in models], axis=0),
-        flatness=flat,
-        signed_src=score,
-        value=value,
-        accuracy=right,
-    )
+    ]
+    return NoiseLevel(noise, models, psi, sid, *means)

@@ -1,22 +1,32 @@
-"""The set of models that a study compares."""
+"""The models of a study: what each of them is, and measuring one after another."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-from pytest_iaside.errors import ModelError, SettingsError, one_line
+from pytest_iaside.errors import ModelError, ReferenceSampleError, SettingsError, one_line
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.images.selection import first_images
+from pytest_iaside.measure.metrics import accuracy
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.measure.spectral import Progress, measure
 from pytest_iaside.models.classifier import Classifier, as_classifier
+from pytest_iaside.stats.correlation import LEAST_MODELS
 
 EXPECTED = (
     "expected a mapping from names to models: modules, Classifiers, functions without arguments "
     "that make one, or StudyModel(model, group=…, noise=…)"
 )
+Showing = Callable[[str], AbstractContextManager[Callable[[Progress], None] | None]]
+"""Of a model's name: a callback for its progress, while it is measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,27 +70,23 @@ class StudyModel:
                 raise ModelError(f"it could not be made ({one_line(error)})") from error
             if model is None:
                 raise ModelError("the function that makes it returned None")
-        classifier = as_classifier(model)
+        found = as_classifier(model)
         return Classifier(
-            classifier.network,
-            mean=classifier.mean,
-            std=classifier.std,
-            name=self.name,
-            version=classifier.version,
+            found.network, mean=found.mean, std=found.std, name=self.name, version=found.version
         )
 
 
-def study_models(made: Any, source: str, least: int) -> list[StudyModel]:
+def study_models(made: Any, source: str) -> list[StudyModel]:
     """The models of the mapping ``made``, which ``source`` returned, in its order.
 
-    Raises SettingsError unless it is a mapping of at least ``least`` models.
+    Raises SettingsError unless it is a mapping of at least three models.
     """
     if not isinstance(made, Mapping):
         raise SettingsError(f"{source} returned {_described(made)}; {EXPECTED}")
-    if len(made) < least:
+    if len(made) < LEAST_MODELS:
         raise SettingsError(
             f"{source} returned {len(made)} {'model' if len(made) == 1 else 'models'}; this study "
-            f"needs at least {least}"
+            f"needs at least {LEAST_MODELS}"
         )
     models = []
     for name, model in made.items():
@@ -90,6 +96,154 @@ def study_models(made: Any, source: str, least: int) -> list[StudyModel]:
             model = StudyModel(model)
         models.append(replace(model, name=str(name), recipe=model.recipe or str(name)))
     return models
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MeasuredModel:
+    """A model's profile, and its accuracy on the clean images where they are labelled."""
+
+    model: StudyModel
+    profile: SpectralProfile
+    accuracy: float | None
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    def as_dict(self) -> dict[str, Any]:
+        """What was measured, in plain values and arrays; NaN and infinite ones among them."""
+        profile = self.profile
+        signed = profile.interval("signed_src")
+        return {
+            "name": self.name,
+            "group": self.model.group,
+            "recipe": self.model.recipe,
+            "noise": self.model.noise,
+            "structured": profile.structured,
+            "unstructured_because": profile.unstructured_because,
+            "signed_src": profile.signed_src,
+            "signed_src_low": signed.low,
+            "signed_src_high": signed.high,
+            "src": profile.src,
+            "value": profile.value,
+            "psi": profile.psi,
+            "psi_standard_error": profile.standard_error,
+            "sid": profile.sid,
+            "accuracy": self.accuracy,
+            "fingerprint": profile.model.fingerprint,
+        }
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A model that could not be measured, and why."""
+
+    name: str
+    reason: str
+
+
+M = TypeVar("M", bound=MeasuredModel)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MeasuredModels(Generic[M]):
+    """The models of a study; only the structured ones, ``models``, count.
+
+    ``unstructured`` ones have no SID; those ``left_out`` could not be measured.
+    """
+
+    models: Sequence[M]
+    unstructured: Sequence[M] = ()
+    left_out: Sequence[LeftOut] = ()
+    level: float = 0.95
+
+    @property
+    def measured(self) -> list[M]:
+        return [*self.models, *self.unstructured]
+
+    @property
+    def counted(self) -> str:
+        """How many are structured, for a message."""
+        return (
+            f"{len(self.models)} of {len(self.measured)} models have ψ that can be told from noise"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything that was found, in plain values and arrays, NaN and infinite ones too."""
+        return {
+            "models": [
+                {**one.as_dict(), "used": one.profile.structured} for one in self.measured
+            ],
+            "left_out": [asdict(one) for one in self.left_out],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """How models are measured: on what, and with which settings of ``measure``.
+
+    With the setting ``samples`` it is on the first images alone, for robustness as for ψ. Raises
+    SettingsError where there are not so many.
+    """
+
+    reference: ReferenceSample
+    settings: Mapping[str, Any]
+    cache: bool = True
+    showing: Showing
+
+    def __post_init__(self) -> None:
+        sample = first_images(self.reference, self.settings.get("samples"))
+        object.__setattr__(self, "reference", sample)
+
+    def measured(self, model: StudyModel, classifier: Classifier) -> MeasuredModel:
+        """The profile of ``classifier``; raises as ``measure``."""
+        with self.showing(model.name) as progress:
+            profile = measure(
+                classifier, self.reference, **self.settings, progress=progress, cache=self.cache
+            )
+        right = None
+        if self.reference.labels is not None:
+            right = accuracy(classifier, self.reference, execution=self.execution).value
+        return MeasuredModel(model=model, profile=profile, accuracy=right)
+
+    @property
+    def execution(self) -> Execution:
+        """Where forward passes run."""
+        found: Execution = self.settings.get("execution", Execution())
+        return replace(found, dtype="float32")
+
+
+def measured_models(
+    models: Sequence[StudyModel],
+    measured: Callable[[StudyModel, Classifier], M],
+    told: Callable[[M], None],
+    level: float,
+) -> MeasuredModels[M]:
+    """What ``measured`` makes of every model; ``told`` is called with each that is done.
+
+    Raises ModelError where fewer than three are left; a wrong setting ends it at once.
+    """
+    done: list[M] = []
+    left_out: list[LeftOut] = []
+    for model in models:
+        try:
+            done.append(measured(model, model.load()))
+        except (ModelError, ReferenceSampleError) as error:
+            left_out.append(LeftOut(model.name, str(error)))
+        else:
+            told(done[-1])
+    if len(done) < LEAST_MODELS:
+        reasons = "; ".join(f"{model.name}: {model.reason}" for model in left_out[:3])
+        raise ModelError(
+            f"{len(done)} of {len(models)} models could be measured, and this study needs at "
+            f"least {LEAST_MODELS} ({reasons})"
+        )
+    return MeasuredModels(
+        models=[one for one in done if one.profile.structured],
+        unstructured=[one for one in done if not one.profile.structured],
+        left_out=left_out,
+        level=level,
+    )
 
 
 def _is_factory(model: Any) -> bool:

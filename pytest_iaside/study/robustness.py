@@ -10,6 +10,8 @@ import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +24,74 @@ from pytest_iaside.measure.answers import Perturbation, answers, labels_of
 from pytest_iaside.measure.metrics import correct, prediction_errors
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.identity import identity
+from pytest_iaside.perturb.attacks import fgsm, pgd
+from pytest_iaside.perturb.corruptions import CORRUPTIONS, check_corruption, check_severity, corrupt
 from pytest_iaside.stats.arrays import Floats
 
 # Raised whenever what is kept, or what is computed from a model, changes.
 VERSION = 1
+ATTACKS = ("fgsm", "pgd")
+PGD_STEPS = 10
+USUAL = (
+    *("white_noise:3", "poisson:3", "salt_and_pepper:3", "gaussian_blur:3", "defocus_blur:3"),
+    *("brightness:3", "contrast:3", "pixelate:3", "jpeg_compression:3", "fgsm:0.1", "pgd:0.1"),
+)
+"""The perturbations of a study unless told otherwise: noise, blur, light, coding, attacks."""
+HOW = "write corruption:severity (gaussian_noise:2), fgsm:eps or pgd:eps (eps of pixels in [0, 1])"
+
+
+def chosen_perturbations(
+    text: str | None, reference: ReferenceSample
+) -> tuple[dict[str, Perturbation], dict[str, str]]:
+    """Those of ``text``, separated by commas, or the usual ones that fit the images.
+
+    Also those of the usual ones that do not fit, with the reason. PGD takes ten steps of a
+    quarter of its eps from the image itself. Raises SettingsError for a perturbation that is
+    unknown, named twice, or does not fit the images.
+    """
+    names = USUAL if text is None else [part.strip() for part in text.split(",")]
+    found: dict[str, Perturbation] = {}
+    left_out: dict[str, str] = {}
+    for name in names:
+        perturbation = _parsed(name)
+        if name in found:
+            raise SettingsError(f"the perturbation {name} is named twice; name it once")
+        try:
+            if isinstance(perturbation, tuple):
+                corrupt(reference.images[:1], *perturbation)
+        except SettingsError as error:
+            if text is not None:
+                raise
+            left_out[name] = str(error)
+        else:
+            found[name] = perturbation
+    return found, left_out
+
+
+def _parsed(name: str) -> Perturbation:
+    kind, colon, strength = name.partition(":")
+    if not colon:
+        raise SettingsError(f"{name!r} says not how strong it is; {HOW}")
+    if kind in ATTACKS:
+        eps = _eps(name, strength)
+        if kind == "fgsm":
+            return partial(fgsm, eps=eps)
+        return partial(pgd, eps=eps, steps=PGD_STEPS, step_size=eps / 4)
+    check_corruption(kind, (*CORRUPTIONS, *ATTACKS))
+    if not strength.isdecimal():
+        raise SettingsError(f"{name!r} has no severity from 1 to 5; {HOW}")
+    check_severity(int(strength))
+    return kind, int(strength)
+
+
+def _eps(name: str, text: str) -> float:
+    try:
+        eps = float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        eps = 0.0
+    if not 0 < eps <= 1:
+        raise SettingsError(f"{name!r} has no eps above 0 and up to 1, such as 0.1 or 8/255; {HOW}")
+    return eps
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -75,8 +141,8 @@ def robustness(
         }
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
         path = folder / f"{key}.npz"
-    if path is not None and (kept := _read(path, len(perturbations), len(reference))) is not None:
-        return kept
+        if (known := _read(path, len(perturbations), len(reference))) is not None:
+            return known
     asked = [None, *perturbations.values()]
     clean, *perturbed = answers(classifier, reference, asked, seed=seed, execution=execution)
     labels = labels_of(reference, clean)
@@ -95,7 +161,7 @@ def _read(path: Path, perturbations: int, images: int) -> Robustness | None:
     try:
         # Read first: of a damaged file np.load leaves the handle open.
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            found = Robustness(**{name: arrays[name] for name in arrays.files})
+            found = Robustness(**arrays)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
         return None
     return found if found.errors.shape == (perturbations, images) else None
@@ -103,15 +169,12 @@ def _read(path: Path, perturbations: int, images: int) -> Robustness | None:
 
 def _write(path: Path, found: Robustness) -> None:
     """Keep ``found``: as a whole, or not at all where the process is killed in the middle."""
-    packed = io.BytesIO()
-    np.savez_compressed(
-        packed, errors=found.errors, right=found.right, right_perturbed=found.right_perturbed
-    )
     part = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(packed.getvalue())
-        os.replace(part, path)
+        with part.open("wb") as file:
+            np.savez_compressed(file, **vars(found))
+        part.replace(path)
     except OSError as error:
         raise SettingsError(
             f"cannot write {path}: {error.strerror or error}; choose another folder with --output"

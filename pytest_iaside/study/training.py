@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from pytest_iaside.track.history import Point
 SETTLED = 0.05
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Moved:
     """A quantity at the last structured checkpoint less that at the first, paired by image."""
 
@@ -48,11 +48,14 @@ class TrainingStudy:
     signed_src: Moved
     level: float
 
+    @property
+    def distance_at(self) -> dict[int, float]:
+        """The distance of each structured checkpoint's SID to the last one's, by step."""
+        steps = (point.step for point in self.structured)
+        return dict(zip(steps, self.distances.tolist(), strict=True))
+
     def as_dict(self) -> dict[str, Any]:
-        """Everything that was found, in plain values; NaN and infinite ones among them."""
-        distances = dict(
-            zip((one.step for one in self.structured), self.distances.tolist(), strict=True)
-        )
+        """Everything that was found, in plain values and arrays, NaN and infinite ones too."""
         return {
             "run": self.run,
             "points": [
@@ -63,27 +66,16 @@ class TrainingStudy:
                     "signed_src": one.profile.signed_src,
                     "src": one.profile.src,
                     "value": one.profile.value,
-                    "psi": one.profile.psi.tolist(),
-                    "sid": one.profile.sid.tolist(),
-                    "distance_to_last": distances.get(one.step),
+                    "psi": one.profile.psi,
+                    "sid": one.profile.sid,
+                    "distance_to_last": self.distance_at.get(one.step),
                     "accuracy": one.accuracy,
                     "loss": one.loss,
                 }
                 for one in self.points
             ],
             "settled_at": self.settled.step,
-            "moved": {
-                name: {
-                    "change": moved.change.tolist(),
-                    "low": moved.low.tolist(),
-                    "high": moved.high.tolist(),
-                }
-                for name, moved in (
-                    ("sid", self.sid),
-                    ("psi", self.psi),
-                    ("signed_src", self.signed_src),
-                )
-            },
+            "moved": {name: asdict(getattr(self, name)) for name in ("sid", "psi", "signed_src")},
             "level": self.level,
         }
 
@@ -106,12 +98,15 @@ def training_study(points: Sequence[Point], *, level: float = 0.95) -> TrainingS
     distances = np.abs(sids - sids[-1]).sum(axis=1) / 2
     far = np.flatnonzero(distances > SETTLED)
     first, last = (structured[at].profile.image_psi for at in (0, -1))
+    change = last.mean(axis=0) - first.mean(axis=0)
+    error, freedom = paired_error(last, first, np.subtract)
+    reach = STUDENT.reach(level, freedom) * error
 
-    def share_change(statistic: shares.Shares) -> Moved:
-        ours, theirs = (rows.mean(axis=0) for rows in (last, first))
-        change = statistic(ours, shares.least(ours)) - statistic(theirs, shares.least(theirs))
-        low, high = shares.change_interval(last, first, statistic, level)
-        return Moved(change=change, low=low, high=high)
+    def moved(statistic: shares.Shares) -> Moved:
+        after, before = (
+            statistic(psi, shares.least(psi)) for psi in (last.mean(axis=0), first.mean(axis=0))
+        )
+        return Moved(after - before, *shares.change_interval(last, first, statistic, level))
 
     return TrainingStudy(
         run=points[0].run,
@@ -119,18 +114,11 @@ def training_study(points: Sequence[Point], *, level: float = 0.95) -> TrainingS
         structured=structured,
         distances=distances,
         settled=structured[int(far[-1]) + 1 if len(far) else 0],
-        sid=share_change(sid),
-        psi=_psi_change(last, first, level),
-        signed_src=share_change(lambda psi, least: signed_src(sid(psi, least))),
+        sid=moved(sid),
+        psi=Moved(change, change - reach, change + reach),
+        signed_src=moved(lambda psi, least: signed_src(sid(psi, least))),
         level=level,
     )
-
-
-def _psi_change(last: Floats, first: Floats, level: float) -> Moved:
-    change = last.mean(axis=0) - first.mean(axis=0)
-    error, freedom = paired_error(last, first, np.subtract)
-    reach = STUDENT.reach(level, freedom) * error
-    return Moved(change=change, low=change - reach, high=change + reach)
 
 
 def _check_alike(points: Sequence[Point]) -> None:
@@ -143,11 +131,8 @@ def _check_alike(points: Sequence[Point]) -> None:
         raise SettingsError(f"the points are of the runs {', '.join(runs)}; choose one of them")
     first = points[0]
     for point in points[1:]:
-        same = (
-            point.profile.rules == first.profile.rules
-            and point.profile.digests == first.profile.digests
-        )
-        if not same:
+        profile = point.profile
+        if (profile.rules, profile.digests) != (first.profile.rules, first.profile.digests):
             raise SettingsError(
                 f"step {point.step} was measured with other settings or on other images than step "
                 f"{first.step}; measure both alike, or keep them as different runs"

@@ -141,7 +141,7 @@ def test_profiles_of_other_settings_are_not_compared(
 ) -> None:
     assert measured("good", "--bands=3") == 0
     assert main(["compare", "worse.yaml", "good.yaml"]) == 2
-    assert "bands: 4 here, 3 there" in capsys.readouterr().err
+    assert "bands: candidate 4, baseline 3" in capsys.readouterr().err
 
 
 def test_help_exits_0(capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,9 +157,11 @@ def test_unpaired_is_for_profiles_of_other_images(
     assert main(["measure", "lab:good", "lab:most", "--bands=4", "--output=most.yaml"]) == 0
     capsys.readouterr()
     assert main(["compare", "most.yaml", "good.yaml"]) == 2
-    assert "reference sample: 20 images" in capsys.readouterr().err
+    assert "reference sample: candidate 20 images" in capsys.readouterr().err
     assert main(["compare", "most.yaml", "good.yaml", "--unpaired"]) == 0
-    assert "note: unpaired: 20 images here against 24 there" in capsys.readouterr().out
+    assert (
+        "note: unpaired: 20 images of the candidate, 24 of the baseline" in capsys.readouterr().out
+    )
 
 
 NETWORK = """

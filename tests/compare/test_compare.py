@@ -181,16 +181,25 @@ def test_plain_values_survive_json():
     [
         (
             lambda p: {"rules": replace(p.rules, space="pixel")},
-            "space: 'input' here, 'pixel' there",
+            "space: candidate 'input', baseline 'pixel'",
         ),
-        (lambda p: {"rules": replace(p.rules, partition="l2")}, "partition: 'linf' here"),
+        (
+            lambda p: {"rules": replace(p.rules, partition="l2")},
+            "partition: candidate 'linf', baseline 'l2'",
+        ),
         (
             lambda p: {"reference": replace(p.reference, digest="0" * 32)},
-            r"reference sample: 40 images \(ffffffff\) here, 40 \(00000000\) there, 40 measured",
+            r"sample: candidate 40 images \(ffffffff\), baseline 40 \(00000000\), 40 measured",
         ),
-        (lambda p: {"reference": replace(p.reference, labels="predicted")}, "labels: dataset here"),
-        (lambda p: {"reference": replace(p.reference, height=32)}, "3×64×64 here, 3×32×64 there"),
-        (lambda p: {"model": replace(p.model, classes=10)}, "classes: 1000 here, 10 there"),
+        (
+            lambda p: {"reference": replace(p.reference, labels="predicted")},
+            "labels: candidate dataset",
+        ),
+        (
+            lambda p: {"reference": replace(p.reference, height=32)},
+            "candidate 3×64×64, baseline 3×32×64",
+        ),
+        (lambda p: {"model": replace(p.model, classes=10)}, "classes: candidate 1000, baseline 10"),
     ],
 )
 def test_what_measures_something_else_is_refused_by_name(change, named):
@@ -204,7 +213,7 @@ def test_another_seed_matters_only_where_something_is_drawn():
     reseeded = replace(profile, rules=replace(profile.rules, seed=1))
     assert compare(profile, reseeded).verdict == "pass"
     noisy = replace(profile, rules=replace(profile.rules, absence="gaussian"))
-    with pytest.raises(BaselineError, match="seed: 0 here, 1 there"):
+    with pytest.raises(BaselineError, match="seed: candidate 0, baseline 1"):
         compare(noisy, replace(noisy, rules=replace(noisy.rules, seed=1)))
 
 
@@ -243,10 +252,10 @@ def test_unpaired_comparison_only_when_asked_and_with_wider_intervals():
         digests=tuple(f"{i + 1000:032x}" for i in range(60)),
         reference=replace(candidate.reference, digest="e" * 32),
     )
-    with pytest.raises(BaselineError, match="reference sample: 60 images"):
+    with pytest.raises(BaselineError, match="reference sample: candidate 60 images"):
         compare(other, baseline)
     unpaired, paired = compare(other, baseline, paired=False), compare(candidate, baseline)
-    assert unpaired.notes[0].startswith("unpaired: 60 images here against 60 there")
+    assert unpaired.notes[0].startswith("unpaired: 60 images of the candidate, 60 of the baseline")
     for wide, narrow in zip(unpaired.bands, paired.bands, strict=True):
         assert wide.change == pytest.approx(narrow.change)
         assert wide.high - wide.low > 10 * (narrow.high - narrow.low)
@@ -255,5 +264,5 @@ def test_unpaired_comparison_only_when_asked_and_with_wider_intervals():
 def test_other_designs_are_refused():
     exact = make_profile()
     latin = replace(exact, rules=replace(exact.rules, design="latin"))
-    with pytest.raises(BaselineError, match="design: 'latin' here, 'exact' there"):
+    with pytest.raises(BaselineError, match="design: candidate 'latin', baseline 'exact'"):
         compare(latin, exact)

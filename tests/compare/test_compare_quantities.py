@@ -193,10 +193,10 @@ def test_changes_scale_with_the_quantity(
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"kind": "other"}, "kind: test here, other there"),
-        ({"settings": {"seed": 1}}, "seed: 0 here, 1 there"),
-        ({"quantities": (SHARE,)}, "quantities: error here, share there"),
-        ({"model": ModelInfo(name="m", classes=2)}, "classes: 10 here, 2 there"),
+        ({"kind": "other"}, "kind: candidate test, baseline other"),
+        ({"settings": {"seed": 1}}, "seed: candidate 0, baseline 1"),
+        ({"quantities": (SHARE,)}, "quantities: candidate error, baseline share"),
+        ({"model": ModelInfo(name="m", classes=2)}, "classes: candidate 10, baseline 2"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(change: dict[str, Any], named: str) -> None:
@@ -208,7 +208,7 @@ def test_another_reference_sample_is_refused() -> None:
     other = readings(OLD)
     other = replace(other, reference=replace(other.reference, digest="e", height=9))
     with pytest.raises(
-        BaselineError, match=r"image size: 3×8×8 here.*sample: 50 images \(d\) here"
+        BaselineError, match=r"image size: candidate 3×8×8.*sample: candidate 50 images \(d\)"
     ):
         compare(readings(OLD), other, {})
 

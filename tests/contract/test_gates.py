@@ -93,7 +93,7 @@ KINDS = {
         subject="models.model",
         gain=0.3,
         other="bands=3",
-        difference="bands: 3 here, 4 there",
+        difference="bands: candidate 3, baseline 4",
     ),
     "assert_perturbation_robustness": Kind(
         kind="perturbations",
@@ -101,7 +101,7 @@ KINDS = {
         subject="more_models.swayed, perturbations=[('white_noise', 5)]",
         gain=2.0,
         other="temperature=2.0",
-        difference="temperature: 2.0 here, 1.0 there",
+        difference="temperature: candidate 2.0, baseline 1.0",
     ),
     "assert_scale_reliance": Kind(
         kind="scale reliance",
@@ -109,7 +109,7 @@ KINDS = {
         subject="more_models.edgy, samples=12",
         gain=40.0,
         other="seed=1",
-        difference="seed: 1 here, 0 there",
+        difference="seed: candidate 1, baseline 0",
     ),
     "assert_reconstruction_depth": Kind(
         kind="reconstruction depth",
@@ -117,7 +117,7 @@ KINDS = {
         subject="models.model, samples=12",
         bound="max_depth=0.5",
         other="wavelet='db2'",
-        difference="wavelet: 'db2' here, 'haar' there",
+        difference="wavelet: candidate 'db2', baseline 'haar'",
     ),
     "assert_lens_smoothness": Kind(
         kind="lens smoothness",
@@ -125,7 +125,7 @@ KINDS = {
         subject="more_models.edgy, samples=12, scales=[0, .5, 1]",
         gain=40.0,
         other="noise=0.1",
-        difference="noise: 0.1 here, 0.3 there",
+        difference="noise: candidate 0.1, baseline 0.3",
     ),
     "assert_no_robustness_decline": Kind(
         kind="trend", module="pytest_iaside", subject="more_models.history()", gain=0.3

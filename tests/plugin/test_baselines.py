@@ -109,10 +109,11 @@ def test_a_profile_that_is_nobody_s_baseline(gated: Project) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["iaside_bands = 6"], "bands: 6 here, 4 there"),
+        (["iaside_bands = 6"], "bands: candidate 6, baseline 4"),
         (
             ["iaside_partition = l2", "iaside_space = pixel"],
-            "partition: 'l2' here, 'linf' there; space: 'pixel' here, 'input' there",
+            "partition: candidate 'l2', baseline 'linf'; "
+            "space: candidate 'pixel', baseline 'input'",
         ),
     ],
 )
@@ -146,10 +147,13 @@ def test_a_misfit_names_the_command(gated: Project) -> None:
     [
         (
             "models.reference(count=12)",
-            "reference sample: 12 images (????????) here, 24 (????????) there, "
+            "reference sample: candidate 12 images (????????), baseline 24 (????????), "
             "12 measured images in common",
         ),
-        ("models.reference(labels=False)", "labels: predicted here, dataset there; reference *"),
+        (
+            "models.reference(labels=False)",
+            "labels: candidate predicted, baseline dataset; reference *",
+        ),
     ],
 )
 def test_a_baseline_of_another_reference_sample(

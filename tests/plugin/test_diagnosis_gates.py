@@ -70,7 +70,7 @@ def test_a_change_of_a_setting_needs_another_baseline(project: Project) -> None:
     project.write(TEST.format(call=CALLS["scale reliance"].format(", wavelet='db2'")))
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*wavelet: 'db2' here, 'haar' there*"])
+    result.stdout.fnmatch_lines(["*wavelet: candidate 'db2', baseline 'haar'*"])
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_the_images_are_those_that_drive_the_drift(gated: Project) -> None:
     images = record["sections"]["explanation"]["images"]
     assert [image["name"] for image in images] == [image["name"] for image in worst]
     for image, change in zip(images, worst, strict=True):
-        assert image["class"] == change["label"]
+        assert image["label"] == change["label"]
         assert sum(level["candidate"] for level in image["levels"]) == pytest.approx(1)
         assert image["baseline_probability"] is None
     assert record["sections"]["explanation"]["baseline"] is None

@@ -120,7 +120,7 @@ def test_another_perturbation_needs_another_baseline(perturbing: Project) -> Non
     perturbing.write(TEST.format(more="").replace("contrast", "brightness"))
     result = perturbing.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*perturbations: *brightness 5*here*contrast 5*there*"])
+    result.stdout.fnmatch_lines(["*perturbations: candidate *brightness 5*baseline*contrast 5*"])
 
 
 def test_a_baseline_of_the_other_kind_is_told(perturbing: Project) -> None:
@@ -131,7 +131,9 @@ def test_a_baseline_of_the_other_kind_is_told(perturbing: Project) -> None:
     )
     result = perturbing.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*kind: spectral here, perturbations there. Restore the setting*"])
+    result.stdout.fnmatch_lines(
+        ["*kind: candidate spectral, baseline perturbations. Restore the setting*"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_what_is_missing_is_asked_for(reference: ReferenceSample, tmp_path: Path
 
 def test_a_misfit_is_noticed_before_the_model_runs(reference: ReferenceSample) -> None:
     good = measure(model(1.0), reference, bands=4)
-    with pytest.raises(BaselineError, match="bands: 8 here, 4 there"):
+    with pytest.raises(BaselineError, match="bands: candidate 8, baseline 4"):
         outside(lambda images: pytest.fail("measured"), reference, baseline=good)
     with pytest.raises(SettingsError, match="did you mean 'bands'"):
         outside(model(1.0), reference, baseline=good, band=4)

@@ -72,13 +72,15 @@ class Rules:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def differences(self, other: Rules) -> list[str]:
-        """One line per rule that differs: ``bands: 8 here, 6 there``."""
-        ours, theirs = self.as_dict(), other.as_dict()
+    def differences(
+        self, other: Rules, names: tuple[str, str] = ("candidate", "baseline")
+    ) -> list[str]:
+        """One line for each rule that differs: ``bands: candidate 8, baseline 6``."""
+        both = self.as_dict(), other.as_dict()
         return [
-            f"{name}: {ours[name]!r} here, {theirs[name]!r} there"
-            for name in self.names()
-            if ours[name] != theirs[name] and (name != "seed" or self.draws)
+            f"{rule}: {names[0]} {both[0][rule]!r}, {names[1]} {both[1][rule]!r}"
+            for rule in self.names()
+            if both[0][rule] != both[1][rule] and (rule != "seed" or self.draws)
         ]
 
     @property
