@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution, gathered
-from pytest_iaside.thresholds import Direction, FailOn, Thresholds
+from pytest_iaside.thresholds import LEVEL, Direction, FailOn, Thresholds
 
 if TYPE_CHECKING:
     import pytest
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from pytest_iaside.images.filters import Absence, Space
     from pytest_iaside.measure.game.coalitions import Design
     from pytest_iaside.measure.game.rules import DType
-
-LEVEL = 0.95
 
 
 class SettingKeywords(TypedDict, total=False):

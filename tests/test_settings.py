@@ -9,35 +9,37 @@ import numpy as np
 import pytest
 
 from pytest_iaside import settings
-from pytest_iaside.compare import spectral as compare
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.measure.spectral import MEASURE_SETTINGS
 from pytest_iaside.settings import Layer, Settings
-from pytest_iaside.thresholds import Thresholds
+from pytest_iaside.thresholds import LEVEL, Thresholds
 
 
 def test_the_names_are_those_of_the_functions_they_are_for() -> None:
-    assert tuple(settings.MEASURE) == MEASURE_SETTINGS
+    execution = {field.name for field in fields(Execution)}
+    assert tuple(name for name in settings.MEASURE if name not in execution) == MEASURE_SETTINGS
+    assert execution - set(settings.MEASURE) == {"executor"}
     assert tuple(settings.THRESHOLDS) == tuple(field.name for field in fields(Thresholds))
     assert list(settings.SettingKeywords.__annotations__) == list(settings.SETTINGS)
-    assert settings.LEVEL == compare.LEVEL
+    assert Settings.of([]).level == LEVEL
 
 
 def test_the_first_layer_that_says_something_counts() -> None:
     found = Settings.of(
         [
             Layer("keyword", {"bands": 4, "max_src_drop": None}),
-            Layer("marker", {"bands": 5, "level": 0.9}),
+            Layer("marker", {"bands": 5, "level": 0.9, "device": "cpu"}),
             Layer("ini", {"level": 0.5, "fail_on": "any-change", "max_src_drop": 0.1, "seed": 3}),
         ]
     )
     assert found == Settings(
-        measure={"bands": 4, "seed": 3},
+        measure={"bands": 4, "seed": 3, "execution": Execution(device="cpu")},
         thresholds=Thresholds(max_src_drop=None),
         level=0.9,
         fail_on="any-change",
     )
-    assert Settings.of([]) == Settings(measure={}, thresholds=Thresholds())
+    assert Settings.of([]) == Settings(measure={"execution": Execution()}, thresholds=Thresholds())
 
 
 @pytest.mark.parametrize(
