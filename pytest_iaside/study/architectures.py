@@ -13,13 +13,7 @@ import numpy as np
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.correlation import LEAST_MODELS
-from pytest_iaside.study.models import (
-    MeasuredModel,
-    MeasuredModels,
-    Measuring,
-    StudyModel,
-    measured_models,
-)
+from pytest_iaside.study.models import MeasuredModel, MeasuredModels, Measuring, StudyModel
 
 PERMUTATIONS = 9999
 Method = Literal["auto", "tsne", "pca"]
@@ -93,7 +87,7 @@ def architectures_study(
     left.
     """
     _check_perplexity(perplexity, len(models))  # Now, and not after an hour of measuring.
-    found = measured_models(models, measuring.measured, told, level)
+    found = measuring.each(models, measuring.measured, told, level)
     if len(found.models) < LEAST_MODELS:
         raise ModelError(
             f"{found.counted}; this study needs at least {LEAST_MODELS}: measure on more images"

@@ -1,4 +1,8 @@
-"""Does SRC follow robustness? Correlations over a set of models (SPEC.md 2; [A] figs. 7–9)."""
+"""Does SRC follow robustness? Correlations over a set of models (SPEC.md 2; [A] figs. 7–9).
+
+All models are measured on the same images. What leaving an image out does to every model at
+once is therefore what the choice of images does to a correlation.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +16,51 @@ import numpy as np
 from pytest_iaside.errors import ModelError
 from pytest_iaside.measure.answers import Perturbation
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.stats.correlation import LEAST_MODELS, Correlation, adjust, averages
-from pytest_iaside.study.measured import LeftOut, MeasuredModel, Measuring, each
-from pytest_iaside.study.models import StudyModel
-from pytest_iaside.study.quantities import (
-    MEAN,
-    SIGNED_SRC,
-    Quantities,
-    accuracy_drops,
-    correlation,
-    mean_prediction_errors,
-    predictors,
+from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.correlation import (
+    LEAST_MODELS,
+    Correlation,
+    adjust,
+    averages,
+    correlate,
+    pearson,
 )
+from pytest_iaside.stats.intervals import leave_one_out
+from pytest_iaside.stats.score import sid, signed_src
+from pytest_iaside.study.models import MeasuredModel, MeasuredModels, Measuring, StudyModel
 from pytest_iaside.study.robustness import Robustness, robustness
+
+SIGNED_SRC, MEAN = "signed SRC", "mean"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ComparedModel:
+class ComparedModel(MeasuredModel):
     """A measured model and how perturbations move its answers."""
 
-    measured: MeasuredModel
     robustness: Robustness
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False)
+class Quantities:
+    """Named quantities of N models: ``values`` (K+1, N, Q), of all images, then without each."""
+
+    names: tuple[str, ...]
+    values: Floats
+
+    def __getitem__(self, name: str) -> Floats:
+        """The values (K+1, N) of one quantity."""
+        return np.asarray(self.values[..., self.names.index(name)])
+
+    def of_all_images(self, name: str) -> Floats:
+        """The values (N,) of one quantity."""
+        return np.asarray(self[name][0])
+
+    def standard_errors(self, name: str) -> Floats:
+        """The jackknife's errors (N,) over images of one quantity."""
+        return _jackknife_error(self[name][1:])
+
+
+@dataclass(frozen=True)
 class Follows:
     """How closely ``predictor`` goes together with ``target``.
 
@@ -50,7 +75,7 @@ class Follows:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Table:
+class Correlations:
     """Every predictor against one kind of target."""
 
     targets: Quantities
@@ -71,23 +96,18 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CorrelationStudy:
+class CorrelationStudy(MeasuredModels[ComparedModel]):
     """What ``correlation_study`` found: how ``predictors`` follow mPE and the accuracy drop."""
 
-    models: Sequence[ComparedModel]
-    unstructured: Sequence[ComparedModel]
-    """Measured, but left out of the correlations: they have no SID."""
-    left_out: Sequence[LeftOut]
     perturbations: Sequence[str]
     predictors: Quantities
-    mpe: Table
-    drop: Table
-    level: float
+    mpe: Correlations
+    drop: Correlations
 
     @property
     def recipes(self) -> list[str]:
         """What the models were trained by, each once."""
-        return list(dict.fromkeys(each.measured.model.recipe for each in self.models))
+        return list(dict.fromkeys(one.model.recipe for one in self.models))
 
     def better_than_src(self) -> list[Follows]:
         """What follows mean mPE more closely than the signed SRC does, the closest first."""
@@ -95,21 +115,15 @@ class CorrelationStudy:
         return [one for one in self.mpe.mean if abs(one.recipes.pearson) > closeness]
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything that was found, in plain values; NaN and infinite ones among them."""
-        models = [
-            {
-                **one.measured.as_dict(),
-                "used": one in self.models,
-                "mpe": _by_name(self.perturbations, one.robustness.errors),
-                "accuracy_drop": _by_name(self.perturbations, one.robustness.drops),
-            }
-            for one in (*self.models, *self.unstructured)
-        ]
+        found = super().as_dict()
+        for one, model in zip(found["models"], self.measured, strict=True):
+            answered = model.robustness
+            for name, rows in (("mpe", answered.errors), ("accuracy_drop", answered.drops)):
+                one[name] = dict(zip(self.perturbations, rows.mean(axis=1).tolist(), strict=True))
         return {
-            "models": models,
+            **found,
             "recipes": self.recipes,
-            "left_out": [asdict(one) for one in self.left_out],
-            "perturbations": list(self.perturbations),
+            "perturbations": self.perturbations,
             "level": self.level,
             "mpe": self.mpe.as_dict(),
             "accuracy_drop": self.drop.as_dict(),
@@ -134,9 +148,9 @@ def correlation_study(
     Raises ModelError where fewer than three structured models of different recipes are left.
     """
 
-    def work(model: StudyModel, classifier: Classifier) -> ComparedModel:
-        found = ComparedModel(
-            measured=measuring.measured(model, classifier),
+    def compared(model: StudyModel, classifier: Classifier) -> ComparedModel:
+        return ComparedModel(
+            **vars(measuring.measured(model, classifier)),
             robustness=robustness(
                 classifier,
                 measuring.reference,
@@ -146,92 +160,102 @@ def correlation_study(
                 folder=folder,
             ),
         )
-        told(found)
-        return found
 
-    done, left_out = each(models, work, LEAST_MODELS)
-    used = [one for one in done if one.measured.profile.structured]
-    recipes = {one.measured.model.recipe for one in used}
+    found = measuring.each(models, compared, told, level)
+    recipes = {one.model.recipe for one in found.models}
     if len(recipes) < LEAST_MODELS:
         raise ModelError(
-            f"{len(used)} of {len(done)} models have ψ that can be told from noise, of "
-            f"{len(recipes)} recipes; a correlation needs at least {LEAST_MODELS} of different "
-            "recipes: train more models, or measure on more images"
+            f"{found.counted}, of {len(recipes)} recipes; a correlation needs at least "
+            f"{LEAST_MODELS} of different recipes: train more models, or measure on more images"
         )
-    return correlated(
-        used,
-        unstructured=[one for one in done if not one.measured.profile.structured],
-        left_out=left_out,
-        perturbations=list(perturbations),
-        labelled=measuring.reference.labels is not None,
-        level=level,
-    )
+    return correlated(found, list(perturbations), labelled=measuring.reference.labels is not None)
 
 
 def correlated(
-    models: Sequence[ComparedModel],
-    *,
-    perturbations: Sequence[str],
-    labelled: bool,
-    level: float,
-    unstructured: Sequence[ComparedModel] = (),
-    left_out: Sequence[LeftOut] = (),
+    found: MeasuredModels[ComparedModel], perturbations: Sequence[str], *, labelled: bool
 ) -> CorrelationStudy:
-    """The study of ``models`` that were measured; without labels there is no clean accuracy."""
-    recipes = [one.measured.model.recipe for one in models]
-    answered = [one.robustness for one in models]
-    foretelling = predictors(
-        [one.measured.profile for one in models],
-        [one.right for one in answered] if labelled else None,
-    )
+    """The study of models that were measured; without labels there is no clean accuracy."""
+    answered = [one.robustness for one in found.models]
+    recipes = [one.model.recipe for one in found.models]
+    predictors = _predictors(found.models, labelled)
     mpe, drop = (
-        _table(foretelling, targets(perturbations, answered), recipes, level)
-        for targets in (mean_prediction_errors, accuracy_drops)
+        _correlations(predictors, _targets(perturbations, rows), recipes, found.level)
+        for rows in ([each.errors for each in answered], [each.drops for each in answered])
     )
     return CorrelationStudy(
-        models=models,
-        unstructured=unstructured,
-        left_out=left_out,
-        perturbations=perturbations,
-        predictors=foretelling,
-        mpe=mpe,
-        drop=drop,
-        level=level,
+        **vars(found), perturbations=perturbations, predictors=predictors, mpe=mpe, drop=drop
     )
 
 
-def _table(
-    foretelling: Quantities, targets: Quantities, recipes: Sequence[str], level: float
-) -> Table:
-    def follows(predictor: str, target: str) -> Follows:
-        first, second = foretelling[predictor], targets[target]
-        return Follows(
-            predictor=predictor,
-            target=target,
-            recipes=correlation(averages(first, recipes), averages(second, recipes), level),
-            models=correlation(first, second, level),
-        )
+def _predictors(models: Sequence[ComparedModel], labelled: bool) -> Quantities:
+    """What may foretell robustness: scores, ψ of the bands, and what needs no game at all.
 
-    mean = _adjusted([follows(predictor, MEAN) for predictor in foretelling.names])
-    single = [
-        follows(predictor, target)
-        for predictor in foretelling.names
-        for target in targets.names
-        if target != MEAN
-    ]
-    return Table(targets=targets, mean=sorted(mean, key=_distance), single=_adjusted(single))
+    The lower half is the share of the SID in the ⌊M/2⌋ lowest bands. The clean probability is
+    the mean Q(y|x), which mPE cannot fall further than.
+    """
+    profiles = [one.profile for one in models]
+    psi = np.stack([_whole_and_without(each.image_psi) for each in profiles], axis=1)
+    shares = sid(psi)
+    score = signed_src(shares)
+    bands = psi.shape[-1]
 
+    def means(columns: Sequence[Floats]) -> Floats:
+        """Means (K+1, N) of values (K,) of N models."""
+        return _whole_and_without(np.stack(columns, axis=1))
 
-def _adjusted(table: Sequence[Follows]) -> list[Follows]:
-    """``table`` with p-values that count how many correlations stand in it."""
-    adjusted = adjust([one.recipes for one in table])
-    return [replace(one, recipes=found) for one, found in zip(table, adjusted, strict=True)]
-
-
-def _distance(one: Follows) -> float:
-    closeness = abs(one.recipes.pearson)
-    return float("inf") if np.isnan(closeness) else -closeness
+    found = {
+        SIGNED_SRC: score,
+        "SRC": np.abs(score),
+        "SID, lower half": shares[..., : bands // 2].sum(axis=-1),
+        "v(all)": means([each.image_value for each in profiles]),
+        "clean probability": means([np.exp(each.by_size[:, -1]) for each in profiles]),
+    }
+    if labelled:
+        found["clean accuracy"] = means([one.robustness.right for one in models])
+    found |= {f"ψ of band {band}": psi[..., band] for band in range(bands)}
+    return Quantities(tuple(found), np.stack(list(found.values()), axis=-1))
 
 
-def _by_name(names: Sequence[str], rows: np.ndarray) -> dict[str, float]:
-    return dict(zip(names, rows.mean(axis=1).tolist(), strict=True))
+def _targets(names: Sequence[str], rows: Sequence[Floats]) -> Quantities:
+    """The means of ``rows`` (P, K), one of each model, under each perturbation, and over all."""
+    values = np.stack([_whole_and_without(each.T) for each in rows], axis=1)
+    mean = values.mean(axis=-1, keepdims=True)
+    return Quantities((*names, MEAN), np.concatenate([values, mean], axis=-1))
+
+
+def _correlations(
+    predictors: Quantities, targets: Quantities, recipes: Sequence[str], level: float
+) -> Correlations:
+    def follow(names: Sequence[str]) -> list[Follows]:
+        """Every predictor against the targets ``names``; p-values count how many there are."""
+        found = []
+        for predictor in predictors.names:
+            for target in names:
+                x, y = predictors[predictor], targets[target]
+                over_recipes = _correlation(averages(x, recipes), averages(y, recipes), level)
+                over_models = _correlation(x, y, level)
+                found.append(Follows(predictor, target, over_recipes, over_models))
+        adjusted = adjust([one.recipes for one in found])
+        return [replace(one, recipes=own) for one, own in zip(found, adjusted, strict=True)]
+
+    def closeness(one: Follows) -> float:
+        return float(np.nan_to_num(abs(one.recipes.pearson), nan=-1))
+
+    mean = sorted(follow([MEAN]), key=closeness, reverse=True)
+    return Correlations(targets=targets, mean=mean, single=follow(targets.names[:-1]))
+
+
+def _correlation(first: Floats, second: Floats, level: float) -> Correlation:
+    """Of quantities (K+1, N) of N models or recipes, with the error that comes from the images."""
+    error = _jackknife_error(pearson(first[1:], second[1:]))
+    return replace(correlate(first[0], second[0], level), image_error=float(error))
+
+
+def _whole_and_without(rows: Floats) -> Floats:
+    """The mean (1+K, D) of the rows (K, D), then without each of them."""
+    return np.concatenate([rows.mean(axis=0, keepdims=True), leave_one_out(rows)])
+
+
+def _jackknife_error(left_out: Floats) -> Floats:
+    """Standard errors (…) from what is found without each of K images, (K, …)."""
+    return np.asarray(np.sqrt(len(left_out) - 1) * left_out.std(axis=0))

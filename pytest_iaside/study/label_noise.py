@@ -12,13 +12,7 @@ from scipy import special
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.correlation import LEAST_MODELS, Correlation, adjust, correlate
-from pytest_iaside.study.models import (
-    MeasuredModel,
-    MeasuredModels,
-    Measuring,
-    StudyModel,
-    measured_models,
-)
+from pytest_iaside.study.models import MeasuredModel, MeasuredModels, Measuring, StudyModel
 
 FLATNESS = "flatness of the SID"
 
@@ -54,8 +48,7 @@ class LabelNoiseStudy(MeasuredModels[MeasuredModel]):
         return {
             **found,
             "levels": [
-                {**vars(one), "models": [model.name for model in one.models]}
-                for one in self.levels
+                {**vars(one), "models": [model.name for model in one.models]} for one in self.levels
             ],
             "follows_noise": {name: asdict(one) for name, one in self.follows.items()},
             "level": self.level,
@@ -104,7 +97,7 @@ def label_noise_study(
             f"all {len(models)} models were trained with a share {models[0].noise:g} of wrong "
             "labels; this study compares at least two shares"
         )
-    found = measured_models(models, measuring.measured, told, level)
+    found = measuring.each(models, measuring.measured, told, level)
     shares = [float(one.model.noise or 0.0) for one in found.models]
     noises = sorted(set(shares))
     if len(found.models) < LEAST_MODELS or len(noises) < 2:
@@ -129,7 +122,5 @@ def label_noise_study(
 def _level(noise: float, models: Sequence[MeasuredModel]) -> NoiseLevel:
     psi = np.mean([one.profile.psi for one in models], axis=0)
     sid = np.mean([one.profile.sid for one in models], axis=0)
-    means = [
-        float(np.mean([quantity(one) for one in models])) for quantity in QUANTITIES.values()
-    ]
+    means = [float(np.mean([quantity(one) for one in models])) for quantity in QUANTITIES.values()]
     return NoiseLevel(noise, models, psi, sid, *means)

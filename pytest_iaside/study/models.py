@@ -25,6 +25,8 @@ EXPECTED = (
     "expected a mapping from names to models: modules, Classifiers, functions without arguments "
     "that make one, or StudyModel(model, group=…, noise=…)"
 )
+# Of a profile, as in the JSON of every study.
+SCORES = ("signed_src", "src", "value", "psi", "sid")
 Showing = Callable[[str], AbstractContextManager[Callable[[Progress], None] | None]]
 """Of a model's name: a callback for its progress, while it is measured."""
 
@@ -115,20 +117,13 @@ class MeasuredModel:
         profile = self.profile
         signed = profile.interval("signed_src")
         return {
-            "name": self.name,
-            "group": self.model.group,
-            "recipe": self.model.recipe,
-            "noise": self.model.noise,
+            **{name: getattr(self.model, name) for name in ("name", "group", "recipe", "noise")},
             "structured": profile.structured,
             "unstructured_because": profile.unstructured_because,
-            "signed_src": profile.signed_src,
+            **{name: getattr(profile, name) for name in SCORES},
             "signed_src_low": signed.low,
             "signed_src_high": signed.high,
-            "src": profile.src,
-            "value": profile.value,
-            "psi": profile.psi,
             "psi_standard_error": profile.standard_error,
-            "sid": profile.sid,
             "accuracy": self.accuracy,
             "fingerprint": profile.model.fingerprint,
         }
@@ -171,9 +166,7 @@ class MeasuredModels(Generic[M]):
     def as_dict(self) -> dict[str, Any]:
         """Everything that was found, in plain values and arrays, NaN and infinite ones too."""
         return {
-            "models": [
-                {**one.as_dict(), "used": one.profile.structured} for one in self.measured
-            ],
+            "models": [{**one.as_dict(), "used": one.profile.structured} for one in self.measured],
             "left_out": [asdict(one) for one in self.left_out],
         }
 
@@ -212,38 +205,38 @@ class Measuring:
         found: Execution = self.settings.get("execution", Execution())
         return replace(found, dtype="float32")
 
+    def each(
+        self,
+        models: Sequence[StudyModel],
+        measured: Callable[[StudyModel, Classifier], M],
+        told: Callable[[M], None],
+        level: float,
+    ) -> MeasuredModels[M]:
+        """What ``measured`` makes of every model; ``told`` is called with each that is done.
 
-def measured_models(
-    models: Sequence[StudyModel],
-    measured: Callable[[StudyModel, Classifier], M],
-    told: Callable[[M], None],
-    level: float,
-) -> MeasuredModels[M]:
-    """What ``measured`` makes of every model; ``told`` is called with each that is done.
-
-    Raises ModelError where fewer than three are left; a wrong setting ends it at once.
-    """
-    done: list[M] = []
-    left_out: list[LeftOut] = []
-    for model in models:
-        try:
-            done.append(measured(model, model.load()))
-        except (ModelError, ReferenceSampleError) as error:
-            left_out.append(LeftOut(model.name, str(error)))
-        else:
-            told(done[-1])
-    if len(done) < LEAST_MODELS:
-        reasons = "; ".join(f"{model.name}: {model.reason}" for model in left_out[:3])
-        raise ModelError(
-            f"{len(done)} of {len(models)} models could be measured, and this study needs at "
-            f"least {LEAST_MODELS} ({reasons})"
+        Raises ModelError where fewer than three are left; a wrong setting ends it at once.
+        """
+        done: list[M] = []
+        left_out: list[LeftOut] = []
+        for model in models:
+            try:
+                done.append(measured(model, model.load()))
+            except (ModelError, ReferenceSampleError) as error:
+                left_out.append(LeftOut(model.name, str(error)))
+            else:
+                told(done[-1])
+        if len(done) < LEAST_MODELS:
+            reasons = "; ".join(f"{model.name}: {model.reason}" for model in left_out[:3])
+            raise ModelError(
+                f"{len(done)} of {len(models)} models could be measured, and this study needs at "
+                f"least {LEAST_MODELS} ({reasons})"
+            )
+        return MeasuredModels(
+            models=[one for one in done if one.profile.structured],
+            unstructured=[one for one in done if not one.profile.structured],
+            left_out=left_out,
+            level=level,
         )
-    return MeasuredModels(
-        models=[one for one in done if one.profile.structured],
-        unstructured=[one for one in done if not one.profile.structured],
-        left_out=left_out,
-        level=level,
-    )
 
 
 def _is_factory(model: Any) -> bool:

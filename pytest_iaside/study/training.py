@@ -13,6 +13,7 @@ from pytest_iaside.stats import sid_intervals as shares
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import STUDENT, paired_error
 from pytest_iaside.stats.score import sid, signed_src
+from pytest_iaside.study.models import SCORES
 from pytest_iaside.track.history import Point
 
 # Of its final SID a run is said to have settled within so much, in total variation.
@@ -63,11 +64,7 @@ class TrainingStudy:
                     "step": one.step,
                     "name": one.name,
                     "structured": one.profile.structured,
-                    "signed_src": one.profile.signed_src,
-                    "src": one.profile.src,
-                    "value": one.profile.value,
-                    "psi": one.profile.psi,
-                    "sid": one.profile.sid,
+                    **{name: getattr(one.profile, name) for name in SCORES},
                     "distance_to_last": self.distance_at.get(one.step),
                     "accuracy": one.accuracy,
                     "loss": one.loss,

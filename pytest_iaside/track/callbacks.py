@@ -7,18 +7,28 @@ were after every measurement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.models.classifier import Channels
-from pytest_iaside.track.exporters import Exporter
+from pytest_iaside.models.classifier import Channels, Classifier, as_classifier
+from pytest_iaside.track.exporters import Exporter, library, metrics
 from pytest_iaside.track.history import RUN, History
-from pytest_iaside.track.lightning import installed_package, lightning_hooks
-from pytest_iaside.track.transformers import When, transformers_hooks
 from pytest_iaside.track.watcher import Watch
+
+# The same library under its two names, whose classes are not the same.
+LIGHTNING = ("lightning.pytorch", "pytorch_lightning")
+# Strategies under which no process holds the whole network.
+SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
+EVALUATED = "eval_"
+When = Literal["evaluate", "epoch_end"]
 
 
 def lightning_callback(
@@ -51,7 +61,17 @@ def lightning_callback(
     """
     _check_every("every_n_epochs", every_n_epochs)
     watch = Watch(reference, history=history, exporters=exporters, run=run, settings=settings)
-    return lightning_hooks(installed_package(), watch, every_n_epochs, network, mean, std)
+    # The one that is imported, else any that is installed.
+    for name in (*(name for name in LIGHTNING if name in sys.modules), *LIGHTNING):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+        given = (watch, every_n_epochs, network, mean, std)
+        return _callback(LightningHooks, name, "Callback", *given)
+    raise SettingsError(
+        "lightning is needed for this callback and cannot be imported; pip install lightning"
+    )
 
 
 def transformers_callback(
@@ -78,9 +98,173 @@ def transformers_callback(
     if when not in get_args(When):
         raise SettingsError(f"when={when!r} is unknown; use one of {', '.join(get_args(When))}")
     watch = Watch(reference, history=history, exporters=exporters, run=run, settings=settings)
-    return transformers_hooks(watch, when, every, processor, network)
+    library("transformers", package="transformers", use="callback")
+    given = (watch, when, every, processor, network)
+    return _callback(TransformersHooks, "transformers", "TrainerCallback", *given)
+
+
+class Hooks:
+    """What a callback does, apart from the class that its library wants it to be of."""
+
+    library: ClassVar[tuple[str, str]]
+    """The library's module and the name of that class."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Its class has no name to be found by; what starts processes pickles it.
+        kind = next(each for each in HOOKS if isinstance(self, each))
+        given = [getattr(self, each.name) for each in fields(kind) if each.init]
+        return _callback, (kind, *self.library, *given)
+
+
+@dataclass(eq=False)
+class LightningHooks(Hooks):
+    """See ``lightning_callback``."""
+
+    watch: Watch
+    every: int
+    network: str | Callable[[Any], Any] | None
+    mean: Channels | None
+    std: Channels | None
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        if any(kind.__name__ in SHARDED for kind in type(trainer.strategy).__mro__):
+            raise _sharded(type(trainer.strategy).__name__)
+        if trainer.is_global_zero:
+            self.watch.begin(self._classifier(pl_module))
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        epoch = trainer.current_epoch
+        if not trainer.is_global_zero or (epoch + 1) % self.every:
+            return
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        point = self.watch.measure(
+            self._classifier(pl_module), step=epoch, name=f"epoch={epoch}", logged=logged
+        )
+        if point is not None:
+            pl_module.log_dict(metrics(point), rank_zero_only=True)
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        self.watch.end()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        self.watch.end()
+
+    def _classifier(self, pl_module: Any) -> Classifier:
+        network = self.network
+        if network is None:
+            found = pl_module
+        elif isinstance(network, str):
+            try:
+                found = attrgetter(network)(pl_module)
+            except AttributeError as error:
+                raise SettingsError(
+                    f"network={network!r}: {type(pl_module).__name__} has no such attribute; give "
+                    "the name of the one that holds the network, or a function of the module"
+                ) from error
+        else:
+            found = network(pl_module)
+        if not isinstance(found, Classifier):
+            return Classifier(found, mean=self.mean, std=self.std)
+        if self.mean is not None or self.std is not None:
+            raise SettingsError(
+                "mean and std were given, but network= returns a Classifier, which has its own; "
+                "leave them out"
+            )
+        return found
+
+
+@dataclass(eq=False)
+class TransformersHooks(Hooks):
+    """See ``transformers_callback``."""
+
+    watch: Watch
+    when: When
+    every: int
+    processor: Any
+    network: Callable[[Any], Any] | None
+    training: bool = field(default=False, init=False)
+    measured: int | None = field(default=None, init=False)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        for how in ("fsdp", "deepspeed"):
+            if getattr(args, how, None):
+                raise _sharded(how)
+        self.training, self.measured = True, None
+        if state.is_world_process_zero:
+            self.watch.begin(self._classifier(kwargs))
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # What stands in the log then is of an earlier evaluation: this epoch's comes after.
+        if self.when == "epoch_end" and round(state.epoch) % self.every == 0:
+            self._measure(state, kwargs, {})
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # Each of several validation sets is an evaluation of its own, and so is what is asked for
+        # after a training, maybe of other weights (load_best_model_at_end) at the same step.
+        if self.when != "evaluate" or not self.training or state.global_step == self.measured:
+            return
+        # The steps at which there was an evaluation, also before the training was resumed.
+        steps = {
+            entry["step"]
+            for entry in state.log_history
+            if any(name.startswith(EVALUATED) for name in entry)
+        }
+        if len(steps) % self.every == 0:
+            self._measure(state, kwargs, kwargs.get("metrics") or {})
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.training = False
+        if state.is_world_process_zero:
+            self.watch.end()
+
+    def _measure(self, state: Any, kwargs: Mapping[str, Any], evaluated: Mapping[str, Any]) -> None:
+        if not state.is_world_process_zero:
+            return
+        step = self.measured = state.global_step
+        logged = {
+            name.removeprefix(EVALUATED): float(value)
+            for name, value in evaluated.items()
+            if isinstance(value, (int, float))
+        }
+        self.watch.measure(
+            self._classifier(kwargs), step=step, name=f"checkpoint-{step}", logged=logged
+        )
+
+    def _classifier(self, kwargs: Mapping[str, Any]) -> Classifier:
+        model = kwargs["model"]
+        if self.network is not None:
+            return as_classifier(self.network(model))
+        processor = self.processor or kwargs.get("processing_class")
+        if processor is None:
+            raise SettingsError(
+                "how images are normalised for the model is unknown; give the callback the "
+                "model's image processor, or the trainer (processing_class), or network="
+            )
+        return Classifier.from_transformers(model, processor)
 
 
 def _check_every(what: str, every: Any) -> None:
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:
         raise SettingsError(f"{what}={every!r} must be a whole number above 0")
+
+
+def _sharded(how: str) -> SettingsError:
+    return SettingsError(
+        f"{how} spreads the network over processes, and only one of them would measure it; leave "
+        "this callback out and run `iaside track` on the checkpoints"
+    )
+
+
+HOOKS = (LightningHooks, TransformersHooks)
+
+
+def _callback(hooks: Any, package: str, base: str, *given: Any) -> Any:
+    """A callback that does what ``hooks`` do, of the class ``base`` of the library."""
+    return _kind(hooks, package, base)(*given)
+
+
+@cache
+def _kind(hooks: Any, package: str, base: str) -> type:
+    bases = (hooks, getattr(importlib.import_module(package), base))
+    members = {"library": (package, base), "__module__": __name__}
+    return type("SpectralRobustness", bases, members)

@@ -1,4 +1,4 @@
-"""The charts of a training run: its SIDs as a heat map, and curves, column by column alike.
+"""Figures of a training run: its SIDs as a heat map, and curves, column by column alike.
 
 Checkpoints stand side by side in their order, each in a column of its own, whatever lies between
 their steps, so that the heat map and the curves can be read together.
@@ -6,8 +6,10 @@ their steps, so that the heat map and the curves can be read together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,11 @@ from numpy.typing import NDArray
 from pytest_iaside.report.charts import svg
 from pytest_iaside.report.charts.heat import colours, encoded
 from pytest_iaside.report.charts.svg import RIGHT, TOP, Scale
-from pytest_iaside.report.numbers import fixed
+from pytest_iaside.report.figures import Figure, Table, interval_text
+from pytest_iaside.report.numbers import finite_list, fixed, share, signed
+from pytest_iaside.track.records import PointRecord, TrendRecord
 
+HUNDREDTHS = partial(fixed, digits=2)
 Values = Sequence[float | None]
 LEFT = 62.0
 ROW, MOST_HEIGHT = 24.0, 256.0  # of a band in the heat map, and of all together
@@ -47,6 +52,103 @@ class Curve:
     line: Sequence[float] = ()
 
 
+def trend_figures(record: TrendRecord, ident: str) -> list[Figure]:
+    """The SIDs and the scores of the checkpoints that a trend is fitted to."""
+    points = record["points"]
+    return [
+        sid_figure(f"{ident}-sids", "Spectral importance over checkpoints", points),
+        scores_figure(
+            f"{ident}-scores",
+            "Scores over checkpoints",
+            "With the intervals of signed SRC over images.",
+            points,
+            curves_of(points),
+            more={"checkpoint": [point["name"] for point in points]},
+        ),
+    ]
+
+
+def sid_figure(
+    ident: str, title: str, points: Sequence[PointRecord], bands: Sequence[str] = ()
+) -> Figure:
+    """The SIDs of checkpoints as a heat map, and in numbers; ``bands`` are their frequencies."""
+    steps = [point["step"] for point in points]
+    shares = np.array([point["sid"] for point in points], dtype=np.float64)
+    names = [f"band {band}" for band in range(shares.shape[1])]
+    if bands:
+        names = [f"{name} ({label})" for name, label in zip(names, bands, strict=True)]
+    rows = [
+        [str(step), *(fixed(value) for value in one)]
+        for step, one in zip(steps, shares, strict=True)
+    ]
+    return Figure(
+        title,
+        "The share of importance (SID) of each frequency band, a column for each checkpoint, low "
+        "frequencies at the bottom. The more of it lies there, the higher the score.",
+        Table(("step", *names), rows),
+        sid_heat_map(ident, shares, steps, bands or names),
+    )
+
+
+def scores_figure(
+    ident: str,
+    title: str,
+    about: str,
+    points: Sequence[PointRecord],
+    curves: Sequence[Curve],
+    *,
+    interval: str = "CI",
+    more: Mapping[str, Sequence[str]] | None = None,
+) -> Figure:
+    """Quantities of checkpoints as curves, and in numbers; ``more`` are columns of the table."""
+    steps = [point["step"] for point in points]
+    columns = [("step", [str(step) for step in steps])]
+    for curve in curves:
+        columns.append((curve.name, list(map(curve.form, curve.values))))
+        if curve.low:
+            bounds = zip(curve.low, curve.high, strict=True)
+            columns.append((interval, [interval_text(*each, curve.bound_form) for each in bounds]))
+    columns += [(name, list(texts)) for name, texts in (more or {}).items()]
+    table = Table([name for name, _ in columns], zip(*(texts for _, texts in columns), strict=True))
+    known = [curve for curve in curves if any(value is not None for value in curve.values)]
+    return Figure(title, about, table, curves_chart(ident, known, steps))
+
+
+def curves_of(
+    points: Sequence[PointRecord],
+    *,
+    value_low: Values = (),
+    value_high: Values = (),
+    hollow: Sequence[bool] = (),
+    line: Sequence[float] = (),
+) -> list[Curve]:
+    """Signed SRC, v(all), accuracy and loss of checkpoints, in this order."""
+    # The axes span so much at least, lest rounding errors fill them.
+    return [
+        Curve(
+            "signed SRC",
+            finite_list([point["signed_src"] for point in points]),
+            finite_list([point["low"] for point in points]),
+            finite_list([point["high"] for point in points]),
+            bound_form=signed,
+            least=0.02,
+            hollow=hollow,
+            line=line,
+        ),
+        Curve(
+            "v(all), nats",
+            [point["value"] for point in points],
+            value_low,
+            value_high,
+            form=HUNDREDTHS,
+            bound_form=HUNDREDTHS,
+            least=0.1,
+        ),
+        Curve("accuracy", [point["accuracy"] for point in points], form=share, least=0.02),
+        Curve("loss", [point["loss"] for point in points]),
+    ]
+
+
 def sid_heat_map(
     ident: str, shares: NDArray[np.float64], steps: Sequence[int], bands: Sequence[str]
 ) -> Markup:
@@ -68,8 +170,7 @@ def sid_heat_map(
         y = bottom - (band + 0.5) * height / rows
         name = bands[band].removesuffix(" cycles/px")
         parts.append(svg.text(LEFT - 5, y + 3.5, name, "", "end"))
-    parts += _steps(steps, bottom)
-    parts += _hits(count, TOP, bottom)
+    parts += _columns(steps, bottom)
     parts += _colour_scale(most, bottom + 44)
     last = ", ".join(fixed(share, 2) for share in shares[-1])
     title = f"SID of {rows} bands over {count} checkpoints"
@@ -85,8 +186,7 @@ def curves_chart(ident: str, curves: Sequence[Curve], steps: Sequence[int]) -> M
         parts += _panel(curve, top)
         top += PANEL + GAP
     bottom = top - GAP
-    parts += _steps(steps, bottom)
-    parts += _hits(len(steps), TOP, bottom)
+    parts += _columns(steps, bottom)
     described = " ".join(
         f"{curve.name}: {curve.form(curve.values[0])} at step {steps[0]}, "
         f"{curve.form(curve.values[-1])} at step {steps[-1]}."
@@ -130,15 +230,10 @@ def _extent(curve: Curve) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _stretches(values: Values) -> list[list[tuple[int, float]]]:
+def _stretches(values: Values) -> list[list[tuple[int, Any]]]:
     """Places and values without a gap between them."""
-    found: list[list[tuple[int, float]]] = [[]]
-    for place, value in enumerate(values):
-        if value is None:
-            found.append([])
-        else:
-            found[-1].append((place, value))
-    return [stretch for stretch in found if stretch]
+    groups = groupby(enumerate(values), lambda pair: pair[1] is not None)
+    return [list(stretch) for known, stretch in groups if known]
 
 
 def _ribbon(curve: Curve, stretch: Sequence[tuple[int, float]], up: Scale) -> str:
@@ -163,26 +258,23 @@ def _middle(place: int, count: int) -> float:
     return LEFT + (place + 0.5) * (RIGHT - LEFT) / count
 
 
-def _steps(steps: Sequence[int], y: float) -> list[str]:
-    """The steps under a chart, as many as there is room for."""
+def _columns(steps: Sequence[int], bottom: float) -> list[str]:
+    """The steps under a chart, as many as there is room for, and where the pointer finds them."""
+    count = len(steps)
     widest = max(len(str(step)) for step in steps) * LABEL_WIDTH + 6
-    skip = max(1, int(np.ceil(widest * len(steps) / (RIGHT - LEFT))))
+    least = widest * count / (RIGHT - LEFT)
     # 7 of 60 columns are no step that people count in.
-    skip = next(nice for nice in _round_numbers() if nice >= skip)
-    parts = [svg.line(LEFT, y, RIGHT, y, "axis"), svg.text(RIGHT, y + 29, "step", "note", "end")]
-    shown = range(0, len(steps), skip)
-    parts.append(svg.strokes([(_middle(i, len(steps)), y, 0.0, 3.0) for i in shown], "axis"))
-    parts += [svg.text(_middle(i, len(steps)), y + 15, str(steps[i])) for i in shown]
-    return parts
-
-
-def _round_numbers() -> list[int]:
-    return [factor * 10**power for power in range(9) for factor in (1, 2, 5)]
-
-
-def _hits(count: int, top: float, bottom: float) -> list[str]:
+    nice = (factor * 10**power for power in range(9) for factor in (1, 2, 5))
+    shown = range(0, count, next(skip for skip in nice if skip >= least))
+    ticks = [(_middle(place, count), bottom, 0.0, 3.0) for place in shown]
     wide = (RIGHT - LEFT) / count
-    return [svg.hit(LEFT + i * wide, LEFT + (i + 1) * wide, top, bottom, i) for i in range(count)]
+    return [
+        svg.line(LEFT, bottom, RIGHT, bottom, "axis"),
+        svg.text(RIGHT, bottom + 29, "step", "note", "end"),
+        svg.strokes(ticks, "axis"),
+        *(svg.text(_middle(place, count), bottom + 15, str(steps[place])) for place in shown),
+        *(svg.hit(LEFT + i * wide, LEFT + (i + 1) * wide, TOP, bottom, i) for i in range(count)),
+    ]
 
 
 def _colour_scale(most: float, y: float) -> list[str]:

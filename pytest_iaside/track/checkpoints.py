@@ -8,7 +8,9 @@ import pickle
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +69,29 @@ def find_checkpoints(patterns: Sequence[str]) -> list[Checkpoint]:
 
     Raises SettingsError for a pattern that names no file.
     """
-    paths = _paths(patterns)
-    contents = [_survey(path) for path in paths]
-    steps = _steps(paths, [numbers for numbers, _ in contents])
+    found: set[Path] = set()
+    for pattern in patterns:
+        # A file's own name may hold the characters of patterns.
+        names = [pattern] if Path(pattern).is_file() else glob.glob(pattern, recursive=True)
+        files = [Path(name) for name in names if not Path(name).is_dir()]
+        if not files:
+            raise SettingsError(
+                f"{pattern!r} names no checkpoint: there is no such file; check the path, and "
+                "quote the pattern"
+            )
+        found.update(files)
+    paths = sorted(found, key=lambda path: _natural(path.as_posix()))
+    numbers: list[dict[str, float] | None] = []
+    unreadable = dict[Path, str]()
+    for path in paths:
+        try:
+            numbers.append(_numbers(read_checkpoint(path, only_numbers=True)))
+        except ModelError as error:
+            numbers.append(None)
+            unreadable[path] = str(error)
     return [
-        Checkpoint(path=path, step=step, numbers=numbers or {}, unreadable=why)
-        for path, step, (numbers, why) in zip(paths, steps, contents, strict=True)
+        Checkpoint(path=path, step=step, numbers=known or {}, unreadable=unreadable.get(path, ""))
+        for path, step, known in zip(paths, _steps(paths, numbers), numbers, strict=True)
     ]
 
 
@@ -87,20 +106,26 @@ def read_checkpoint(path: Path, *, only_numbers: bool = False) -> Mapping[str, A
             f"{path} is no checkpoint by its name; expected {', '.join(TORCH)} or {SAFETENSORS}"
         )
     try:
-        if suffix == SAFETENSORS:
-            content = _safetensors(path, only_numbers)
-        else:
-            content = _torch(path, only_numbers)
+        read = _safetensors if suffix == SAFETENSORS else _torch
+        content = read(path, only_numbers)
     except pickle.UnpicklingError as error:
-        raise ModelError(_refused(path, error)) from error
+        # What the pickle would have called stands in torch's own message.
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"would call {named[1]}" if named else "holds more than weights and plain values"
+        raise ModelError(
+            f"{path} was refused: it {what}, and loading it could run any code; save weights "
+            "alone, torch.save(model.state_dict(), path), or use safetensors"
+        ) from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
     except ModelError:
         raise
     except Exception as error:  # Damaged files fail in as many ways as there are parsers.
+        text = one_line(error)
+        brief = text if len(text) <= 120 else f"{text[:119]}…"
         raise ModelError(
-            f"{path} cannot be read as a checkpoint, it is damaged or none ({_brief(error)}); "
-            "write it again, or leave it out"
+            f"{path} cannot be read as a checkpoint, it is damaged or none ({brief}); write it "
+            "again, or leave it out"
         ) from error
     if not isinstance(content, Mapping):
         raise ModelError(
@@ -110,32 +135,10 @@ def read_checkpoint(path: Path, *, only_numbers: bool = False) -> Mapping[str, A
     return content
 
 
-def _paths(patterns: Sequence[str]) -> list[Path]:
-    found: set[Path] = set()
-    for pattern in patterns:
-        # A file's own name may hold the characters of patterns.
-        names = [pattern] if Path(pattern).is_file() else glob.glob(pattern, recursive=True)
-        files = [Path(name) for name in names if not Path(name).is_dir()]
-        if not files:
-            raise SettingsError(
-                f"{pattern!r} names no checkpoint: there is no such file; check the path, and "
-                "quote the pattern"
-            )
-        found.update(files)
-    return sorted(found, key=lambda path: _natural(path.as_posix()))
-
-
 def _natural(text: str) -> list[tuple[int, int, str]]:
     """A key by which epoch2 comes before epoch10."""
     parts = re.split(r"([0-9]+)", text)
     return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts]
-
-
-def _survey(path: Path) -> tuple[dict[str, float] | None, str]:
-    try:
-        return _numbers(read_checkpoint(path, only_numbers=True)), ""
-    except ModelError as error:
-        return None, str(error)
 
 
 def _steps(paths: Sequence[Path], numbers: Sequence[Mapping[str, float] | None]) -> list[int]:
@@ -147,17 +150,16 @@ def _steps(paths: Sequence[Path], numbers: Sequence[Mapping[str, float] | None])
     ]
     folders = [_last_number(path.parent.as_posix()) for path in paths]
 
-    def complete(steps: Sequence[int | None]) -> bool:
-        return all(steps[place] is not None for place in readable)
+    def different(steps: Sequence[int | None]) -> int:
+        """How many there are, 0 where a readable file has none."""
+        found = {steps[place] for place in readable}
+        return 0 if None in found else len(found)
 
-    def apart(steps: Sequence[int | None]) -> bool:
-        return complete(steps) and len({steps[place] for place in readable}) == len(readable)
-
-    chosen = next((each for each in (*own, folders) if apart(each)), None)
-    if chosen is None:
-        # The order tells everything apart. But an epoch that two files share, such as the best
-        # one's, says more: whoever measures them sees whether they are the same.
-        chosen = next((each for each in own if complete(each)), order)
+    apart = (each for each in (*own, folders) if different(each) == len(readable))
+    # The order tells everything apart. But an epoch that two files share, such as the best
+    # one's, says more: whoever measures them sees whether they are the same.
+    shared = (each for each in own if different(each))
+    chosen = next(apart, None) or next(shared, order)
     return [place if step is None else step for place, step in enumerate(chosen)]
 
 
@@ -172,16 +174,14 @@ def _whole(value: float | None) -> int | None:
 
 
 def _numbers(content: Mapping[str, Any]) -> dict[str, float]:
-    found: dict[str, float] = {}
     parts = [content, *(content[name] for name in APART if name in content)]
-    for part in parts:
-        if not isinstance(part, Mapping):
-            continue
-        for name in (*STEPS, *ACCURACIES, *LOSSES):
-            number = _number(part.get(name))
-            if name not in found and number is not None:
-                found[name] = number
-    return found
+    return {
+        name: number
+        for part in reversed(parts)  # Of several numbers the first counts.
+        if isinstance(part, Mapping)
+        for name in (*STEPS, *ACCURACIES, *LOSSES)
+        if (number := _number(part.get(name))) is not None
+    }
 
 
 def _number(value: Any) -> float | None:
@@ -194,19 +194,15 @@ def _number(value: Any) -> float | None:
 
 
 def _torch(path: Path, only_numbers: bool) -> Any:
-    def load(*, mapped: bool) -> Any:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols, and of what is refused anyway
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-
-    if only_numbers:
-        try:
+    load = partial(torch.load, path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pickle protocols, and of what is refused anyway
+        if only_numbers:
             # Nothing of the tensors is read. They are not used either: a file that a trainer
-            # writes anew while it is mapped ends the process.
-            return load(mapped=True)
-        except (RuntimeError, ValueError):  # Files of older versions cannot be mapped.
-            pass
-    return load(mapped=False)
+            # writes anew while it is mapped ends the process. Older files cannot be mapped.
+            with suppress(RuntimeError, ValueError):
+                return load(mmap=True)
+        return load()
 
 
 def _safetensors(path: Path, only_numbers: bool) -> Any:
@@ -218,28 +214,9 @@ def _safetensors(path: Path, only_numbers: bool) -> Any:
             "pip install safetensors"
         ) from error
     with library.safe_open(path, framework="pt") as file:
-        beside = {name: _read(text) for name, text in (file.metadata() or {}).items()}
+        beside: dict[str, Any] = dict(file.metadata() or {})
+        for name, text in beside.items():
+            with suppress(ValueError):
+                beside[name] = float(text)
         names = [] if only_numbers else file.keys()
         return {**beside, "state_dict": {name: file.get_tensor(name) for name in names}}
-
-
-def _read(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _refused(path: Path, error: Exception) -> str:
-    """Why a pickle is not loaded; what it would have called stands in torch's own message."""
-    named = re.search(r"GLOBAL ([\w.]+)", str(error))
-    what = f"would call {named[1]}" if named else "holds more than weights and plain values"
-    return (
-        f"{path} was refused: it {what}, and loading it could run any code; save weights alone, "
-        "torch.save(model.state_dict(), path), or use safetensors"
-    )
-
-
-def _brief(error: Exception) -> str:
-    text = one_line(error)
-    return text if len(text) <= 120 else f"{text[:119]}…"

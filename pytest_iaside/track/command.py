@@ -8,19 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_iaside.cli.options import (
-    DRIFTED,
-    MEASURING,
-    PASSED,
-    Commands,
-    add_no_cache,
-    add_reference,
-    add_settings,
-    read_reference,
-    read_settings,
-    terminal_progress,
-    written_by,
-)
+from pytest_iaside.cli import options as cli
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.errors import BaselineError, SettingsError
 
@@ -33,7 +21,7 @@ HISTORY, RUN, LAST = "iaside-history.sqlite", "run", 5
 PAGE = "iaside-track.html"
 
 
-def add(commands: Commands[argparse.ArgumentParser]) -> None:
+def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "track", help="measure the checkpoints of a training run", allow_abbrev=False
     )
@@ -46,7 +34,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--model", required=True, help="package.module:factory of the network without its weights"
     )
-    add_reference(parser, flag=True)
+    cli.add_reference(parser, flag=True)
     parser.add_argument(
         "--history", metavar="PATH", default=HISTORY, help=f"the file to add to ({HISTORY})"
     )
@@ -60,13 +48,13 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--html", metavar="PATH", help=f"the page to write ({PAGE} beside the history)"
     )
-    add_no_cache(parser)
-    add_settings(parser, MEASURING)
+    cli.add_no_cache(parser)
+    cli.add_settings(parser, cli.MEASURING)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, command: str) -> int:
-    settings = read_settings(options, MEASURING)
+    settings = cli.read_settings(options, cli.MEASURING)
     if options.last < 2:
         raise SettingsError(f"--last {options.last}: a trend needs at least 2 checkpoints")
     from pytest_iaside.testing.factories import named_model
@@ -79,7 +67,7 @@ def run(options: argparse.Namespace, command: str) -> int:
     history.runs()  # Says now, not after a measurement, where it cannot be used.
     tracker = Tracker(
         named_model(options.model, Path()),
-        read_reference(options),
+        cli.read_reference(options),
         history,
         run=options.training_run,
         settings=settings.measure,
@@ -88,7 +76,7 @@ def run(options: argparse.Namespace, command: str) -> int:
     skipped = 0
     for number, checkpoint in enumerate(checkpoints, 1):
         name = f"{number}/{len(checkpoints)} {checkpoint.path.name}"
-        with terminal_progress(name) as progress:
+        with cli.terminal_progress(name) as progress:
             outcome = tracker.track(checkpoint, progress)
         if outcome.point is None:
             skipped += 1
@@ -104,7 +92,7 @@ def run(options: argparse.Namespace, command: str) -> int:
     print(f"history: {history.path}, {len(points)} checkpoints of run {options.training_run!r}")
     if skipped:
         print(f"skipped: {skipped} of {len(checkpoints)} checkpoints, as said above")
-    return DRIFTED if skipped else PASSED
+    return cli.DRIFTED if skipped else cli.PASSED
 
 
 def _line(outcome: Outcome, point: Point, level: float) -> str:
@@ -112,28 +100,22 @@ def _line(outcome: Outcome, point: Point, level: float) -> str:
     from pytest_iaside.report.figures import interval_text
     from pytest_iaside.report.numbers import fixed, share, signed
 
-    profile = point.profile
+    profile, path = point.profile, outcome.checkpoint.path.as_posix()
     found = profile.interval("signed_src", level)
     parts = [
         f"step {point.step:>4}",
         f"signed SRC {signed(profile.signed_src)} "
         f"({confidence(level)} {interval_text(found.low, found.high, signed)})",
         f"v(all) {fixed(profile.value, 2)} nats",
+        "" if point.accuracy is None else f"accuracy {share(point.accuracy)}",
+        path,
+        "" if profile.structured else "unstructured",
     ]
-    if point.accuracy is not None:
-        parts.append(f"accuracy {share(point.accuracy)}")
-    parts.append(outcome.checkpoint.path.as_posix())
-    if not profile.structured:
-        parts.append("unstructured")
-    parts += {
-        "known": [f"already measured{_elsewhere(outcome, point)}"],
-        "same weights": ["the same weights as before, already measured"],
-    }.get(outcome.status, [])
-    return "  ".join(parts)
-
-
-def _elsewhere(outcome: Outcome, point: Point) -> str:
-    return "" if point.name == outcome.checkpoint.path.as_posix() else f" as {point.name}"
+    if outcome.status == "known":
+        parts.append("already measured" + ("" if point.name == path else f" as {point.name}"))
+    if outcome.status == "same weights":
+        parts.append("the same weights as before, already measured")
+    return "  ".join(part for part in parts if part)
 
 
 def _conclusion(points: Sequence[Point], last: int, level: float, path: Path, command: str) -> str:
@@ -147,7 +129,7 @@ def _conclusion(points: Sequence[Point], last: int, level: float, path: Path, co
         trend = trend_of(points[-last:], level=level)
     except BaselineError as error:
         no_trend = str(error)
-    page = track_page(points, trend, level=level, no_trend=no_trend)
-    write_page(page, path, meta=written_by(command))
+    page = track_page(points, trend, level=level, last=last, no_trend=no_trend)
+    write_page(page, path, meta=cli.written_by(command))
     words = f"{trend.verdict}: {trend.summary()}" if trend else f"none: {no_trend}"
     return f"trend: {words}\npage: {path}"

@@ -15,6 +15,7 @@ from pytest_iaside.testing.gate import Gate, run_gate
 from pytest_iaside.testing.place import Place
 from pytest_iaside.thresholds import LEVEL, FailOn, check_choice
 from pytest_iaside.track.history import History, Point
+from pytest_iaside.track.records import trend_record
 from pytest_iaside.track.trend import LAST, MAX_SRC_DROP, MAX_VALUE_DROP, trend_of
 
 KIND = "trend"
@@ -45,15 +46,15 @@ def assert_no_robustness_decline(
     measured alike, or unstructured; SettingsError for arguments that cannot be used.
     """
     __tracebackhide__ = True
+    known = History(history) if isinstance(history, (str, Path)) else history
     points: list[Point] = []
-    limits = {"max_src_drop": max_src_drop, "max_value_drop": max_value_drop}
+    trends: list[Comparison] = []
 
     def measured(model: Any, sample: Any, labels_from: Measurement | None) -> Measurement:
-        points.extend(_points(history, run)[-last:])
-        return trend_of(points, **limits, level=level).candidate
-
-    def compared(candidate: Measurement, baseline: Measurement) -> Comparison:
-        return trend_of(points, **limits, level=level)
+        points.extend(_points_of_run(known, run)[-last:])
+        limits = {"max_src_drop": max_src_drop, "max_value_drop": max_value_drop}
+        trends.append(trend_of(points, **limits, level=level))
+        return trends[0].candidate
 
     def prepare(test: CurrentTest | None) -> Gate:
         if not isinstance(last, int) or isinstance(last, bool) or last < 2:
@@ -62,24 +63,30 @@ def assert_no_robustness_decline(
         return Gate(
             kind=KIND,
             measure=measured,
-            compare=compared,
+            compare=lambda candidate, baseline: trends[0],
             limits={},
             level=level,
             fail_on=fail_on,
             needs_baseline=False,
             needs_reference=False,
-            tell_more=lambda gate, told, record: _section(points, level),
-            details=lambda: _checkpoints(points),
+            tell_more=lambda *_: {"sections": {KIND: trend_record(points, level)}},
+            details=lambda: [
+                "checkpoints:",
+                *(
+                    f"  step {point.step}: signed SRC {signed(point.profile.signed_src)}, "
+                    f"v(all) {nats(point.profile.value)} nats, {point.name}"
+                    for point in points
+                ),
+            ],
         )
 
-    where = Place(title="history", shown=_shown(history))
-    return run_gate(KIND, prepare, model=None, name=name, place=where)
+    where = known.path.as_posix() if isinstance(known, History) else ""
+    place = Place(title="history", shown=where)
+    return run_gate(KIND, prepare, model=None, name=name, place=place)
 
 
-def _points(history: History | str | Path | Sequence[Point], run: str | None) -> list[Point]:
+def _points_of_run(history: History | Sequence[Point], run: str | None) -> list[Point]:
     """The points of the one run that is meant, by step."""
-    if isinstance(history, (str, Path)):
-        history = History(history)
     if isinstance(history, History):
         if not history.path.exists():
             raise BaselineError(
@@ -99,28 +106,3 @@ def _points(history: History | str | Path | Sequence[Point], run: str | None) ->
             f"there is no run {run!r} in {where}, only {', '.join(runs) or 'nothing at all'}"
         )
     return sorted((p for p in found if run in (None, p.run)), key=lambda point: point.step)
-
-
-def _shown(history: Any) -> str:
-    if isinstance(history, History):
-        return history.path.as_posix()
-    return Path(history).as_posix() if isinstance(history, (str, Path)) else ""
-
-
-def _checkpoints(points: Sequence[Point]) -> list[str]:
-    """What a failure says of each checkpoint."""
-    return [
-        "checkpoints:",
-        *(
-            f"  step {point.step}: signed SRC {signed(point.profile.signed_src)}, "
-            f"v(all) {nats(point.profile.value)} nats, {point.name}"
-            for point in points
-        ),
-    ]
-
-
-def _section(points: Sequence[Point], level: float) -> dict[str, Any]:
-    """The record's section on the checkpoints, for reports."""
-    from pytest_iaside.track.records import trend_record
-
-    return {"sections": {KIND: trend_record(points, level)}}

@@ -69,7 +69,7 @@ def to_tensorboard(where: Any) -> Exporter:
             f"to_tensorboard was given a {type(where).__name__}; give the folder to log to, or a "
             "SummaryWriter"
         )
-    _library("torch.utils.tensorboard", package="tensorboard")
+    library("torch.utils.tensorboard", package="tensorboard", use="exporter")
     return TensorBoardExporter(str(where))
 
 
@@ -87,7 +87,7 @@ def to_mlflow(run_id: str | None = None, *, tracking_uri: str | None = None) -> 
             f"tracking_uri={tracking_uri!r} was given without run_id; give the run on that "
             "server, or call mlflow.set_tracking_uri and leave it out here"
         )
-    _library("mlflow", package="mlflow")
+    library("mlflow", package="mlflow", use="exporter")
     return MlflowExporter(run_id, tracking_uri)
 
 
@@ -112,7 +112,7 @@ class TensorBoardExporter:
     def _writer(self) -> Any:
         if not isinstance(self.where, str):
             return self.where
-        return _library("torch.utils.tensorboard", package="tensorboard").SummaryWriter(self.where)
+        return importlib.import_module("torch.utils.tensorboard").SummaryWriter(self.where)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class MlflowExporter:
     tracking_uri: str | None
 
     def __call__(self, name: str, value: float, step: int) -> None:
-        mlflow = _library("mlflow", package="mlflow")
+        mlflow = importlib.import_module("mlflow")
         if self.run_id is None:
             mlflow.log_metric(name, value, step=step)
         else:
@@ -131,11 +131,12 @@ class MlflowExporter:
             client.log_metric(self.run_id, name, value, step=step)
 
 
-def _library(module: str, *, package: str) -> Any:
+def library(module: str, *, package: str, use: str) -> None:
+    """Import ``module`` of ``package``, for this ``use``; raises SettingsError where it cannot."""
     try:
-        return importlib.import_module(module)
+        importlib.import_module(module)
     except ImportError as error:
         raise SettingsError(
-            f"{package} is needed for this exporter and cannot be imported ({error}); "
+            f"{package} is needed for this {use} and cannot be imported ({error}); "
             f"pip install {package}"
         ) from error

@@ -8,31 +8,35 @@ is added, so it can be copied and committed.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import operator
 import sqlite3
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_iaside.errors import BaselineError, SettingsError
+import numpy as np
+
+from pytest_iaside.errors import BaselineError, SettingsError, one_line
 from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.measurement import FORMAT
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ReferenceInfo
-from pytest_iaside.track.packed import pack, unpack
 
 FILE = "iaside-history.sqlite"
 RUN = "run"
 # How SQLite's header says whose a file is: "IASD".
 APPLICATION = 0x49415344
-# Raised whenever the table changes so that an older version cannot read it.
-VERSION = 1
+# Raised whenever the table or its rows change so that an older version cannot read them. The rows
+# of version 1, of 0.1.0, have no format.
+VERSION = 2
 # Seconds to wait for another process that writes.
 PATIENCE = 30.0
-LEAST_STEP, GREATEST_STEP = -(2**63), 2**63 - 1  # what SQLite holds
 TABLE = """
 CREATE TABLE IF NOT EXISTS points (
     run TEXT NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL, key TEXT,
@@ -104,12 +108,7 @@ class History:
 
     def runs(self) -> list[str]:
         """The names of all runs, in alphabetical order."""
-        if self._is_empty():
-            return []
-        with self._opened("rw") as database:
-            return [
-                run for (run,) in database.execute("SELECT DISTINCT run FROM points ORDER BY 1")
-            ]
+        return [run for (run,) in self._rows("SELECT DISTINCT run FROM points ORDER BY 1")]
 
     def find(self, key: str) -> list[Point]:
         """The points that were added under ``key``; the same weights may stand at several steps."""
@@ -120,12 +119,7 @@ class History:
         return next(iter(self._read("WHERE run = ? AND step = ?", run, step)), None)
 
     def _read(self, where: str, *values: str | int) -> list[Point]:
-        if self._is_empty():
-            return []
-        with self._opened("rw") as database:
-            rows = database.execute(
-                f"SELECT {COLUMNS} FROM points {where} ORDER BY run, step", values
-            ).fetchall()
+        rows = self._rows(f"SELECT {COLUMNS} FROM points {where} ORDER BY run, step", values)
         return [self._point(*row) for row in rows]
 
     def _point(self, run: str, step: int, name: str, *rest: Any) -> Point:
@@ -134,14 +128,16 @@ class History:
             profile = unpack(facts, arrays)
         except BaselineError as error:
             raise BaselineError(
-                f"{self.path}: step {step} of run {run!r} ({name}) is damaged ({error}); restore "
-                "the file from a copy, or add that point again"
+                f"{self.path}: step {step} of run {run!r} ({name}) {error}, or add that point again"
             ) from error
         return Point(run=run, step=step, name=name, profile=profile, accuracy=accuracy, loss=loss)
 
-    def _is_empty(self) -> bool:
-        """Whether nothing was added yet; SQLite leaves an empty file where the first add is cut."""
-        return not self.path.exists() or (self.path.is_file() and self.path.stat().st_size == 0)
+    def _rows(self, query: str, values: Sequence[str | int] = ()) -> list[Any]:
+        # SQLite leaves an empty file where the first add is cut.
+        if not self.path.exists() or (self.path.is_file() and self.path.stat().st_size == 0):
+            return []
+        with self._opened("rw") as database:
+            return database.execute(query, values).fetchall()
 
     @contextmanager
     def _opened(self, mode: Literal["rw", "rwc"]) -> Iterator[sqlite3.Connection]:
@@ -150,14 +146,10 @@ class History:
         try:
             if adding:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
+            # "rw" reads a file, too, that may not be written.
+            place = f"{self.path.absolute().as_uri()}?mode={mode}"
             with closing(
-                # "rw" reads a file, too, that may not be written.
-                sqlite3.connect(
-                    f"{self.path.absolute().as_uri()}?mode={mode}",
-                    uri=True,
-                    timeout=PATIENCE,
-                    isolation_level=None,
-                )
+                sqlite3.connect(place, uri=True, timeout=PATIENCE, isolation_level=None)
             ) as database:
                 database.execute("BEGIN IMMEDIATE" if adding else "BEGIN")
                 self._check(database)
@@ -185,9 +177,13 @@ class History:
 
     def _check(self, database: sqlite3.Connection) -> None:
         """Raise BaselineError unless ``database`` is a history that this version can use."""
-        (application,) = database.execute("PRAGMA application_id").fetchone()
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        application, version, tables = (
+            database.execute(query).fetchone()[0]
+            for query in (
+                *("PRAGMA application_id", "PRAGMA user_version"),
+                "SELECT COUNT(*) FROM sqlite_master",
+            )
+        )
         if application != APPLICATION and (application or version or tables):
             raise BaselineError(
                 f"{self.path} is another program's database, expected a history of "
@@ -199,6 +195,41 @@ class History:
                 f"up to {VERSION}; update pytest-iaside, or choose another path (it was not "
                 "touched)"
             )
+
+
+def pack(profile: SpectralProfile) -> tuple[str, bytes]:
+    """Plain values as JSON and arrays as NPZ of ``profile``, without its log-likelihoods."""
+    document, arrays = replace(profile, log_likelihood=None).files()
+    content = io.BytesIO()
+    # Plainly typed: numpy's own signature takes a name `allow_pickle` for an option.
+    named: dict[str, Any] = dict(arrays)
+    np.savez_compressed(content, **named)
+    return json.dumps(document), content.getvalue()
+
+
+def unpack(document: str, arrays: bytes) -> SpectralProfile:
+    """What ``pack`` packed, today or in version 0.1.0.
+
+    Raises BaselineError, which says why, where it is damaged or of another format.
+    """
+    try:
+        known: dict[str, Any] = json.loads(document)
+        old = "format" not in known  # 0.1.0 wrote none.
+        if not old and known["format"] != FORMAT:
+            raise BaselineError(
+                f"has format {known['format']!r}; expected {FORMAT!r} or, of version 0.1.0, none; "
+                "install the version of pytest-iaside that wrote it"
+            )
+        with np.load(io.BytesIO(arrays), allow_pickle=False) as packed:
+            found = dict(packed)
+        if old:
+            known |= {"kind": "spectral", "settings": known["rules"]}
+            found["values"] = found.pop("image_psi")
+        return SpectralProfile.of_files((known, found))
+    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise BaselineError(
+            f"is damaged ({one_line(error)}); restore the file from a copy"
+        ) from error
 
 
 def key_of(model: str, rules: Rules, reference: ReferenceInfo, digests: Sequence[str]) -> str:
@@ -220,8 +251,9 @@ def _whole(step: Any) -> int:
     try:
         found = operator.index(step)
     except TypeError:
-        found = GREATEST_STEP + 1
-    if isinstance(step, bool) or not LEAST_STEP <= found <= GREATEST_STEP:
+        found = 2**63
+    # What SQLite holds.
+    if isinstance(step, bool) or not -(2**63) <= found < 2**63:
         raise SettingsError(f"step={step!r} cannot be used; expected a whole number of 64 bits")
     return found
 

@@ -10,10 +10,12 @@ from pytest_iaside.report.figures import settings_table
 from pytest_iaside.report.numbers import finite_list
 from pytest_iaside.report.pages import Page
 from pytest_iaside.report.record import measurement_record
-from pytest_iaside.track.figures import curves_of, scores_figure, sid_figure
+from pytest_iaside.track.charts import curves_of, scores_figure, sid_figure
 from pytest_iaside.track.history import Point
 from pytest_iaside.track.records import trend_record
 from pytest_iaside.track.trend import LAST, unlike
+
+WORDS = {"pass": "No decline", "drift": "Decline", "inconclusive": "Undecided"}
 
 
 def track_page(
@@ -29,30 +31,52 @@ def track_page(
     ``no_trend`` says why there is none. Points that were not measured as the last one are left
     out, and the page says so.
     """
-    left_out = unlike(points)
     alike = [point for point in points if not unlike([point, points[-1]])]
     profile = points[-1].profile
-    recent = alike[-last:] if trend else []
-    dashed = " Dashed: the line fitted to the last checkpoints." if trend else ""
+    warnings = list(trend.notes) if trend else []
+    if left_out := unlike(points):
+        warnings.append(
+            f"{len(left_out)} checkpoints are left out, they were not measured as the last one: "
+            f"{left_out[0]}"
+        )
+    unstructured = [point.step for point in alike if not point.profile.structured]
+    if unstructured:
+        warnings.append(
+            f"{len(unstructured)} checkpoints are unstructured (step {some_steps(unstructured)}): "
+            "their ψ cannot be told from noise, and their SID and SRC mean nothing. Their marks "
+            "are hollow."
+        )
+    headline, dashed = f"{len(alike)} checkpoints, and no trend", ""
+    line: list[float] = []
+    if trend:
+        recent = [point.step for point in alike[-last:]]
+        headline = f"{WORDS[trend.verdict]} over the last {len(recent)} checkpoints of {len(alike)}"
+        dashed = " Dashed: the line fitted to the last checkpoints."
+        # The fitted signed SRC at each of the trend's checkpoints.
+        line = [
+            check.baseline + check.change * (step - recent[0]) / (recent[-1] - recent[0])
+            for check in trend.checks
+            if check.name == "src"
+            for step in recent
+        ]
     values = [point.profile.interval("value", level) for point in alike]
-    structured = [point.profile.structured for point in alike]
     records = trend_record(alike, level)["points"]
     curves = curves_of(
         records,
         value_low=finite_list([each.low for each in values]),
         value_high=finite_list([each.high for each in values]),
-        hollow=[not each for each in structured],
-        line=_line(recent, trend),
+        hollow=[point.step in unstructured for point in alike],
+        line=line,
     )
     return Page(
         title="robustness over checkpoints",
-        headline=_headline(trend, len(recent), len(alike)),
+        headline=headline,
         about=(
             f"{trend.summary() if trend else no_trend}. Run {points[-1].run}, step "
             f"{alike[0].step} to {alike[-1].step}, each checkpoint measured on {len(profile)} "
             f"images in {profile.rules.bands} bands."
         ),
-        warnings=_warnings(alike, trend, left_out),
+        warnings=warnings,
         figures=[
             sid_figure(
                 "sid-heat-map",
@@ -66,11 +90,11 @@ def track_page(
                 f"With intervals over images ({confidence(level)}), the same images for every "
                 "checkpoint: changes between checkpoints are known better than the intervals "
                 f"look.{dashed}",
-                [point.step for point in alike],
+                records,
                 curves,
                 interval=confidence(level),
                 more={
-                    "": ["" if each else "unstructured" for each in structured],
+                    "": ["unstructured" if p.step in unstructured else "" for p in alike],
                     "checkpoint": [point.name for point in alike],
                 },
             ),
@@ -79,43 +103,6 @@ def track_page(
     )
 
 
-def _headline(trend: Comparison | None, recent: int, points: int) -> str:
-    if trend is None:
-        return f"{points} checkpoints, and no trend"
-    words = {"pass": "No decline", "drift": "Decline", "inconclusive": "Undecided"}
-    return f"{words[trend.verdict]} over the last {recent} checkpoints of {points}"
-
-
-def _warnings(
-    points: Sequence[Point], trend: Comparison | None, left_out: Sequence[str]
-) -> list[str]:
-    warnings = list(trend.notes) if trend else []
-    if left_out:
-        warnings.append(
-            f"{len(left_out)} checkpoints are left out, they were not measured as the last one "
-            f"(there): {left_out[0]}"
-        )
-    unstructured = [point.step for point in points if not point.profile.structured]
-    if unstructured:
-        warnings.append(
-            f"{len(unstructured)} checkpoints are unstructured (step {some_steps(unstructured)}): "
-            "their ψ cannot be told from noise, and their SID and SRC mean nothing. Their marks "
-            "are hollow."
-        )
-    return warnings
-
-
 def some_steps(steps: Sequence[int]) -> str:
     """The first few of ``steps``."""
     return ", ".join(map(str, steps[:8])) + ("…" if len(steps) > 8 else "")
-
-
-def _line(points: Sequence[Point], trend: Comparison | None) -> list[float]:
-    """The fitted signed SRC at each of the trend's checkpoints."""
-    check = next((c for c in trend.checks if c.name == "src"), None) if trend else None
-    if check is None:
-        return []
-    first, last = points[0].step, points[-1].step
-    return [
-        check.baseline + check.change * (point.step - first) / (last - first) for point in points
-    ]

@@ -34,20 +34,21 @@ class TrendRecord(TypedDict):
 
 def trend_record(points: Sequence[Point], level: float) -> TrendRecord:
     """``points``, of one run, in plain values with intervals at ``level``."""
-    return {"run": points[0].run, "points": [_point_record(point, level) for point in points]}
-
-
-def _point_record(point: Point, level: float) -> PointRecord:
-    profile = point.profile
-    interval = profile.interval("signed_src", level)
-    return {
-        "step": point.step,
-        "name": point.name,
-        "signed_src": profile.signed_src,
-        "low": float(interval.low),
-        "high": float(interval.high),
-        "value": profile.value,
-        "accuracy": point.accuracy,
-        "loss": point.loss,
-        "sid": profile.sid.tolist(),
-    }
+    found: list[PointRecord] = []
+    for point in points:
+        profile = point.profile
+        interval = profile.interval("signed_src", level)
+        found.append(
+            {
+                "step": point.step,
+                "name": point.name,
+                "signed_src": profile.signed_src,
+                "low": float(interval.low),
+                "high": float(interval.high),
+                "value": profile.value,
+                "accuracy": point.accuracy,
+                "loss": point.loss,
+                "sid": profile.sid.tolist(),
+            }
+        )
+    return {"run": points[0].run, "points": found}

@@ -11,6 +11,7 @@ from torch import nn
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.images.selection import first_images
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.metrics import accuracy
 from pytest_iaside.measure.provenance import ReferenceInfo
@@ -21,10 +22,10 @@ from pytest_iaside.track.checkpoints import Checkpoint, read_checkpoint
 from pytest_iaside.track.history import RUN, History, Point, key_of
 from pytest_iaside.track.weights import load_weights
 
-Status = Literal["measured", "known", "same weights", "skipped"]
+Showing = Callable[[Progress], None]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """What became of a checkpoint; ``why`` says of a skipped one what is wrong with it.
 
@@ -32,7 +33,7 @@ class Outcome:
     """
 
     checkpoint: Checkpoint
-    status: Status
+    status: Literal["measured", "known", "same weights", "skipped"]
     point: Point | None = None
     why: str = ""
 
@@ -55,7 +56,7 @@ class Tracker:
         history: History,
         *,
         run: str = RUN,
-        settings: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any],
         anew: bool = False,
     ) -> None:
         if not isinstance(classifier.network, nn.Module):
@@ -65,17 +66,11 @@ class Tracker:
             )
         self._classifier, self._network = classifier, classifier.network
         self._reference, self._history = reference, history
-        self._run, self._anew = run, anew
-        self._settings = dict(settings or {})
-        self._rules = Rules.of(self._settings)
-        samples: Any = self._settings.get("samples")
-        # What is out of range is for measure() to say.
-        some = isinstance(samples, int) and 0 < samples < len(reference)
-        self._sample = reference.take(range(samples)) if some else reference
+        self._run, self._anew, self._settings = run, anew, settings
+        self._rules = Rules.of(settings)
+        self._sample = first_images(reference, settings.get("samples"))
 
-    def track(
-        self, checkpoint: Checkpoint, progress: Callable[[Progress], None] | None = None
-    ) -> Outcome:
+    def track(self, checkpoint: Checkpoint, progress: Showing | None = None) -> Outcome:
         """Measure ``checkpoint`` unless it is known, and add it to the history.
 
         One that cannot be read, does not fit, or makes the model fail is skipped; so is one whose
@@ -86,76 +81,78 @@ class Tracker:
         except ModelError as error:
             why, path = str(error), str(checkpoint.path)
             why = why if why.startswith(path) else f"{path}: {why}"
-            return Outcome(checkpoint=checkpoint, status="skipped", why=why)
+            return Outcome(checkpoint, "skipped", why=why)
 
-    def _track(
-        self, checkpoint: Checkpoint, progress: Callable[[Progress], None] | None
-    ) -> Outcome:
+    def _track(self, checkpoint: Checkpoint, progress: Showing | None) -> Outcome:
         if checkpoint.unreadable:
             raise ModelError(checkpoint.unreadable)
         load_weights(self._network, read_checkpoint(checkpoint.path))
-        key = self._key()
-        same = self._history.find(key)
-        here = [p for p in same if (p.run, p.step) == (self._run, checkpoint.step)]
-        if here and not self._anew:
-            return Outcome(checkpoint=checkpoint, status="known", point=here[0])
-        if not here:
-            self._check_step(checkpoint)
-        if same and not self._anew:
-            point = self._again(checkpoint, same[0])
-            status: Status = "same weights"
-        else:
-            point = self._measured(checkpoint, progress)
-            status = "measured"
-        self._history.add(point, key=key)
-        return Outcome(checkpoint=checkpoint, status=status, point=point)
-
-    def _key(self) -> str:
         # Where it cannot be told what the code computes, the weights alone say which it is.
         model = identity(self._classifier) or str(self._classifier.fingerprint())
-        facts = ReferenceInfo.of(self._reference)
-        return key_of(model, self._rules, facts, self._sample.digests)
-
-    def _check_step(self, checkpoint: Checkpoint) -> None:
-        other = self._history.at(self._run, checkpoint.step)
-        if other is not None and other.name != checkpoint.path.as_posix():
-            raise ModelError(
-                f"{checkpoint.path} has step {checkpoint.step}, as {other.name} has in run "
-                f"{self._run!r} of {self._history.path}; tell runs apart with --run, or leave one "
-                "of the two out"
+        reference = ReferenceInfo.of(self._reference)
+        key = key_of(model, self._rules, reference, self._sample.digests)
+        same = self._history.find(key)
+        name, own = checkpoint.path.as_posix(), (self._run, checkpoint.step)
+        known = next((point for point in same if (point.run, point.step) == own), None)
+        if known is None:
+            other = self._history.at(*own)
+            if other is not None and other.name != name:
+                raise ModelError(
+                    f"{name} has step {checkpoint.step}, as {other.name} has in run "
+                    f"{self._run!r} of {self._history.path}; tell runs apart with --run, or leave "
+                    "one of the two out"
+                )
+        elif not self._anew:
+            return Outcome(checkpoint, "known", known)
+        if same and not self._anew:
+            point = replace(
+                same[0],
+                run=self._run,
+                step=checkpoint.step,
+                name=name,
+                accuracy=checkpoint.accuracy if self._sample.labels is None else same[0].accuracy,
+                loss=checkpoint.loss,
             )
+            outcome = Outcome(checkpoint, "same weights", point)
+        else:
+            settings = {**self._settings, "progress": progress, "cache": not self._anew}
+            point = measured_point(
+                self._classifier,
+                self._reference,
+                checkpoint,
+                run=self._run,
+                settings=settings,
+                # A few passes: not worth the choice of a backend.
+                for_accuracy=replace(settings.get("execution", Execution()), backend="auto"),
+            )
+            outcome = Outcome(checkpoint, "measured", point)
+        self._history.add(point, key=key)
+        return outcome
 
-    def _measured(
-        self, checkpoint: Checkpoint, progress: Callable[[Progress], None] | None
-    ) -> Point:
-        profile = measure(
-            self._classifier,
-            self._reference,
-            **self._settings,
-            progress=progress,
-            cache=not self._anew,
-        )
-        found = checkpoint.accuracy
-        if self._reference.labels is not None:
-            # A few passes: not worth the choice of a backend.
-            where = replace(self._settings.get("execution", Execution()), backend="auto")
-            found = accuracy(self._classifier, self._sample, execution=where).value
-        return Point(
-            run=self._run,
-            step=checkpoint.step,
-            name=checkpoint.path.as_posix(),
-            profile=profile,
-            accuracy=found,
-            loss=checkpoint.loss,
-        )
 
-    def _again(self, checkpoint: Checkpoint, known: Point) -> Point:
-        """``known``, found at another step or in another run, as a point of this checkpoint."""
-        return replace(
-            known,
-            run=self._run,
-            step=checkpoint.step,
-            name=checkpoint.path.as_posix(),
-            accuracy=checkpoint.accuracy if self._reference.labels is None else known.accuracy,
-            loss=checkpoint.loss,
-        )
+def measured_point(
+    classifier: Classifier,
+    reference: ReferenceSample,
+    checkpoint: Checkpoint,
+    *,
+    run: str,
+    settings: Mapping[str, Any],
+    for_accuracy: Execution,
+) -> Point:
+    """``classifier`` measured at the step of ``checkpoint``; raises as ``measure``.
+
+    The accuracy is that on ``reference`` where it is labelled, else what the trainer logged.
+    """
+    profile = measure(classifier, reference, **settings)
+    found = checkpoint.accuracy
+    if reference.labels is not None:
+        sample = first_images(reference, settings.get("samples"))
+        found = accuracy(classifier, sample, execution=for_accuracy).value
+    return Point(
+        run=run,
+        step=checkpoint.step,
+        name=checkpoint.path.as_posix(),
+        profile=profile,
+        accuracy=found,
+        loss=checkpoint.loss,
+    )

@@ -36,53 +36,53 @@ def trend_of(
         max_sid_shift=None,
         max_band_drop=None,
     )
-    ordered = sorted(points, key=lambda point: point.step)
-    _check_points(ordered)
-    profiles = [point.profile for point in ordered]
-    return compare_trend(profiles, [point.step for point in ordered], thresholds, level=level)
-
-
-def unlike(points: Sequence[Point]) -> list[str]:
-    """What keeps ``points`` from being compared with the last of them, one line each."""
-    differences: list[str] = []
-    for point in points[:-1]:
-        this, last = point.profile, points[-1].profile
-        found = this.rules.differences(last.rules)
-        if this.reference != last.reference:
-            found.append(
-                f"reference sample: {this.reference.images} images ({this.reference.digest[:8]}) "
-                f"here, {last.reference.images} ({last.reference.digest[:8]}) there"
-            )
-        if this.model.classes != last.model.classes:
-            found.append(f"classes: {this.model.classes} here, {last.model.classes} there")
-        if found:
-            differences.append(f"step {point.step} ({point.name}): {'; '.join(found)}")
-    return differences
-
-
-def _check_points(points: Sequence[Point]) -> None:
     if len(points) < 2:
         raise BaselineError(
             f"a trend needs at least 2 checkpoints, there are {len(points)}; measure more of them "
             "(iaside track)"
         )
-    steps = [point.step for point in points]
+    ordered = sorted(points, key=lambda point: point.step)
+    steps = [point.step for point in ordered]
     twice = next((step for step in steps if steps.count(step) > 1), None)
     if twice is not None:
         raise BaselineError(
             f"two checkpoints have step {twice}; give points of a single run, each with a step of "
             "its own"
         )
-    if differences := unlike(points):
+    if differences := unlike(ordered):
         raise BaselineError(
-            f"{len(differences)} of {len(points)} checkpoints were not measured as the last one "
-            f"(there), so nothing was compared: {differences[0]}. Measure all of them alike, or "
-            "keep another history"
+            f"{len(differences)} of {len(points)} checkpoints were not measured as the last one, "
+            f"so nothing was compared: {differences[0]}. Measure all of them alike, or keep "
+            "another history"
         )
-    unstructured = [point for point in points if not point.profile.structured]
+    profiles = [point.profile for point in ordered]
+    unstructured = [point for point in ordered if not point.profile.structured]
     if unstructured:
         first = unstructured[0]
         raise BaselineError(
             f"{len(unstructured)} of {len(points)} checkpoints are unstructured, so their scores "
             f"say nothing; step {first.step} ({first.name}): {first.profile.unstructured_because}"
         )
+    return compare_trend(profiles, steps, thresholds, level=level)
+
+
+def unlike(points: Sequence[Point]) -> list[str]:
+    """What keeps ``points`` from being compared with the last of them, one line each."""
+    differences: list[str] = []
+    last = points[-1].profile
+    for point in points[:-1]:
+        this = point.profile
+        found = this.rules.differences(last.rules, ("this one", "the last one"))
+        if this.reference != last.reference:
+            found.append(
+                f"reference sample: this one {this.reference.images} images "
+                f"({this.reference.digest[:8]}), the last one {last.reference.images} "
+                f"({last.reference.digest[:8]})"
+            )
+        if this.model.classes != last.model.classes:
+            found.append(
+                f"classes: this one {this.model.classes}, the last one {last.model.classes}"
+            )
+        if found:
+            differences.append(f"step {point.step} ({point.name}): {'; '.join(found)}")
+    return differences

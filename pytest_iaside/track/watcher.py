@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import chain
@@ -21,13 +22,12 @@ from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import first_images
 from pytest_iaside.measure.game.rules import Rules
-from pytest_iaside.measure.metrics import accuracy
 from pytest_iaside.measure.spectral import MEASURE_SETTINGS, measure
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.track.checkpoints import Checkpoint
 from pytest_iaside.track.exporters import Exporter, metrics, warn_of_missing
 from pytest_iaside.track.history import History, Point
-from pytest_iaside.track.outbox import Delivery
+from pytest_iaside.track.tracker import measured_point
 
 VALID = (*MEASURE_SETTINGS, *(each.name for each in fields(Execution) if each.name != "executor"))
 
@@ -48,15 +48,37 @@ class Watch:
         run: str,
         settings: Mapping[str, Any],
     ) -> None:
-        self._settings = _checked_settings(settings)
-        self._sample = _checked_sample(reference, self._settings)
+        if unknown := sorted(set(settings) - set(VALID)):
+            raise SettingsError(
+                f"unknown setting {', '.join(unknown)}; those of measure are {', '.join(VALID)}"
+            )
+        self._settings = gathered(settings)
+        if not isinstance(reference, ReferenceSample):
+            raise ReferenceSampleError(
+                f"the reference is a {type(reference).__name__}, expected a ReferenceSample; wrap "
+                "images with ReferenceSample(images) or read them with ReferenceSample.from_folder"
+            )
+        rules = Rules.of(self._settings)
+        BandPartition(*reference.shape[1:], rules.bands, rules.partition)
         self._reference = reference
+        self._sample = first_images(reference, settings.get("samples"))
         if not isinstance(run, str) or not run:
             raise SettingsError(f"run={run!r} cannot be used; expected text")
         self._run = run
         self._history = History(history) if isinstance(history, (str, Path)) else history
-        self._keeping = _keeping(self._history)
-        self._exporting = _exporting(exporters)
+        if self._history is not None and not isinstance(self._history, History):
+            raise SettingsError(f"history={history!r} is none; give a path, a History, or None")
+        if not isinstance(exporters, (list, tuple)) or not all(map(callable, exporters)):
+            raise SettingsError(
+                f"exporters={exporters!r} cannot be used; give a list of functions of (name, "
+                "value, step), such as to_tensorboard and to_mlflow return"
+            )
+        self._points = []
+        if self._history is not None:
+            self._points = [Outbox(self._history.add, f"the history {self._history.path}")]
+        self._numbers = [
+            Outbox(each, f"the exporter {getattr(each, '__name__', each)}") for each in exporters
+        ]
 
     def begin(self, classifier: Classifier) -> None:
         """Measure one image, before a training, so that what cannot work says so now.
@@ -67,7 +89,8 @@ class Watch:
             self._history.runs()
         classifier.normalise(self._sample.pixels(0, 1))  # Says what is wrong with mean and std.
         with undisturbed():
-            one = measure(classifier, self._reference, **self._where(classifier) | {"samples": 1})
+            settings = {**self._settings_of(classifier), "samples": 1}
+            one = measure(classifier, self._reference, **settings)
         self._sample.check_classes(one.model.classes)
 
     def measure(
@@ -78,47 +101,37 @@ class Watch:
         ``logged`` is what the trainer knows at that step. A failure is a warning, and None: it is
         no reason to end a training.
         """
+        # The numbers that `iaside track` would find in a checkpoint of this step.
+        checkpoint = Checkpoint(path=Path(name), step=step, numbers=logged)
         try:
             with undisturbed():
-                point = self._point(classifier, step, name, logged)
+                settings = self._settings_of(classifier)
+                point = measured_point(
+                    classifier,
+                    self._reference,
+                    checkpoint,
+                    run=self._run,
+                    settings=settings,
+                    for_accuracy=settings["execution"],
+                )
         except Exception as error:  # Out of memory, weights that are NaN: whatever it is.
             warnings.warn(
                 f"{name} was not measured, and training goes on ({one_line(error)})", stacklevel=2
             )
             return None
         warn_of_missing(point)
-        if self._keeping is not None:
-            self._keeping.send([(point,)])
-        for delivery in self._exporting:
-            delivery.send((metric, value, step) for metric, value in metrics(point).items())
+        for outbox in self._points:
+            outbox.send([(point,)])
+        for outbox in self._numbers:
+            outbox.send((metric, value, step) for metric, value in metrics(point).items())
         return point
 
     def end(self) -> None:
         """Try a last time to hand on what did not get through."""
-        for delivery in (self._keeping, *self._exporting):
-            if delivery is not None:
-                delivery.close()
+        for outbox in (*self._points, *self._numbers):
+            outbox.close()
 
-    def _point(
-        self, classifier: Classifier, step: int, name: str, logged: Mapping[str, float]
-    ) -> Point:
-        settings = self._where(classifier)
-        profile = measure(classifier, self._reference, **settings)
-        # The numbers that `iaside track` would find in a checkpoint of this step.
-        beside = Checkpoint(path=Path(name), step=step, numbers=logged)
-        found = beside.accuracy
-        if self._sample.labels is not None:
-            found = accuracy(classifier, self._sample, execution=settings["execution"]).value
-        return Point(
-            run=self._run,
-            step=step,
-            name=name,
-            profile=profile,
-            accuracy=found,
-            loss=beside.loss,
-        )
-
-    def _where(self, classifier: Classifier) -> dict[str, Any]:
+    def _settings_of(self, classifier: Classifier) -> dict[str, Any]:
         """The settings of ``measure``; by default it runs where the network is trained."""
         network, execution = classifier.network, self._settings["execution"]
         if isinstance(network, nn.Module) and execution.device == "auto":
@@ -126,6 +139,60 @@ class Watch:
             if state is not None:
                 execution = replace(execution, device=str(state.device))
         return {**self._settings, "execution": execution}
+
+
+class Outbox:
+    """Calls ``receiver`` with what is sent, in that order and once each; what it refuses waits.
+
+    It is tried again when more is sent, but less and less often: it may take minutes to fail.
+    ``what`` names it in the warning, which is given once.
+    """
+
+    def __init__(self, receiver: Callable[..., Any], what: str) -> None:
+        self._receiver, self._what = receiver, what
+        self._waiting: deque[tuple[Any, ...]] = deque()
+        self._failures = 0  # In a row.
+        self._pause = 0
+        self._warned = False
+
+    def send(self, items: Iterable[tuple[Any, ...]]) -> None:
+        """Hand over what waits, then ``items``, the arguments of one call each."""
+        self._waiting.extend(items)
+        if self._pause:
+            self._pause -= 1
+            return
+        error = self._attempt()
+        if error is None:
+            return
+        self._pause = 2**self._failures - 1
+        self._failures += 1
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{self._what} failed ({one_line(error)}); training goes on, and what did not "
+                "reach it will be sent again",
+                stacklevel=2,
+            )
+
+    def close(self) -> None:
+        """Try a last time, and warn of what never got there."""
+        error = self._attempt()
+        if error is not None:
+            warnings.warn(
+                f"{self._what}: {len(self._waiting)} of what was to reach it did not "
+                f"({one_line(error)})",
+                stacklevel=2,
+            )
+
+    def _attempt(self) -> Exception | None:
+        try:
+            while self._waiting:
+                self._receiver(*self._waiting[0])
+                self._waiting.popleft()
+                self._failures = 0
+        except Exception as error:  # Whatever the user's function, a server or a disk raises.
+            return error
+        return None
 
 
 @contextmanager
@@ -141,42 +208,3 @@ def undisturbed() -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(arrays)
-
-
-def _checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(settings) - set(VALID))
-    if unknown:
-        raise SettingsError(
-            f"unknown setting {', '.join(unknown)}; those of measure are {', '.join(VALID)}"
-        )
-    return gathered(settings)
-
-
-def _checked_sample(reference: Any, settings: Mapping[str, Any]) -> ReferenceSample:
-    """The images that will be measured."""
-    if not isinstance(reference, ReferenceSample):
-        raise ReferenceSampleError(
-            f"the reference is a {type(reference).__name__}, expected a ReferenceSample; wrap "
-            "images with ReferenceSample(images) or read them with ReferenceSample.from_folder"
-        )
-    rules = Rules.of(settings)
-    _, height, width = reference.shape
-    BandPartition(height, width, rules.bands, rules.partition)
-    return first_images(reference, settings.get("samples"))
-
-
-def _keeping(history: Any) -> Delivery | None:
-    if history is None:
-        return None
-    if not isinstance(history, History):
-        raise SettingsError(f"history={history!r} is none; give a path, a History, or None")
-    return Delivery(history.add, f"the history {history.path}")
-
-
-def _exporting(exporters: Any) -> list[Delivery]:
-    if not isinstance(exporters, (list, tuple)) or not all(map(callable, exporters)):
-        raise SettingsError(
-            f"exporters={exporters!r} cannot be used; give a list of functions of (name, value, "
-            "step), such as to_tensorboard and to_mlflow return"
-        )
-    return [Delivery(each, f"the exporter {getattr(each, '__name__', each)}") for each in exporters]

@@ -30,20 +30,30 @@ def load_weights(network: nn.Module, content: State) -> None:
     Raises ModelError, which names the first differences, where they do not fit.
     """
     expected = network.state_dict()
-    states = [state for state in _states(content) if _holds_tensors(state)]
+    states = [
+        state
+        for state in _states(content)
+        if any(isinstance(value, Tensor) for value in state.values())
+    ]
     if not states:
         raise ModelError(
             f"it holds no weights, only {_listed([repr(name) for name in content])}; expected a "
             "state dict, or one under 'state_dict' or 'model'"
         )
     variants = [variant for state in states for variant in _variants(state, expected)]
-    fitting = next((each for each in variants if _fits(each, expected)), None)
+    fitting = (
+        each
+        for each in variants
+        if each.keys() == expected.keys() and not _misshapen(each, expected)
+    )
     # Where none fits by its names, the closest is tried: a network may rename what it loads.
-    closest = fitting or max(variants, key=lambda each: _common(each, expected))
+    chosen = next(fitting, None) or max(
+        variants, key=lambda each: len(each.keys() & expected.keys())
+    )
     try:
-        network.load_state_dict(dict(closest), strict=True)
+        network.load_state_dict(dict(chosen), strict=True)
     except Exception as error:  # Whatever a network's own loading raises.
-        reason = _differences(closest, expected) or one_line(error)
+        reason = _differences(chosen, expected) or one_line(error)
         raise ModelError(f"its weights do not fit the model: {reason}") from error
 
 
@@ -53,15 +63,9 @@ def _states(content: State, depth: int = DEPTH) -> Iterator[State]:
         return  # An optimiser's state goes by numbers.
     yield content
     if depth:
-        inner = [name for name in NESTED if name in content]
-        inner += [name for name in content if name not in NESTED]
-        for name in inner:
-            if isinstance(content[name], Mapping):
+        for name in dict.fromkeys((*NESTED, *content)):
+            if isinstance(content.get(name), Mapping):
                 yield from _states(content[name], depth - 1)
-
-
-def _holds_tensors(state: State) -> bool:
-    return any(isinstance(value, Tensor) for value in state.values())
 
 
 def _variants(state: State, expected: State) -> Iterator[State]:
@@ -73,33 +77,25 @@ def _variants(state: State, expected: State) -> Iterator[State]:
             for prefix in PREFIXES:
                 if all(name.startswith(prefix) for name in expected):
                     yield {prefix + name: value for name, value in each.items()}
-        level = [
+        shorter = [
             {name.removeprefix(prefix): v for name, v in each.items() if name.startswith(prefix)}
             for each in level
             for prefix in PREFIXES
-            if any(name.startswith(prefix) for name in each)
         ]
-
-
-def _fits(state: State, expected: State) -> bool:
-    return state.keys() == expected.keys() and not _misshapen(state, expected)
-
-
-def _common(state: State, expected: State) -> int:
-    return len(state.keys() & expected.keys())
+        level = [each for each in shorter if each]
 
 
 def _misshapen(state: State, expected: State) -> list[str]:
-    return [
-        name
-        for name in expected
-        if name in state and None not in (shapes := (_shape(state[name]), _shape(expected[name])))
-        if shapes[0] != shapes[1]
-    ]
+    """Names of weights of another shape; None is that of what is no tensor, or not made yet."""
+    shapes = {
+        name: (_shape(state[name]), _shape(value))
+        for name, value in expected.items()
+        if name in state
+    }
+    return [name for name, pair in shapes.items() if None not in pair and pair[0] != pair[1]]
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
-    """None of what is no tensor, or not made yet."""
     if not isinstance(value, Tensor) or nn.parameter.is_lazy(value):
         return None
     return tuple(value.shape)
@@ -112,11 +108,14 @@ def _differences(state: State, expected: State) -> str:
         f"{name} {_shown(state[name])} in place of {_shown(expected[name])}"
         for name in _misshapen(state, expected)
     ]
-    kinds = (("missing", missing), ("unexpected", extra), ("of another shape", misshapen))
+    kinds = (
+        ("missing", missing, expected),
+        ("unexpected", extra, state),
+        ("of another shape", misshapen, expected),
+    )
     return "; ".join(
-        f"{len(names)} of {len(state if kind == 'unexpected' else expected)} {kind}: "
-        f"{_listed(names)}"
-        for kind, names in kinds
+        f"{len(names)} of {len(every)} {kind}: {_listed(names)}"
+        for kind, names, every in kinds
         if names
     )
 

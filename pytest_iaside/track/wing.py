@@ -11,7 +11,7 @@ from pytest_iaside.track.records import TrendRecord
 
 def draw(record: TrendRecord, pictures: Any, ident: str) -> ReportSection:
     """The SIDs and the scores of all checkpoints; there are no pictures."""
-    from pytest_iaside.track.figures import trend_figures
+    from pytest_iaside.track.charts import trend_figures
 
     return ReportSection(
         title="The checkpoints",

@@ -15,7 +15,7 @@ from waves import images
 from pytest_iaside.errors import SpectralRobustnessError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.study import command as study
-from pytest_iaside.study.measured import Measuring
+from pytest_iaside.study.models import Measuring
 
 Command = Callable[..., int]
 
@@ -38,9 +38,9 @@ def same_noise(): return {name: StudyModel(m.model, noise=0.5) for name, m in mo
 
 @pytest.fixture
 def measuring() -> Measuring:
-    return Measuring.of(
-        images(),
-        {"bands": 4, "execution": Execution(backend="eager")},
+    return Measuring(
+        reference=images(),
+        settings={"bands": 4, "execution": Execution(backend="eager")},
         cache=False,
         showing=lambda _: contextlib.nullcontext(),
     )

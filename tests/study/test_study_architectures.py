@@ -11,10 +11,8 @@ import pytest
 from waves import Waves
 
 from pytest_iaside.errors import ModelError, SettingsError
-from pytest_iaside.study.architectures import architectures_study, nearest_agreement
-from pytest_iaside.study.measured import Measuring
-from pytest_iaside.study.models import StudyModel
-from pytest_iaside.study.projection import project
+from pytest_iaside.study.architectures import architectures_study, nearest_agreement, project
+from pytest_iaside.study.models import Measuring, StudyModel
 
 CLUSTERS = np.repeat(np.eye(3), 4, axis=0) + 0.01 * np.random.default_rng(0).normal(size=(12, 3))
 GROUPS = ["a"] * 4 + ["b"] * 4 + ["c"] * 4

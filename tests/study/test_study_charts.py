@@ -10,8 +10,14 @@ import pytest
 
 from pytest_iaside.report.charts.band_curves import Line, curves_by_band
 from pytest_iaside.report.charts.groups import COLOURS, SHAPES, mark
-from pytest_iaside.study.charts.correlations import Bar, grid_chart, interval_chart
-from pytest_iaside.study.charts.scatter import Dot, plane_chart, scatter_chart
+from pytest_iaside.study.charts import (
+    Bar,
+    Dot,
+    grid_chart,
+    interval_chart,
+    plane_chart,
+    scatter_chart,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<b>\"'&\x00\u202e"

@@ -17,10 +17,8 @@ from pytest_iaside.execute.execution import Execution
 from pytest_iaside.measure.metrics import accuracy, mean_prediction_error
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.study import robustness as robust
-from pytest_iaside.study.correlation import CorrelationStudy, correlated, correlation_study
-from pytest_iaside.study.measured import Measuring
-from pytest_iaside.study.models import StudyModel
-from pytest_iaside.study.quantities import MEAN
+from pytest_iaside.study.correlation import MEAN, CorrelationStudy, correlated, correlation_study
+from pytest_iaside.study.models import MeasuredModels, Measuring, StudyModel
 
 SHARES = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 PERTURBATIONS = {"without high": without_high, "without low": without_low}
@@ -82,7 +80,7 @@ def test_targets_are_mpe_and_accuracy_drop(study: CorrelationStudy) -> None:
 
 
 def test_predictors_are_what_profiles_say(study: CorrelationStudy) -> None:
-    profile = study.models[2].measured.profile
+    profile = study.models[2].profile
     found = {name: study.predictors.of_all_images(name)[2] for name in study.predictors.names}
     assert found["signed SRC"] == pytest.approx(profile.signed_src)
     assert found["SRC"] == pytest.approx(profile.src)
@@ -119,7 +117,7 @@ def test_the_error_from_images_is_the_jackknifes(study: CorrelationStudy) -> Non
         models = [
             replace(
                 one,
-                measured=replace(one.measured, profile=one.measured.profile.take(rest)),
+                profile=one.profile.take(rest),
                 robustness=robust.Robustness(
                     errors=one.robustness.errors[:, rest],
                     right=one.robustness.right[rest],
@@ -128,9 +126,8 @@ def test_the_error_from_images_is_the_jackknifes(study: CorrelationStudy) -> Non
             )
             for one in study.models
         ]
-        again = correlated(
-            models, perturbations=list(PERTURBATIONS), labelled=True, level=study.level
-        )
+        found = MeasuredModels(models=models, level=study.level)
+        again = correlated(found, list(PERTURBATIONS), labelled=True)
         left_out.append(again.mpe.of("signed SRC").recipes.pearson)
     expected = np.sqrt(23 / 24 * np.sum((left_out - np.mean(left_out)) ** 2))
     assert study.mpe.of("signed SRC").recipes.image_error == pytest.approx(expected)
@@ -154,7 +151,7 @@ def test_without_labels_accuracy_foretells_nothing(measuring: Measuring) -> None
     unlabelled = replace(measuring, reference=images().with_labels(None))
     study = correlation_study(waves()[:3], unlabelled, {"without high": without_high})
     assert "clean accuracy" not in study.predictors.names
-    assert study.models[0].measured.accuracy is None
+    assert study.models[0].accuracy is None
 
 
 def test_models_that_fail_or_mean_nothing_are_left_out(measuring: Measuring) -> None:
@@ -169,11 +166,11 @@ def test_models_that_fail_or_mean_nothing_are_left_out(measuring: Measuring) -> 
     ]
     told: list[str] = []
     study = correlation_study(
-        models, measuring, PERTURBATIONS, told=lambda one: told.append(one.measured.name)
+        models, measuring, PERTURBATIONS, told=lambda one: told.append(one.name)
     )
     assert [one.name for one in study.left_out] == ["nan", "none"]
     assert "NaN or infinite" in study.left_out[0].reason
-    assert [one.measured.name for one in study.unstructured] == ["constant"]
+    assert [one.name for one in study.unstructured] == ["constant"]
     assert told == ["low0.15-0", "low0.3-0", "low0.45-0", "constant"]
     assert study.mpe.of("v(all)").models.units == 3
 

@@ -11,8 +11,7 @@ from waves import Waves
 
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.study.label_noise import flatness, label_noise_study
-from pytest_iaside.study.measured import MeasuredModel, Measuring
-from pytest_iaside.study.models import StudyModel
+from pytest_iaside.study.models import MeasuredModel, Measuring, StudyModel
 
 
 def noisy(shares: dict[float, float], *, copies: int = 2) -> list[StudyModel]:

@@ -26,7 +26,7 @@ def test_whatever_can_be_a_model_is_loaded_under_its_name() -> None:
         "function": lambda pixels: pixels.mean(dim=(1, 2, 3))[:, None] * torch.tensor([1.0, -1]),
         3: StudyModel(network, group="waves", recipe="half", noise=0.2),
     }
-    models = study_models(made, "lab:models", 3)
+    models = study_models(made, "lab:models")
     assert [model.name for model in models] == ["module", "classifier", "factory", "function", "3"]
     loaded = [model.load() for model in models]
     assert [classifier.name for classifier in loaded] == [model.name for model in models]
@@ -46,7 +46,8 @@ def test_factories_are_called_only_when_their_model_is_wanted() -> None:
         calls.append(1)
         return network()
 
-    (model,) = study_models({"late": make}, "lab:models", 1)
+    made = {"late": make, "later": make, "last": make}
+    model, *_ = study_models(made, "lab:models")
     assert calls == []
     model.load()
     model.load()
@@ -65,7 +66,7 @@ def test_factories_are_called_only_when_their_model_is_wanted() -> None:
 )
 def test_what_is_no_set_of_models_is_said(made: Any, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        study_models(made, "lab:models", 3)
+        study_models(made, "lab:models")
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,14 @@ import torch
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.perturb.attacks import fgsm, pgd
-from pytest_iaside.study.perturbations import USUAL, chosen_perturbations
+from pytest_iaside.study.robustness import USUAL, chosen_perturbations
 
 SMALL = ReferenceSample(torch.rand(2, 1, 16, 16))
 
 
 def test_corruptions_and_attacks_by_name() -> None:
-    chosen = chosen_perturbations("gaussian_noise:2, fgsm:0.1,pgd:8/255", SMALL).perturbations
+    chosen, left_out = chosen_perturbations("gaussian_noise:2, fgsm:0.1,pgd:8/255", SMALL)
+    assert left_out == {}
     assert list(chosen) == ["gaussian_noise:2", "fgsm:0.1", "pgd:8/255"]
     assert chosen["gaussian_noise:2"] == ("gaussian_noise", 2)
     first, second = chosen["fgsm:0.1"], chosen["pgd:8/255"]
@@ -32,12 +33,12 @@ def test_corruptions_and_attacks_by_name() -> None:
 
 
 def test_the_usual_ones_that_do_not_fit_are_left_out_with_the_reason() -> None:
-    assert list(chosen_perturbations(None, SMALL).perturbations) == list(USUAL)
+    assert list(chosen_perturbations(None, SMALL)[0]) == list(USUAL)
     of_two = ReferenceSample(torch.rand(2, 2, 16, 16))
-    chosen = chosen_perturbations(None, of_two)
-    assert set(chosen.left_out) == {"brightness:3", "jpeg_compression:3"}
-    assert "these have 2" in chosen.left_out["brightness:3"]
-    assert set(chosen.perturbations) == set(USUAL) - set(chosen.left_out)
+    chosen, left_out = chosen_perturbations(None, of_two)
+    assert set(left_out) == {"brightness:3", "jpeg_compression:3"}
+    assert "these have 2" in left_out["brightness:3"]
+    assert set(chosen) == set(USUAL) - set(left_out)
 
 
 @pytest.mark.parametrize(

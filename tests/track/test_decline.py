@@ -267,11 +267,12 @@ class TestRefusals:
             ([checkpoint(3), checkpoint(3)], "two checkpoints have step 3"),
             (
                 [checkpoint(0, rules=Rules(bands=8, absence="gaussian")), checkpoint(1)],
-                r"1 of 2 .* step 0 \(epoch0\.pt\): absence: 'gaussian' here, 'zero' there",
+                r"1 of 2 .* step 0 \(epoch0\.pt\): absence: this one 'gaussian', the last one "
+                "'zero'",
             ),
             (
                 [checkpoint(0), checkpoint(1, size=32)],
-                r"reference sample: 60 images \(ffffffff\) here",
+                r"reference sample: this one 60 images \(ffffffff\), the last one",
             ),
             (
                 [checkpoint(0), checkpoint(1, information=0.0)],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +22,9 @@ from profiles import make_profile
 
 from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.measure.game.rules import Rules
-from pytest_iaside.track import packed
-from pytest_iaside.track.history import History, Point, key_of
+from pytest_iaside.track.history import History, Point, key_of, pack, unpack
 
+DATA = Path(__file__).parents[1] / "data" / "version_0_1_0"
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -180,9 +183,10 @@ class TestWhatIsNoHistory:
     def test_a_newer_version(self, history: History) -> None:
         history.add(point())
         with sqlite3.connect(history.path) as database:
-            database.execute("PRAGMA user_version = 2")
+            database.execute("PRAGMA user_version = 3")
         database.close()
-        self.refused(history.path, "is a history of version 2, this pytest-iaside reads those up")
+        message = "is a history of version 3, this pytest-iaside reads those up to 2; update"
+        self.refused(history.path, message)
 
     def test_a_folder(self, tmp_path: Path) -> None:
         with pytest.raises(BaselineError, match="cannot use the history"):
@@ -212,16 +216,53 @@ def test_a_damaged_point_is_named(history: History, damage: str) -> None:
     assert [each.step for each in history.points()] == [1, 2]
 
 
+def user_version(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as database:
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
+
+def test_a_history_of_version_1_is_read_and_becomes_one_of_version_2(tmp_path: Path) -> None:
+    """0.1.0 reads what it can, and refuses the rows of today with "update"."""
+    path = tmp_path / "h.sqlite"
+    shutil.copy(DATA / "history.sqlite", path)
+    assert user_version(path) == 1
+    before = [(each.run, each.step) for each in History(path).points()]
+    assert before
+    assert user_version(path) == 1  # Reading changes nothing.
+    History(path).add(point(10**6, run="today"))
+    assert user_version(path) == 2
+    after = [(each.run, each.step) for each in History(path).points()]
+    assert sorted(after) == sorted([*before, ("today", 10**6)])
+
+
+@pytest.mark.parametrize("found", ["iaside-measurement/2", "iaside-profile/1", None])
+def test_a_row_of_another_format_is_refused(history: History, found: str | None) -> None:
+    history.add(point(1))
+    with sqlite3.connect(history.path) as database:
+        (facts,) = database.execute("SELECT facts FROM points").fetchone()
+        changed = json.dumps({**json.loads(facts), "format": found})
+        database.execute("UPDATE points SET facts = ?", (changed,))
+    database.close()
+    with pytest.raises(BaselineError) as raised:
+        history.points()
+    assert str(raised.value) == (
+        f"{history.path}: step 1 of run 'run' (epoch1.pt) has format {found!r}; expected "
+        "'iaside-measurement/1' or, of version 0.1.0, none; install the version of pytest-iaside "
+        "that wrote it, or add that point again"
+    )
+
+
 def test_pickled_arrays_are_not_loaded(history: History, tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:
             return os.mkdir, (str(tmp_path / "sprung"),)
 
     profile = make_profile(images=2, labels="dataset")
-    facts, _ = packed.pack(profile)
-    trapped = packed.pack(replace(profile, labels=np.array([Trap(), Trap()], dtype=object)))[1]
+    facts, _ = pack(profile)
+    trapped = pack(replace(profile, labels=np.array([Trap(), Trap()], dtype=object)))[1]
     with pytest.raises(BaselineError, match="allow_pickle=False"):
-        packed.unpack(facts, trapped)
+        unpack(facts, trapped)
     assert not (tmp_path / "sprung").exists()
 
 

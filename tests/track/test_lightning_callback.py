@@ -17,10 +17,9 @@ from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.spectral import measure
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.track.callbacks import lightning_callback
+from pytest_iaside.track.callbacks import LIGHTNING, lightning_callback
 from pytest_iaside.track.exporters import metrics
 from pytest_iaside.track.history import History
-from pytest_iaside.track.lightning import PACKAGES
 
 lightning = pytest.importorskip("lightning.pytorch", reason="needs Lightning")
 
@@ -231,10 +230,10 @@ def test_a_network_that_is_sharded_is_refused(tmp_path):
 
 
 class TestTheLibrary:
-    @pytest.mark.parametrize("name", PACKAGES)
+    @pytest.mark.parametrize("name", LIGHTNING)
     def test_either_name_of_it(self, tmp_path, monkeypatch, name):
         package = pytest.importorskip(name)
-        for other in set(PACKAGES) - {name}:
+        for other in set(LIGHTNING) - {name}:
             monkeypatch.setitem(sys.modules, other, None)  # As if it were not installed.
         history = History(tmp_path / "h.sqlite")
         callback = made(history=history)
@@ -243,7 +242,7 @@ class TestTheLibrary:
         assert [each.step for each in history.points()] == [0]
 
     def test_none_at_all(self, monkeypatch):
-        for name in PACKAGES:
+        for name in LIGHTNING:
             monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(SettingsError, match=r"lightning is needed .*pip install lightning"):
             made()

@@ -15,7 +15,7 @@ from profiles import make_profile
 
 from pytest_iaside.track.exporters import export, metrics, to_mlflow
 from pytest_iaside.track.history import Point
-from pytest_iaside.track.outbox import Delivery
+from pytest_iaside.track.watcher import Outbox
 
 mlflow = pytest.importorskip("mlflow", reason="needs MLflow")
 pytest.importorskip("flask", reason="needs MLflow with its server (mlflow, not mlflow-skinny)")
@@ -131,11 +131,11 @@ def test_a_run_by_its_id_whatever_is_active(server):
 
 def test_a_server_that_cannot_be_reached_gets_everything_once_it_can(server):
     run = mlflow.MlflowClient().create_run("0").info.run_id
-    delivery = Delivery(to_mlflow(run), "MLflow")
+    outbox = Outbox(to_mlflow(run), "MLflow")
     mlflow.set_tracking_uri(NOBODY)
     with pytest.warns(UserWarning, match="MLflow failed .*training goes on"):
-        delivery.send((name, value, 0) for name, value in metrics(POINTS[0]).items())
+        outbox.send((name, value, 0) for name, value in metrics(POINTS[0]).items())
     mlflow.set_tracking_uri(server)
-    delivery.send((name, value, 3) for name, value in metrics(POINTS[1]).items())
-    delivery.close()
+    outbox.send((name, value, 3) for name, value in metrics(POINTS[1]).items())
+    outbox.close()
     assert logged(server, run) == expected(POINTS)

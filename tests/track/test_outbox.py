@@ -1,4 +1,4 @@
-"""Delivery: everything arrives once and in order, whenever the receiver fails."""
+"""Outbox: everything arrives once and in order, whenever the receiver fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_iaside.track.outbox import Delivery
+from pytest_iaside.track.watcher import Outbox
 
 
 class Receiver:
@@ -26,46 +26,46 @@ class Receiver:
 
 def test_what_is_refused_comes_first_the_next_time():
     receiver = Receiver(refused=[2])
-    delivery = Delivery(receiver, "the server")
+    outbox = Outbox(receiver, "the server")
     with pytest.warns(UserWarning) as warned:
-        delivery.send([("a", 1), ("b", 2), ("c", 3)])
+        outbox.send([("a", 1), ("b", 2), ("c", 3)])
     assert receiver.got == [("a", 1)]
     assert [str(each.message) for each in warned] == [
         "the server failed (ConnectionError: nobody there); training goes on, and what did not "
         "reach it will be sent again"
     ]
-    delivery.send([("d", 4)])
+    outbox.send([("d", 4)])
     assert receiver.got == [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
-    delivery.close()
+    outbox.close()
 
 
 def test_one_that_stays_away_is_asked_ever_more_rarely_and_warned_of_once():
     receiver = Receiver(refused=range(1, 100))
-    delivery = Delivery(receiver, "the server")
+    outbox = Outbox(receiver, "the server")
     asked = []
     with pytest.warns(UserWarning) as warned:
         for item in range(1, 33):
             before = receiver.calls
-            delivery.send([(item,)])
+            outbox.send([(item,)])
             if receiver.calls > before:
                 asked.append(item)
     assert asked == [1, 2, 4, 8, 16, 32]
     assert len(warned) == 1
     with pytest.warns(UserWarning, match=r"the server: 32 of what was to reach it did not \(Conn"):
-        delivery.close()
+        outbox.close()
 
 
 def test_after_a_success_it_is_asked_at_once_again():
     receiver = Receiver(refused=[1, 2, 4])
-    delivery = Delivery(receiver, "it")
+    outbox = Outbox(receiver, "it")
     with pytest.warns(UserWarning, match="it failed"):
-        delivery.send([(1,)])
-    delivery.send([(2,)])
-    delivery.send([(3,)])  # Not tried.
+        outbox.send([(1,)])
+    outbox.send([(2,)])
+    outbox.send([(3,)])  # Not tried.
     assert (receiver.calls, receiver.got) == (2, [])
-    delivery.send([(4,)])  # The third call gets through, the fourth fails.
+    outbox.send([(4,)])  # The third call gets through, the fourth fails.
     assert receiver.got == [(1,)]
-    delivery.send([(5,)])
+    outbox.send([(5,)])
     assert receiver.got == [(1,), (2,), (3,), (4,), (5,)]
 
 
@@ -74,21 +74,21 @@ def test_whoever_interrupts_is_heard():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Delivery(interrupt, "it").send([()])
+        Outbox(interrupt, "it").send([()])
 
 
 @given(st.sets(st.integers(1, 30)), st.lists(st.integers(0, 3), max_size=12))
 def test_all_arrive_once_and_in_order(refused, sizes):
     receiver, number, sent = Receiver(refused), 0, []
-    delivery = Delivery(receiver, "it")
+    outbox = Outbox(receiver, "it")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for size in sizes:
             items = [(number + i,) for i in range(size)]
             number += size
             sent += items
-            delivery.send(items)
+            outbox.send(items)
             assert receiver.got == sent[: len(receiver.got)]
         receiver.refused = set()
-        delivery.close()
+        outbox.close()
     assert receiver.got == sent

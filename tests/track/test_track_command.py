@@ -319,6 +319,10 @@ class TestPage:
         # One file that needs no other.
         assert "://" not in page.replace("http://www.w3.org/2000/svg", "")
 
+    def test_its_trend_is_of_as_many_checkpoints_as_asked_for(self, folder: Path) -> None:
+        assert track("--html=p.html", "--last=2") == 0
+        assert "over the last 2 checkpoints of 4" in Path("p.html").read_text()
+
     def test_without_a_trend_it_says_why(self) -> None:
         points = self.points([4])
         page = track_page(points, None, level=0.95, no_trend="there is one only")
@@ -346,7 +350,7 @@ class TestPage:
         page = track_page(points, None, level=0.95)
         assert len(page.figures[0].table.rows) == 2  # type: ignore[union-attr]
         assert page.warnings[0].startswith("1 checkpoints are left out")
-        assert "space: 'pixel' here, 'input' there" in page.warnings[0]
+        assert "space: this one 'pixel', the last one 'input'" in page.warnings[0]
 
     def test_unstructured_checkpoints_are_marked(self) -> None:
         points = self.points([1, 2])

@@ -15,7 +15,6 @@ from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.spectral import measure
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.track import transformers as adapter
 from pytest_iaside.track.callbacks import transformers_callback
 from pytest_iaside.track.exporters import metrics
 from pytest_iaside.track.history import History
@@ -274,7 +273,6 @@ def test_it_can_be_pickled_and_is_called_what_it_is(tmp_path):
 
 def test_a_missing_library_is_said_at_once(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    adapter._kind.cache_clear()
     with pytest.raises(SettingsError, match=r"transformers is needed .*pip install transformers"):
         transformers_callback(reference(), object(), bands=3)
 

@@ -2,33 +2,67 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from pytest_iaside.compare.words import confidence
-from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.report.charts.band_curves import Line, curves_by_band
 from pytest_iaside.report.columns import cells, pad, shorten
 from pytest_iaside.report.figures import Figure, Table, interval_text, settings_of
 from pytest_iaside.report.numbers import NONE, fixed, printable, share, signed
+from pytest_iaside.report.pages import Page
 from pytest_iaside.report.record import measurement_record
-from pytest_iaside.study.measured import LeftOut, MeasuredModel
+from pytest_iaside.study.models import MeasuredModel, MeasuredModels
 
 COLUMNS = 80
 LONGEST_NAME = 24
 NAME = 20  # of a model in a line of its own
+HUNDREDTHS = partial(signed, digits=2)
 
 
-def accuracy_text(model: MeasuredModel) -> str:
-    return NONE if model.accuracy is None else share(model.accuracy.value)
+def study_page(
+    study: MeasuredModels[Any],
+    *,
+    title: str,
+    headline: str,
+    about: str,
+    figures: Sequence[Figure],
+    settings: Mapping[str, str] | None = None,
+) -> Page:
+    """The page of a study of models, with a figure of them all and how they were measured."""
+    return Page(
+        title=title,
+        headline=headline,
+        about=about,
+        warnings=list(_warnings(study)),
+        figures=[*figures, _models_figure(study)],
+        settings=study_settings(study.models[0].profile, settings),
+    )
 
 
-def models_figure(models: Sequence[MeasuredModel], level: float) -> Figure:
+def _warnings(study: MeasuredModels[Any]) -> Iterator[str]:
+    """What a reader must know about models that do not count."""
+    for model in study.left_out:
+        yield f"{model.name} was left out, it could not be measured: {model.reason}"
+    if study.unstructured:
+        names = ", ".join(model.name for model in study.unstructured)
+        yield (
+            f"Left out because their ψ cannot be told from noise, so that their SID and SRC mean "
+            f"nothing: {names}."
+        )
+
+
+def _models_figure(study: MeasuredModels[Any]) -> Figure:
     """Every model that was measured, with its scores."""
     rows = []
-    for one in models:
+    for one in study.measured:
         profile = one.profile
-        score, value = profile.interval("signed_src", level), profile.interval("value", level)
+        score, value = (
+            profile.interval(quantity, study.level) for quantity in ("signed_src", "value")
+        )
         rows.append(
             [
                 one.name,
@@ -36,12 +70,12 @@ def models_figure(models: Sequence[MeasuredModel], level: float) -> Figure:
                 signed(profile.signed_src),
                 interval_text(score.low, score.high, signed),
                 fixed(profile.value, 2),
-                interval_text(value.low, value.high, lambda bound: fixed(bound, 2)),
-                accuracy_text(one),
+                interval_text(value.low, value.high, partial(fixed, digits=2)),
+                share(one.accuracy),
                 profile.unstructured_because,
             ]
         )
-    interval = confidence(level)
+    interval = confidence(study.level)
     head = ("model", "group", "signed SRC", interval, "v(all), nats", interval, "accuracy")
     return Figure(
         "The models",
@@ -54,15 +88,16 @@ def models_figure(models: Sequence[MeasuredModel], level: float) -> Figure:
 def curves_figure(
     title: str,
     about: str,
-    partition: BandPartition,
+    profile: SpectralProfile,
     lines: Sequence[Line],
     *,
     ordered: bool,
     head: Sequence[str] = ("group",),
     counts: Sequence[int] = (),
 ) -> Figure:
-    """SIDs as curves over frequency, and in numbers; ``counts`` are a second column."""
-    rows = [[line.name or NONE, *(fixed(value) for value in line.values)] for line in lines]
+    """SIDs as curves over the bands of ``profile``; ``counts`` are the table's second column."""
+    partition = profile.partition
+    rows = [[line.name or NONE, *map(fixed, line.values)] for line in lines]
     for row, count in zip(rows, counts, strict=False):
         row.insert(1, str(count))
     return Figure(
@@ -80,24 +115,16 @@ def study_settings(profile: SpectralProfile, more: Mapping[str, str] | None = No
     return Table(("", "value"), [*(more or {}).items(), *own.items()])
 
 
-def warnings_of(
-    left_out: Sequence[LeftOut], unstructured: Sequence[MeasuredModel]
-) -> Iterator[str]:
-    """What a reader must know about models that do not count."""
-    for model in left_out:
-        yield f"{model.name} was left out, it could not be measured: {model.reason}"
-    if unstructured:
-        names = ", ".join(model.name for model in unstructured)
-        yield (
-            f"Left out because their ψ cannot be told from noise, so that their SID and SRC mean "
-            f"nothing: {names}."
-        )
+def lines_of(*blocks: Sequence[str], sentence: str) -> list[str]:
+    """``blocks`` of lines, then ``sentence``, an empty line before each but the first."""
+    wrapped = textwrap.wrap(sentence, COLUMNS)
+    return [line for block in (*blocks, wrapped) for line in ("", *block)][1:]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of texts as lines: the first column at the left, the others at the right."""
     shown = [[shorten(printable(first), LONGEST_NAME), *rest] for first, *rest in rows]
-    widths = [max(cells(row[column]) for row in shown) for column in range(len(shown[0]))]
+    widths = [max(map(cells, column)) for column in zip(*shown, strict=True)]
     return [
         "  ".join(
             pad(cell, width, right=column > 0)
@@ -114,7 +141,7 @@ def model_line(model: MeasuredModel, more: str = "") -> str:
         pad(shorten(printable(model.name), NAME), NAME),
         f"SRC {signed(profile.signed_src)}" if profile.structured else "unstructured",
         f"v(all) {fixed(profile.value, 2)}",
-        "" if model.accuracy is None else f"accuracy {accuracy_text(model)}",
+        "" if model.accuracy is None else f"accuracy {share(model.accuracy)}",
         more,
     ]
     return "  ".join(part for part in parts if part)

@@ -1,1 +1,0 @@
-"""Charts that only studies draw."""
