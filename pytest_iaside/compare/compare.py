@@ -8,13 +8,13 @@ from pytest_iaside.compare.drivers import image_changes
 from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.compare.families import families_of, run_checks
 from pytest_iaside.compare.fit import Pairs, by_digest, pair, require_same_measurement
-from pytest_iaside.compare.words import confidence, percent, signed
+from pytest_iaside.compare.words import percent, signed, within
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats.intervals import STUDENT, Law
 from pytest_iaside.stats.multiple import holm
 from pytest_iaside.stats.structured import RESOLUTION as PSI_RESOLUTION
-from pytest_iaside.thresholds import LEVEL, Direction, Limits, Thresholds
+from pytest_iaside.thresholds import LEVEL, Direction, Limits, Thresholds, check_level
 
 # Answers that differ by less than this, on every image and in every quantity, are the same: other
 # batch sizes and backends move them by so much.
@@ -42,8 +42,9 @@ def compare(
 
     Raises BaselineError, naming the difference, when the two were measured by other settings,
     against other kinds of label or, unless ``paired`` is False, on another reference sample;
-    SettingsError for a limit on what was not measured.
+    SettingsError for a limit on what was not measured, or a level outside (0, 1).
     """
+    check_level(level)
     limits: Limits
     if isinstance(thresholds, Thresholds):
         limits, direction = thresholds.limits, thresholds.direction
@@ -224,17 +225,12 @@ def _lead(
     )
     for check in checks:
         if check.name == "src":
-            interval = f"{confidence(level)} {signed(check.low)}…{signed(check.high)}"
-            line += f" ({signed(check.change)}, {interval}, allowed {signed(check.limit)})"
+            line += f" ({signed(check.change)}, {within(check, level, signed)})"
     for check in checks:
         if check.name == "band" and check.verdict != "pass":
             fall = next(each.change for each in changes if each.name == check.where)
-            interval = f"{confidence(level)} {percent(check.low)}…{percent(check.high)}"
-            return (
-                line,
-                f"{check.where} {signed(fall, 2)} nats ({percent(check.change)} of v(all), "
-                f"{interval}, allowed {percent(check.limit)})",
-            )
+            change = f"{percent(check.change)} of v(all), {within(check, level, percent)}"
+            return line, f"{check.where} {signed(fall, 2)} nats ({change})"
     return (line, *moved_most(changes))
 
 

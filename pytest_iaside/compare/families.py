@@ -10,7 +10,7 @@ import numpy as np
 
 from pytest_iaside.compare.check import Check, Estimates, check_places
 from pytest_iaside.compare.evidence import Evidence
-from pytest_iaside.compare.words import confidence, nats, number, percent, share, signed
+from pytest_iaside.compare.words import confidence, nats, number, percent, share, signed, within
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.measure.measurement import Better, Measurement
@@ -202,20 +202,17 @@ def _bands(psi: Floats) -> Floats:
 
 
 def _bound_sentence(check: Check, level: float) -> str:
-    if check.name == "min_src":
-        interval = f"{confidence(level)} {signed(check.low)}…{signed(check.high)}"
-        return f"signed SRC {signed(check.candidate)} ({interval}, at least {signed(check.limit)})"
-    interval = f"{confidence(level)} {number(check.low)}…{number(check.high)}"
+    spectral = check.name == "min_src"
+    what, show = ("signed SRC", signed) if spectral else (check.where, number)
+    limit = signed(check.limit) if spectral else f"{check.limit:g}"
     word = "at most" if check.better == "lower" else "at least"
-    return f"{check.where} {number(check.candidate)} ({interval}, {word} {check.limit:g})"
+    interval = f"{confidence(level)} {show(check.low)}…{show(check.high)}"
+    return f"{what} {show(check.candidate)} ({interval}, {word} {limit})"
 
 
 def _mean_sentence(check: Check, level: float) -> str:
-    interval = f"{confidence(level)} {_fitting(check.low)}…{_fitting(check.high)}"
-    return (
-        f"{check.where} {number(check.baseline)} → {number(check.candidate)} "
-        f"({_fitting(check.change)}, {interval}, allowed {_fitting(check.limit)})"
-    )
+    change = f"{_fitting(check.change)}, {within(check, level, _fitting)}"
+    return f"{check.where} {number(check.baseline)} → {number(check.candidate)} ({change})"
 
 
 def _fitting(value: float) -> str:
@@ -223,32 +220,26 @@ def _fitting(value: float) -> str:
 
 
 def _score_sentence(check: Check, level: float) -> str:
-    interval = f"{confidence(level)} {signed(check.low)}…{signed(check.high)}"
-    return f"signed SRC {signed(check.change)} ({interval}, allowed {signed(check.limit)})"
+    return f"signed SRC {signed(check.change)} ({within(check, level, signed)})"
 
 
 def _importance_sentence(check: Check, level: float) -> str:
-    interval = f"{confidence(level)} {share(-check.high)}…{share(-check.low)}"
+    # Told as what moved upwards: a loss below the frequency.
+    moved = replace(check, low=-check.high, high=-check.low, limit=-check.limit)
     return (
         f"{share(-check.change)} of the importance moved above {check.where} "
-        f"({interval}, allowed {share(-check.limit)})"
+        f"({within(moved, level, share)})"
     )
 
 
 def _value_sentence(check: Check, level: float) -> str:
-    interval = f"{confidence(level)} {percent(check.low)}…{percent(check.high)}"
-    return (
-        f"v(all) {nats(check.baseline)} → {nats(check.candidate)} nats "
-        f"({percent(check.change)}, {interval}, allowed {percent(check.limit)})"
-    )
+    change = f"{percent(check.change)}, {within(check, level, percent)}"
+    return f"v(all) {nats(check.baseline)} → {nats(check.candidate)} nats ({change})"
 
 
 def _band_sentence(check: Check, level: float) -> str:
-    interval = f"{confidence(level)} {percent(check.low)}…{percent(check.high)}"
-    return (
-        f"{check.where} {percent(check.change)} of v(all) "
-        f"({interval}, allowed {percent(check.limit)})"
-    )
+    change = f"{percent(check.change)} of v(all)"
+    return f"{check.where} {change} ({within(check, level, percent)})"
 
 
 _SENTENCES: dict[str, Callable[[Check, float], str]] = {

@@ -12,7 +12,7 @@ from pytest_iaside.compare.families import families_of, run_checks
 from pytest_iaside.compare.fit import pair
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats.intervals import STUDENT, Anytime
-from pytest_iaside.thresholds import LEVEL, Thresholds
+from pytest_iaside.thresholds import LEVEL, Thresholds, check_level
 
 # The first look. 16 images are 4,112 passes at 8 bands: the normal approximation behind the
 # sequence holds by then (benchmarks/gate_calibration.py), and it is a twelfth of the paper's
@@ -85,4 +85,5 @@ def compare_sequentially(
 
 
 def _sequence(level: float) -> Anytime:
+    check_level(level)
     return Anytime(level=(1 + level) / 2, images=TIGHTEST)

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_iaside.compare.check import Check
+
 
 def confidence(level: float) -> str:
     """``95% CI``, ``97.5% CI``."""
     return f"{100 * level:g}% CI"
+
+
+def within(check: Check, level: float, show: Callable[[float], str]) -> str:
+    """The interval of ``check``, and what is allowed."""
+    interval = f"{confidence(level)} {show(check.low)}…{show(check.high)}"
+    return f"{interval}, allowed {show(check.limit)}"
 
 
 def signed(value: float, digits: int = 3) -> str:

@@ -36,6 +36,15 @@ class Execution:
             raise SettingsError(f"batch_size={size!r} must be 'auto' or a whole number above 0")
 
 
+def check_execution(execution: Any) -> None:
+    """Raise SettingsError unless ``execution`` is an Execution."""
+    if not isinstance(execution, Execution):
+        raise SettingsError(
+            f"execution={execution!r} cannot be used; expected an Execution: "
+            "Execution(device='cpu', batch_size=8)"
+        )
+
+
 def gathered(settings: Mapping[str, Any]) -> dict[str, Any]:
     """``settings`` with those that are fields of an Execution in one, under ``execution``."""
     names = {field.name for field in fields(Execution)}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError
-from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.execution import Execution, check_execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.models.backends import Backend, Workload, open_backend
 from pytest_iaside.models.backends.base import usual_batch
@@ -164,6 +164,7 @@ def open_runner(
     ``inputs`` are some of what the network will be fed: backends are tried on them. Raises as
     ``open_backend``.
     """
+    check_execution(execution)
     with open_backend(
         classifier,
         backend=execution.backend,
@@ -183,6 +184,7 @@ def open_gradient_runner(
 
     ``purpose`` says in a message what gradients are for. Raises ModelError where there are none.
     """
+    check_execution(execution)
     PixelNetwork(classifier, purpose)  # Says at once where there are none.
     network, device = classifier.network, execution.device
     with ExitStack() as stack:

@@ -20,6 +20,15 @@ class Labelled(Protocol):
     def labels(self) -> NDArray[Any]: ...
 
 
+def check_reference(reference: Any) -> None:
+    """Raise ReferenceSampleError unless ``reference`` is a ReferenceSample."""
+    if not isinstance(reference, ReferenceSample):
+        raise ReferenceSampleError(
+            f"the reference is a {type(reference).__name__}; expected a ReferenceSample: wrap "
+            "images with ReferenceSample(images), or read them with .from_folder"
+        )
+
+
 def first_images(
     reference: ReferenceSample, samples: int | Literal["auto"] | None
 ) -> ReferenceSample:

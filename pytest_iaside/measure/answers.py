@@ -18,9 +18,10 @@ from pytest_iaside.errors import (
     SpectralRobustnessError,
     one_line,
 )
-from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.execution import Execution, check_execution
 from pytest_iaside.execute.runner import Runner, open_runner
 from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.images.selection import check_reference
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.models.gradients import PixelNetwork, open_to_attack
 from pytest_iaside.perturb.attacks import Attack, attacked, checked_images, name_of
@@ -49,11 +50,8 @@ def answers(
     model; ModelError where it fails, or has not the gradients that an attack needs.
     """
     chosen = as_classifier(classifier)
-    if not isinstance(reference, ReferenceSample):
-        raise ReferenceSampleError(
-            f"the reference is a {type(reference).__name__}, expected a ReferenceSample; wrap "
-            "images with ReferenceSample(images) or read them with ReferenceSample.from_folder"
-        )
+    check_reference(reference)
+    check_execution(execution)
     kinds = [kind_of(each, reference) for each in perturbations]
     if "attack" in kinds:
         PixelNetwork(chosen)  # Says now, not after the clean images, that there are no gradients.

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from pytest_iaside.errors import ReferenceSampleError, SettingsError
+from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.selection import Labelled, first_images, on_labels_of
+from pytest_iaside.images.selection import Labelled, check_reference, first_images, on_labels_of
 from pytest_iaside.measure.answers import Perturbation, answers, kind_of, labels_of
 from pytest_iaside.measure.measurement import Measurement, Quantity, columns
 from pytest_iaside.measure.metrics import (
@@ -67,11 +67,7 @@ def measure_perturbations(
     began = time.perf_counter()
     check_temperature(temperature)
     named = _named(perturbations)
-    if not isinstance(reference, ReferenceSample):
-        raise ReferenceSampleError(
-            f"the reference is a {type(reference).__name__}, expected a ReferenceSample; wrap "
-            "images with ReferenceSample(images) or read them with ReferenceSample.from_folder"
-        )
+    check_reference(reference)
     classifier = as_classifier(model)
     sample = on_labels_of(first_images(reference, samples), labels_from)
     corruptions = [(name, severity) for name in IMAGENET_C for severity in SEVERITIES]

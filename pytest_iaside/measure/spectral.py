@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Literal, cast
 
-from pytest_iaside.errors import ReferenceSampleError
-from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.execution import Execution, check_execution
 from pytest_iaside.images.bands import BandPartition, Norm
 from pytest_iaside.images.filters import Absence, Space
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.selection import first_images, on_labels_of
+from pytest_iaside.images.selection import check_reference, first_images, on_labels_of
 from pytest_iaside.measure.game.cached import CachedGame
 from pytest_iaside.measure.game.coalitions import Design
 from pytest_iaside.measure.game.play import Game, play, play_on, ready, shards
@@ -74,6 +73,7 @@ def measure(
     model fails or returns anything but finite logits. SPEC.md 1.1–1.4.
     """
     began = time.perf_counter()
+    check_execution(execution)
     rules = Rules(
         bands=bands,
         partition=partition,
@@ -84,11 +84,7 @@ def measure(
         seed=seed,
     )
     classifier = as_classifier(model)
-    if not isinstance(reference, ReferenceSample):
-        raise ReferenceSampleError(
-            f"the reference is a {type(reference).__name__}, expected a ReferenceSample; wrap "
-            "images with ReferenceSample(images) or read them with ReferenceSample.from_folder"
-        )
+    check_reference(reference)
     channels, height, width = reference.shape
     classifier.check_channels(channels)
     BandPartition(height, width, bands, partition)  # Says now, not in a worker, what is wrong.

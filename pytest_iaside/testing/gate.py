@@ -20,7 +20,7 @@ from pytest_iaside.errors import (
     SpectralRobustnessError,
 )
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.selection import first_images
+from pytest_iaside.images.selection import check_reference, first_images
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.report.record import (
@@ -204,7 +204,9 @@ def _require_fit(gate: Gate, sample: ReferenceSample, old: Measurement) -> None:
     differences = differences_of(gate.kind, gate.settings, reference, digests, old)
     missing = len(set(digests) - set(old.digests))
     if missing and gate.kind != "spectral":
-        differences.append(f"images: {missing} of the {len(digests)} here are not there")
+        differences.append(
+            f"images: {missing} of {len(digests)} to be measured are not in the baseline"
+        )
     refuse(differences)
     if missing and sample.labels is None:
         raise BaselineError(
@@ -221,12 +223,9 @@ def reference_of(reference: Any, test: CurrentTest | None) -> ReferenceSample:
         found = test.fixture("spectral_reference")
     if found is None:
         raise SettingsError("no test is running, so reference= is needed: the images to use")
-    if not isinstance(found, ReferenceSample):
-        raise ReferenceSampleError(
-            f"the reference is a {type(found).__name__}; expected a ReferenceSample: wrap "
-            "images with ReferenceSample(images), or read them with .from_folder"
-        )
-    return found
+    check_reference(found)
+    sample: ReferenceSample = found
+    return sample
 
 
 @contextmanager

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from pytest_iaside.errors import ReferenceSampleError, SettingsError, one_line
+from pytest_iaside.errors import SettingsError, one_line
 from pytest_iaside.execute.execution import Execution, gathered
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.selection import first_images
+from pytest_iaside.images.selection import check_reference, first_images
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.spectral import MEASURE_SETTINGS, measure
 from pytest_iaside.models.classifier import Classifier
@@ -53,11 +53,7 @@ class Watch:
                 f"unknown setting {', '.join(unknown)}; those of measure are {', '.join(VALID)}"
             )
         self._settings = gathered(settings)
-        if not isinstance(reference, ReferenceSample):
-            raise ReferenceSampleError(
-                f"the reference is a {type(reference).__name__}, expected a ReferenceSample; wrap "
-                "images with ReferenceSample(images) or read them with ReferenceSample.from_folder"
-            )
+        check_reference(reference)
         rules = Rules.of(self._settings)
         BandPartition(*reference.shape[1:], rules.bands, rules.partition)
         self._reference = reference

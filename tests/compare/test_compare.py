@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from profiles import TRAINED, make_profile
 from scipy import stats
 
 from pytest_iaside import BaselineError, SettingsError, Thresholds, compare
+from pytest_iaside.compare.sequential import compare_sequentially
 from pytest_iaside.report.record import comparison_record
 from pytest_iaside.stats.multiple import holm
 from pytest_iaside.stats.score import sid, signed_src
@@ -259,6 +261,14 @@ def test_unpaired_comparison_only_when_asked_and_with_wider_intervals():
     for wide, narrow in zip(unpaired.bands, paired.bands, strict=True):
         assert wide.change == pytest.approx(narrow.change)
         assert wide.high - wide.low > 10 * (narrow.high - narrow.low)
+
+
+@pytest.mark.parametrize("level", [95, 0, 1, True, "0.9", float("nan")])
+@pytest.mark.parametrize("way", [compare, partial(compare_sequentially, exhausted=False)])
+def test_a_level_that_is_no_confidence_is_refused(way, level):
+    profile = make_profile()
+    with pytest.raises(SettingsError, match=r"must lie between 0 and 1, as 0\.95 does"):
+        way(profile, profile, Thresholds(), level=level)
 
 
 def test_other_designs_are_refused():

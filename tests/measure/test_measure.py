@@ -21,8 +21,9 @@ from pytest_iaside import (
 from pytest_iaside.execute.execution import Execution, gathered
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.measure.game.coalitions import exact_coalitions
+from pytest_iaside.measure.perturbation import measure_perturbations
 
-SHARED = Path(__file__).parents[1].parent / "shared"
+SHARED = Path(__file__).parents[2].parent / "shared"
 
 
 def _network(classes=5, seed=0):
@@ -231,8 +232,15 @@ def test_logits_that_are_nan_or_of_the_wrong_shape_are_model_errors():
 
 
 def test_something_else_than_a_reference_sample_is_named():
-    with pytest.raises(ReferenceSampleError, match="the reference is a Tensor, expected"):
+    with pytest.raises(ReferenceSampleError, match="the reference is a Tensor; expected"):
         measure(_network(), torch.rand(3, 3, 16, 16))
+
+
+@pytest.mark.parametrize("how", [measure, measure_perturbations])
+def test_an_execution_that_is_none_is_named(how):
+    expected = r"execution='cpu' cannot be used; expected an Execution: Execution\(device='cpu'"
+    with pytest.raises(SettingsError, match=expected):
+        how(_network(), _sample(), execution="cpu")
 
 
 @pytest.mark.parametrize("space", ["input", "pixel"])
