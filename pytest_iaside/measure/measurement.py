@@ -141,7 +141,8 @@ class Measurement:
 
         Raises BaselineError when a file is missing, truncated or corrupt, or holds something else.
         """
-        path = Path(path).with_suffix(".yaml")
+        path = Path(path)
+        path = path.with_suffix(".yaml") if path.name else path
         document, arrays = archive.read(path)
         found = document.get("format")
         if found not in (FORMAT, *OLD_FORMATS):
@@ -193,7 +194,7 @@ class Measurement:
         """What ``files`` gave; raises KeyError, TypeError, ValueError where it is not whole."""
         document, arrays = files
         own = cls._own(document) | {name: arrays.get(name) for name in cls.PER_IMAGE[2:]}
-        return cls(
+        found = cls(
             **own,
             values=arrays["values"],
             labels=arrays["labels"],
@@ -206,6 +207,20 @@ class Measurement:
             passes_from_cache=document.get("passes_from_cache", 0),
             seconds=document.get("seconds", 0.0),
         )
+        # An edited YAML may say something else than the arrays, whose checksum is their own.
+        for name in ("names", *cls.PER_IMAGE):
+            rows = getattr(found, name)
+            if rows is not None and len(rows) != len(found.digests):
+                raise ValueError(f"{name} of {len(rows)} images, not {len(found.digests)}")
+        for name, width in found.widths().items():
+            array = getattr(found, name)
+            if array is not None and array.shape[1:] != (width,):
+                raise ValueError(f"{name} have shape {array.shape}, not {width} columns")
+        return found
+
+    def widths(self) -> dict[str, int]:
+        """How many columns each array (K, …) has."""
+        return {"values": len(self.quantities)}
 
     @classmethod
     def _own(cls, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -203,6 +203,11 @@ class SpectralProfile(Measurement, kind="spectral"):
         )
         return float(2 ** (self.rules.bands - 1) * np.sqrt(variance / len(self)))
 
+    def widths(self) -> dict[str, int]:
+        """How many columns each array (K, …) has."""
+        bands = self.rules.bands
+        return {"values": bands, "by_size": bands + 1, "log_likelihood": 2**bands}
+
     @classmethod
     def _own(cls, document: Mapping[str, Any]) -> dict[str, Any]:
         return {"rules": Rules(**document["settings"])}

@@ -47,6 +47,11 @@ def assert_no_robustness_decline(
     """
     __tracebackhide__ = True
     known = History(history) if isinstance(history, (str, Path)) else history
+    if not isinstance(known, History) and not _are_points(known):
+        raise SettingsError(
+            f"the history is a {type(known).__name__}; expected a History, its path, or the "
+            "points of one"
+        )
     points: list[Point] = []
     trends: list[Comparison] = []
 
@@ -83,6 +88,10 @@ def assert_no_robustness_decline(
     where = known.path.as_posix() if isinstance(known, History) else ""
     place = Place(title="history", shown=where)
     return run_gate(KIND, prepare, model=None, name=name, place=place)
+
+
+def _are_points(given: Any) -> bool:
+    return isinstance(given, Sequence) and all(isinstance(each, Point) for each in given)
 
 
 def _points_of_run(history: History | Sequence[Point], run: str | None) -> list[Point]:

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from profiles import make_profile
 
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.measure.measurement import Measurement, Quantity
+from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 
 VALUES = np.random.default_rng(0).uniform(size=(7, 2))
@@ -72,3 +74,24 @@ def test_what_is_no_readings_is_told(tmp_path: Path) -> None:
         Measurement.load(path)
     with pytest.raises(BaselineError, match=r"cannot read .*nowhere\.yaml"):
         Measurement.load(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        ("bands: 8", "bands: 7", r"values have shape \(\d+, 8\), not 7 columns"),
+        ("bands: 8", "bands: many", "bands='many' must be a whole number"),
+    ],
+)
+def test_an_edited_header_that_says_something_else_than_the_arrays_is_refused(
+    tmp_path: Path, before: str, after: str, found: str
+) -> None:
+    path = make_profile().save(tmp_path / "a.yaml")
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(BaselineError, match=rf"does not hold a whole SpectralProfile .{found}"):
+        SpectralProfile.load(path)
+
+
+def test_a_folder_is_no_measurement() -> None:
+    with pytest.raises(BaselineError, match="cannot read"):
+        Measurement.load(".")

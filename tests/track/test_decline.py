@@ -257,6 +257,11 @@ class TestHistories:
         with pytest.raises(BaselineError, match=r"there is no history at .*; measure checkpoints"):
             assert_no_robustness_decline(tmp_path / "h.sqlite")
 
+    @pytest.mark.parametrize("given_as", [3, [1, 2], None])
+    def test_what_is_no_history_is_named(self, given_as: Any) -> None:
+        with pytest.raises(SettingsError, match=r"the history is a \w+; expected a History, its"):
+            assert_no_robustness_decline(given_as)
+
 
 class TestRefusals:
     @pytest.mark.parametrize(
