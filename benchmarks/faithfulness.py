@@ -23,7 +23,7 @@ from common.side_by_side import machine, print_table
 
 from pytest_iaside import Classifier, Estimate, ReferenceSample
 from pytest_iaside.explain.faithfulness import deletion, insertion
-from pytest_iaside.explain.integrated import integrated_gradients
+from pytest_iaside.explain.gradients import integrated_gradients
 from pytest_iaside.explain.lens import Lens, spectral_lens
 from pytest_iaside.explain.moments import LEAST
 from pytest_iaside.explain.wcam import wcam

@@ -7,7 +7,7 @@ from .fam import fam as fam
 from .gates import assert_lens_smoothness as assert_lens_smoothness
 from .gates import assert_reconstruction_depth as assert_reconstruction_depth
 from .gates import assert_scale_reliance as assert_scale_reliance
-from .integrated import integrated_gradients as integrated_gradients
+from .gradients import integrated_gradients as integrated_gradients
 from .lens import Lens as Lens
 from .lens import spectral_lens as spectral_lens
 from .measurements import measure_lens_smoothness as measure_lens_smoothness
@@ -18,4 +18,4 @@ from .reconstruction import reconstruction_depth as reconstruction_depth
 from .removal import Removal as Removal
 from .wcam import WaveletAttribution as WaveletAttribution
 from .wcam import wcam as wcam
-from .zoom import zoom_consistency as zoom_consistency
+from .wcam import zoom_consistency as zoom_consistency

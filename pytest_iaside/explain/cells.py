@@ -109,26 +109,21 @@ def level_sums(maps: Floats, depth: int) -> Floats:
 
 def level_means(maps: Floats, depth: int) -> Floats:
     """The mean in place of the sum: what the authors' code reads off, (K, depth + 1)."""
-    levels = cell_levels(maps.shape[-1], depth)
-    return np.stack([maps[:, levels == level].mean(axis=1) for level in range(depth + 1)], axis=1)
+    counts = np.bincount(cell_levels(maps.shape[-1], depth).ravel())
+    return np.asarray(level_sums(maps, depth) / counts)
 
 
 def spatial_map(maps: Floats, depth: int, height: int, width: int) -> Floats:
     """Where in the image: maps (K, g, g) cut into their 1 + 3·depth sub-bands, each resized to the
     image bilinearly, and added; (K, height, width). SPEC.md 3.2.
     """
-    total = np.zeros((len(maps), height, width))
-    for rows, columns in _sub_bands(maps.shape[-1], depth):
+    grid, total = maps.shape[-1], np.zeros((len(maps), height, width))
+    sub_bands = [(slice(grid >> depth), slice(grid >> depth))]
+    for level in range(depth, 0, -1):
+        low, high = slice(grid >> level), slice(grid >> level, grid >> (level - 1))
+        sub_bands += [(low, high), (high, low), (high, high)]
+    for rows, columns in sub_bands:
         band = torch.from_numpy(np.ascontiguousarray(maps[:, None, rows, columns]))
         resized: Tensor = functional.interpolate(band, size=(height, width), mode="bilinear")
         total += resized[:, 0].numpy()
     return total
-
-
-def _sub_bands(grid: int, depth: int) -> list[tuple[slice, slice]]:
-    coarsest = slice(0, grid >> depth)
-    found = [(coarsest, coarsest)]
-    for level in range(depth, 0, -1):
-        low, high = slice(0, grid >> level), slice(grid >> level, grid >> (level - 1))
-        found += [(low, high), (high, low), (high, high)]
-    return found

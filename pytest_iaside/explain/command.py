@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from pytest_iaside.errors import SettingsError
 if TYPE_CHECKING:
     from pytest_iaside.explain.page import Explained
     from pytest_iaside.images.reference import ReferenceSample
+    from pytest_iaside.stats.estimate import Estimate
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -20,43 +22,23 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         help="show where in an image, and at which scales, a model finds its answer",
         allow_abbrev=False,
     )
-    parser.add_argument("model", help="package.module:factory, or an .onnx file")
-    parser.add_argument("image", help="a file with a picture")
-    parser.add_argument(
-        "--output",
-        metavar="FOLDER",
-        default="iaside-explanation",
-        help="where to write (default %(default)s)",
-    )
-    parser.add_argument(
-        "--class", dest="label", type=int, help="explain this class, not the predicted one"
-    )
-    parser.add_argument(
-        "--resize",
-        default="256",
-        help="shorter side in pixels first, or none (default %(default)s)",
-    )
-    parser.add_argument(
-        "--crop",
-        default="224",
-        help="side of the square cut from the middle, or none (default %(default)s)",
-    )
-    parser.add_argument(
-        "--grey", action="store_true", help="one channel, for models of grey images"
-    )
-    parser.add_argument(
-        "--grid", type=int, help="cells on each side (default: what fits, 16 at most)"
-    )
-    parser.add_argument("--levels", type=int, help="wavelet levels (default: what fits, 3 at most)")
-    parser.add_argument("--points", type=int, default=8, help="Sobol points (default %(default)s)")
-    parser.add_argument(
-        "--wavelet", default="haar", help="any orthonormal one (default %(default)s)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of all that is drawn (default %(default)s)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, …")
-    parser.add_argument("--backend", default="auto", help="auto, eager, compile, openvino, onnx")
+    option = parser.add_argument
+    usual = "(default %(default)s)"
+    option("model", help="package.module:factory, or an .onnx file")
+    option("image", help="a file with a picture")
+    folder = "iaside-explanation"
+    option("--output", metavar="FOLDER", default=folder, help=f"where to write {usual}")
+    option("--class", dest="label", type=int, help="explain this class, not the predicted one")
+    option("--resize", default="256", help=f"shorter side in pixels first, or none {usual}")
+    option("--crop", default="224", help=f"side of the square cut from the middle, or none {usual}")
+    option("--grey", action="store_true", help="one channel, for models of grey images")
+    option("--grid", type=int, help="cells on each side (default: what fits, 16 at most)")
+    option("--levels", type=int, help="wavelet levels (default: what fits, 3 at most)")
+    option("--points", type=int, default=8, help=f"Sobol points {usual}")
+    option("--wavelet", default="haar", help=f"any orthonormal one {usual}")
+    option("--seed", type=int, default=0, help=f"of all that is drawn {usual}")
+    option("--device", default="auto", help="auto, cpu, cuda, …")
+    option("--backend", default="auto", help="auto, eager, compile, openvino, onnx")
     parser.set_defaults(run=run)
 
 
@@ -79,14 +61,9 @@ def run(options: argparse.Namespace, command: str) -> int:
     for figure in shown.figures:
         if figure.table is not None:
             print(f"\n{figure.title}")
-            for row in figure.table.rows:
-                print(
-                    "  "
-                    + "  ".join(
-                        cell.text.rjust(8) if at else cell.text.ljust(26)
-                        for at, cell in enumerate(row)
-                    )
-                )
+            for cells in figure.table.rows:
+                name, *numbers = (cell.text for cell in cells)
+                print("  ".join(("", name.ljust(26), *(each.rjust(8) for each in numbers))))
     print(f"\nwritten: {written}, and {len(drawn)} pictures beside it")
     return PASSED
 
@@ -98,12 +75,8 @@ def _image(options: argparse.Namespace) -> ReferenceSample:
     path = Path(options.image)
     if not path.is_file():
         raise SettingsError(f"{path} is no file; give a picture, such as photo.jpg")
-    pixels = read_image(
-        path,
-        resize=_size("--resize", options.resize),
-        crop=_size("--crop", options.crop),
-        grey=options.grey,
-    )
+    resize, crop = _size("--resize", options.resize), _size("--crop", options.crop)
+    pixels = read_image(path, resize=resize, crop=crop, grey=options.grey)
     return ReferenceSample(pixels[None], names=[path.name])
 
 
@@ -112,7 +85,7 @@ def _explained(model: Any, sample: ReferenceSample, options: argparse.Namespace)
     from pytest_iaside.explain.explanation import explain
     from pytest_iaside.explain.faithfulness import deletion, insertion
     from pytest_iaside.explain.fam import fam
-    from pytest_iaside.explain.integrated import integrated_gradients
+    from pytest_iaside.explain.gradients import integrated_gradients
     from pytest_iaside.explain.page import Explained
     from pytest_iaside.explain.reconstruction import reconstruct
 
@@ -138,20 +111,17 @@ def _explained(model: Any, sample: ReferenceSample, options: argparse.Namespace)
             "squared gradients": lens.sg2_at_optimum,
             "integrated squared gradients": integrated.ig2,
         }
-    scores = {
-        name: (
-            insertion(model, sample, classes, each, score="probability", execution=execution).value,
-            deletion(model, sample, classes, each, score="probability", execution=execution).value,
-        )
-        for name, each in maps.items()
-    }
+
+    def score(area: Callable[..., Estimate], each: Any) -> float:
+        return area(model, sample, classes, each, score="probability", execution=execution).value
+
     return Explained(
         sample=sample,
         explanation=explanation,
         fourier=fam(model, sample, classes, seed=options.seed, execution=execution),
         reconstruction=reconstruct(model, sample, explanation.wavelet, execution=execution),
         integrated=integrated,
-        scores=scores,
+        scores={name: (score(insertion, m), score(deletion, m)) for name, m in maps.items()},
     )
 
 

@@ -1,16 +1,20 @@
-"""Of a red gate: the images that drive the change, explained for the report."""
+"""Explained images in numbers and sentences: of a red gate, those that drive the change."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from scipy import special
 
 from pytest_iaside.errors import SpectralRobustnessError
-
-if TYPE_CHECKING:
-    from pytest_iaside.images.reference import ReferenceSample
-    from pytest_iaside.testing.red import RedGate
+from pytest_iaside.explain.explanation import Explanation, cost, explain
+from pytest_iaside.explain.measurements import level_title
+from pytest_iaside.explain.pictures import explanation_pictures
+from pytest_iaside.explain.records import ExplanationRecord, LevelRecord, Number, moved
+from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.testing.red import OPTION, RedGate
 
 FEW = 3  # images that are explained where nobody asks for more
 
@@ -21,25 +25,18 @@ def tell_red(red: RedGate) -> tuple[Any, Any]:
     With ``auto``, as many images as take no more forward passes than the gate stands for.
     """
     try:
-        asked = red.asked
-        if asked == 0 or red.comparison.image_changes is None:
-            return None, None
-        return _explained(red, asked)
+        return _explained(red)
     except SpectralRobustnessError as error:
         return _nothing(str(error)), None
     except Exception as error:  # Whatever fails here must not cost the gate its verdict.
         return _nothing(f"{type(error).__name__}: {error}"), None
 
 
-def _explained(red: RedGate, asked: int | None) -> tuple[Any, Any]:
-    # Here, where a gate is red: others need not pay for it.
-    from pytest_iaside.explain.explanation import cost, explain
-    from pytest_iaside.explain.records import explanation_pictures, explanation_record
-    from pytest_iaside.testing.red import OPTION
-
-    comparison, sample, other = red.comparison, red.sample, red.other_model()
-    assert comparison.image_changes is not None
-    number = asked
+def _explained(red: RedGate) -> tuple[Any, Any]:
+    number, comparison, sample = red.asked, red.comparison, red.sample
+    if number == 0 or comparison.image_changes is None:
+        return None, None
+    other = red.other_model()
     if number is None:
         models, room = 1 + (other is not None), comparison.candidate.forward_passes
         one = models * cost(sample, 1)
@@ -52,25 +49,19 @@ def _explained(red: RedGate, asked: int | None) -> tuple[Any, Any]:
     place = {digest: at for at, digest in enumerate(sample.digests)}
     changes = comparison.image_changes.images[:number]
     chosen = sample.take([place[change.digest] for change in changes])
-    labels = _labels(red, chosen)
-    candidate, baseline = (
-        None if model is None else explain(model, chosen, labels, execution=red.execution)
-        for model in (red.model, other)
-    )
-    assert candidate is not None
+    # What both models were scored on: of a distribution, its likeliest class.
+    rows = [comparison.candidate.digests.index(digest) for digest in chosen.digests]
+    labels = comparison.candidate.labels[rows]
+    labels = np.asarray(labels if labels.ndim == 1 else labels.argmax(axis=1), dtype=np.int64)
+    candidate = explain(red.model, chosen, labels, execution=red.execution)
+    baseline = None
+    if other is not None:
+        baseline = explain(other, chosen, labels, execution=red.execution)
     record = explanation_record(candidate, baseline, comparison.level)
     return record, explanation_pictures(chosen, candidate, baseline)
 
 
-def _labels(red: RedGate, chosen: ReferenceSample) -> Any:
-    """What both models were scored on: of a distribution, its likeliest class."""
-    candidate = red.comparison.candidate
-    rows = [candidate.digests.index(digest) for digest in chosen.digests]
-    labels = candidate.labels[rows]
-    return np.asarray(labels if labels.ndim == 1 else labels.argmax(axis=1), dtype=np.int64)
-
-
-def _nothing(why: str) -> dict[str, Any]:
+def _nothing(why: str) -> ExplanationRecord:
     return {
         "why_not": why,
         "level": None,
@@ -82,3 +73,119 @@ def _nothing(why: str) -> dict[str, Any]:
         "levels": [],
         "images": [],
     }
+
+
+def explanation_record(
+    candidate: Explanation, baseline: Explanation | None, level: float
+) -> ExplanationRecord:
+    """Class, level shares and sentence of every image, in plain values."""
+    count = len(candidate.names)
+    changes = [level_changes(candidate, baseline, [at], level) for at in range(count)]
+    before = [None] * count if baseline is None else baseline.probabilities.tolist()
+    return {
+        "why_not": "",
+        "level": level,
+        "candidate": candidate.model,
+        "baseline": None if baseline is None else baseline.model,
+        "grid": candidate.wavelet.grid,
+        "forward_passes": candidate.forward_passes + (baseline.forward_passes if baseline else 0),
+        "no_lens_because": candidate.no_lens_because,
+        "levels": level_changes(candidate, baseline, range(count), level),
+        "images": [
+            {
+                "name": name,
+                "label": int(candidate.classes[at]),
+                "candidate_probability": float(candidate.probabilities[at]),
+                "baseline_probability": before[at],
+                "sentence": sentence(candidate, baseline, at, changes[at]),
+                "levels": changes[at],
+            }
+            for at, name in enumerate(candidate.names)
+        ],
+    }
+
+
+def level_changes(
+    candidate: Explanation, baseline: Explanation | None, images: Sequence[int], level: float
+) -> list[LevelRecord]:
+    """The mean share of every wavelet level in ``images``, the coarsest first, and its change.
+
+    Intervals at confidence ``level`` hold for all levels together. They are about the sampling of
+    masks alone: the images are not some of many.
+    """
+    depth = candidate.wavelet.depth
+    shares, errors = _mean_shares(candidate, images)
+    unknown: list[Number] = [None] * (depth + 1)
+    before = change = low = high = unknown
+    if baseline is not None:
+        old, old_errors = _mean_shares(baseline, images)
+        each = 1 - (1 - level) / (depth + 1)
+        freedom = max(candidate.wavelet.rules.points - 1, 1)
+        # Both see the same masks, so the change is less uncertain than this.
+        reach = special.stdtrit(freedom, 0.5 + each / 2) * np.hypot(errors, old_errors)
+        by = shares - old
+        before, change, low, high = (x.tolist() for x in (old, by, by - reach, by + reach))
+    return [
+        {
+            "level": at,
+            "title": level_title(at, depth),
+            "candidate": float(shares[at]),
+            "baseline": before[at],
+            "change": change[at],
+            "low": low[at],
+            "high": high[at],
+        }
+        for at in range(depth + 1)
+    ]
+
+
+def sentence(
+    candidate: Explanation, baseline: Explanation | None, image: int, changes: list[LevelRecord]
+) -> str:
+    """Where, and at which scale, the candidate leans on details more than the baseline does."""
+    if baseline is None:
+        # Of the details: the coarsest level is most of every answer.
+        most = max(changes[1:], key=lambda each: each["candidate"] or 0.0)
+        return (
+            f"The candidate takes {_percent(changes[0]['candidate'])} of its answer from "
+            f"{changes[0]['title']}; of finer ones most, {_percent(most['candidate'])}, from "
+            f"{most['title']}{_around(candidate, image, most, ', ')}."
+        )
+    risen = [each for each in changes if moved(each) and (each["change"] or 0.0) > 0]
+    if not risen:
+        return (
+            "The candidate leans on the same scales as the baseline, as far as the masks that were "
+            f"drawn can tell; it gives the label {_percent(candidate.probabilities[image])}, the "
+            f"baseline gave it {_percent(baseline.probabilities[image])}."
+        )
+    most = max(risen, key=lambda each: each["change"] or 0.0)
+    return (
+        f"The candidate leans on {most['title']}{_around(candidate, image, most, ' ')}: "
+        f"{_percent(most['candidate'])} of its answer comes from them; the baseline took "
+        f"{_percent(most['baseline'])} from them."
+    )
+
+
+def where(row: float, column: float) -> str:
+    """A place in an image in words, from shares of its height and width."""
+    vertical = ("top", "", "bottom")[min(int(3 * row), 2)]
+    horizontal = ("left", "", "right")[min(int(3 * column), 2)]
+    return f"{vertical} {horizontal}".strip() or "centre"
+
+
+def _around(explanation: Explanation, image: int, change: LevelRecord, before: str) -> str:
+    place = explanation.place(image, change["level"])
+    return "" if place is None else f"{before}around the {where(*place)}"
+
+
+def _mean_shares(explanation: Explanation, images: Sequence[int]) -> tuple[Floats, Floats]:
+    """Mean level shares of ``images``, and their standard errors: masks differ by image."""
+    rows = list(images)
+    errors = explanation.wavelet.level_errors[rows]
+    shares = explanation.wavelet.levels[rows].mean(axis=0)
+    return shares, np.sqrt((errors**2).sum(axis=0)) / len(rows)
+
+
+def _percent(value: float | None) -> str:
+    share = value or 0.0
+    return f"{100 * share:.1f}%" if share < 0.1 else f"{100 * share:.0f}%"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.explain.checks import as_row, check_whole, random_by
 from pytest_iaside.explain.scores import Scorer, open_scorer
 from pytest_iaside.stats.arrays import Floats
 
@@ -34,8 +34,7 @@ class EntropyCutoff:
     """The same of the steps after the first that does rise: of models that weak noise leaves
     certain, the cut-off is where they have not begun to doubt. None where nothing is flat there."""
     noises: tuple[float, ...]
-    entropies: Floats
-    """The mean over images of H(E[p]), (S,), in nats."""
+    entropies: Floats  # The mean over images of H(E[p]), (S,), in nats.
     image_entropies: Floats
     """H(E[p]), p the softmax under noise, of each image, (S, K), in nats: from 0 to ln C."""
 
@@ -59,22 +58,22 @@ def entropy_cutoff(
     Raises SettingsError for settings out of range; ReferenceSampleError for the images; ModelError
     where the model fails.
     """
-    levels = _checked_noises(noises)
-    if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
-        raise SettingsError(f"samples={samples!r} must be a whole number above 0")
+    found = as_row(noises)
+    right = len(found) > 1 and bool(np.isfinite(found).all())
+    if not right or found[0] < 0 or not (np.diff(found) > 0).all():
+        raise SettingsError(
+            f"noises={noises!r}; expected at least two finite numbers from 0 upwards, each greater "
+            "than the one before, in units of standardised pixels"
+        )
+    levels = tuple(found.tolist())
+    check_whole("samples", samples, 1)
     if isinstance(rise, bool) or not isinstance(rise, (int, float)) or not 0 <= rise < math.inf:
         raise SettingsError(f"rise={rise!r} must be a finite number of nats, 0 or above")
     each = len(levels) * samples
-    with open_scorer(
-        classifier,
-        images,
-        None,
-        variants=each,
-        execution=execution,
-    ) as scorer:
+    with open_scorer(classifier, images, None, variants=each, execution=execution) as scorer:
         means = _mean_softmax(scorer, levels, samples, seed)
-    found = predictive_entropy(means).T
-    entropies = found.mean(axis=1)
+    image_entropies = predictive_entropy(means).T
+    entropies = image_entropies.mean(axis=1)
     at = first_flat_step(entropies, rise)
     later = first_flat_step(entropies, rise, after_a_rise=True)
     return EntropyCutoff(
@@ -83,7 +82,7 @@ def entropy_cutoff(
         plateau=None if later is None else levels[later],
         noises=levels,
         entropies=entropies,
-        image_entropies=found,
+        image_entropies=image_entropies,
     )
 
 
@@ -92,9 +91,7 @@ def predictive_entropy(probabilities: Floats) -> Floats:
     return np.asarray(special.entr(probabilities).sum(axis=-1))
 
 
-def first_flat_step(
-    entropies: Floats, rise: float, *, after_a_rise: bool = False
-) -> int | None:
+def first_flat_step(entropies: Floats, rise: float, *, after_a_rise: bool = False) -> int | None:
     """The end of the first step that rises by less than ``rise`` or not at all; None if all do.
 
     ``after_a_rise``: of the steps that follow one that does rise.
@@ -107,9 +104,7 @@ def first_flat_step(
     return int(found[0]) + 1 if len(found) else None
 
 
-def _mean_softmax(
-    scorer: Scorer, levels: tuple[float, ...], samples: int, seed: int
-) -> Floats:
+def _mean_softmax(scorer: Scorer, levels: tuple[float, ...], samples: int, seed: int) -> Floats:
     """E[p] of each image at each of ``levels``, (K, S, C)."""
     count = len(scorer.sample)
     sums = torch.zeros(count * len(levels), scorer.clean.shape[1], dtype=torch.float64)
@@ -122,30 +117,13 @@ def _mean_softmax(
     return (sums / samples).view(count, len(levels), -1).numpy()
 
 
-def _noisy(
-    scorer: Scorer, levels: tuple[float, ...], samples: int, seed: int
-) -> Iterator[Tensor]:
+def _noisy(scorer: Scorer, levels: tuple[float, ...], samples: int, seed: int) -> Iterator[Tensor]:
     sample, device = scorer.sample, scorer.runner.device
     for image, digest in enumerate(sample.digests):
         pixels = sample.pixels(image, image + 1).to(device)
         inputs = scorer.runner.classifier.normalise(pixels)
         for noise in levels:
-            key = hashlib.sha256(f"entropy {seed} {digest} {noise!r}".encode()).digest()
-            random = np.random.default_rng(int.from_bytes(key, "little"))
+            random = random_by(f"entropy {seed} {digest} {noise!r}")
             for _ in range(samples):
                 draws = random.standard_normal(inputs.shape, dtype=np.float32)
                 yield inputs + noise * torch.from_numpy(draws).to(inputs)
-
-
-def _checked_noises(noises: Sequence[float]) -> tuple[float, ...]:
-    try:
-        found = np.asarray(noises, dtype=np.float64)
-    except (TypeError, ValueError):
-        found = np.empty(0)
-    right = found.ndim == 1 and len(found) > 1 and bool(np.isfinite(found).all())
-    if not right or found[0] < 0 or not (np.diff(found) > 0).all():
-        raise SettingsError(
-            f"noises={noises!r}; expected at least two finite numbers from 0 upwards, each greater "
-            "than the one before, in units of standardised pixels"
-        )
-    return tuple(found.tolist())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,18 @@ from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import open_runner
 from pytest_iaside.explain.cells import cell_levels, spatial_map
 from pytest_iaside.explain.lens import SCALES, Lens, spectral_lens
+from pytest_iaside.explain.moments import LEAST
 from pytest_iaside.explain.wcam import WaveletAttribution, wcam
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.targets import sample_of
-from pytest_iaside.models.classifier import Classifier, as_classifier
+from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.arrays import Floats
 
 MOST_LEVELS = 3
 FINEST_GRID = 16
 POINTS = 8
 # For looking, not for measuring: a fifth of error in the strength of gradients is not seen.
-TOLERANCE, MAX_SAMPLES, LEAST_SAMPLES = 0.2, 16, 16
+FOR_LOOKING: Any = {"tolerance": 0.2, "max_samples": LEAST}
 # The highest tenth of a map lies this many times above its mean where it tells a place.
 UNEVEN = 1.5
 # A gradient costs a pass forwards and about two backwards.
@@ -38,11 +40,14 @@ class Explanation:
     model: str
     names: tuple[str, ...]
     classes: NDArray[np.int64]
-    probabilities: Floats
-    """Of the classes, on the clean images, (K,)."""
+    probabilities: Floats  # Of the classes, on the clean images, (K,).
     wavelet: WaveletAttribution
     lens: Lens | None
     no_lens_because: str = ""
+
+    @property
+    def forward_passes(self) -> int:
+        return self.wavelet.forward_passes + (self.lens.forward_passes if self.lens else 0)
 
     def place(self, image: int, level: int) -> tuple[float, float] | None:
         """Where in image ``image`` the indices of ``level`` lie, as shares (row, column).
@@ -80,6 +85,7 @@ def explain(
     """
     classifier, sample = as_classifier(model), sample_of(images)
     wavelet_levels, grid = fitting(sample, wavelet_levels, grid)
+    common: Any = {"seed": seed, "execution": execution}
     attribution = wcam(
         classifier,
         sample,
@@ -88,27 +94,21 @@ def explain(
         wavelet_levels=wavelet_levels,
         points=points,
         wavelet=wavelet,
-        seed=seed,
-        execution=execution,
+        **common,
     )
-    lens, why_not = None, ""
+    classes, lens, why_not = attribution.classes, None, ""
     try:
-        lens = spectral_lens(
-            classifier,
-            sample,
-            attribution.classes,
-            tolerance=TOLERANCE,
-            max_samples=MAX_SAMPLES,
-            seed=seed,
-            execution=execution,
-        )
+        lens = spectral_lens(classifier, sample, classes, **FOR_LOOKING, **common)
     except ModelError as error:
         why_not = str(error)
+    inputs = classifier.normalise(sample.pixels(0, 8))
+    with open_runner(classifier, execution, inputs=inputs, passes=len(sample)) as runner:
+        softmax = special.softmax(runner.clean_logits(sample).numpy(), axis=1)
     return Explanation(
         model=classifier.name,
         names=sample.names,
-        classes=attribution.classes,
-        probabilities=_probabilities(classifier, sample, attribution.classes, execution),
+        classes=classes,
+        probabilities=softmax[np.arange(len(sample)), classes],
         wavelet=attribution,
         lens=lens,
         no_lens_because=why_not,
@@ -118,7 +118,7 @@ def explain(
 def cost(sample: ReferenceSample, images: int) -> int:
     """About how many forward passes ``explain`` takes for so many of the images of ``sample``."""
     _, grid = fitting(sample, None, None)
-    gradients = PASSES_OF_GRADIENT * len(SCALES) * LEAST_SAMPLES
+    gradients = PASSES_OF_GRADIENT * len(SCALES) * LEAST
     return images * (POINTS * (grid**2 + 2) + gradients + 1)
 
 
@@ -129,7 +129,7 @@ def fitting(sample: ReferenceSample, levels: int | None, grid: int | None) -> tu
     """
     _, height, width = sample.shape
     if levels is None:
-        fit = [n for n in range(1, MOST_LEVELS + 1) if height % 2**n == 0 and width % 2**n == 0]
+        fit = [n for n in range(1, MOST_LEVELS + 1) if gcd(height, width) % 2**n == 0]
         if not fit:
             raise SettingsError(
                 f"images of {height}×{width} pixels cannot be halved, so there is no wavelet "
@@ -137,25 +137,8 @@ def fitting(sample: ReferenceSample, levels: int | None, grid: int | None) -> tu
             )
         levels = fit[-1]
     if grid is None:
-        unit = 2**levels
-        sizes = [
-            size
-            for size in range(unit, min(height, width) + 1, unit)
-            if height % size == 0 and width % size == 0
-        ]
+        unit, common = 2**levels, gcd(height, width)
+        sizes = [n for n in range(unit, common + 1, unit) if common % n == 0]
         # Where none lies below, the coarsest there is.
         grid = max((size for size in sizes if size <= FINEST_GRID), default=sizes[0])
     return levels, grid
-
-
-def _probabilities(
-    classifier: Classifier,
-    sample: ReferenceSample,
-    classes: NDArray[np.int64],
-    execution: Execution,
-) -> Floats:
-    inputs = classifier.normalise(sample.pixels(0, 8))
-    with open_runner(classifier, execution, inputs=inputs, passes=len(sample)) as runner:
-        logits = runner.clean_logits(sample).numpy()
-    found = special.softmax(logits, axis=1)
-    return np.asarray(found[np.arange(len(found)), classes])

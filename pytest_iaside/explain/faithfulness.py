@@ -6,28 +6,28 @@ SPEC.md 4. μ-fidelity: Bhatt, Weller and Moura, IJCAI 2020.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import integrate
 from torch import Tensor
 
+from pytest_iaside.checks import check_choice, check_level
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.explain.checks import check_whole, random_by
 from pytest_iaside.explain.removal import Removal, as_removal, checked_maps, removed_parts
-from pytest_iaside.explain.scores import Score, Scorer, check_score, open_scorer
+from pytest_iaside.explain.scores import Score, Scorer, open_scorer
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.estimate import Estimate
-from pytest_iaside.thresholds import check_level
 
-Masks = Callable[[int], NDArray[np.bool_]]
-"""Of the index of an image: what is removed in each of its variants, (n, H, W)."""
-PIXELS = Removal()
+Masks = NDArray[np.bool_]
+"""What is removed in each variant of an image, (n, H, W)."""
 COARSE_CELLS = Removal(kind="cells", grid=9)
 
 
@@ -37,14 +37,21 @@ class ScoreCurve:
 
     shares: Floats
     """Of the image that is removed (deletion) or shown (insertion), (Q,) from 0 to 1."""
-    scores: Floats
-    """Of each image at each share, (K, Q)."""
+    scores: Floats  # Of each image at each share, (K, Q).
 
     @property
     def areas(self) -> Floats:
         """The area under the curve of each image by the trapezoid rule, (K,)."""
-        heights = (self.scores[:, 1:] + self.scores[:, :-1]) / 2
-        return np.asarray(heights @ np.diff(self.shares))
+        return np.asarray(integrate.trapezoid(self.scores, self.shares))
+
+
+class CurveKeywords(TypedDict, total=False):
+    """Options of insertion and deletion; ``deletion`` explains them."""
+
+    removal: Removal | str
+    score: Score
+    steps: int
+    execution: Execution
 
 
 def deletion(
@@ -53,35 +60,23 @@ def deletion(
     labels: Any,
     maps: Any,
     *,
-    removal: Removal | str = PIXELS,
-    score: Score = "accuracy",
-    steps: int = 20,
     level: float = 0.95,
-    execution: Execution = Execution(),
+    **options: Unpack[CurveKeywords],
 ) -> Estimate:
     """The area under the score while the most important parts are removed first: low is good.
 
     ``images`` a ReferenceSample or (K, channels, height, width) uint8 or in [0, 1]; ``labels``
     (K,) classes, one for all, distributions, or None for the predictions on the clean images;
-    ``maps`` (K, height, width) any real numbers, the largest the most important. ``removal`` is a
-    kind ("pixels", "cells", "erosion") or a Removal. ``score`` is of the label: top-1 accuracy,
-    or its probability. At share q = 0, 1/steps, …, 1 ⌊q·n⌋ of n parts are removed. At 0 the score
-    is that of the clean images.
+    ``maps`` (K, height, width) any real numbers, the largest the most important. ``options``:
+    ``removal`` is a kind ("pixels", the usual one, "cells", "erosion") or a Removal; ``score`` is
+    of the label, top-1 "accuracy" or another Score; ``steps`` 20; ``execution``. At share
+    q = 0, 1/steps, …, 1 ⌊q·n⌋ of n parts are removed. At 0 the score is that of the clean images.
 
     Raises SettingsError for settings, labels or maps that do not fit; ReferenceSampleError for the
     images; ModelError where the model fails.
     """
     check_level(level)
-    curve = deletion_curve(
-        classifier,
-        images,
-        labels,
-        maps,
-        removal=removal,
-        score=score,
-        steps=steps,
-        execution=execution,
-    )
+    curve = score_curve(classifier, images, labels, maps, inserted=False, **options)
     return Estimate.of_mean(curve.areas, level)
 
 
@@ -91,11 +86,8 @@ def insertion(
     labels: Any,
     maps: Any,
     *,
-    removal: Removal | str = PIXELS,
-    score: Score = "accuracy",
-    steps: int = 20,
     level: float = 0.95,
-    execution: Execution = Execution(),
+    **options: Unpack[CurveKeywords],
 ) -> Estimate:
     """The area under the score while the most important parts are shown first: high is good.
 
@@ -103,31 +95,37 @@ def insertion(
     the opposite order: without ties, with pixels and cells, that of −maps. The rest as there.
     """
     check_level(level)
-    curve = insertion_curve(
-        classifier,
-        images,
-        labels,
-        maps,
-        removal=removal,
-        score=score,
-        steps=steps,
-        execution=execution,
-    )
+    curve = score_curve(classifier, images, labels, maps, inserted=True, **options)
     return Estimate.of_mean(curve.areas, level)
 
 
-def deletion_curve(
-    classifier: Any, images: Any, labels: Any, maps: Any, **settings: Any
+def score_curve(
+    classifier: Any,
+    images: Any,
+    labels: Any,
+    maps: Any,
+    *,
+    inserted: bool,
+    removal: Removal | str = "pixels",
+    score: Score = "accuracy",
+    steps: int = 20,
+    execution: Execution = Execution(),
 ) -> ScoreCurve:
-    """The curve whose area ``deletion`` is; its arguments but ``level``."""
-    return _curve(classifier, images, labels, maps, _deleted, **settings)
-
-
-def insertion_curve(
-    classifier: Any, images: Any, labels: Any, maps: Any, **settings: Any
-) -> ScoreCurve:
-    """The curve whose area ``insertion`` is; its arguments but ``level``."""
-    return _curve(classifier, images, labels, maps, _not_yet_inserted, **settings)
+    """The curve whose area ``deletion`` is, or ``insertion`` where parts are ``inserted``."""
+    how = as_removal(removal)
+    check_choice("score", score, Score)
+    check_whole("steps", steps, 1)
+    shares = np.arange(steps + 1) / steps
+    variants = steps + 1
+    with open_scorer(classifier, images, labels, variants=variants, execution=execution) as scorer:
+        ranks = map(how.ranks, checked_maps(maps, scorer.sample))
+        if inserted:
+            # What is not shown yet is what a deletion of the rest, in the opposite order, removes.
+            masks = (_deleted(int(each.max()) - each, 1 - shares) for each in ranks)
+        else:
+            masks = (_deleted(each, shares) for each in ranks)
+        scores = scorer.scores(_variants(scorer, how, masks), variants, score)
+    return ScoreCurve(shares=shares, scores=scores)
 
 
 def mu_fidelity(
@@ -153,18 +151,12 @@ def mu_fidelity(
     ``deletion``; here kinds "pixels" and "erosion" are the same.
     """
     check_level(level)
-    check_score(score)
+    check_choice("score", score, Score)
     how = as_removal(removal)
-    _check_count("samples", samples, 3)
+    check_whole("samples", samples, 3)
     if isinstance(subset, bool) or not isinstance(subset, (int, float)) or not 0 < subset < 1:
         raise SettingsError(f"subset={subset!r} must lie between 0 and 1, as 0.2 does")
-    with open_scorer(
-        classifier,
-        images,
-        labels,
-        variants=samples,
-        execution=execution,
-    ) as scorer:
+    with open_scorer(classifier, images, labels, variants=samples, execution=execution) as scorer:
         sample = scorer.sample
         importance = checked_maps(maps, sample)
         parts = how.parts(*sample.shape[1:])
@@ -178,24 +170,19 @@ def mu_fidelity(
         subsets = [
             random_subsets(count, size, samples, f"{seed} {digest}") for digest in sample.digests
         ]
-
-        def masks(image: int) -> NDArray[np.bool_]:
-            return np.asarray(subsets[image][:, parts])
-
+        masks = (chosen[:, parts] for chosen in subsets)
         found = scorer.scores(_variants(scorer, how, masks), samples, score)
     sums = [
         chosen.astype(np.float64) @ np.bincount(parts.ravel(), weights=each.ravel())
         for chosen, each in zip(subsets, importance, strict=True)
     ]
     # The drop is the clean score less what is found, and that score is the same for all subsets.
-    pairs = zip(sums, -found, strict=True)
-    return Estimate.of_mean([correlation(total, drop) for total, drop in pairs], level)
+    return Estimate.of_mean(list(map(correlation, sums, -found)), level)
 
 
-def random_subsets(count: int, size: int, samples: int, key: str) -> NDArray[np.bool_]:
+def random_subsets(count: int, size: int, samples: int, key: str) -> Masks:
     """``samples`` subsets of ``size`` of ``count`` parts, (samples, count), the same for a key."""
-    stream = hashlib.sha256(f"subsets {key}".encode()).digest()
-    lots = np.random.default_rng(int.from_bytes(stream, "little")).random((samples, count))
+    lots = random_by(f"subsets {key}").random((samples, count))
     chosen = np.zeros((samples, count), dtype=np.bool_)
     np.put_along_axis(chosen, np.argpartition(lots, size - 1, axis=1)[:, :size], True, axis=1)
     return chosen
@@ -212,58 +199,15 @@ def correlation(first: Floats, second: Floats) -> float:
     return min(max(cosine, -1.0), 1.0)
 
 
-def _curve(
-    classifier: Any,
-    images: Any,
-    labels: Any,
-    maps: Any,
-    removed: Callable[[NDArray[np.int64], Floats], NDArray[np.bool_]],
-    *,
-    removal: Removal | str = PIXELS,
-    score: Score = "accuracy",
-    steps: int = 20,
-    execution: Execution = Execution(),
-) -> ScoreCurve:
-    how = as_removal(removal)
-    check_score(score)
-    _check_count("steps", steps, 1)
-    shares = np.arange(steps + 1) / steps
-    with open_scorer(
-        classifier,
-        images,
-        labels,
-        variants=len(shares),
-        execution=execution,
-    ) as scorer:
-        importance = checked_maps(maps, scorer.sample)
-
-        def masks(image: int) -> NDArray[np.bool_]:
-            return removed(how.ranks(importance[image]), shares)
-
-        variants = _variants(scorer, how, masks)
-        return ScoreCurve(shares=shares, scores=scorer.scores(variants, len(shares), score))
-
-
-def _deleted(ranks: NDArray[np.int64], shares: Floats) -> NDArray[np.bool_]:
+def _deleted(ranks: NDArray[np.int64], shares: Floats) -> Masks:
     count = int(ranks.max()) + 1
     return np.stack([ranks < removed_parts(share, count) for share in shares])
 
 
-def _not_yet_inserted(ranks: NDArray[np.int64], shares: Floats) -> NDArray[np.bool_]:
-    # What a deletion of the rest, in the opposite order, removes.
-    return _deleted(int(ranks.max()) - ranks, 1 - shares)
-
-
-def _variants(scorer: Scorer, how: Removal, masks: Masks) -> Iterator[Tensor]:
-    """Each image with what its masks (n, H, W) say removed, in pieces that fit the backend."""
-    sample, device = scorer.sample, scorer.runner.device
-    for image in range(len(sample)):
-        pixels = sample.pixels(image, image + 1).to(device)
+def _variants(scorer: Scorer, how: Removal, masks: Iterable[Masks]) -> Iterator[Tensor]:
+    """Each image with what its masks say removed, in pieces that fit the backend."""
+    for image, each in enumerate(masks):
+        pixels = scorer.runner.pixels(scorer.sample, slice(image, image + 1))
         replaced = how.replaced(pixels[0])
-        for piece in torch.split(torch.from_numpy(masks(image)), scorer.runner.batch_size):
-            yield torch.where(piece.to(device)[:, None], replaced, pixels)
-
-
-def _check_count(what: str, value: int, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SettingsError(f"{what}={value!r} must be a whole number of at least {least}")
+        for piece in torch.split(torch.from_numpy(each), scorer.runner.batch_size):
+            yield torch.where(piece.to(pixels.device)[:, None], replaced, pixels)

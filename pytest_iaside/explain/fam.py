@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_iaside.checks import check_choice
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.masks import MaskRules, Output, Rescale, Space
-from pytest_iaside.explain.sobol import Variance, group_shares, shares, total_indices
+from pytest_iaside.explain.checks import check_whole
+from pytest_iaside.explain.masks import MaskKeywords, MaskRules
+from pytest_iaside.explain.sobol import shares
 from pytest_iaside.explain.sobol_runs import SobolRun, evaluate
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.targets import sample_of
@@ -63,55 +65,40 @@ def fam(
     mask: Mask = "circle",
     bands: int = 8,
     points: int = 64,
-    output: Output = "probability",
-    seed: int = 0,
-    variance: Variance = "both",
-    mask_space: Space = "pixel",
-    rescale: Rescale | None = None,
     execution: Execution = Execution(),
+    **rules: Unpack[MaskKeywords],
 ) -> FourierAttribution:
     """The Fourier attribution of ``images`` (SPEC.md 3.3): points·(B + 2) passes each.
 
     A mask weights the bands of the spectrum and leaves phases as they are: "circle" and "square"
     are ``bands`` rings of equal width, up to the corner and to the Nyquist frequency (the l2 and
     linf of ``BandPartition``); "grid" cuts the plane into ``bands`` × ``bands`` cells, of which a
-    cell and its mirror image are one band, so that masked images are real. All else is as for
-    ``wcam``.
+    cell and its mirror image are one band, so that masked images are real. All else, with the
+    keywords ``rules``, is as for ``wcam``.
 
     Raises as ``wcam``, and SettingsError where a band would hold no frequency.
     """
     sample = sample_of(images)
-    _, height, width = sample.shape
-    index = band_index(height, width, mask, bands)
-    rules = MaskRules(
-        points=points,
-        seed=seed,
-        output=output,
-        variance=variance,
-        mask_space=mask_space,
-        rescale=rescale,
-    )
-    parts = int(index.max()) + 1
+    index = band_index(*sample.shape[1:], mask, bands)
     plane = torch.from_numpy(index)
     run = SobolRun(
         classifier=as_classifier(classifier),
         sample=sample,
         labels=labels,
         take_apart=lambda image: BandParts(image, plane),
-        parts=parts,
-        rules=rules,
+        parts=int(index.max()) + 1,
+        rules=MaskRules(points=points, **rules),
     )
-    answers = evaluate(run, execution)
-    found, groups = answers.evaluations, np.arange(parts)
+    found = evaluate(run, execution)
     return FourierAttribution(
-        indices=np.stack([total_indices(each, variance) for each in found]),
-        share_errors=np.stack([group_shares(each, groups, parts)[1] for each in found]),
+        indices=found.indices,
+        share_errors=found.share_errors(np.arange(run.parts)),
         band=index,
-        classes=answers.classes,
+        classes=found.classes,
         names=sample.names,
         forward_passes=run.passes,
         mask=mask,
-        rules=rules,
+        rules=run.rules,
     )
 
 
@@ -140,10 +127,8 @@ def band_index(height: int, width: int, mask: str, bands: int) -> NDArray[np.int
 
     Raises SettingsError where a band would be empty.
     """
-    if mask not in get_args(Mask):
-        raise SettingsError(f"mask={mask!r} is unknown; use one of {', '.join(get_args(Mask))}")
-    if not isinstance(bands, int) or isinstance(bands, bool):
-        raise SettingsError(f"bands={bands!r} must be a whole number")
+    check_choice("mask", mask, Mask)
+    check_whole("bands", bands)
     if mask == "grid":
         return _grid_index(height, width, bands)
     return BandPartition(height, width, bands, "l2" if mask == "circle" else "linf").index

@@ -46,46 +46,39 @@ class LensKeywords(GateKeywords, total=False):
     max_samples: int
 
 
-def _settings_of(measure: Callable[..., Measurement]) -> Callable[..., dict[str, Any]]:
-    """The settings that a measurement by ``measure`` has, from those options that are given."""
+def _row(kind: str, measure: Callable[..., Measurement], limit: LimitOption) -> GateKind:
+    """The gate ``assert_<kind>`` on what ``measure`` measures; measurements bear its options."""
 
     def settings(**given: Any) -> dict[str, Any]:
         found = {**own_options(measure), **given}
-        plain = {name: value for name, value in found.items() if name != "scales"}
         if "scales" in found:
-            plain["scales"] = [float(scale) for scale in found["scales"]]
-        return plain
+            found["scales"] = [float(scale) for scale in found["scales"]]
+        return found
 
-    return settings
+    return GateKind(
+        kind=kind,
+        function=f"assert_{kind.replace(' ', '_')}",
+        limits=(limit,),
+        measure=measure,
+        settings=settings,
+        predicts_labels=True,
+    )
 
 
-SCALE_RELIANCE = GateKind(
-    kind="scale reliance",
-    function="assert_scale_reliance",
-    limits=(
-        LimitOption(family="fine", change="max_fine_rise", bound="max_fine_share", usual=0.05),
-    ),
-    measure=measure_scale_reliance,
-    settings=_settings_of(measure_scale_reliance),
-    predicts_labels=True,
+SCALES = _row(
+    "scale reliance",
+    measure_scale_reliance,
+    LimitOption(family="fine", change="max_fine_rise", bound="max_fine_share", usual=0.05),
 )
-RECONSTRUCTION_DEPTH = GateKind(
-    kind="reconstruction depth",
-    function="assert_reconstruction_depth",
-    limits=(LimitOption(family="depth", change="max_depth_rise", bound="max_depth", usual=2.0),),
-    measure=measure_reconstruction_depth,
-    settings=_settings_of(measure_reconstruction_depth),
-    predicts_labels=True,
+DEPTH = _row(
+    "reconstruction depth",
+    measure_reconstruction_depth,
+    LimitOption(family="depth", change="max_depth_rise", bound="max_depth", usual=2.0),
 )
-LENS_SMOOTHNESS = GateKind(
-    kind="lens smoothness",
-    function="assert_lens_smoothness",
-    limits=(
-        LimitOption(family="arglens", change="max_arglens_drop", bound="min_arglens", usual=0.05),
-    ),
-    measure=measure_lens_smoothness,
-    settings=_settings_of(measure_lens_smoothness),
-    predicts_labels=True,
+LENS = _row(
+    "lens smoothness",
+    measure_lens_smoothness,
+    LimitOption(family="arglens", change="max_arglens_drop", bound="min_arglens", usual=0.05),
 )
 
 
@@ -107,14 +100,9 @@ def assert_scale_reliance(
     ``measure_scale_reliance``; the rest as in ``assert_perturbation_robustness``.
     """
     __tracebackhide__ = True
+    limits = {"max_fine_share": max_fine_share, "max_fine_rise": max_fine_rise}
     return assert_kind(
-        SCALE_RELIANCE,
-        model,
-        reference,
-        limits={"max_fine_share": max_fine_share, "max_fine_rise": max_fine_rise},
-        keywords=settings,
-        baseline=baseline,
-        name=name,
+        SCALES, model, reference, limits=limits, keywords=settings, baseline=baseline, name=name
     )
 
 
@@ -136,14 +124,9 @@ def assert_reconstruction_depth(
     ``assert_perturbation_robustness``.
     """
     __tracebackhide__ = True
+    limits = {"max_depth": max_depth, "max_depth_rise": max_depth_rise}
     return assert_kind(
-        RECONSTRUCTION_DEPTH,
-        model,
-        reference,
-        limits={"max_depth": max_depth, "max_depth_rise": max_depth_rise},
-        keywords=settings,
-        baseline=baseline,
-        name=name,
+        DEPTH, model, reference, limits=limits, keywords=settings, baseline=baseline, name=name
     )
 
 
@@ -164,12 +147,7 @@ def assert_lens_smoothness(
     options of ``measure_lens_smoothness``; the rest as in ``assert_perturbation_robustness``.
     """
     __tracebackhide__ = True
+    limits = {"min_arglens": min_arglens, "max_arglens_drop": max_arglens_drop}
     return assert_kind(
-        LENS_SMOOTHNESS,
-        model,
-        reference,
-        limits={"min_arglens": min_arglens, "max_arglens_drop": max_arglens_drop},
-        keywords=settings,
-        baseline=baseline,
-        name=name,
+        LENS, model, reference, limits=limits, keywords=settings, baseline=baseline, name=name
     )

@@ -10,25 +10,31 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch.nn import functional
 
+from pytest_iaside.checks import check_choice
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain import scales as reading
+from pytest_iaside.explain.checks import check_positive
 from pytest_iaside.explain.gradients import Subject, opened
 from pytest_iaside.explain.moments import (
     ROUND,
     Mixing,
     Moments,
     Sampling,
-    check_positive,
+    check_scales,
     sample_moments,
 )
-from pytest_iaside.explain.scales import Maps, check_scales
 from pytest_iaside.stats.arrays import Floats
 
+Per = Literal["sample", "image", "pixel"]
+# Values this close are the same but for rounding, and tie.
+ROUNDING = 1e-9
+DOWNSAMPLING = 5
 SCALES = tuple(step / 10 for step in range(11))
 EXPONENT = 2.5
 
@@ -46,9 +52,9 @@ class Lens:
     exponent: float
     """γ of the optimal scale."""
     tolerance: float
-    sg: Maps = field(repr=False)
+    sg: Floats = field(repr=False)
     """E[g] summed over channels, (S, K, H, W) float64."""
-    sg2: Maps = field(repr=False)
+    sg2: Floats = field(repr=False)
     """E[g⊙g] summed over channels, (S, K, H, W) float64."""
     samples: NDArray[np.int64] = field(repr=False)
     """How many points were drawn, (S, K)."""
@@ -73,27 +79,25 @@ class Lens:
         return np.asarray(self.relative_errors <= self.tolerance)
 
     @cached_property
-    def sl2(self) -> Maps:
+    def sl2(self) -> Floats:
         """SpectralLens: the mean of SG2 over the scales, (K, H, W)."""
         return np.asarray(self.sg2.mean(axis=0))
 
     @cached_property
-    def arglens(self) -> Maps:
+    def arglens(self) -> Floats:
         """ArgLens: the scale at which each pixel's SG2 is largest, of ties the smallest (K, H, W).
 
         Scales of noise, in [0, 1].
         """
-        return reading.argmax_scale(self.scales, self.sg2)
+        return argmax_scale(self.scales, self.sg2)
 
     @cached_property
     def optimal_scale(self) -> Floats:
         """argmax over scales s of s^γ · ‖SG2(s)‖₁ for each image, (K,); see ``optimum_at_end``.
 
-        For the whole sample or for each pixel see ``scales.optimal_scale``.
+        For the whole sample or for each pixel see the function ``optimal_scale``.
         """
-        return reading.argmax_scale(
-            self.scales, reading.weighted(self.scales, self.norms, self.exponent)
-        )
+        return argmax_scale(self.scales, weighted(self.scales, self.norms, self.exponent))
 
     @property
     def optimum_at_end(self) -> NDArray[np.bool_]:
@@ -101,10 +105,10 @@ class Lens:
 
         The true one may then lie beyond: it is not guaranteed to be inside any range.
         """
-        return reading.at_end(self.scales, self.optimal_scale)
+        return at_end(self.scales, self.optimal_scale)
 
     @property
-    def sg2_at_optimum(self) -> Maps:
+    def sg2_at_optimum(self) -> Floats:
         """SG2 of each image at its optimal scale, (K, H, W)."""
         at = np.searchsorted(self.scales, self.optimal_scale)
         return np.asarray(self.sg2[at, np.arange(len(at))])
@@ -112,7 +116,7 @@ class Lens:
     @cached_property
     def inconsistency(self) -> Floats:
         """1 − mean over scales t of cos(SG2 at the first scale, SG2 at t), (K,)."""
-        return reading.inconsistency(self.sg2)
+        return inconsistency(self.sg2)
 
 
 def spectral_lens(
@@ -203,3 +207,60 @@ def _rows(subject: Subject, sampling: Sampling) -> Iterator[list[Moments]]:
         for image, row in enumerate(found, start):
             subject.check_gradients(all(math.isfinite(each.norm) for each in row), image)
             yield row
+
+
+def argmax_scale(scales: ArrayLike, values: ArrayLike) -> Floats:
+    """The scale at which ``values`` (S, …) are largest, (…); of ties the smallest."""
+    found = np.asarray(values, dtype=np.float64)
+    largest = found.max(axis=0)
+    first = (found >= largest - ROUNDING * np.abs(largest)).argmax(axis=0)
+    return np.asarray(np.asarray(scales, dtype=np.float64)[first])
+
+
+def optimal_scale(
+    scales: ArrayLike, sg2: ArrayLike, *, exponent: float = 2.5, per: Per = "image"
+) -> Floats:
+    """argmax over scales s of s^γ · ‖SG2(s)‖₁, γ = ``exponent``, for ``sg2`` (S, K, H, W).
+
+    ``per="sample"`` () sums over all images, ``"image"`` (K,) over each, ``"pixel"`` (K, H, W)
+    takes every pixel by itself. Ties go to the smallest scale.
+    """
+    check_choice("per", per, Per)
+    maps = np.asarray(sg2, dtype=np.float64)
+    axes = {"sample": (1, 2, 3), "image": (2, 3), "pixel": ()}[per]
+    return argmax_scale(scales, weighted(scales, maps.sum(axis=axes), exponent))
+
+
+def weighted(scales: ArrayLike, norms: ArrayLike, exponent: float) -> Floats:
+    """s^γ · norms(s), for ``norms`` (S, …)."""
+    values = np.asarray(norms, dtype=np.float64)
+    weights: Any = np.asarray(scales, dtype=np.float64) ** exponent
+    return np.asarray(weights.reshape(-1, *[1] * (values.ndim - 1)) * values)
+
+
+def at_end(scales: ArrayLike, chosen: ArrayLike) -> NDArray[np.bool_]:
+    """Whether the scales ``chosen`` (…) are the first or the last of ``scales``."""
+    ends = np.asarray(scales, dtype=np.float64)[[0, -1]]
+    return np.asarray(np.isin(np.asarray(chosen), ends))
+
+
+def inconsistency(maps: ArrayLike, *, downsampling: int = DOWNSAMPLING) -> Floats:
+    """1 − mean over t ≥ 1 of cos(E₀, E_t), (K,), of the maps (S, K, H, W) of S scales.
+
+    Floats are averaged over blocks of ``downsampling`` pixels, at the border over what is left of
+    one. 0 where no scale changes the map but in strength, 1 where all have nothing in common with
+    the first. NaN where a map is 0 everywhere, and where there is one scale only.
+    """
+    stack = torch.from_numpy(np.array(maps, dtype=np.float64))
+    scales, count, height, width = stack.shape
+    block = (min(downsampling, height), min(downsampling, width))
+    coarse = functional.avg_pool2d(stack, block, ceil_mode=True).flatten(2).numpy()
+    lengths = np.linalg.norm(coarse, axis=2)
+    if scales == 1:
+        return np.full(count, np.nan)
+    unit = np.divide(
+        coarse, lengths[..., None], out=np.full_like(coarse, np.nan), where=lengths[..., None] > 0
+    )
+    cosines = (unit[:1] * unit[1:]).sum(axis=2)
+    # Rounding must not make what never changed less than consistent.
+    return np.asarray(np.maximum(1 - cosines.mean(axis=0), 0.0))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, TypedDict
 
 import torch
 from torch import Tensor
 
+from pytest_iaside.checks import check_choice
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.sobol import Variance, check_points, check_variance
+from pytest_iaside.explain.checks import check_whole
+from pytest_iaside.explain.sobol import Variance, check_points
 from pytest_iaside.models.classifier import Classifier
 
 Output = Literal["probability", "logit"]
@@ -52,18 +54,22 @@ class MaskRules:
 
     def __post_init__(self) -> None:
         check_points(self.points)
-        check_variance(self.variance)
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
-            raise SettingsError(f"seed={self.seed!r} must be a whole number, at least 0")
-        for what, found, choices in (
-            ("output", self.output, get_args(Output)),
-            ("mask_space", self.mask_space, get_args(Space)),
-            ("rescale", self.rescale, (None, *get_args(Rescale))),
-        ):
-            if found not in choices:
-                raise SettingsError(
-                    f"{what}={found!r} is unknown; use one of {', '.join(map(str, choices))}"
-                )
+        check_whole("seed", self.seed, 0)
+        check_choice("variance", self.variance, Variance)
+        check_choice("output", self.output, Output)
+        check_choice("mask_space", self.mask_space, Space)
+        if self.rescale not in (None, "authors"):
+            raise SettingsError(f"rescale={self.rescale!r} is unknown; use one of None, authors")
+
+
+class MaskKeywords(TypedDict, total=False):
+    """The keywords of ``MaskRules`` that WCAM and FAM take alike."""
+
+    output: Output
+    seed: int
+    variance: Variance
+    mask_space: Space
+    rescale: Rescale | None
 
 
 class Masking:

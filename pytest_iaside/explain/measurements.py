@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypedDict, Unpack
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.explain.checks import is_whole
 from pytest_iaside.explain.lens import SCALES, spectral_lens
-from pytest_iaside.explain.reconstruction import reconstruct
+from pytest_iaside.explain.reconstruction import reconstruction_depth
 from pytest_iaside.explain.wcam import wcam
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import Labelled, classes_in, first_images
@@ -19,9 +20,17 @@ from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environme
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.arrays import Floats
 
-T = TypeVar("T")
 # Sums over levels need no finer cells, and passes grow with the square of the grid.
 COARSE = 8
+
+
+class ImageKeywords(TypedDict, total=False):
+    """What every measurement takes: how many images, the seed, and whose labels are explained."""
+
+    samples: int | Literal["auto"] | None
+    seed: int
+    execution: Execution
+    labels_from: Labelled | None
 
 
 def measure_scale_reliance(
@@ -33,26 +42,27 @@ def measure_scale_reliance(
     wavelet_levels: int = 3,
     points: int = 8,
     wavelet: str = "haar",
-    samples: int | Literal["auto"] | None = None,
-    seed: int = 0,
-    execution: Execution = Execution(),
-    labels_from: Labelled | None = None,
+    **images: Unpack[ImageKeywords],
 ) -> Measurement:
     """The share of each wavelet level in what each image's answer comes from (SPEC.md 3.2).
 
     The quantities are ``share of level …`` for 0, the coarsest, to ``wavelet_levels``, whose
     details are 1–2 pixels wide; and ``fine share``, that of the ``fine`` finest together. The
-    class explained is the one predicted for the clean image, or that of ``labels_from``. Costs
-    points·(grid² + 2) forward passes an image.
+    class explained is the one predicted for the clean image, or that of ``labels_from``; other
+    keywords are ``samples``, ``seed`` and ``execution``. Costs points·(grid² + 2) forward passes
+    an image.
 
     Raises as ``wcam``.
     """
-    check_fine(fine, wavelet_levels)
-    explained = _Explained(model, reference, samples, labels_from)
-    options = {
-        "grid": grid, "wavelet_levels": wavelet_levels, "points": points, "wavelet": wavelet
-    }  # fmt: skip
-    found = explained.by(wcam, **options, seed=seed, execution=execution)
+    if not is_whole(fine) or not 1 <= fine <= wavelet_levels:
+        raise SettingsError(
+            f"fine={fine!r} must be a whole number from 1 to wavelet_levels={wavelet_levels}: how "
+            "many of the finest levels count as fine"
+        )
+    explained = _Explained(model, reference, **images)
+    found = explained.by(
+        wcam, grid=grid, wavelet_levels=wavelet_levels, points=points, wavelet=wavelet
+    )
     quantities = [
         Quantity(
             name=f"share of level {level} ({level_title(level, wavelet_levels)})",
@@ -61,15 +71,11 @@ def measure_scale_reliance(
         )
         for level in range(wavelet_levels + 1)
     ]
-    quantities.append(Quantity(name=fine_name(fine), family="fine", better="lower"))
+    name = f"fine share (details up to {1 << fine} px)"
+    quantities.append(Quantity(name=name, family="fine", better="lower"))
     shares = found.levels
-    return explained.measurement(
-        "scale reliance",
-        quantities,
-        columns(*shares.T, shares[:, wavelet_levels + 1 - fine :].sum(axis=1)),
-        {**options, "fine": fine, "seed": seed},
-        found,
-    )
+    values = columns(*shares.T, shares[:, wavelet_levels + 1 - fine :].sum(axis=1))
+    return explained.measurement("scale reliance", quantities, values, fine=fine)
 
 
 def measure_reconstruction_depth(
@@ -80,10 +86,7 @@ def measure_reconstruction_depth(
     wavelet_levels: int = 3,
     points: int = 8,
     wavelet: str = "haar",
-    samples: int | Literal["auto"] | None = None,
-    seed: int = 0,
-    execution: Execution = Execution(),
-    labels_from: Labelled | None = None,
+    **images: Unpack[ImageKeywords],
 ) -> Measurement:
     """How many cells of wavelet coefficients suffice for each image's prediction (SPEC.md 3.2).
 
@@ -92,20 +95,16 @@ def measure_reconstruction_depth(
 
     Raises as ``wcam``.
     """
-    explained = _Explained(model, reference, samples, labels_from)
-    options = {
-        "grid": grid, "wavelet_levels": wavelet_levels, "points": points, "wavelet": wavelet
-    }  # fmt: skip
-    found = explained.by(wcam, **options, seed=seed, execution=execution)
-    depth = reconstruct(explained.model, explained.sample, found, execution=execution).depth
-    return explained.measurement(
-        "reconstruction depth",
-        [Quantity(name="reconstruction depth", family="depth", better="lower", unit="count")],
-        columns(depth),
-        {**options, "seed": seed},
-        found,
-        passes=int(depth.sum()),
+    explained = _Explained(model, reference, **images)
+    found = explained.by(
+        wcam, grid=grid, wavelet_levels=wavelet_levels, points=points, wavelet=wavelet
     )
+    depth = reconstruction_depth(
+        explained.model, explained.sample, found, execution=explained.execution
+    )
+    explained.passes += int(depth.sum())
+    quantity = Quantity(name="reconstruction depth", family="depth", better="lower", unit="count")
+    return explained.measurement("reconstruction depth", [quantity], columns(depth))
 
 
 def measure_lens_smoothness(
@@ -115,10 +114,7 @@ def measure_lens_smoothness(
     scales: Sequence[float] = SCALES,
     noise: float = 0.3,
     max_samples: int = 16,
-    samples: int | Literal["auto"] | None = None,
-    seed: int = 0,
-    execution: Execution = Execution(),
-    labels_from: Labelled | None = None,
+    **images: Unpack[ImageKeywords],
 ) -> Measurement:
     """The mean ArgLens of each image: at which scale of noise gradients are strongest (SPEC.md 4).
 
@@ -127,30 +123,12 @@ def measure_lens_smoothness(
 
     Raises as ``spectral_lens``.
     """
-    explained = _Explained(model, reference, samples, labels_from)
-    options = {"scales": scales, "noise": noise, "max_samples": max_samples}
-    found = explained.by(spectral_lens, **options, seed=seed, execution=execution)
-    return explained.measurement(
-        "lens smoothness",
-        [Quantity(name="mean ArgLens", family="arglens", better="higher")],
-        columns(found.arglens.mean(axis=(1, 2))),
-        {**options, "scales": [float(scale) for scale in scales], "seed": seed},
-        found,
-    )
-
-
-def check_fine(fine: int, levels: int) -> None:
-    """Raise SettingsError unless ``fine`` of ``levels`` levels of detail can be the fine ones."""
-    if not isinstance(fine, int) or isinstance(fine, bool) or not 1 <= fine <= levels:
-        raise SettingsError(
-            f"fine={fine!r} must be a whole number from 1 to wavelet_levels={levels}: how many of "
-            "the finest levels count as fine"
-        )
-
-
-def fine_name(fine: int) -> str:
-    """``fine share (details up to 2 px)``."""
-    return f"fine share (details up to {1 << fine} px)"
+    explained = _Explained(model, reference, **images)
+    found = explained.by(spectral_lens, scales=scales, noise=noise, max_samples=max_samples)
+    quantity = Quantity(name="mean ArgLens", family="arglens", better="higher")
+    values = columns(found.arglens.mean(axis=(1, 2)))
+    numbers = [float(scale) for scale in scales]
+    return explained.measurement("lens smoothness", [quantity], values, scales=numbers)
 
 
 def level_title(level: int, levels: int) -> str:
@@ -162,34 +140,35 @@ def level_title(level: int, levels: int) -> str:
 
 
 class _Explained:
-    """The images that are explained, and the measurement that comes of it."""
+    """The images that are explained, what explains them, and the measurement that comes of it."""
 
     def __init__(
         self,
         model: Any,
         reference: Any,
-        samples: int | Literal["auto"] | None,
-        labels_from: Labelled | None,
+        samples: int | Literal["auto"] | None = None,
+        seed: int = 0,
+        execution: Execution = Execution(),
+        labels_from: Labelled | None = None,
     ) -> None:
         self._began = time.perf_counter()
         self.model, self._reference = as_classifier(model), sample_of(reference)
         self.sample = first_images(self._reference, samples)
-        self._classes = None if labels_from is None else classes_in(labels_from, self.sample)
+        self.execution, self._seed = execution, seed
+        self._labels: Any = None if labels_from is None else classes_in(labels_from, self.sample)
+        self.passes = 0
 
-    def by(self, attribution: Callable[..., T], **options: Any) -> T:
+    def by(self, attribution: Callable[..., Any], **options: Any) -> Any:
         """The attribution of the predicted classes, or of those of a baseline."""
-        return attribution(self.model, self.sample, self._classes, **options)
+        given = {**options, "seed": self._seed, "execution": self.execution}
+        found = attribution(self.model, self.sample, self._labels, **given)
+        self._options, self._labels, self.passes = options, found.classes, found.forward_passes
+        return found
 
     def measurement(
-        self,
-        kind: str,
-        quantities: Sequence[Quantity],
-        values: Floats,
-        settings: dict[str, Any],
-        found: Any,
-        passes: int = 0,
+        self, kind: str, quantities: Sequence[Quantity], values: Floats, **settings: Any
     ) -> Measurement:
-        """``values`` (K, Q) read off what an attribution ``found``, and ``passes`` more."""
+        """``values`` (K, Q) read off the attribution, whose options are settings beside others."""
         model = self.model
         return Measurement(
             kind=kind,
@@ -197,12 +176,12 @@ class _Explained:
             values=values,
             digests=self.sample.digests,
             names=self.sample.names,
-            labels=found.classes,
-            settings=settings,
+            labels=self._labels,
+            settings={**self._options, **settings, "seed": self._seed},
             reference=ReferenceInfo.of(self._reference),
             # What is explained is one class; how many there are is not looked at.
             model=ModelInfo(name=model.name, classes=0, fingerprint=model.fingerprint()),
-            forward_passes=found.forward_passes + passes,
+            forward_passes=self.passes,
             environment=environment(),
             seconds=time.perf_counter() - self._began,
         )

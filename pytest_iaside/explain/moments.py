@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from pytest_iaside.checks import check_choice
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.explain.checks import as_row, check_positive, check_whole, random_by
 from pytest_iaside.explain.gradients import Explained, gradients
-from pytest_iaside.explain.scales import check_scales
 from pytest_iaside.stats.arrays import Floats
 
 Mixing = Literal["convex", "additive"]
@@ -47,17 +48,9 @@ class Sampling:
         object.__setattr__(self, "scales", check_scales(self.scales))
         check_positive("noise", self.noise)
         check_positive("tolerance", self.tolerance)
-        if self.mixing not in get_args(Mixing):
-            raise SettingsError(
-                f"mixing={self.mixing!r} is unknown; use one of {', '.join(get_args(Mixing))}"
-            )
-        if not _whole(self.max_samples) or self.max_samples < LEAST:
-            raise SettingsError(
-                f"max_samples={self.max_samples!r} must be a whole number of at least {LEAST}: "
-                "from fewer no error can be told"
-            )
-        if not _whole(self.seed):
-            raise SettingsError(f"seed={self.seed!r} must be a whole number")
+        check_choice("mixing", self.mixing, Mixing)
+        check_whole("max_samples", self.max_samples, LEAST, ": from fewer no error can be told")
+        check_whole("seed", self.seed)
 
     def perturbed(self, inputs: Tensor, scale: float, draws: Tensor) -> Tensor:
         """x̃ for ``draws`` ε (n, channels, height, width) of one of ``inputs`` (channels, …)."""
@@ -70,15 +63,11 @@ class Sampling:
 class Moments:
     """What is known of g = ∇f at one scale around one image."""
 
-    first: Tensor
-    """E[g], (channels, height, width) float64."""
-    second: Tensor
-    """E[g⊙g], of the same shape."""
+    first: Tensor  # E[g], (channels, height, width) float64.
+    second: Tensor  # E[g⊙g], of the same shape.
     samples: int
-    norm: float
-    """‖SG2‖₁: the sum of ``second``."""
-    relative_error: float
-    """The standard error of ``norm``, as a share of it."""
+    norm: float  # ‖SG2‖₁: the sum of ``second``.
+    relative_error: float  # The standard error of ``norm``, as a share of it.
 
 
 def sample_moments(
@@ -111,48 +100,34 @@ def sample_moments(
     return [[cell.moments() for cell in row] for row in rows]
 
 
-def check_positive(what: str, value: float) -> None:
-    """Raise SettingsError unless ``value`` is a finite number above 0."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 < value < math.inf:
-        raise SettingsError(f"{what}={value!r} must be a finite number above 0")
+def check_scales(scales: ArrayLike) -> tuple[float, ...]:
+    """``scales`` as numbers, if they are at least one, in [0, 1] and strictly ascending.
+
+    Raises SettingsError otherwise.
+    """
+    found = as_row(scales)
+    expected = "expected at least one number in [0, 1], each greater than the one before"
+    if not found.size:
+        raise SettingsError(f"scales={scales!r}; {expected}, as (0, 0.5, 1)")
+    # Written so that NaN, which fails every comparison, counts as wrong.
+    for wrong in found[~((found >= 0) & (found <= 1))]:
+        raise SettingsError(f"scales has {wrong:g}; {expected}: how large noise is at 1 is `noise`")
+    for at in np.flatnonzero(np.diff(found) <= 0):
+        raise SettingsError(f"scales has {found[at]:g} before {found[at + 1]:g}; {expected}")
+    return tuple(found.tolist())
 
 
-class RunningMean:
-    """The mean of numbers that come a few at a time, and how far it may be off."""
+def relative_error(values: Floats) -> float:
+    """The standard error of the mean of ``values`` as a share of it; infinite below two.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._shift = self._sum = self._squares = 0.0
-
-    def add(self, values: Floats) -> None:
-        """Take ``values`` (n,) in."""
-        if not self.count:
-            # Measured from the first, what does not vary has an error of exactly 0.
-            self._shift = float(values[0])
-        with np.errstate(invalid="ignore", over="ignore"):  # NaN is what infinity less itself is.
-            offsets = values - self._shift
-            self._sum += float(offsets.sum())
-            self._squares += float(offsets @ offsets)
-        self.count += len(values)
-
-    @property
-    def mean(self) -> float:
-        return self._shift + self._sum / self.count
-
-    @property
-    def relative_error(self) -> float:
-        """The standard error of the mean as a share of it; infinite below two numbers.
-
-        0 where all are 0: then there is nothing to be uncertain of. NaN where one is not finite.
-        """
-        if self.mean == 0:
-            return 0.0
-        if self.count < 2:
-            return math.inf
-        variance = (self._squares - self._sum * self._sum / self.count) / (self.count - 1)
-        # Rounding may leave less than nothing; of NaN, max keeps what comes first.
-        return math.sqrt(max(variance, 0.0) / self.count) / self.mean
+    0 where all are 0: then there is nothing to be uncertain of. NaN where one is not finite.
+    """
+    mean, count = float(values.mean()), len(values)
+    if mean == 0 or count < 2:
+        return 0.0 if mean == 0 else math.inf
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN is what infinity less itself is.
+        # Measured from the first, what does not vary has an error of exactly 0.
+        return float((values - values[0]).std(ddof=1)) / math.sqrt(count) / mean
 
 
 class _Cell:
@@ -163,15 +138,14 @@ class _Cell:
     ) -> None:
         self.label = label
         self._point, self._scale, self._sampling = point, scale, sampling
-        stream = hashlib.sha256(f"lens {sampling.seed} {key} {scale!r}".encode()).digest()
-        self._random = np.random.default_rng(int.from_bytes(stream, "little"))
+        self._random = random_by(f"lens {sampling.seed} {key} {scale!r}")
         self._first = torch.zeros_like(point, dtype=torch.float64)
         self._second = torch.zeros_like(point, dtype=torch.float64)
-        self._norm = RunningMean()
+        self._norms = np.empty(0)
 
     def wanted(self) -> int:
         """How many more draws are needed before the next look; 0 when there are enough."""
-        done, most = self._norm.count, self._sampling.max_samples
+        done, most = len(self._norms), self._sampling.max_samples
         if self._scale == 0:
             return 1 - done  # There is no noise: one gradient says all.
         if done < LEAST:
@@ -190,24 +164,20 @@ class _Cell:
         squares = found.square()
         self._first += found.sum(dim=0)
         self._second += squares.sum(dim=0)
-        self._norm.add(squares.flatten(1).sum(dim=1).cpu().numpy())
+        self._norms = np.append(self._norms, squares.flatten(1).sum(dim=1).cpu().numpy())
 
     def moments(self) -> Moments:
-        samples = self._norm.count
+        samples = len(self._norms)
         return Moments(
             first=self._first / samples,
             second=self._second / samples,
             samples=samples,
-            norm=self._norm.mean,
+            norm=float(self._norms.mean()),
             relative_error=self._error(),
         )
 
     def _error(self) -> float:
-        return 0.0 if self._scale == 0 else self._norm.relative_error
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+        return 0.0 if self._scale == 0 else relative_error(self._norms)
 
 
 def _batches(waiting: Iterable[tuple[_Cell, int]], size: int) -> Iterator[list[tuple[_Cell, int]]]:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from pytest_iaside.explain.pictures import map_pictures
-from pytest_iaside.explain.records import LevelRecord, explanation_record
-from pytest_iaside.explain.section import level_table
+from pytest_iaside.explain.drilldown import explanation_record
+from pytest_iaside.explain.explanation import Explanation
+from pytest_iaside.explain.fam import FourierAttribution
+from pytest_iaside.explain.gradients import IntegratedGradients
+from pytest_iaside.explain.pictures import image_of, map_pictures
+from pytest_iaside.explain.reconstruction import Reconstruction
+from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.report.charts.heat import MAP_COLOURS, encoded, enlarged, heat
-from pytest_iaside.report.figures import Cell, Figure, Table
+from pytest_iaside.report.figures import Figure, Table
 from pytest_iaside.report.numbers import count, fixed, share
 from pytest_iaside.report.pages import Page
-from pytest_iaside.report.pictures import image_bytes
-
-if TYPE_CHECKING:
-    from pytest_iaside.explain.explanation import Explanation
-    from pytest_iaside.explain.fam import FourierAttribution
-    from pytest_iaside.explain.integrated import IntegratedGradients
-    from pytest_iaside.explain.reconstruction import Reconstruction
-    from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.stats.arrays import Floats
 
 AS_THEY_ARE = ("image", "sufficient")  # not in the colours of maps
 SMALLEST = 224  # pixels of the longer side of a picture on the page
@@ -40,10 +36,7 @@ ABOUT = {
         "Sufficient image",
         "The image of as few cells as the prediction needs, the most important first.",
     ),
-    "fam": (
-        "FAM",
-        "Total Sobol index of each ring of the Fourier plane, the mean in its middle.",
-    ),
+    "fam": ("FAM", "Total Sobol index of each ring of the Fourier plane, the mean in its middle."),
     "sl2": (
         "SpectralLens",
         "Mean over scales of noise of the squared gradient of the class's log-likelihood "
@@ -74,9 +67,9 @@ class Explained:
 
 def pictures(found: Explained) -> dict[str, NDArray[np.uint8]]:
     """Every picture by its name, large enough to be looked at."""
-    drawn = {"image": image_bytes(found.sample.pixels(0, 1)[0].numpy().transpose(1, 2, 0))}
-    drawn |= map_pictures(found.explanation, 0)
-    drawn["sufficient"] = image_bytes(found.reconstruction.images[0].numpy().transpose(1, 2, 0))
+    drawn = map_pictures(found.explanation, 0)
+    drawn["image"] = image_of(found.sample.pixels(0, 1)[0])
+    drawn["sufficient"] = image_of(found.reconstruction.images[0])
     drawn["fam"] = heat(found.fourier.map[0])
     if found.explanation.lens is not None:
         drawn["sg2"] = heat(np.sqrt(found.explanation.lens.sg2_at_optimum[0]))
@@ -90,9 +83,23 @@ def page(found: Explained, drawn: Mapping[str, NDArray[np.uint8]], level: float)
     explanation = found.explanation
     (image,) = explanation_record(explanation, None, level)["images"]
     figures = [_picture(name, pixels) for name, pixels in drawn.items()]
-    figures += [_levels(explanation, image["levels"], level), _rings(found.fourier)]
-    if found.scores:
-        figures.append(_faithfulness(found.scores))
+    wavelet, fourier, head = explanation.wavelet, found.fourier, ("share", "standard error")
+    names = [f"{each['level']}: {each['title']}" for each in image["levels"]]
+    levels = _rows(names, wavelet.levels[0], wavelet.level_errors[0])
+    rings = _rows(range(len(fourier.shares[0])), fourier.shares[0], fourier.share_errors[0])
+    figures += [
+        Figure(
+            "Level shares",
+            "How much of the answer comes from each wavelet level, the coarsest first.",
+            Table(("level", *head), levels),
+        ),
+        Figure(
+            "Rings of the spectrum",
+            "How much of the answer comes from each ring of the spectrum, from the mean outwards.",
+            Table(("ring", *head), rings),
+        ),
+        _faithfulness(found.scores),
+    ]
     return Page(
         title="explanation",
         headline=image["sentence"].replace("The candidate", explanation.model),
@@ -114,25 +121,9 @@ def _picture(name: str, pixels: NDArray[np.uint8]) -> Figure:
     return Figure(title, about, chart=chart)
 
 
-def _levels(explanation: Explanation, levels: list[LevelRecord], level: float) -> Figure:
-    errors = explanation.wavelet.level_errors[0]
-    rows: list[list[str | Cell]] = [
-        [*row, f"± {share(error)}"]
-        for row, error in zip(level_table(levels, level).rows, errors, strict=True)
-    ]
-    about = "How much of the answer comes from each wavelet level, the coarsest first."
-    return Figure("Level shares", about, Table(("level", "share", "standard error"), rows))
-
-
-def _rings(fourier: FourierAttribution) -> Figure:
-    rows = [
-        [str(ring), share(value), f"± {share(error)}"]
-        for ring, (value, error) in enumerate(
-            zip(fourier.shares[0], fourier.share_errors[0], strict=True)
-        )
-    ]
-    about = "How much of the answer comes from each ring of the spectrum, from the mean outwards."
-    return Figure("Rings of the spectrum", about, Table(("ring", "share", "standard error"), rows))
+def _rows(names: Iterable[object], shares: Floats, errors: Floats) -> list[list[str]]:
+    rows = zip(names, shares, errors, strict=True)
+    return [[str(name), share(value), f"± {share(error)}"] for name, value, error in rows]
 
 
 def _faithfulness(scores: Mapping[str, tuple[float, float]]) -> Figure:
@@ -153,10 +144,7 @@ def _settings(found: Explained) -> Table:
         ["wavelet", f"{wavelet.wavelet}, {wavelet.depth} levels"],
         ["grid", f"{wavelet.grid}×{wavelet.grid} cells, {wavelet.rules.points} points"],
         ["seed", str(wavelet.rules.seed)],
-        [
-            "reconstruction depth",
-            f"{found.reconstruction.depth[0]} of {wavelet.grid**2} cells",
-        ],
+        ["reconstruction depth", f"{found.reconstruction.depth[0]} of {wavelet.grid**2} cells"],
         ["passes of the WCAM", count(wavelet.forward_passes)],
         ["passes of the FAM", count(found.fourier.forward_passes)],
     ]

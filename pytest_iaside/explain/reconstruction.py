@@ -20,7 +20,6 @@ from pytest_iaside.execute.runner import Runner, check_finite, open_runner
 from pytest_iaside.explain.cells import Cells
 from pytest_iaside.explain.masks import ImageParts, Masking
 from pytest_iaside.explain.wcam import WaveletAttribution
-from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.targets import sample_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.models.tuning import return_freed_memory
@@ -30,8 +29,7 @@ from pytest_iaside.models.tuning import return_freed_memory
 class Reconstruction:
     """The least that is predicted as the whole image is, for each of K images."""
 
-    depth: NDArray[np.int64]
-    """How many cells, the most important first, (K,): 1 to g²."""
+    depth: NDArray[np.int64]  # How many cells, the most important first, (K,): 1 to g².
     images: Tensor = field(repr=False)
     """The sufficient images: those cells alone, (K, C, H, W) float32; may leave [0, 1]."""
 
@@ -60,31 +58,37 @@ def reconstruct(
     logits are not finite.
     """
     sample, chosen = sample_of(images), as_classifier(classifier)
-    _check_same_images(sample, attribution)
+    given = (len(sample), *sample.shape[1:])
+    explained = (len(attribution.map), *attribution.shape)
+    if given != explained:
+        raise SettingsError(
+            "{} images of {}×{} pixels were given, but the attribution is of {} of {}×{}; give the "
+            "images that it was made of".format(*given, *explained)
+        )
     masking = Masking(chosen, attribution.rules)
     cells = Cells(*attribution.shape, attribution.grid, attribution.depth, attribution.wavelet)
     orders = np.argsort(-attribution.map.reshape(len(sample), -1), axis=1, kind="stable")
-    # How many cells suffice is not known before.
+    # At most so many passes: how many cells suffice is not known before.
     inputs, passes = chosen.normalise(sample.pixels(0, 4)), orders.size
+    depth, sufficient = np.empty(len(sample), dtype=np.int64), []
     with open_runner(chosen, execution, inputs=inputs, passes=passes) as runner:
         classes = runner.clean_logits(sample).argmax(dim=1)
-        found = []
-        for i, order in enumerate(orders):
+        for i, order in enumerate(map(torch.from_numpy, orders)):
             pixels = runner.pixels(sample, slice(i, i + 1))
             pictures = cells.of(masking.to_masked(pixels)[0])
-            parts, wanted = torch.from_numpy(order), int(classes[i])
-            found.append(_search(pictures, parts, wanted, masking, runner, sample.names[i]))
-    depths, sufficient = zip(*found, strict=True)
-    return Reconstruction(depth=np.array(depths, dtype=np.int64), images=torch.stack(sufficient))
+            growing = map(masking.to_network, _growing(pictures, order, runner.batch_size))
+            depth[i] = _first_hit(runner, growing, int(classes[i]), sample.names[i])
+            mask = torch.zeros(1, len(order), device=runner.device)
+            mask[0, order[: depth[i]]] = 1
+            sufficient.append(masking.to_pixels(pictures.masked(mask))[0].cpu())
+    return Reconstruction(depth=depth, images=torch.stack(sufficient))
 
 
-def _search(
-    pictures: ImageParts, order: Tensor, wanted: int, masking: Masking, runner: Runner, name: str
-) -> tuple[int, Tensor]:
-    # Every number of cells in turn: more of them may well lose a prediction again.
+def _first_hit(runner: Runner, growing: Iterator[Tensor], wanted: int, name: str) -> int:
+    """The number of the first input that is predicted as ``wanted``, or of the last."""
     done = 0
-    growing = _growing(pictures, order, runner.batch_size)
-    for logits in runner.forward_many(map(masking.to_network, growing)):
+    # Every number of cells in turn: more of them may well lose a prediction again.
+    for logits in runner.forward_many(growing):
         check_finite(logits, [name] * len(logits), "reconstructed from some of its cells")
         hits = (logits.argmax(dim=1) == wanted).nonzero()
         if len(hits):
@@ -92,9 +96,7 @@ def _search(
             break
         done += len(logits)
     return_freed_memory()
-    mask = torch.zeros(1, len(order), device=runner.device)
-    mask[0, order[:done]] = 1
-    return done, masking.to_pixels(pictures.masked(mask))[0].cpu()
+    return done
 
 
 def _growing(pictures: ImageParts, order: Tensor, size: int) -> Iterator[Tensor]:
@@ -105,14 +107,3 @@ def _growing(pictures: ImageParts, order: Tensor, size: int) -> Iterator[Tensor]
         # A copy: networks may write to their input.
         before = images[-1].clone()
         yield images
-
-
-def _check_same_images(sample: ReferenceSample, attribution: WaveletAttribution) -> None:
-    given = (len(sample), *sample.shape[1:])
-    explained = (len(attribution.map), *attribution.shape)
-    if given != explained:
-        (count, *sides), (other, *others) = given, explained
-        raise SettingsError(
-            f"{count} images of {'×'.join(map(str, sides))} pixels were given, but the attribution "
-            f"is of {other} of {'×'.join(map(str, others))}; give the images that it was made of"
-        )

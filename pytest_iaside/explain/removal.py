@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional
 
+from pytest_iaside.checks import check_choice
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.explain.checks import check_whole
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.stats.arrays import Floats
 
@@ -48,16 +50,11 @@ class Removal:
     window: int | None = None
 
     def __post_init__(self) -> None:
-        for what, value, choices in (
-            ("kind", self.kind, get_args(Kind)),
-            ("replacement", self.replacement, get_args(Replacement)),
-        ):
-            if value not in choices:
-                raise SettingsError(f"{what}={value!r} is unknown; use one of {', '.join(choices)}")
+        check_choice("kind", self.kind, Kind)
+        check_choice("replacement", self.replacement, Replacement)
         for what, size in (("blur", self.blur), ("grid", self.grid), ("window", self.window)):
-            whole = isinstance(size, int) and not isinstance(size, bool)
-            if size is not None and not (whole and size >= 1):
-                raise SettingsError(f"{what}={size!r} must be a whole number above 0")
+            if size is not None:
+                check_whole(what, size, 1)
         if self.window is not None and self.window % 2 == 0:
             raise SettingsError(
                 f"window={self.window} must be odd, so that it has a pixel in its middle; use "
@@ -90,7 +87,9 @@ class Removal:
         values = sums / np.bincount(parts.ravel())
         keys = [-values]
         if self.kind == "erosion":
-            keys.append(-_dilated(importance, self._window(importance.shape)).ravel())
+            window = self.window or max(3, min(importance.shape) // 25 | 1)
+            around = ndimage.maximum_filter(importance, window, mode="constant", cval=-np.inf)
+            keys.append(-around.ravel())
         ranks = np.empty(len(values), dtype=np.int64)
         ranks[np.lexsort(keys)] = np.arange(len(values))
         return np.asarray(ranks[parts])
@@ -100,9 +99,6 @@ class Removal:
         if self.replacement == "black":
             return torch.zeros_like(image)
         return box_blur(image, self.blur or usual_blur(*image.shape[-2:]))
-
-    def _window(self, shape: tuple[int, ...]) -> int:
-        return self.window or max(3, min(shape) // 25 | 1)
 
 
 def as_removal(removal: Removal | str) -> Removal:
@@ -167,10 +163,3 @@ def checked_maps(maps: Any, sample: ReferenceSample) -> Floats:
             "in an order"
         )
     return values
-
-
-def _dilated(importance: Floats, window: int) -> Floats:
-    """The largest value within ``window`` pixels around each: grey-scale dilation."""
-    values = torch.from_numpy(importance)[None, None]
-    grown = functional.max_pool2d(values, window, stride=1, padding=window // 2)
-    return np.asarray(grown[0, 0].numpy())

@@ -16,7 +16,6 @@ from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.targets import classes_of, sample_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.arrays import Floats
-from pytest_iaside.thresholds import check_choice
 
 Score = Literal["accuracy", "probability", "log_probability", "logit"]
 """Of a class: 1 where it is the likeliest and else 0, its softmax, the log of that, its logit."""
@@ -28,10 +27,8 @@ class Scorer:
 
     runner: Runner
     sample: ReferenceSample
-    clean: Tensor
-    """Logits of the clean images, (K, C) float64 on the CPU."""
-    classes: Tensor
-    """(K,) int64, on the CPU."""
+    clean: Tensor  # Logits of the clean images, (K, C) float64 on the CPU.
+    classes: Tensor  # (K,) int64, on the CPU.
 
     def scores(
         self, variants: Iterable[Tensor], each: int, score: Score, *, standardised: bool = False
@@ -84,19 +81,14 @@ def open_scorer(
 
 def scored(logits: Tensor, classes: Tensor, score: Score) -> Tensor:
     """The score of ``classes`` (n,) by ``logits`` (n, C), (n,)."""
-    if score == "accuracy":
-        return (logits.argmax(dim=1) == classes).to(logits.dtype)
-    values = logits
-    if score == "probability":
-        values = torch.softmax(logits, dim=1)
-    elif score == "log_probability":
-        values = torch.log_softmax(logits, dim=1)
-    return values.gather(1, classes[:, None])[:, 0]
-
-
-def check_score(score: str) -> None:
-    """Raise SettingsError unless ``score`` is one."""
-    check_choice("score", score, Score)
+    match score:
+        case "accuracy":
+            return (logits.argmax(dim=1) == classes).to(logits.dtype)
+        case "probability":
+            logits = torch.softmax(logits, dim=1)
+        case "log_probability":
+            logits = torch.log_softmax(logits, dim=1)
+    return logits.gather(1, classes[:, None])[:, 0]
 
 
 def rebatched(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
@@ -109,7 +101,6 @@ def rebatched(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
         while count >= size:
             together = torch.cat(waiting) if len(waiting) > 1 else waiting[0]
             yield together[:size]
-            waiting = [together[size:]] if count > size else []
-            count -= size
-    if waiting:
-        yield torch.cat(waiting) if len(waiting) > 1 else waiting[0]
+            waiting, count = [together[size:]], count - size
+    if count:
+        yield torch.cat(waiting)

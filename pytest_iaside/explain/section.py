@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pytest_iaside.compare.words import confidence
-from pytest_iaside.explain.records import (
-    ExplanationRecord,
-    LevelRecord,
-    PictureRecord,
-)
-from pytest_iaside.report.figures import Cell, Table
-from pytest_iaside.report.images import Picture
-from pytest_iaside.report.numbers import NONE, count, share
+from pytest_iaside.explain.records import ExplanationRecord, LevelRecord, PictureRecord, moved
+from pytest_iaside.report.figures import Cell, Table, moved_cell
+from pytest_iaside.report.numbers import count, percent, share
+from pytest_iaside.report.pictures import Picture
 from pytest_iaside.report.wings import ReportSection
 
-TITLES = {
-    "wcam": "WCAM",
-    "spatial": "WCAM in place",
-    "sl2": "SpectralLens",
-    "arglens": "ArgLens",
-}
+TITLES = {"wcam": "WCAM", "spatial": "WCAM in place", "sl2": "SpectralLens", "arglens": "ArgLens"}
 
 
 def explanation_section(
@@ -71,14 +60,15 @@ def _finding(record: ExplanationRecord) -> str:
     if record["baseline"] is None:
         return ""
     over = f"Over these {len(record['images'])} images"
-    moved = [each for each in record["levels"] if _moved(each)]
-    if not moved:
+    changed = [each for each in record["levels"] if moved(each)]
+    if not changed:
         return (
             f"{over} no level's share changed by more than its interval: the change is one of "
             "strength, not of scale, as far as this can tell."
         )
     told = "; ".join(
-        f"{each['title']} {share(each['baseline'])} → {share(each['candidate'])}" for each in moved
+        f"{each['title']} {share(each['baseline'])} → {share(each['candidate'])}"
+        for each in changed
     )
     return f"{over} the answer's sources moved: {told}."
 
@@ -108,26 +98,15 @@ def level_table(levels: list[LevelRecord], level: float) -> Table:
         rows = [[f"{each['level']}: {each['title']}", share(each["candidate"])] for each in levels]
         return Table(("level", "candidate"), rows)
     head = ("level", "baseline", "candidate", "change", confidence(level), "")
-    return Table(head, [_change_row(each) for each in levels])
-
-
-def _change_row(record: LevelRecord) -> list[str | Cell]:
-    word = "▲ rose" if (record["change"] or 0.0) > 0 else "▼ fell"
-    return [
-        f"{record['level']}: {record['title']}",
-        share(record["baseline"]),
-        share(record["candidate"]),
-        _points(record["change"]),
-        f"{_points(record['low'])}…{_points(record['high'])}",
-        Cell(word, "differs") if _moved(record) else "",
+    changes: list[list[str | Cell]] = [
+        [
+            f"{each['level']}: {each['title']}",
+            share(each["baseline"]),
+            share(each["candidate"]),
+            percent(each["change"]),
+            f"{percent(each['low'])}…{percent(each['high'])}",
+            moved_cell(each["change"], moved(each)),
+        ]
+        for each in levels
     ]
-
-
-def _moved(record: LevelRecord) -> bool:
-    """Whether the interval of the change leaves out 0."""
-    low, high = record["low"], record["high"]
-    return low is not None and high is not None and not low <= 0 <= high
-
-
-def _points(value: Any) -> str:
-    return NONE if value is None else f"{100 * value:+.1f}%".replace("-", "−")
+    return Table(head, changes)

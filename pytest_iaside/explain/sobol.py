@@ -7,13 +7,14 @@ B. Jansen's estimator compares f(C^k) with f(A), point by point.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.explain.checks import is_whole
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import jackknife_error
 
@@ -81,21 +82,12 @@ def most_inputs() -> int:
 
 def check_points(points: int) -> None:
     """Raise SettingsError unless ``points`` is a power of two: others unbalance the sequence."""
-    whole = isinstance(points, int) and not isinstance(points, bool)
-    if not whole or points < 2 or points & (points - 1):
-        near = ""
-        if whole and points > 2:
-            lower = 1 << (points.bit_length() - 1)
-            near = f": {lower} or {2 * lower}"
-        raise SettingsError(f"points={points!r} must be a power of two, at least 2{near}")
-
-
-def check_variance(variance: str) -> None:
-    """Raise SettingsError unless ``variance`` names one of the estimates of V."""
-    if variance not in get_args(Variance):
-        raise SettingsError(
-            f"variance={variance!r} is unknown; use one of {', '.join(get_args(Variance))}"
-        )
+    whole = is_whole(points)
+    if whole and points >= 2 and points.bit_count() == 1:
+        return
+    lower = 1 << (int(points).bit_length() - 1) if whole and points > 2 else 0
+    near = f": {lower} or {2 * lower}" if lower else ""
+    raise SettingsError(f"points={points!r} must be a power of two, at least 2{near}")
 
 
 def output_variance(found: Evaluations, variance: Variance = "both") -> float:

@@ -22,7 +22,14 @@ from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import BackendRunner, not_finite, open_runner, pieces
 from pytest_iaside.explain.masks import ImageParts, Masking, MaskRules, TakeApart
-from pytest_iaside.explain.sobol import Evaluations, Points, output_variance, sobol_points
+from pytest_iaside.explain.sobol import (
+    Evaluations,
+    Points,
+    group_shares,
+    output_variance,
+    sobol_points,
+    total_indices,
+)
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.targets import classes_of
 from pytest_iaside.models.classifier import Classifier
@@ -39,8 +46,7 @@ class SobolRun:
 
     classifier: Classifier
     sample: ReferenceSample
-    labels: Any
-    """Classes to explain, as ``classes_of`` takes them."""
+    labels: Any  # Classes to explain, as ``classes_of`` takes them.
     take_apart: TakeApart
     parts: int
     rules: MaskRules
@@ -71,6 +77,17 @@ class Evaluated:
 
     classes: NDArray[np.int64]
     evaluations: tuple[Evaluations, ...]
+    rules: MaskRules
+
+    @property
+    def indices(self) -> Floats:
+        """Total Sobol indices of the parts, (K, parts)."""
+        return np.stack([total_indices(each, self.rules.variance) for each in self.evaluations])
+
+    def share_errors(self, groups: NDArray[np.int64]) -> Floats:
+        """Standard errors of the shares of ``groups`` of parts, (K, number of groups)."""
+        count = int(groups.max()) + 1
+        return np.stack([group_shares(each, groups, count)[1] for each in self.evaluations])
 
 
 def evaluate(run: SobolRun, execution: Execution) -> Evaluated:
@@ -85,7 +102,7 @@ def evaluate(run: SobolRun, execution: Execution) -> Evaluated:
 
 @contextmanager
 def ready(run: SobolRun, execution: Execution) -> Iterator[BackendRunner]:
-    """The runner for a run."""
+    """The runner for ``run``."""
     pictures = run.pictures(0, torch.device("cpu"))
     some = pictures.masked(_float32(run.drawn(0).a[:4], torch.device("cpu")))
     with open_runner(
@@ -98,15 +115,11 @@ def evaluate_on(runner: BackendRunner, run: SobolRun) -> Evaluated:
     """``evaluate``, on a runner that is open."""
     classes = classes_of(run.labels, runner.clean_logits(run.sample))
     rounds = (
-        _Round(
-            run.pictures(i, runner.device),
-            run.drawn(i),
-            int(classes[i]),
-            run.sample.names[i],
-        )
+        _Round(run.pictures(i, runner.device), run.drawn(i), int(classes[i]), run.sample.names[i])
         for i in range(len(run.sample))
     )
-    return Evaluated(classes=classes.numpy(), evaluations=tuple(_play(rounds, run.masking, runner)))
+    found = tuple(_play(rounds, run.masking, runner))
+    return Evaluated(classes=classes.numpy(), evaluations=found, rules=run.rules)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.explain.checks import check_whole
 from pytest_iaside.stats.arrays import Floats
 
 Filters = tuple[Floats, Floats]
@@ -82,7 +83,12 @@ class Packing:
     @cached_property
     def _pictures(self) -> tuple[list[Tensor], list[Tensor]]:
         """For each level the pictures (side, n) of its n coefficients along rows and columns."""
-        return _cumulated(self._rows), _cumulated(self._columns)
+        found: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for pictures, steps in zip(found, (self._rows, self._columns), strict=True):
+            pictures.append(steps[0].synthesis)
+            for step in steps[1:]:
+                pictures.append(pictures[-1][:, : step.side] @ step.synthesis)
+        return found
 
 
 class _Step:
@@ -104,13 +110,11 @@ class _Step:
 
 def check_levels(height: int, width: int, levels: int) -> None:
     """Raise SettingsError unless both sides can be halved ``levels`` times."""
-    if not isinstance(levels, int) or isinstance(levels, bool) or levels < 1:
-        raise SettingsError(f"wavelet_levels={levels!r} must be a whole number, at least 1")
-    if height % (1 << levels) == 0 and width % (1 << levels) == 0:
+    check_whole("wavelet_levels", levels, 1)
+    unit, common = 1 << levels, gcd(height, width)
+    if common % unit == 0:
         return
-    common = gcd(height, width)
     most = (common & -common).bit_length() - 1
-    unit = 1 << levels
     sides = [max(unit, round(side / unit) * unit) for side in (height, width)]
     advice = f"use at most {most} level{'s' if most > 1 else ''}, or " if most else ""
     raise SettingsError(
@@ -154,10 +158,3 @@ def _analysis(side: int, low: Floats, high: Floats) -> Floats:
     np.add.at(matrix, (rows, at), low)
     np.add.at(matrix, (rows + half, at), high)
     return matrix
-
-
-def _cumulated(steps: list[_Step]) -> list[Tensor]:
-    pictures = [steps[0].synthesis]
-    for step in steps[1:]:
-        pictures.append(pictures[-1][:, : step.side] @ step.synthesis)
-    return pictures

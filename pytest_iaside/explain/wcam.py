@@ -1,22 +1,24 @@
-"""WCAM: which wavelet coefficients a classifier's answer comes from (SPEC.md 3.1)."""
+"""WCAM: which wavelet coefficients a classifier's answer comes from, also zoomed (SPEC.md 3.1)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.cells import Cells, check_grid, level_sums, spatial_map
-from pytest_iaside.explain.masks import MaskRules, Output, Rescale, Space
-from pytest_iaside.explain.sobol import Variance, group_shares, shares, total_indices
+from pytest_iaside.explain.masks import MaskKeywords, MaskRules
+from pytest_iaside.explain.sobol import shares
 from pytest_iaside.explain.sobol_runs import SobolRun, evaluate
 from pytest_iaside.images.targets import sample_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.intervals import jackknife_error
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,12 +72,8 @@ def wcam(
     wavelet_levels: int = 3,
     points: int = 8,
     wavelet: str = "haar",
-    output: Output = "probability",
-    seed: int = 0,
-    variance: Variance = "both",
-    mask_space: Space = "pixel",
-    rescale: Rescale | None = None,
     execution: Execution = Execution(),
+    **rules: Unpack[MaskKeywords],
 ) -> WaveletAttribution:
     """The wavelet scale attribution of ``images`` (SPEC.md 3.1): points·(grid² + 2) passes each.
 
@@ -83,8 +81,9 @@ def wcam(
     ``labels`` as for ``classes_of``: None explains the class predicted for each clean image. A
     mask weights the coefficients of ``wavelet_levels`` levels of ``wavelet``, cell by cell of a
     ``grid`` × ``grid``, alike in all channels; the image is transformed back, normalised, and
-    given to the network, whose ``output`` for the class is explained. ``seed`` draws the masks; ``variance``,
-    ``mask_space`` and ``rescale`` are told in ``MaskRules`` and ``output_variance``.
+    given to the network. The keywords ``rules`` are ``output``, what is explained of the class:
+    its "probability" or "logit"; ``seed``, by which masks are drawn; and ``variance``,
+    ``mask_space`` and ``rescale`` as in ``output_variance`` and ``MaskRules``.
 
     Raises SettingsError where grid, levels and images do not fit each other, for an unknown
     wavelet, and for labels out of range; ModelError where logits are not finite, or no mask
@@ -93,14 +92,6 @@ def wcam(
     sample = sample_of(images)
     _, height, width = sample.shape
     check_grid(height, width, grid, wavelet_levels)
-    rules = MaskRules(
-        points=points,
-        seed=seed,
-        output=output,
-        variance=variance,
-        mask_space=mask_space,
-        rescale=rescale,
-    )
     cells = Cells(height, width, grid, wavelet_levels, wavelet)
     run = SobolRun(
         classifier=as_classifier(classifier),
@@ -108,20 +99,81 @@ def wcam(
         labels=labels,
         take_apart=cells.of,
         parts=grid**2,
-        rules=rules,
+        rules=MaskRules(points=points, **rules),
     )
-    answers = evaluate(run, execution)
-    groups, found = cells.levels.ravel(), answers.evaluations
+    found = evaluate(run, execution)
     return WaveletAttribution(
-        map=np.stack([total_indices(each, variance).reshape(grid, grid) for each in found]),
-        level_errors=np.stack(
-            [group_shares(each, groups, wavelet_levels + 1)[1] for each in found]
-        ),
-        classes=answers.classes,
+        map=found.indices.reshape(-1, grid, grid),
+        level_errors=found.share_errors(cells.levels.ravel()),
+        classes=found.classes,
         names=sample.names,
         forward_passes=run.passes,
         shape=(height, width),
         depth=wavelet_levels,
         wavelet=wavelet,
-        rules=rules,
+        rules=run.rules,
     )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ZoomConsistency:
+    """Level shares of images and of the same images twice as large (SPEC.md 3.2).
+
+    Twice as large and halved once more, a level holds the same structures as before: levels 0 to L
+    of the two correspond. Level L + 1 of the zoomed one holds what the regular image was too small
+    to show.
+    """
+
+    regular: WaveletAttribution = field(repr=False)
+    zoomed: WaveletAttribution = field(repr=False)
+
+    @cached_property
+    def changes(self) -> Floats:
+        """Zoomed minus regular share of each level, image by image, (K, L + 2)."""
+        return self.zoomed.levels - np.pad(self.regular.levels, ((0, 0), (0, 1)))
+
+    @cached_property
+    def change(self) -> Floats:
+        """The mean of ``changes`` over images, (L + 2,)."""
+        return np.asarray(self.changes.mean(axis=0))
+
+    @cached_property
+    def change_error(self) -> Floats:
+        """Standard error of ``change`` over images, paired, (L + 2,); NaN for one image."""
+        return jackknife_error(self.changes, np.asarray)
+
+    @property
+    def consistency(self) -> float:
+        """1 − ½·Σ|change|, of the mean shares: 1 where they agree, 0 where they share nothing."""
+        return float(1 - np.abs(self.change).sum() / 2)
+
+
+def zoom_consistency(
+    classifier: Any,
+    regular: Any,
+    zoomed: Any,
+    labels: Any = None,
+    *,
+    wavelet_levels: int = 3,
+    **settings: Any,
+) -> ZoomConsistency:
+    """WCAMs of ``regular`` with ``wavelet_levels`` levels and of ``zoomed`` with one more.
+
+    Images as for ``wcam``, in the same order and of the same size: the paper's are
+    ``ReferenceSample.from_folder(path, resize=256, crop=224)`` and ``(resize=512, crop=224)``.
+    ``labels=None`` explains in both the class predicted for the regular image. ``settings`` are
+    ``wcam``'s; ``grid`` must be a multiple of 2^(levels + 1).
+
+    Raises as ``wcam``, and SettingsError where the samples differ in number.
+    """
+    samples = sample_of(regular), sample_of(zoomed)
+    if len(samples[0]) != len(samples[1]):
+        raise SettingsError(
+            f"{len(samples[0])} regular and {len(samples[1])} zoomed images were given; give every "
+            "image both ways, in the same order"
+        )
+    first = wcam(classifier, samples[0], labels, wavelet_levels=wavelet_levels, **settings)
+    second = wcam(
+        classifier, samples[1], first.classes, wavelet_levels=wavelet_levels + 1, **settings
+    )
+    return ZoomConsistency(regular=first, zoomed=second)

@@ -45,12 +45,17 @@ class Figure:
     title: str
     about: str
     table: Table | None = None
-    chart: Markup = NO_CHART
-    """SVG or an image; empty where the table is all there is."""
+    chart: Markup = NO_CHART  # SVG or an image; empty where the table is all there is.
     marks: Literal["bar", "point", ""] = ""
     """The shapes that stand for baseline and candidate; empty in a chart without the two."""
-    wide: bool = False
-    """Whether it takes the whole width of its page."""
+    wide: bool = False  # Whether it takes the whole width of its page.
+
+
+def moved_cell(change: float | None, moved: bool) -> Cell:
+    """Which way something moved; empty where noise explains the change."""
+    if not moved:
+        return Cell("")
+    return Cell("▼ fell" if (change or 0.0) < 0 else "▲ rose", "differs")
 
 
 def interval_text(low: Any, high: Any, form: Callable[[Any], str] = fixed) -> str:

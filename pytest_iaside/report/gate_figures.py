@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from typing import Literal
 
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.charts import gate as charts
-from pytest_iaside.report.charts.changes import Row, changes_chart
-from pytest_iaside.report.charts.gate import Change, Series
-from pytest_iaside.report.figures import Cell, Figure, Table, interval_text
+from pytest_iaside.report.charts.gate import Series
+from pytest_iaside.report.figures import Cell, Figure, Table, interval_text, moved_cell
 from pytest_iaside.report.gates import Gate
 from pytest_iaside.report.numbers import finite, finite_list, fixed, p_value, signed
 from pytest_iaside.report.record import (
-    BandBoundsRecord,
     ComparisonRecord,
     LimitRecord,
-    Number,
     QuantityRecord,
     SpectralRecord,
 )
@@ -39,11 +36,10 @@ def gate_figures(gate: Gate, ident: str) -> list[Figure]:
             _size_figure(f"{ident}-size", profiles),
         ]
     elif gate.comparison:
-        ordered = sorted(gate.comparison["quantities"], key=_family)
-        found += [
-            _changes_figure(f"{ident}-{family}", family, list(some), gate.comparison)
-            for family, some in groupby(ordered, key=_family)
-        ]
+        quantities = gate.comparison["quantities"]
+        for family in sorted({each["family"] for each in quantities}):
+            some = [each for each in quantities if each["family"] == family]
+            found.append(_changes_figure(f"{ident}-{family}", family, some, gate.comparison))
     if spectrum := gate.record["spectrum"]:
         found += spectrum_figures(spectrum, ident)
     return found
@@ -87,10 +83,7 @@ def _score_figure(gate: Gate, ident: str, profiles: Profiles) -> Figure:
 
 
 def _sid_figure(ident: str, profiles: Profiles) -> Figure:
-    series = [
-        _series(role, profile["sid"], profile["intervals"]["sid"])
-        for role, profile in profiles.items()
-    ]
+    series = _series(profiles, "sid")
     return Figure(
         "Spectral importance distribution (SID)",
         "How importance is shared among bands; the least important one counts as 0. The more lies "
@@ -102,21 +95,17 @@ def _sid_figure(ident: str, profiles: Profiles) -> Figure:
 
 
 def _psi_figure(gate: Gate, ident: str, profiles: Profiles) -> Figure:
-    series = [
-        _series(role, profile["psi"], profile["intervals"]["psi"])
-        for role, profile in profiles.items()
-    ]
-    table, change = _band_table(profiles, series), None
+    series = _series(profiles, "psi")
+    table, edges = _band_table(profiles, series), _any(profiles)["band_edges"]
+    chart = charts.psi_chart(ident, edges, series)
     about = "What each band adds to the log-likelihood of the label; below 0 it harms."
     if comparison := gate.comparison:
         bands = comparison["quantities"]
-        change = Change(
-            finite_list([band["change"] for band in bands]),
-            finite_list([band["low"] for band in bands]),
-            finite_list([band["high"] for band in bands]),
-            [band["moved"] for band in bands],
-            _allowed_in_nats(comparison, profiles["baseline"]),
-        )
+        # The limit of a band is a share of the baseline's v(all).
+        limit = comparison["limits"].get("band", NO_LIMIT)["change"]
+        value = finite(profiles["baseline"]["value"])
+        allowed = -limit * value if limit is not None and value and value > 0 else None
+        chart = charts.psi_chart(ident, edges, series, bands, allowed)
         table = Table(
             (*table.head, "change", f"{confidence(comparison['level'])}, all bands", *MOVED),
             [[*row, *_change_cells(band)] for row, band in zip(table.rows, bands, strict=True)],
@@ -125,7 +114,6 @@ def _psi_figure(gate: Gate, ident: str, profiles: Profiles) -> Figure:
             " Below, the paired change on a larger scale: a triangle marks a band whose change "
             "noise does not explain, pointing down where its ψ fell."
         )
-    chart = charts.psi_chart(ident, _any(profiles)["band_edges"], series, change)
     return Figure("Raw ψ, in nats", about, table, chart, "point")
 
 
@@ -150,19 +138,10 @@ def _changes_figure(
 ) -> Figure:
     limit, better = comparison["limits"].get(family, NO_LIMIT)["change"], quantities[0]["better"]
     allowed = -limit if limit is not None and better == "higher" else limit
-    rows: list[list[str | Cell]] = []
-    drawn = []
-    for each in quantities:
-        cells = _change_cells(each)
-        name, change = each["name"], cells[0].text
-        rows.append([name, fixed(each["baseline"]), fixed(each["candidate"]), *cells])
-        drawn.append(
-            Row(
-                f"{name} · moved" if each["moved"] else name,
-                f"{name} {change} ({cells[1].text})",
-                *map(finite, (each["change"], each["low"], each["high"])),
-            )
-        )
+    rows = [
+        [each["name"], fixed(each["baseline"]), fixed(each["candidate"]), *_change_cells(each)]
+        for each in quantities
+    ]
     head = ("quantity", "baseline", "candidate", "change", confidence(comparison["level"]), *MOVED)
     title = {"mpe": "mPE", "mce": "mCE"}.get(family, family)
     return Figure(
@@ -170,25 +149,17 @@ def _changes_figure(
         f"The paired change, image by image; {better} is better. Intervals hold for all "
         f"{len(quantities)} together.",
         Table(head, rows),
-        changes_chart(ident, drawn, allowed),
+        charts.changes_chart(ident, quantities, allowed),
     )
 
 
-def _change_cells(quantity: QuantityRecord) -> list[Cell]:
-    moved = "" if not quantity["moved"] else "▼ fell" if (quantity["change"] or 0) < 0 else "▲ rose"
+def _change_cells(quantity: QuantityRecord) -> list[str | Cell]:
     return [
-        Cell(signed(quantity["change"])),
-        Cell(interval_text(quantity["low"], quantity["high"], signed)),
-        Cell(p_value(quantity["p_value"])),
-        Cell(moved, "differs" if moved else ""),
+        signed(quantity["change"]),
+        interval_text(quantity["low"], quantity["high"], signed),
+        p_value(quantity["p_value"]),
+        moved_cell(quantity["change"], quantity["moved"]),
     ]
-
-
-def _allowed_in_nats(comparison: ComparisonRecord, baseline: SpectralRecord) -> float | None:
-    """The allowed fall of a band's ψ, whose limit is a share of the baseline's v(all)."""
-    limit = comparison["limits"].get("band", NO_LIMIT)["change"]
-    value = finite(baseline["value"])
-    return -limit * value if limit is not None and value is not None and value > 0 else None
 
 
 def _band_table(profiles: Profiles, series: Sequence[Series]) -> Table:
@@ -204,8 +175,13 @@ def _band_table(profiles: Profiles, series: Sequence[Series]) -> Table:
     return Table(head, rows)
 
 
-def _series(role: str, values: Sequence[Number], bounds: BandBoundsRecord) -> Series:
-    return Series(role, *map(finite_list, (values, bounds["low"], bounds["high"])))
+def _series(profiles: Profiles, what: Literal["sid", "psi"]) -> list[Series]:
+    """The values of each band under each model, with their intervals."""
+    found = []
+    for role, profile in profiles.items():
+        values, bounds = profile[what], profile["intervals"][what]
+        found.append(Series(role, *map(finite_list, (values, bounds["low"], bounds["high"]))))
+    return found
 
 
 def _level(profiles: Profiles) -> str:
@@ -214,7 +190,3 @@ def _level(profiles: Profiles) -> str:
 
 def _any(profiles: Profiles) -> SpectralRecord:
     return next(iter(profiles.values()))
-
-
-def _family(quantity: QuantityRecord) -> str:
-    return quantity["family"]

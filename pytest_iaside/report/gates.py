@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_iaside.compare.words import confidence
-from pytest_iaside.report.numbers import finite, fixed, printable, signed
+from pytest_iaside.report.figures import interval_text
+from pytest_iaside.report.numbers import NONE, compact, duration, finite, fixed, printable, signed
 from pytest_iaside.report.record import (
     CheckRecord,
     ComparisonRecord,
@@ -64,12 +65,9 @@ class Score:
     @property
     def changed_by(self) -> str:
         """``+0.011 (−0.002…+0.024)``."""
-        if self.change is None:
-            return ""
-        interval = ""
-        if finite(self.low) is not None and finite(self.high) is not None:
-            interval = f" ({signed(self.low)}…{signed(self.high)})"
-        return f"{signed(self.change)}{interval}"
+        interval = interval_text(self.low, self.high, signed)
+        after = "" if interval == NONE else f" ({interval})"
+        return "" if self.change is None else f"{signed(self.change)}{after}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,14 +102,22 @@ class Gate:
         return f"{self.label}: {quantity}" if quantity else self.label
 
     @property
+    def row(self) -> tuple[str, str, str, str, str]:
+        """Score, change, verdict, forward passes and seconds in words, as tables show them."""
+        return (
+            self.score.values,
+            self.score.changed_by,
+            f"{self.mark} {self.word}",
+            compact(self.forward_passes),
+            duration(self.seconds),
+        )
+
+    @property
     def measurements(self) -> dict[str, MeasurementRecord]:
         """What was measured, by role: baseline, where there is one, and candidate."""
-        found = {}
-        if self.comparison:
-            found["baseline"] = self.comparison["baseline"]
-        if self.candidate:
-            found["candidate"] = self.candidate
-        return found
+        baseline = self.comparison["baseline"] if self.comparison else None
+        both = (("baseline", baseline), ("candidate", self.candidate))
+        return {role: one for role, one in both if one}
 
     @property
     def profiles(self) -> dict[str, SpectralRecord]:
@@ -145,7 +151,10 @@ class Gate:
 
 def gates(records: Sequence[GateRecord]) -> list[Gate]:
     """One Gate for each record, worst first: failed before not, then by verdict and change."""
-    short = [_short_label(record) for record in records]
+    # A parametrised id may hold "::" of its own: only what stands before the "[" is a path.
+    tests = [record["test"].partition("[") for record in records]
+    names = [head.rpartition("::")[2] + bracket + rest for head, bracket, rest in tests]
+    short = [_label(record, name) for record, name in zip(records, names, strict=True)]
     taken = Counter(short)
     found = [
         _gate(record, label if taken[label] == 1 else _label(record, record["test"]))
@@ -161,11 +170,9 @@ def headline(found: Sequence[Gate]) -> str:
     """The session in a few words: ``1 of 3 gates failed``."""
     if not found:
         return "no gate ran"
-    plural = "gate" if len(found) == 1 else "gates"
     failed = sum(gate.failed for gate in found)
-    if failed:
-        return f"{failed} of {len(found)} {plural} failed"
-    return f"{len(found)} {plural}, none failed"
+    every = f"{len(found)} gate{'' if len(found) == 1 else 's'}"
+    return f"{failed} of {every} failed" if failed else f"{every}, none failed"
 
 
 def tally(found: Sequence[Gate]) -> dict[str, int]:
@@ -190,7 +197,9 @@ def _gate(record: GateRecord, label: str) -> Gate:
     candidate = compared["candidate"] if compared else record["measurement"]
     comparison = compared if record["status"] == "compared" else None
     spectral = candidate["spectral"] if candidate else None
-    word = _word(record)
+    word = str(record["verdict"] if record["status"] == "compared" else record["status"])
+    if word == "pass" and record["failed"]:
+        word = "changed"
     sentence = printable(record["summary"])
     if record["failed"]:
         if word in ("changed", "inconclusive") and record["fail_on"] != "drift":
@@ -219,12 +228,9 @@ def _spectral_score(comparison: ComparisonRecord | None, spectral: SpectralRecor
             return _checked("", check)
     baseline = comparison["baseline"]["spectral"]
     before, after = baseline["signed_src"] if baseline else None, spectral["signed_src"]
-    known = finite(before) is not None and finite(after) is not None
-    return Score(
-        before=before,
-        after=after,
-        change=(after or 0.0) - (before or 0.0) if known else float("nan"),
-    )
+    nan = float("nan")
+    change = (nan if after is None else after) - (nan if before is None else before)
+    return Score(before=before, after=after, change=change)
 
 
 def _score(comparison: ComparisonRecord | None) -> Score:
@@ -247,19 +253,6 @@ def _checked(quantity: str, check: CheckRecord) -> Score:
         high=check["high"],
         lower_is_better=check["better"] == "lower",
     )
-
-
-def _word(record: GateRecord) -> str:
-    if record["status"] != "compared":
-        return record["status"]
-    verdict = str(record["verdict"])
-    return "changed" if verdict == "pass" and record["failed"] else verdict
-
-
-def _short_label(record: GateRecord) -> str:
-    # A parametrised id may hold "::" of its own: only what stands before the "[" is a path.
-    head, bracket, parameters = record["test"].partition("[")
-    return _label(record, head.rsplit("::", 1)[-1] + bracket + parameters)
 
 
 def _label(record: GateRecord, test: str) -> str:

@@ -18,20 +18,17 @@ from pytest_iaside.report.sections import Detail, section
 from pytest_iaside.report.writing import templates, write_text
 
 LIMIT_MB = 3.0
-
-LEAN = Detail(charts=False, maps=False, thumbnails=False, examples=False)
-CHARTS = Detail(maps=False, thumbnails=False, examples=False)
-MAPS = Detail(thumbnails=False, examples=False)
-THUMBNAILS = Detail(examples=False)
-WHOLE = Detail()
+# The parts of a Detail, and what is said where they are left out; the last go first.
+LEFT_OUT = {
+    "charts": "the charts",
+    "maps": "the maps",
+    "thumbnails": "the small pictures",
+    "examples": "the example pictures",
+}
 
 
 def write_html(
-    records: Sequence[GateRecord],
-    path: str | Path,
-    *,
-    meta: MetaRecord,
-    limit: float = LIMIT_MB,
+    records: Sequence[GateRecord], path: str | Path, *, meta: MetaRecord, limit: float = LIMIT_MB
 ) -> Path:
     """Write the report of ``records`` to ``path``, making its folders; atomic.
 
@@ -74,7 +71,7 @@ def render(records: Sequence[GateRecord], *, meta: MetaRecord, limit: float = LI
             script_digest=digest,
         )
 
-    room = int(limit * 1e6) - len(bind([], [""] * 4).encode())
+    room = int(limit * 1e6) - len(bind([], [""] * len(LEFT_OUT)).encode())
     return bind(*_fitted(found, room, draw))
 
 
@@ -86,38 +83,27 @@ def _fitted(
     Failed gates go before others, worse ones before better. Returns what was left out, in words,
     beside the articles.
     """
-    articles = [draw(number, LEAN) for number in range(len(gates))]
-    given = [LEAN] * len(gates)
-    taken = sum(map(_size, articles))
+    parts = list(LEFT_OUT)
+    given = [0] * len(gates)  # how many of the parts each has
+    articles = [draw(number, _detail(0)) for number in range(len(gates))]
+    room -= sum(map(_size, articles))
     failed = [number for number, gate in enumerate(gates) if gate.failed]
     others = [number for number, gate in enumerate(gates) if not gate.failed]
-    for number, detail in [
-        *((number, CHARTS) for number in failed),
-        *((number, MAPS) for number in failed),
-        *((number, THUMBNAILS) for number in failed),
-        *((number, CHARTS) for number in others),
-        *((number, THUMBNAILS) for number in others),
-        *((number, WHOLE) for number in failed + others),
-    ]:
-        if not _has(gates[number], detail):
+    stages = ((failed, 1), (failed, 2), (failed, 3), (others, 1), (others, 3), (failed + others, 4))
+    for number, count in ((number, count) for some, count in stages for number in some):
+        if not _has(gates[number], parts[count - 1]):
             continue
-        article = draw(number, detail)
-        taken += _size(article) - _size(articles[number])
-        if taken > room:
+        article = draw(number, _detail(count))
+        room -= _size(article) - _size(articles[number])
+        if room < 0:
             # The next one might fit, but the order is by how much a gate matters.
             break
-        articles[number], given[number] = article, detail
+        articles[number], given[number] = article, count
     missing = {
-        what: sum(
-            _has(gate, detail) and not getattr(had, name)
-            for gate, had in zip(gates, given, strict=True)
+        LEFT_OUT[part]: sum(
+            _has(gate, part) and count <= at for gate, count in zip(gates, given, strict=True)
         )
-        for what, name, detail in (
-            ("the charts", "charts", CHARTS),
-            ("the maps", "maps", MAPS),
-            ("the small pictures", "thumbnails", THUMBNAILS),
-            ("the example pictures", "examples", WHOLE),
-        )
+        for at, part in enumerate(parts)
     }
     return articles, [
         f"{what} of {count} gate{'' if count == 1 else 's'}"
@@ -126,12 +112,17 @@ def _fitted(
     ]
 
 
-def _has(gate: Gate, detail: Detail) -> bool:
-    """Whether ``gate`` has what ``detail`` adds."""
-    if detail == CHARTS:
-        return bool(gate.measurements)
-    if detail == MAPS:
-        return bool(gate.record.get("section_pictures"))
+def _detail(count: int) -> Detail:
+    """The first ``count`` parts."""
+    return Detail(**{part: at < count for at, part in enumerate(LEFT_OUT)})
+
+
+def _has(gate: Gate, part: str) -> bool:
+    match part:
+        case "charts":
+            return bool(gate.measurements)
+        case "maps":
+            return bool(gate.record.get("section_pictures"))
     return bool(gate.record.get("pictures"))
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from pytest_iaside.report.columns import shorten
 from pytest_iaside.report.gates import Gate, gates, headline, interval_name, score_name, tally
-from pytest_iaside.report.numbers import compact, duration, printable
+from pytest_iaside.report.numbers import printable
 from pytest_iaside.report.record import GateRecord
 
 # GitHub cuts comments at 65,536 characters; whoever posts one adds a few of their own.
@@ -48,23 +49,14 @@ def markdown(records: Sequence[GateRecord]) -> str:
 
 
 def _row(gate: Gate) -> str:
-    texts = (
-        f"<code>{_escape(shorten(gate.full_label, LONGEST_LABEL))}</code>",
-        gate.score.values,
-        gate.score.changed_by,
-        f"{gate.mark} **{gate.word}**" if gate.failed else f"{gate.mark} {gate.word}",
-        compact(gate.forward_passes),
-        duration(gate.seconds),
-    )
-    return f"| {' | '.join(texts)} |\n"
+    score, change, verdict, *cost = gate.row
+    if gate.failed:
+        verdict = f"{gate.mark} **{gate.word}**"
+    return f"| {' | '.join((_code(gate.full_label), score, change, verdict, *cost))} |\n"
 
 
 def _details(gate: Gate) -> str:
-    lines = [
-        f"\n### {gate.mark} <code>{_escape(shorten(gate.label, LONGEST_LABEL))}</code>",
-        "",
-        _escape(gate.sentence),
-    ]
+    lines = [f"\n### {gate.mark} {_code(gate.label)}", "", _escape(gate.sentence)]
     reasons = [
         f"- {check['verdict']}: {_escape(check['sentence'])}"
         for check in gate.checks
@@ -81,9 +73,12 @@ def _details(gate: Gate) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _code(label: str) -> str:
+    return f"<code>{_escape(shorten(label, LONGEST_LABEL))}</code>"
+
+
 def _fenced(code: str) -> tuple[str, str, str]:
-    longest = max((len(run) for run in re.findall("`+", code)), default=0)
-    fence = "`" * max(3, longest + 1)
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", code)), 0)
     return f"{fence}sh", code, fence
 
 
@@ -92,23 +87,15 @@ def _escape(text: Any) -> str:
     plain = printable(text)
     # An underscore inside a word is no markup, and names are full of them.
     marked = re.sub(r"[\\*\[\]~$#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", plain)
-    entities: dict[str, str | int | None] = {
-        character: f"&#{ord(character)};" for character in "`|<>"
-    }
-    entities["&"] = "&amp;"
+    entities = {ord(character): f"&#{ord(character)};" for character in "`|<>"}
     # GitHub looks for mentions in the rendered text, where an entity is a plain @ again.
-    entities["@"] = "@&#8203;"
-    return marked.translate(str.maketrans(entities))
+    return marked.translate(entities | {ord("&"): "&amp;", ord("@"): "@&#8203;"})
 
 
 def _first_that_fit(parts: Sequence[str], room: int) -> tuple[str, int]:
     """As many of the first parts as fit into ``room`` bytes, and how many did not."""
-    taken = 0
-    for number, part in enumerate(parts):
-        taken += _size(part)
-        if taken > room:
-            return "".join(parts[:number]), len(parts) - number
-    return "".join(parts), 0
+    fit = sum(taken <= room for taken in accumulate(map(_size, parts)))
+    return "".join(parts[:fit]), len(parts) - fit
 
 
 def _size(text: str) -> int:

@@ -20,15 +20,13 @@ class Page:
     about: str = ""
     warnings: Sequence[str] = ()
     figures: Sequence[Figure] = ()
-    settings: Table | None = None
-    """How it was measured: settings, models, versions."""
+    settings: Table | None = None  # How it was measured: settings, models, versions.
 
 
 def write_page(page: Page, path: str | Path, *, meta: MetaRecord) -> Path:
     """Write ``page`` to ``path``, making its folders; atomic.
 
-    Raises SpectralRobustnessError when it
-    cannot be written; what was there then stands.
+    Raises SpectralRobustnessError when it cannot be written; what was there then stands.
     """
     return write_text(render_page(page, meta=meta), path, "choose another path")
 

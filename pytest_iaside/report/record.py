@@ -2,23 +2,25 @@
 
 Records travel from xdist's workers to the process that writes the reports. They may hold NaN and
 infinity, which become null in the JSON document. ``make schema`` makes session.schema.json from
-these types and from the sentences under their fields; pictures are not part of it.
+these types and from the comments beside their fields; pictures are not part of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, TypeVar, cast
+
+from pytest_iaside.thresholds import Direction, FailOn
 
 if TYPE_CHECKING:
     from pytest_iaside.compare.comparison import Comparison
     from pytest_iaside.compare.drivers import ImageChanges
     from pytest_iaside.measure.measurement import Measurement
-    from pytest_iaside.measure.profile import SpectralProfile
 
 SHOWN_IMAGES = 12  # images behind a change, of those a record tells
 
+T = TypeVar("T")
 Number = float | None
 Numbers = list[Number]
 Status = Literal["compared", "created", "updated", "refused"]
@@ -29,275 +31,175 @@ Better = Literal["lower", "higher"]
 class LimitRecord(TypedDict):
     """How much the quantities of a family may get worse."""
 
-    change: Number
-    """How much worse the means may become; null where any change is allowed."""
-    bound: Number
-    """What no mean of the candidate may be worse than; null where there is no bound."""
+    change: Number  # How much worse the means may become; null where any change is allowed.
+    bound: Number  # What no mean of the candidate may be worse than; null where there is no bound.
 
 
 class CheckRecord(TypedDict):
     """One limit, at the place that decides."""
 
-    name: str
-    """The family of the quantities, or structured, min_src or bound."""
-    where: str
-    """The band, frequency or quantity that decides, or what is unstructured."""
-    better: Better
-    """Whether a lower or a higher value is better."""
-    baseline: Number
-    """The baseline's value."""
-    candidate: Number
-    """The candidate's value."""
-    change: Number
-    """The change that is limited, in the unit of the limit; of a bound the candidate itself."""
-    low: Number
-    """Lower end of its interval."""
-    high: Number
-    """Upper end of its interval."""
-    limit: Number
-    """The furthest allowed change, or the bound."""
-    verdict: Verdict
-    """Drift where none of the interval is allowed, pass where all of it is."""
-    changed: bool
-    """Whether the interval leaves out no change at all."""
-    sentence: str
-    """The check in words."""
+    name: str  # The family of the quantities, or structured, min_src or bound.
+    where: str  # The band, frequency or quantity that decides, or what is unstructured.
+    better: Better  # Whether a lower or a higher value is better.
+    baseline: Number  # The baseline's value.
+    candidate: Number  # The candidate's value.
+    change: Number  # What is limited, in the limit's unit; of a bound the candidate itself.
+    low: Number  # Lower end of its interval.
+    high: Number  # Upper end of its interval.
+    limit: Number  # The furthest allowed change, or the bound.
+    verdict: Verdict  # Drift where none of the interval is allowed, pass where all of it is.
+    changed: bool  # Whether the interval leaves out no change at all.
+    sentence: str  # The check in words.
 
 
 class QuantityRecord(TypedDict):
     """The change of one quantity."""
 
-    index: int
-    """Its place in the measurement."""
-    name: str
-    """What was measured."""
-    family: str
-    """The quantities that share a limit."""
-    better: Better
-    """Whether a lower or a higher value is better."""
-    baseline: Number
-    """The baseline's mean over images."""
-    candidate: Number
-    """The candidate's mean over images."""
-    change: Number
-    """The paired change."""
-    low: Number
-    """Lower end of its interval, which holds for all of the family together."""
-    high: Number
-    """Upper end of that interval."""
-    p_value: Number
-    """Holm's p-value of no change, over all quantities."""
-    moved: bool
-    """Whether noise does not explain the change."""
+    index: int  # Its place in the measurement.
+    name: str  # What was measured.
+    family: str  # The quantities that share a limit.
+    better: Better  # Whether a lower or a higher value is better.
+    baseline: Number  # The baseline's mean over images.
+    candidate: Number  # The candidate's mean over images.
+    change: Number  # The paired change.
+    low: Number  # Lower end of its interval, which holds for all of the family together.
+    high: Number  # Upper end of that interval.
+    p_value: Number  # Holm's p-value of no change, over all quantities.
+    moved: bool  # Whether noise does not explain the change.
 
 
 class ImageRecord(TypedDict):
     """One image's part in a change."""
 
-    name: str
-    """What the image is called."""
-    digest: str
-    """Hash of the image."""
-    label: int | None
-    """Index of its class; null where its label is a distribution."""
-    contribution: Number
-    """What it adds to the change, in the unit of the quantity."""
-    baseline_psi: Numbers
-    """Its ψ of each band under the baseline, in nats."""
-    candidate_psi: Numbers
-    """Its ψ of each band under the candidate, in nats."""
+    name: str  # What the image is called.
+    digest: str  # Hash of the image.
+    label: int | None  # Index of its class; null where its label is a distribution.
+    contribution: Number  # What it adds to the change, in the unit of the quantity.
+    baseline_psi: Numbers  # Its ψ of each band under the baseline, in nats.
+    candidate_psi: Numbers  # Its ψ of each band under the candidate, in nats.
 
 
 class ImagesRecord(TypedDict):
     """What single images add to the change of ``quantity``, the most harmful first."""
 
-    quantity: str
-    """What changed, in words."""
-    unit: str
-    """Unit of the change and of the contributions; empty for a share or a score."""
-    change: Number
-    """The change of the whole quantity."""
-    count: int
-    """How many images were compared."""
-    images: list[ImageRecord]
-    """Those that add the most, the most harmful first; not all of them."""
+    quantity: str  # What changed, in words.
+    unit: str  # Unit of the change and of the contributions; empty for a share or a score.
+    change: Number  # The change of the whole quantity.
+    count: int  # How many images were compared.
+    images: list[ImageRecord]  # Those that add the most, the most harmful first; not all of them.
 
 
 class BandBoundsRecord(TypedDict):
     """An interval for every band."""
 
-    low: Numbers
-    """Lower ends."""
-    high: Numbers
-    """Upper ends."""
+    low: Numbers  # Lower ends.
+    high: Numbers  # Upper ends.
 
 
 class BoundsRecord(TypedDict):
     """An interval."""
 
-    low: Number
-    """Lower end."""
-    high: Number
-    """Upper end."""
+    low: Number  # Lower end.
+    high: Number  # Upper end.
 
 
 class IntervalsRecord(TypedDict):
     """Intervals of what is read off a spectral profile."""
 
-    psi: BandBoundsRecord
-    """Of ψ, each band by itself."""
-    sid: BandBoundsRecord
-    """Of the SID, each band by itself."""
-    signed_src: BoundsRecord
-    """Of signed SRC."""
-    value: BoundsRecord
-    """Of v(all)."""
+    psi: BandBoundsRecord  # Of ψ, each band by itself.
+    sid: BandBoundsRecord  # Of the SID, each band by itself.
+    signed_src: BoundsRecord  # Of signed SRC.
+    value: BoundsRecord  # Of v(all).
 
 
 class SpectralRecord(TypedDict):
     """What is read off a spectral profile, with intervals at ``level``."""
 
-    level: float
-    """Confidence of the intervals."""
-    psi: Numbers
-    """Shapley value of each band, in nats, the lowest frequencies first."""
-    standard_error: Numbers
-    """Standard error over images of each ψ."""
-    sid: Numbers
-    """Spectral importance distribution: the share of each band."""
-    src: Number
-    """The paper's spectral robustness score."""
-    signed_src: Number
-    """The score, negative where high frequencies weigh more."""
-    value: Number
-    """v(all): log-likelihood of all bands over that of none, in nats."""
-    structured: bool
-    """Whether ψ can be told from noise."""
-    unstructured_because: str
-    """Why not; empty where it can."""
-    intervals: IntervalsRecord
-    """Intervals of all of these over images."""
-    by_size: Numbers
-    """Mean log-likelihood over the coalitions of each size, in nats."""
-    band_labels: list[str]
-    """Frequencies of each band, in words."""
-    band_edges: list[float]
-    """Edges of the bands in cycles/pixel, one more than bands."""
+    level: float  # Confidence of the intervals.
+    psi: Numbers  # Shapley value of each band, in nats, the lowest frequencies first.
+    standard_error: Numbers  # Standard error over images of each ψ.
+    sid: Numbers  # Spectral importance distribution: the share of each band.
+    src: Number  # The paper's spectral robustness score.
+    signed_src: Number  # The score, negative where high frequencies weigh more.
+    value: Number  # v(all): log-likelihood of all bands over that of none, in nats.
+    structured: bool  # Whether ψ can be told from noise.
+    unstructured_because: str  # Why not; empty where it can.
+    intervals: IntervalsRecord  # Intervals of all of these over images.
+    by_size: Numbers  # Mean log-likelihood over the coalitions of each size, in nats.
+    band_labels: list[str]  # Frequencies of each band, in words.
+    band_edges: list[float]  # Edges of the bands in cycles/pixel, one more than bands.
 
 
 class ReferenceRecord(TypedDict):
     """Which reference sample was measured."""
 
-    digest: str
-    """Hash of images and labels."""
-    images: int
-    """How many images it has."""
-    channels: int
-    """Colour channels."""
-    height: int
-    """In pixels."""
-    width: int
-    """In pixels."""
-    labels: Literal["dataset", "soft", "predicted"]
-    """Where the labels are from: a data set, soft ones, or the model's own predictions."""
+    digest: str  # Hash of images and labels.
+    images: int  # How many images it has.
+    channels: int  # Colour channels.
+    height: int  # In pixels.
+    width: int  # In pixels.
+    labels: Literal["dataset", "soft", "predicted"]  # A data set's, soft ones, or predictions.
 
 
 class ModelRecord(TypedDict):
     """Which model was measured."""
 
-    name: str
-    """What the model is called."""
-    classes: int
-    """How many classes it tells apart."""
-    fingerprint: str | None
-    """Hash of its weights; null where that is not known."""
+    name: str  # What the model is called.
+    classes: int  # How many classes it tells apart.
+    fingerprint: str | None  # Hash of its weights; null where that is not known.
 
 
 class MeasurementRecord(TypedDict):
     """What was measured, of which model, how, and at what cost."""
 
-    kind: str
-    """What was measured: spectral, perturbations, …"""
-    images: int
-    """How many images were measured."""
-    settings: dict[str, Any]
-    """How it was measured; measurements that differ here do not compare."""
-    reference: ReferenceRecord
-    """The reference sample."""
-    model: ModelRecord
-    """The model."""
-    environment: dict[str, str]
-    """Versions of what ran, and the backend."""
-    forward_passes: int
-    """How many images the model saw."""
-    passes_from_cache: int
-    """How many of them an earlier run had done."""
-    not_cached_because: str
-    """Why the next run does them again; empty where it does not."""
-    seconds: Number
-    """How long it took; 0 where it was read from a file."""
-    spectral: SpectralRecord | None
-    """What is read off a spectral profile; null for other kinds."""
+    kind: str  # What was measured: spectral, perturbations, …
+    images: int  # How many images were measured.
+    settings: dict[str, Any]  # How it was measured; measurements that differ here do not compare.
+    reference: ReferenceRecord  # The reference sample.
+    model: ModelRecord  # The model.
+    environment: dict[str, str]  # Versions of what ran, and the backend.
+    forward_passes: int  # How many images the model saw.
+    passes_from_cache: int  # How many of them an earlier run had done.
+    not_cached_because: str  # Why the next run does them again; empty where it does not.
+    seconds: Number  # How long it took; 0 where it was read from a file.
+    spectral: SpectralRecord | None  # What is read off a spectral profile; null for other kinds.
 
 
 class ComparisonRecord(TypedDict):
     """A candidate compared with its baseline."""
 
-    kind: str
-    """What was measured."""
-    verdict: Verdict
-    """The worst of the checks: drift before inconclusive before pass."""
-    changed: bool
-    """Whether anything changed at all, allowed or not."""
-    summary: str
-    """The verdict in one line."""
-    level: float
-    """Confidence of the intervals."""
-    images: int
-    """How many images decided."""
-    limits: dict[str, LimitRecord]
-    """The limit of each family that has one."""
-    direction: Literal["worse", "any"]
-    """Whether changes for the better count too."""
-    checks: list[CheckRecord]
-    """Every check that was asked for."""
-    quantities: list[QuantityRecord]
-    """The change of every quantity; of spectral profiles ψ of each band."""
-    notes: list[str]
-    """What else a reader should know, in words."""
-    image_changes: ImagesRecord | None
-    """What single images add to the change that decides; null where that is not known."""
-    candidate: MeasurementRecord
-    """The model under test."""
-    baseline: MeasurementRecord
-    """What it is compared with."""
+    kind: str  # What was measured.
+    verdict: Verdict  # The worst of the checks: drift before inconclusive before pass.
+    changed: bool  # Whether anything changed at all, allowed or not.
+    summary: str  # The verdict in one line.
+    level: float  # Confidence of the intervals.
+    images: int  # How many images decided.
+    limits: dict[str, LimitRecord]  # The limit of each family that has one.
+    direction: Direction  # Whether changes for the better count too.
+    checks: list[CheckRecord]  # Every check that was asked for.
+    quantities: list[QuantityRecord]  # All that was measured; of spectral profiles each band's ψ.
+    notes: list[str]  # What else a reader should know, in words.
+    image_changes: ImagesRecord | None  # What images add to what decides; null where not known.
+    candidate: MeasurementRecord  # The model under test.
+    baseline: MeasurementRecord  # What it is compared with.
 
 
 class SnrRecord(TypedDict):
     """The ratio of the images' energy to a perturbation's, by frequency."""
 
-    perturbation: str
-    """Name and severity."""
-    decibel: Numbers
-    """Ratio at each frequency, for a perturbation of 10 % of the energy."""
+    perturbation: str  # Name and severity.
+    decibel: Numbers  # Ratio at each frequency, for a perturbation of 10 % of the energy.
 
 
 class SpectrumRecord(TypedDict):
     """The energy spectral density of the reference sample (SPEC.md 1.8)."""
 
-    images: int
-    """How many images it was measured on."""
-    frequencies: list[float]
-    """In cycles/pixel."""
-    density: Numbers
-    """Mean energy at each frequency."""
-    exponent: Number
-    """α of the power law f^−α that fits best; null where there is none."""
-    natural: bool
-    """Whether the energy falls with frequency as in natural images, which the score takes for
-    granted."""
-    snr: list[SnrRecord]
-    """Of each perturbation of the gate."""
+    images: int  # How many images it was measured on.
+    frequencies: list[float]  # In cycles/pixel.
+    density: Numbers  # Mean energy at each frequency.
+    exponent: Number  # α of the power law f^−α that fits best; null where there is none.
+    natural: bool  # Whether energy falls with frequency as in natural images, as SRC assumes.
+    snr: list[SnrRecord]  # Of each perturbation of the gate.
 
 
 class ExampleRecord(TypedDict):
@@ -321,40 +223,22 @@ class PicturesRecord(TypedDict):
 class GateRecord(TypedDict):
     """One assertion of one test, and what came of it."""
 
-    test: str
-    """Node id of the test; of the command line tool, the file it measured."""
-    name: str | None
-    """What tells apart several assertions of one test; null where there is one."""
-    kind: str
-    """Which assertion it is: spectral, perturbations, trend, …"""
-    status: Status
-    """What was done; refused where an error kept it from being compared."""
-    failed: bool
-    """Whether the assertion failed."""
-    verdict: Verdict | None
-    """The comparison's; null where nothing was compared."""
-    summary: str
-    """What came of it in one line."""
-    fail_on: Literal["drift", "inconclusive", "any-change"] | None
-    """Which verdicts fail; null where nothing was compared."""
-    baseline: str
-    """Where the baseline lies, or what it is; empty where that was not known yet."""
-    accept: str
-    """The command that makes the baseline anew; empty where there is none."""
-    reproduce: str
-    """The command that runs this test alone."""
-    seconds: Number
-    """How long the assertion took."""
-    comparison: ComparisonRecord | None
-    """A baseline just created or updated is compared with itself; null where nothing was
-    compared."""
-    measurement: MeasurementRecord | None
-    """What was measured although nothing was compared; null otherwise."""
-    spectrum: SpectrumRecord | None
-    """Spectrum of the reference images; null where no report was asked for."""
-    sections: dict[str, Any]
-    """What wings say of the gate, by their names: explanation of the images behind a red one, trend
-    of checkpoints."""
+    test: str  # Node id of the test; of the command line tool, the file it measured.
+    name: str | None  # What tells apart several assertions of one test; null where there is one.
+    kind: str  # Which assertion it is: spectral, perturbations, trend, …
+    status: Status  # What was done; refused where an error kept it from being compared.
+    failed: bool  # Whether the assertion failed.
+    verdict: Verdict | None  # The comparison's; null where nothing was compared.
+    summary: str  # What came of it in one line.
+    fail_on: FailOn | None  # Which verdicts fail; null where nothing was compared.
+    baseline: str  # Where the baseline lies, or what it is; empty where that was not known yet.
+    accept: str  # The command that makes the baseline anew; empty where there is none.
+    reproduce: str  # The command that runs this test alone.
+    seconds: Number  # How long the assertion took.
+    comparison: ComparisonRecord | None  # Of a new baseline with itself; null where there is none.
+    measurement: MeasurementRecord | None  # What was measured where nothing was compared.
+    spectrum: SpectrumRecord | None  # Of the reference images; null where no report is asked for.
+    sections: dict[str, Any]  # What wings say of the gate, by their names: explanation, trend, …
     # For the HTML report alone; of wings, by their names.
     pictures: NotRequired[PicturesRecord | None]
     section_pictures: NotRequired[dict[str, Any]]
@@ -363,30 +247,22 @@ class GateRecord(TypedDict):
 class MetaRecord(TypedDict):
     """How a report came about."""
 
-    command: str
-    """The command line that was run."""
-    created: str
-    """When the run ended, as ISO 8601."""
-    version: str
-    """Version of pytest-iaside."""
+    command: str  # The command line that was run.
+    created: str  # When the run ended, as ISO 8601.
+    version: str  # Version of pytest-iaside.
 
 
 class SessionRecord(TypedDict):
     """What --iaside-json writes: every gate of one pytest session."""
 
-    format: Literal["iaside-report/3"]
-    """Format of this document and its version."""
-    schema: Literal["urn:pytest-iaside:session:3"]
-    """The $id of the schema that this document follows."""
-    meta: MetaRecord
-    """About the run."""
-    failed: bool
-    """Whether any gate failed."""
+    format: Literal["iaside-report/3"]  # Format of this document and its version.
+    schema: Literal["urn:pytest-iaside:session:3"]  # The $id of this document's schema.
+    meta: MetaRecord  # About the run.
+    failed: bool  # Whether any gate failed.
     counts: dict[str, int]
     """How many gates there are of each outcome that occurs: a verdict, the status where nothing was
     compared, or changed, which passes its checks and fails under fail_on=any-change."""
-    gates: list[GateRecord]
-    """Every gate, the worst first."""
+    gates: list[GateRecord]  # Every gate, the worst first.
 
 
 def gate_record(
@@ -397,64 +273,28 @@ def gate_record(
     failed: bool,
     verdict: Verdict | None,
     summary: str,
-    name: str | None = None,
-    fail_on: Literal["drift", "inconclusive", "any-change"] | None = None,
-    baseline: str = "",
-    accept: str = "",
-    reproduce: str = "",
-    seconds: Number = None,
-    comparison: ComparisonRecord | None = None,
-    measurement: MeasurementRecord | None = None,
-    spectrum: SpectrumRecord | None = None,
-    sections: Mapping[str, Any] | None = None,
-    pictures: PicturesRecord | None = None,
-    section_pictures: Mapping[str, Any] | None = None,
+    **others: Any,
 ) -> GateRecord:
-    """The record of a gate; of what is left out, nothing is known."""
-    return {
-        "test": test,
-        "name": name,
-        "kind": kind,
-        "status": status,
-        "failed": failed,
-        "verdict": verdict,
-        "summary": summary,
-        "fail_on": fail_on,
-        "baseline": baseline,
-        "accept": accept,
-        "reproduce": reproduce,
-        "seconds": seconds,
-        "comparison": comparison,
-        "measurement": measurement,
-        "spectrum": spectrum,
-        "sections": dict(sections or {}),
-        "pictures": pictures,
-        "section_pictures": dict(section_pictures or {}),
-    }
+    """The record of a gate, with ``others`` of its fields; of those left out, nothing is known."""
+    known = {"test": test, "kind": kind, "status": status, "failed": failed, "verdict": verdict}
+    empty = {"baseline": "", "accept": "", "reproduce": "", "sections": {}, "section_pictures": {}}
+    if unknown := others.keys() - GateRecord.__annotations__.keys():
+        raise TypeError(f"a record of a gate has no {', '.join(sorted(unknown))}")
+    nothing = dict.fromkeys(GateRecord.__annotations__)
+    return cast(GateRecord, {**nothing, **empty, **known, "summary": summary, **others})
 
 
 def comparison_record(comparison: Comparison) -> ComparisonRecord:
     """``comparison`` in plain values."""
-    changes = comparison.image_changes
-    checks: Any = [asdict(check) for check in comparison.checks]
-    quantities: Any = [asdict(quantity) for quantity in comparison.quantities]
-    limits: Any = {family: asdict(limit) for family, limit in comparison.limits.items()}
-    return {
-        "kind": comparison.kind,
-        "verdict": comparison.verdict,
-        "changed": comparison.changed,
-        "summary": comparison.summary(),
-        "level": comparison.level,
-        "images": comparison.images,
-        "limits": limits,
-        "direction": comparison.direction,
-        "checks": checks,
-        "quantities": quantities,
-        "notes": list(comparison.notes),
-        "image_changes": None if changes is None else _images_record(changes),
-        "candidate": measurement_record(comparison.candidate, comparison.level),
-        "baseline": measurement_record(comparison.baseline, comparison.level),
-    }
+    changes, level = comparison.image_changes, comparison.level
+    return _record(
+        ComparisonRecord,
+        comparison,
+        summary=comparison.summary(),
+        image_changes=None if changes is None else _images_record(changes),
+        candidate=measurement_record(comparison.candidate, level),
+        baseline=measurement_record(comparison.baseline, level),
+    )
 
 
 def measurement_record(measurement: Measurement, level: float = 0.95) -> MeasurementRecord:
@@ -462,64 +302,52 @@ def measurement_record(measurement: Measurement, level: float = 0.95) -> Measure
     # Here, where a model has run: the controller of xdist's workers draws reports without torch.
     from pytest_iaside.measure.profile import SpectralProfile
 
-    reference: Any = asdict(measurement.reference)
-    model: Any = asdict(measurement.model)
-    spectral = None
-    if isinstance(measurement, SpectralProfile):
-        spectral = _spectral_record(measurement, level)
-    return {
-        "kind": measurement.kind,
-        "images": len(measurement),
-        "settings": dict(measurement.settings),
-        "reference": reference,
-        "model": model,
-        "environment": dict(measurement.environment),
-        "forward_passes": measurement.forward_passes,
-        "passes_from_cache": measurement.passes_from_cache,
-        "not_cached_because": measurement.not_cached_because,
-        "seconds": measurement.seconds,
-        "spectral": spectral,
-    }
+    spectral = isinstance(measurement, SpectralProfile)
+    return _record(
+        MeasurementRecord,
+        measurement,
+        images=len(measurement),
+        settings=dict(measurement.settings),
+        spectral=_spectral_record(measurement, level) if spectral else None,
+    )
 
 
-def _spectral_record(profile: SpectralProfile, level: float) -> SpectralRecord:
-    intervals: Any = {
-        what: {"low": found.low.tolist(), "high": found.high.tolist()}
-        for what in ("psi", "sid", "signed_src", "value")
-        for found in [profile.interval(what, level)]
-    }
-    return {
-        "level": level,
-        "psi": profile.psi.tolist(),
-        "standard_error": profile.standard_error.tolist(),
-        "sid": profile.sid.tolist(),
-        "src": profile.src,
-        "signed_src": profile.signed_src,
-        "value": profile.value,
-        "structured": profile.structured,
-        "unstructured_because": profile.unstructured_because,
-        "intervals": intervals,
-        "by_size": profile.by_size.mean(axis=0).tolist(),
-        "band_labels": list(profile.partition.labels),
-        "band_edges": profile.partition.edges.tolist(),
-    }
+def _spectral_record(profile: Any, level: float) -> SpectralRecord:
+    return _record(
+        SpectralRecord,
+        profile,
+        level=level,
+        intervals={
+            what: _record(BoundsRecord, profile.interval(what, level))
+            for what in IntervalsRecord.__annotations__
+        },
+        by_size=profile.by_size.mean(axis=0).tolist(),
+        band_labels=list(profile.partition.labels),
+        band_edges=profile.partition.edges.tolist(),
+    )
 
 
 def _images_record(changes: ImageChanges) -> ImagesRecord:
-    return {
-        "quantity": changes.quantity,
-        "unit": changes.unit,
-        "change": changes.change,
-        "count": len(changes.images),
-        "images": [
-            {
-                "name": image.name,
-                "digest": image.digest,
-                "label": image.label,
-                "contribution": image.contribution,
-                "baseline_psi": image.baseline_psi.tolist(),
-                "candidate_psi": image.candidate_psi.tolist(),
-            }
-            for image in changes.images[:SHOWN_IMAGES]
-        ],
+    images = [_record(ImageRecord, image) for image in changes.images[:SHOWN_IMAGES]]
+    return _record(ImagesRecord, changes, count=len(changes.images), images=images)
+
+
+def _record(kind: type[T], source: Any, **more: Any) -> T:
+    """A record of ``kind``: its fields are ``more`` and what ``source`` has by the same names."""
+    found: Any = {
+        name: more[name] if name in more else _plain(getattr(source, name))
+        for name in kind.__annotations__
     }
+    return cast(T, found)
+
+
+def _plain(value: Any) -> Any:
+    """``value`` of dataclasses, arrays and containers, in types that JSON has."""
+    match value:
+        case Mapping():
+            return {key: _plain(each) for key, each in value.items()}
+        case tuple():
+            return [_plain(each) for each in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return value.tolist() if hasattr(value, "tolist") else value

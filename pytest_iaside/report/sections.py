@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pytest_iaside.compare.words import confidence
-from pytest_iaside.report.figures import Cell, Figure, Table, interval_text, settings_table
+from pytest_iaside.report.figures import Cell, Table, interval_text, settings_table
 from pytest_iaside.report.gate_figures import gate_figures
 from pytest_iaside.report.gates import BOUNDS, Gate
-from pytest_iaside.report.images import Images, images_of
 from pytest_iaside.report.numbers import NONE, fixed, percent, share, signed
+from pytest_iaside.report.pictures import images_of
 from pytest_iaside.report.record import CheckRecord
 from pytest_iaside.report.spectrum import spectrum_sentence
 from pytest_iaside.report.wings import ReportSection, wings
@@ -26,55 +26,32 @@ class Detail:
     """How much is shown of a gate besides its verdict and its checks."""
 
     charts: bool = True
-    maps: bool = True
-    """The pictures of wings' sections."""
+    maps: bool = True  # The pictures of wings' sections.
     thumbnails: bool = True
     examples: bool = True
 
 
-@dataclass(frozen=True)
-class Section:
-    """Everything that is shown of one gate; ``ident`` is unique in the page."""
-
-    ident: str
-    gate: Gate
-    detail: Detail
-    warnings: list[str]
-    checks: Table | None
-    figures: list[Figure]
-    images: Images | None
-    sections: list[ReportSection]
-    settings: Table | None
-    differences: int
-
-
-def section(gate: Gate, number: int, detail: Detail = Detail()) -> Section:
-    """What the report says of ``gate``, the ``number``-th in the page."""
-    ident = f"gate-{number}"
-    figures: list[Figure] = []
-    images, sections, settings, differences = None, [], None, 0
-    if detail.charts and (measurements := gate.measurements):
-        figures = gate_figures(gate, ident)
-        images = images_of(gate, thumbnails=detail.thumbnails, examples=detail.examples)
-        sections = _sections_of_wings(gate, ident, detail)
-        settings, differences = settings_table(measurements)
-    return Section(
-        ident=ident,
-        gate=gate,
-        detail=detail,
-        warnings=_warnings(gate),
-        checks=_checks_table(gate) if gate.checks else None,
-        figures=figures,
-        images=images,
-        sections=sections,
-        settings=settings,
-        differences=differences,
-    )
+def section(gate: Gate, number: int, detail: Detail = Detail()) -> dict[str, Any]:
+    """What gate.html.j2 shows of ``gate``; ``ident`` is unique in the page, as ``number`` is."""
+    ident, drawn = f"gate-{number}", detail.charts and bool(gate.measurements)
+    settings, differences = settings_table(gate.measurements) if drawn else (None, 0)
+    return {
+        "ident": ident,
+        "gate": gate,
+        "detail": detail,
+        "warnings": _warnings(gate),
+        "checks": _checks_table(gate) if gate.checks else None,
+        "figures": gate_figures(gate, ident) if drawn else [],
+        "images": images_of(gate, detail.thumbnails, detail.examples) if drawn else None,
+        "sections": _sections_of_wings(gate, ident, detail.maps) if drawn else [],
+        "settings": settings,
+        "differences": differences,
+    }
 
 
-def _sections_of_wings(gate: Gate, ident: str, detail: Detail) -> list[ReportSection]:
+def _sections_of_wings(gate: Gate, ident: str, maps: bool) -> list[ReportSection]:
     contents = gate.record["sections"]
-    pictures = gate.record.get("section_pictures", {}) if detail.maps else {}
+    pictures = gate.record.get("section_pictures", {}) if maps else {}
     found = [
         wing.draw(contents[wing.name], pictures.get(wing.name), f"{ident}-{wing.name}")
         for wing in wings()
@@ -121,10 +98,8 @@ def _check_row(check: CheckRecord, either: bool) -> list[str | Cell]:
         sign = "≤" if check["better"] == "lower" else "≥"
         interval = interval_text(check["low"], check["high"])
         return [title, *values, NONE, interval, f"{sign} {fixed(check['limit'])}", verdict]
-    form: Callable[[Any], str] = percent if name in SHARES else signed
+    form, plain = (percent, share) if name in SHARES else (signed, fixed)
     change = form(check["change"]) + (" of v(all)" if name in ("value", "band") else "")
-    allowed = form(check["limit"])
-    if either:
-        allowed = f"±{(share if name in SHARES else fixed)(abs(check['limit'] or 0.0))}"
+    allowed = f"±{plain(abs(check['limit'] or 0.0))}" if either else form(check["limit"])
     interval = interval_text(check["low"], check["high"], form)
     return [title, *values, change, interval, allowed, verdict]

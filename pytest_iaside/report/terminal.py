@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from pytest_iaside.report.columns import cells, pad, shorten
 from pytest_iaside.report.gates import gates, interval_name, score_name
-from pytest_iaside.report.numbers import compact, duration
 from pytest_iaside.report.record import GateRecord
 
 FAILED = "31"  # the terminal's red
@@ -26,23 +25,13 @@ def terminal_lines(records: Sequence[GateRecord], *, width: int, color: bool) ->
         return []
     width = max(width, 72)
     head = (score_name(found), f"change ({interval_name(found)})", "verdict", "forward", "time")
-    rows = [
-        (
-            gate.score.values,
-            gate.score.changed_by,
-            f"{gate.mark} {gate.word}",
-            compact(gate.forward_passes),
-            duration(gate.seconds),
-        )
-        for gate in found
-    ]
+    rows = [gate.row for gate in found]
     widths = [max(cells(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    right = (True, False, False, True, True)
 
     def line(row: Sequence[str], paint: str = "") -> str:
         texts = [
-            pad(cell, room, right=to_right)
-            for cell, room, to_right in zip(row, widths, right, strict=True)
+            pad(cell, room, right=column not in (1, 2))
+            for column, (cell, room) in enumerate(zip(row, widths, strict=True))
         ]
         if paint:
             texts[2] = f"\x1b[{paint}m{texts[2]}\x1b[0m"
@@ -63,11 +52,6 @@ def terminal_lines(records: Sequence[GateRecord], *, width: int, color: bool) ->
     for gate in found:
         if told := gate.sentence if gate.failed else "; ".join(gate.notes):
             lines += ["", f"{gate.mark} {shorten(gate.label, width - 4)}:"]
-            lines += textwrap.wrap(
-                told,
-                width,
-                initial_indent=GAP,
-                subsequent_indent=GAP,
-                break_on_hyphens=False,
-            )
+            wrapped = textwrap.wrap(told, width - len(GAP), break_on_hyphens=False)
+            lines += [f"{GAP}{each}" for each in wrapped]
     return lines

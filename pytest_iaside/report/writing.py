@@ -6,7 +6,6 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -27,7 +26,8 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
-        finalize=_printable,
+        # What is not our own markup is made printable, and escaped afterwards.
+        finalize=lambda value: value if isinstance(value, Markup) else printable(value),
     )
     environment.globals.update(passes=count, duration=duration, finite=finite, fixed=fixed)
     return environment
@@ -56,8 +56,3 @@ def write_text(content: str, path: str | Path, advice: str) -> Path:
             f"cannot write {path}: {error.strerror or error}; make the folder writable or {advice}"
         ) from error
     return path
-
-
-def _printable(value: Any) -> Any:
-    """What Jinja writes for ``value``: escaped afterwards, unless it is our own markup."""
-    return value if isinstance(value, Markup) else printable(value)

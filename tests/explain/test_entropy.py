@@ -102,7 +102,7 @@ class TestCutoff:
         ({"noises": (0.2, 0.1)}, "noises=.0.2, 0.1.; expected"),
         ({"noises": (-0.1, 0.1)}, "expected at least two"),
         ({"noises": "much"}, "noises='much'; expected"),
-        ({"samples": 0}, "samples=0 must be a whole number above 0"),
+        ({"samples": 0}, "samples=0 must be a whole number of at least 1"),
         ({"rise": -1}, "rise=-1 must be a finite number of nats"),
     ],
 )

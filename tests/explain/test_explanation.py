@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from pytest_iaside import Classifier, ReferenceSample, SettingsError
 from pytest_iaside.explain import spectral_lens, wcam
+from pytest_iaside.explain.drilldown import level_changes, sentence, where
 from pytest_iaside.explain.explanation import Explanation, cost, explain, fitting
-from pytest_iaside.explain.sentences import level_changes, mean_changes, sentence, where
+from pytest_iaside.explain.records import moved
 
 IMAGES = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(1))
 SAMPLE = ReferenceSample(IMAGES)
@@ -86,9 +87,7 @@ def test_places_in_words(row: float, column: float, words: str) -> None:
 
 def with_map(explanation: Explanation, map_: np.ndarray, error: float = 0.01) -> Explanation:
     wavelet = replace(
-        explanation.wavelet,
-        map=np.stack([map_, map_]),
-        level_errors=np.full((2, 3), error),
+        explanation.wavelet, map=np.stack([map_, map_]), level_errors=np.full((2, 3), error)
     )
     return replace(explanation, wavelet=wavelet)
 
@@ -101,10 +100,10 @@ def test_a_detail_that_the_candidate_leans_on_is_named_with_its_place(
     fine = coarse.copy()
     fine[0, 7] = 2.0  # horizontal detail of the finest level, at the top right
     baseline, candidate = (with_map(explanation, each) for each in (coarse, fine))
-    changes = level_changes(candidate, baseline, 0, 0.95)
-    assert [each.candidate for each in changes] == pytest.approx([2 / 3, 0, 1 / 3])
-    assert changes[2].change == pytest.approx(1 / 3)
-    assert [each.moved for each in changes] == [True, False, True]
+    changes = level_changes(candidate, baseline, [0], 0.95)
+    assert [each["candidate"] for each in changes] == pytest.approx([2 / 3, 0, 1 / 3])
+    assert changes[2]["change"] == pytest.approx(1 / 3)
+    assert [moved(each) for each in changes] == [True, False, True]
     text = sentence(candidate, baseline, 0, changes)
     assert text == (
         "The candidate leans on details of 1–2 px around the top right: 33% of its answer comes "
@@ -122,7 +121,7 @@ def test_no_place_is_named_where_there_is_none(explanation: Explanation) -> None
     even[:4, 4:] = 0.5
     baseline, candidate = (with_map(explanation, each) for each in (coarse, even))
     assert candidate.place(0, 2) is None
-    text = sentence(candidate, baseline, 0, level_changes(candidate, baseline, 0, 0.95))
+    text = sentence(candidate, baseline, 0, level_changes(candidate, baseline, [0], 0.95))
     assert text.startswith("The candidate leans on details of 1–2 px: 67% of its answer")
 
 
@@ -131,15 +130,15 @@ def test_intervals_are_simultaneous_and_narrow_with_the_images(explanation: Expl
 
     flat = np.ones((8, 8))
     candidate, baseline = with_map(explanation, flat, 0.03), with_map(explanation, flat, 0.04)
-    one = level_changes(candidate, baseline, 0, 0.95)[0]
-    assert one.high == pytest.approx(0.05 * stats.t.ppf(1 - 0.05 / 6, 7))
-    both = mean_changes(candidate, baseline, 0.95)[0]
-    assert both.high == pytest.approx(one.high / np.sqrt(2))
+    one = level_changes(candidate, baseline, [0], 0.95)[0]
+    assert one["high"] == pytest.approx(0.05 * stats.t.ppf(1 - 0.05 / 6, 7))
+    both = level_changes(candidate, baseline, range(2), 0.95)[0]
+    assert both["high"] == pytest.approx(one["high"] / np.sqrt(2))
 
 
 def test_where_nothing_moved_that_is_said(explanation: Explanation) -> None:
-    changes = level_changes(explanation, explanation, 0, 0.95)
-    assert not any(each.moved for each in changes)
+    changes = level_changes(explanation, explanation, [0], 0.95)
+    assert not any(moved(each) for each in changes)
     assert sentence(explanation, explanation, 0, changes).startswith(
         "The candidate leans on the same scales as the baseline"
     )
@@ -149,7 +148,7 @@ def test_alone_the_candidate_is_described(explanation: Explanation) -> None:
     fine = np.zeros((8, 8))
     fine[:2, :2], fine[7, 0] = 3 / 4, 1.0
     alone = with_map(explanation, fine)
-    text = sentence(alone, None, 0, level_changes(alone, None, 0, 0.95))
+    text = sentence(alone, None, 0, level_changes(alone, None, [0], 0.95))
     assert text == (
         "The candidate takes 75% of its answer from structures of 4 px and more; of finer ones "
         "most, 25%, from details of 1–2 px, around the bottom left."

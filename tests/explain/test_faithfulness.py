@@ -20,15 +20,17 @@ from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.faithfulness import (
     correlation,
     deletion,
-    deletion_curve,
     insertion,
-    insertion_curve,
     mu_fidelity,
     random_subsets,
+    score_curve,
 )
 from pytest_iaside.explain.removal import Removal, box_blur
 from pytest_iaside.measure.metrics import accuracy
 from pytest_iaside.models.classifier import check_logits
+
+deletion_curve = partial(score_curve, inserted=False)
+insertion_curve = partial(score_curve, inserted=True)
 
 BLACK = Removal(replacement="black")
 WEIGHT = torch.randn(3, 13, 12, generator=torch.Generator().manual_seed(4))

@@ -31,11 +31,7 @@ class TestBands:
             expected = BandPartition(16, 15, 4, norm).index
             np.testing.assert_array_equal(band_index(16, 15, mask, 4), expected)
 
-    @given(
-        height=st.integers(4, 21),
-        width=st.integers(4, 21),
-        cells=st.sampled_from([2, 4, 6, 8]),
-    )
+    @given(height=st.integers(4, 21), width=st.integers(4, 21), cells=st.sampled_from([2, 4, 6, 8]))
     def test_a_grid_has_no_empty_cell_and_is_symmetric(
         self, height: int, width: int, cells: int
     ) -> None:

@@ -11,7 +11,7 @@ from explained_models import linear, pictures, quadratic, sine, small_network
 
 from pytest_iaside import Classifier, ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.integrated import IntegratedGradients, integrated_gradients
+from pytest_iaside.explain.gradients import IntegratedGradients, integrated_gradients
 
 MEAN, STD = 0.5, 0.25
 
@@ -92,7 +92,7 @@ def test_batches_and_neighbours_do_not_matter() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 0}, "steps=0 must be a whole number above 0"),
+        ({"steps": 0}, "steps=0 must be a whole number of at least 1"),
         ({"steps": 2.0}, "steps=2.0"),
         ({"baseline": "white"}, "baseline='white' is unknown; use one of zero, black"),
     ],

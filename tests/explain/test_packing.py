@@ -135,7 +135,7 @@ def test_sides_that_cannot_be_halved(sides: tuple[int, int], levels: int, advice
 
 @pytest.mark.parametrize("levels", [0, -1, 1.5, True, "3"])
 def test_levels_is_a_whole_number(levels) -> None:
-    with pytest.raises(SettingsError, match=r"levels=.* must be a whole number, at least 1"):
+    with pytest.raises(SettingsError, match=r"levels=.* must be a whole number of at least 1"):
         packing(16, 16, levels)
 
 

@@ -67,8 +67,7 @@ class TestRanks:
         # Means, so that a large cell is not the more important for its size.
         maps = np.array([[1, 1, 1, 2.5, 2], [1, 1, 1, 0, 0], [3, 3, 3, 0, 5]])
         np.testing.assert_array_equal(
-            removal.ranks(maps),
-            [[3, 3, 3, 2, 2], [3, 3, 3, 2, 2], [0, 0, 0, 1, 1]],
+            removal.ranks(maps), [[3, 3, 3, 2, 2], [3, 3, 3, 2, 2], [0, 0, 0, 1, 1]]
         )
 
     @pytest.mark.parametrize("window", [3, 5])
@@ -118,7 +117,7 @@ class TestSettings:
         [
             ({"kind": "rows"}, "kind='rows' is unknown; use one of pixels, cells, erosion"),
             ({"replacement": "noise"}, "replacement='noise' is unknown; use one of blur, black"),
-            ({"blur": 0}, "blur=0 must be a whole number above 0"),
+            ({"blur": 0}, "blur=0 must be a whole number of at least 1"),
             ({"grid": 2.5}, "grid=2.5"),
             ({"window": True}, "window=True"),
             ({"window": 4}, "window=4 must be odd, so that it has a pixel in its middle; use 5"),

@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.scales import (
-    argmax_scale,
-    at_end,
-    check_scales,
-    inconsistency,
-    optimal_scale,
-)
+from pytest_iaside.explain.lens import argmax_scale, at_end, inconsistency, optimal_scale
+from pytest_iaside.explain.moments import check_scales
 
 MAPS = arrays.arrays(np.float64, (3, 2, 7, 6), elements=st.floats(0, 10, allow_subnormal=False))
 

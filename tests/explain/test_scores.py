@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from explained_models import pictures, small_network
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from pytest_iaside import Classifier, SettingsError
+from pytest_iaside import Classifier
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.scores import check_score, open_scorer, rebatched, scored
+from pytest_iaside.explain.scores import open_scorer, rebatched, scored
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 12))
@@ -34,8 +33,6 @@ def test_scored() -> None:
     np.testing.assert_allclose(
         scored(logits, classes, "log_probability"), np.log(softmax), rtol=1e-14
     )
-    with pytest.raises(SettingsError, match="score='loss' is unknown"):
-        check_score("loss")
 
 
 def test_variants_are_normalised_and_belong_to_their_images() -> None:

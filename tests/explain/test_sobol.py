@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.explain.masks import MaskRules
 from pytest_iaside.explain.sobol import (
     Evaluations,
-    check_variance,
     group_shares,
     output_variance,
     sobol_points,
@@ -128,7 +128,7 @@ class TestPoints:
 
     def test_unknown_variance(self) -> None:
         with pytest.raises(SettingsError, match="variance='a' is unknown; use one of both, paper"):
-            check_variance("a")
+            MaskRules(points=8, variance="a")
 
 
 class TestGroupShares:

@@ -94,9 +94,7 @@ def by_pywavelets(
         return f(pictures(coefficients(image, wavelet) * full[:, None], wavelet))
 
     return Evaluations(
-        a=of(points.a),
-        b=of(points.b),
-        c=np.stack([of(points.mixed(k)) for k in range(GRID**2)]),
+        a=of(points.a), b=of(points.b), c=np.stack([of(points.mixed(k)) for k in range(GRID**2)])
     )
 
 
@@ -331,7 +329,7 @@ class TestRefusals:
             ({"variance": "a"}, "variance='a' is unknown"),
             ({"mask_space": "rgb"}, "mask_space='rgb' is unknown; use one of pixel, input"),
             ({"rescale": "min"}, "rescale='min' is unknown; use one of None, authors"),
-            ({"seed": -1}, "seed=-1 must be a whole number, at least 0"),
+            ({"seed": -1}, "seed=-1 must be a whole number of at least 0"),
             ({"labels": [0, 3]}, r"labels\[1\] is 3, but the model has 3 classes"),
             ({"labels": [-1, 0]}, r"labels\[0\] is -1"),
             ({"labels": [0, 1, 2]}, "labels are int64 of shape"),

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.explain.cells import cell_levels
-from pytest_iaside.explain.wcam import WaveletAttribution, wcam
-from pytest_iaside.explain.zoom import ZoomConsistency, zoom_consistency
+from pytest_iaside.explain.wcam import WaveletAttribution, ZoomConsistency, wcam, zoom_consistency
 
 
 def brightness(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from itertools import pairwise
+from itertools import zip_longest
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -78,7 +78,7 @@ def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _object(cls: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    told = _docstrings(cls)
+    told = _descriptions(cls)
     properties = {
         name: {**_schema(hint, definitions), **told.get(name, {})}
         for name, hint in get_type_hints(cls).items()
@@ -93,19 +93,22 @@ def _object(cls: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _docstrings(cls: Any) -> dict[str, dict[str, str]]:
-    """The sentences under the fields of ``cls``."""
-    (statement,) = ast.parse(inspect.getsource(cls)).body
-    body = getattr(statement, "body", [])
-    return {
-        field.target.id: {"description": inspect.cleandoc(doc.value.value)}
-        for field, doc in pairwise(body)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(doc, ast.Expr)
-        and isinstance(doc.value, ast.Constant)
-        and isinstance(doc.value.value, str)
-    }
+def _descriptions(cls: Any) -> dict[str, dict[str, str]]:
+    """The comments beside the fields of ``cls``, or the sentences under them."""
+    source = inspect.getsource(cls)
+    lines = source.splitlines()
+    (statement,) = ast.parse(source).body
+    found = {}
+    for field, below in zip_longest(statement.body, statement.body[1:]):
+        if not isinstance(field, ast.AnnAssign):
+            continue
+        comment = lines[field.end_lineno - 1][field.end_col_offset :].partition("#")[2].strip()
+        match below:
+            case ast.Expr(ast.Constant(str(told))):
+                found[field.target.id] = {"description": inspect.cleandoc(told)}
+            case _ if comment:
+                found[field.target.id] = {"description": comment}
+    return found
 
 
 if __name__ == "__main__":

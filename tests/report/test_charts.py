@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pytest_iaside.report.charts import gate as charts
 from pytest_iaside.report.charts import svg
-from pytest_iaside.report.charts.gate import Change, Series
+from pytest_iaside.report.charts.gate import Series
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 EDGES = [0.0, 0.125, 0.25, 0.375, 0.5]
@@ -32,6 +32,14 @@ def number(element: ElementTree.Element, name: str) -> float:
 
 def texts(drawn: str) -> list[str]:
     return [one.text or "" for one in elements(drawn, "text")]
+
+
+def changes(values: Any, low: Any, high: Any, moved: Any) -> list[Any]:
+    """Records of the change of each band."""
+    names = ("change", "low", "high", "moved")
+    return [
+        dict(zip(names, each, strict=True)) for each in zip(values, low, high, moved, strict=True)
+    ]
 
 
 class TestTicks:
@@ -149,11 +157,11 @@ class TestPsi:
 
     def test_moved_bands_are_marked_by_shape_and_value(self) -> None:
         series = [Series("baseline", (4.0, 2.0, 1.0, 0.5)), Series("candidate", (4, 1.5, 1, 0.9))]
-        change = Change(
+        bands = changes(
             (0.0, -0.5, 0.0, 0.4), (-0.1, -0.6, -0.1, 0.3), (0.1, -0.4, 0.1, 0.5),
-            (False, True, False, True), allowed=-0.2,
+            (False, True, False, True),
         )  # fmt: skip
-        drawn = charts.psi_chart("a", EDGES, series, change)
+        drawn = charts.psi_chart("a", EDGES, series, bands, allowed=-0.2)
         slot = (charts.RIGHT - charts.LEFT) / 4
         assert [number(one, "x") for one in elements(drawn, "rect", "moved")] == pytest.approx(
             [charts.LEFT + slot, charts.LEFT + 3 * slot], abs=0.06
@@ -169,8 +177,8 @@ class TestPsi:
         bands = 16
         edges = [0.5 * band / bands for band in range(bands + 1)]
         values = [-1.0 - band for band in range(bands)]
-        change = Change(values, values, values, [True] * bands)
-        drawn = charts.psi_chart("a", edges, [Series("candidate", values)], change)
+        moved = changes(values, values, values, [True] * bands)
+        drawn = charts.psi_chart("a", edges, [Series("candidate", values)], moved)
         places = sorted(
             number(one, "x")
             for one in elements(drawn, "text", "value")
@@ -232,11 +240,11 @@ def test_any_data_is_well_formed_described_and_inside(data: st.DataObject, bands
     edges = [0.5 * band / bands for band in range(bands + 1)]
     rows = [data.draw(st.lists(sometimes, min_size=bands, max_size=bands)) for _ in range(6)]
     series = [Series("baseline", *rows[:3]), Series("candidate", *rows[3:])]
-    change = Change(rows[0], rows[1], rows[2], [value is not None for value in rows[0]], -1.0)
+    bands_changed = changes(*rows[:3], [value is not None for value in rows[0]])
     points = {"baseline": (rows[0][0], rows[1][0], rows[2][0])}
     for drawn in (
         charts.sid_chart("a", edges, series),
-        charts.psi_chart("b", edges, series, change),
+        charts.psi_chart("b", edges, series, bands_changed, -1.0),
         charts.size_chart("c", series),
         charts.score_chart("d", points, {"min_src": 0.3}, (-0.3, 0.5)),
     ):

@@ -50,11 +50,7 @@ class TestTerminal:
 
     @pytest.mark.parametrize("width", [80, 100, 132, 200])
     def test_no_line_is_too_long(
-        self,
-        red: GateRecord,
-        edge_cases: dict[str, GateRecord],
-        refused: GateRecord,
-        width: int,
+        self, red: GateRecord, edge_cases: dict[str, GateRecord], refused: GateRecord, width: int
     ) -> None:
         records = [red, refused, *edge_cases.values(), named(red, HOSTILE)]
         lines = terminal_lines(records, width=width, color=False)

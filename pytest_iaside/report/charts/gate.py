@@ -1,7 +1,8 @@
-"""The four charts of spectral profiles, as SVG; colours are the page's CSS variables.
+"""The charts of a gate: four of spectral profiles, and one of any quantities, as SVG.
 
-Everywhere the baseline is a pale bar or a circle, the candidate a solid bar or a diamond: shape
-tells them apart as well as colour. Values that do not exist (None) are not drawn.
+Colours are the page's CSS variables. Everywhere the baseline is a pale bar or a circle, the
+candidate a solid bar or a diamond: shape tells them apart as well as colour. Values that do not
+exist (None) are not drawn.
 """
 
 from __future__ import annotations
@@ -13,20 +14,17 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from pytest_iaside.report.charts import svg
-from pytest_iaside.report.charts.svg import (
-    LEFT,
-    RIGHT,
-    WIDTH,
-    Scale,
-    horizontal_axis,
-    value_axis,
-)
-from pytest_iaside.report.numbers import fixed, signed
+from pytest_iaside.report.charts.svg import LEFT, RIGHT, WIDTH, Scale, horizontal_axis, value_axis
+from pytest_iaside.report.figures import interval_text
+from pytest_iaside.report.numbers import finite_list, fixed, signed
+from pytest_iaside.report.record import QuantityRecord
 
 Values = Sequence[float | None]
 TOP = 20.0
 AXIS = 48.0  # height of the bands and their frequencies under a chart
 LEAST_NATS = 0.01  # what a chart of nats spans at least: ten times what rounding moves
+ROW = 30.0  # of the chart of changes: the name of a quantity, and its interval below it
+EDGE = 12.0  # what that chart leaves at its sides
 MARKER = {"baseline": svg.circle, "candidate": svg.diamond}
 
 
@@ -41,17 +39,6 @@ class Series:
 
     def interval(self, place: int) -> tuple[float | None, float | None]:
         return (self.low[place], self.high[place]) if self.low and self.high else (None, None)
-
-
-@dataclass(frozen=True)
-class Change:
-    """The paired change of each band's ψ; ``moved`` are the real ones, ``allowed`` the limit."""
-
-    values: Values
-    low: Values
-    high: Values
-    moved: Sequence[bool]
-    allowed: float | None = None
 
 
 def score_chart(
@@ -131,19 +118,25 @@ def sid_chart(ident: str, edges: Sequence[float], series: Sequence[Series]) -> M
 
 
 def psi_chart(
-    ident: str, edges: Sequence[float], series: Sequence[Series], change: Change | None = None
+    ident: str,
+    edges: Sequence[float],
+    series: Sequence[Series],
+    changes: Sequence[QuantityRecord] = (),
+    allowed: float | None = None,
 ) -> Markup:
-    """Raw ψ of each band and, on a scale of its own below, the paired change with moved bands."""
+    """Raw ψ of each band and, on a scale of its own below, the paired changes with moved bands.
+
+    ``allowed`` is the furthest allowed change.
+    """
     bottom = 140.0
     up = _vertical(series, bottom, LEAST_NATS)
     across = Scale(edges[0], edges[-1], LEFT, RIGHT)
     parts: list[str] = []
-    lower = bottom + 136 if change else bottom
-    if change:
-        for (left, right), moved in zip(pairwise(edges), change.moved, strict=True):
-            if moved:
-                width = across(right) - across(left)
-                parts.append(svg.box(across(left), TOP, width, lower - TOP, "moved"))
+    lower = bottom + 136 if changes else bottom
+    moved = [band for band, change in enumerate(changes) if change["moved"]]
+    for band in moved:
+        left, right = across(edges[band]), across(edges[band + 1])
+        parts.append(svg.box(left, TOP, right - left, lower - TOP, "moved"))
     parts += value_axis(up, "ψ in nats")
     for place, (left, right) in enumerate(pairwise(edges)):
         middle, apart = across((left + right) / 2), (across(right) - across(left)) * 0.2
@@ -154,10 +147,9 @@ def psi_chart(
             if value is not None:
                 parts.append(MARKER[one.role](x, up(value), f"mark {one.role}"))
     description = _described(series, "band", 3)
-    if change:
-        parts += _change_panel(across, edges, change, bottom + 28, lower)
-        moved_bands = [str(band) for band, moved in enumerate(change.moved) if moved]
-        description += f" Moved bands: {', '.join(moved_bands) or 'none'}."
+    if changes:
+        parts += _change_panel(across, edges, changes, allowed, bottom + 28, lower)
+        description += f" Moved bands: {', '.join(map(str, moved)) or 'none'}."
     parts += [*_band_axis(across, edges, lower), *_hits(across, edges, lower)]
     return svg.document(ident, "Raw ψ by band, in nats", description, lower + AXIS, parts)
 
@@ -190,26 +182,56 @@ def size_chart(ident: str, series: Sequence[Series]) -> Markup:
     return svg.document(ident, "Log-likelihood by coalition size", description, bottom + 36, parts)
 
 
+def changes_chart(
+    ident: str, quantities: Sequence[QuantityRecord], allowed: float | None
+) -> Markup:
+    """The change of each quantity on one scale; ``allowed`` is the furthest allowed change."""
+    bottom = 24 + ROW * len(quantities)
+    changes, extent = _changes(quantities, allowed, 1e-3)
+    across = Scale(*extent, EDGE, WIDTH - EDGE)
+    parts = horizontal_axis(across, bottom)
+    if across.covers(0):
+        parts.append(svg.line(across(0), 18, across(0), bottom, "zero"))
+    if allowed is not None and across.covers(allowed):
+        x = across(allowed)
+        parts.append(svg.line(x, 18, x, bottom, "limit"))
+        end = "end" if x > WIDTH / 2 else "start"
+        parts.append(svg.text(x, 13, f"allowed {signed(allowed)}", "note", end))
+    told = []
+    for number, (quantity, (change, low, high)) in enumerate(zip(quantities, changes, strict=True)):
+        name, y = quantity["name"], 32 + ROW * number
+        moved = f"{name} · moved" if quantity["moved"] else name
+        parts.append(svg.text(EDGE, y, moved, "value", "start"))
+        parts.append(svg.whisker(across, y + 10, low, high, "candidate", along="x"))
+        if change is not None:
+            parts.append(svg.diamond(across(change), y + 10, "mark candidate"))
+        told.append(f"{name} {signed(change)} ({interval_text(low, high, signed)})")
+    return svg.document(ident, "Paired changes", "; ".join(told), bottom + 24, parts)
+
+
 def _change_panel(
-    across: Scale, edges: Sequence[float], change: Change, top: float, bottom: float
+    across: Scale,
+    edges: Sequence[float],
+    bands: Sequence[QuantityRecord],
+    allowed: float | None,
+    top: float,
+    bottom: float,
 ) -> list[str]:
-    bounds = [*change.low, *change.high, change.allowed]
+    changes, extent = _changes(bands, allowed, LEAST_NATS)
     # The room above is for the marks of moved bands: one line, to be read at a glance.
-    up = Scale(*svg.domain(change.values, bounds, LEAST_NATS), bottom - 4, top + 24)
+    up = Scale(*extent, bottom - 4, top + 24)
     parts = value_axis(up, "paired change in nats", 4, name_at=top - 6)
-    if change.allowed is not None and up.covers(change.allowed):
-        place = up(change.allowed)
-        parts.append(svg.line(LEFT, place, RIGHT, place, "limit"))
+    if allowed is not None and up.covers(allowed):
+        parts.append(svg.line(LEFT, up(allowed), RIGHT, up(allowed), "limit"))
     labelled: list[float] = []
-    for band in sorted(range(len(change.values)), key=lambda b: -abs(change.values[b] or 0.0)):
-        value = change.values[band]
+    for band in sorted(range(len(bands)), key=lambda band: -abs(changes[band][0] or 0.0)):
+        value, low, high = changes[band]
         if value is None:
             continue
         x = across((edges[band] + edges[band + 1]) / 2)
-        low, high = change.low[band], change.high[band]
         parts.append(svg.whisker(up, x, low, high, "candidate", along="y"))
         parts.append(svg.diamond(x, up(value), "mark candidate"))
-        if not change.moved[band]:
+        if not bands[band]["moved"]:
             continue
         fallen = value < 0
         parts.append(svg.triangle(x, top + 2, "fallen" if fallen else "risen", down=fallen))
@@ -218,6 +240,15 @@ def _change_panel(
             labelled.append(x)
             parts.append(svg.text(x, top + 18, signed(value, 2), "value"))
     return parts
+
+
+def _changes(
+    quantities: Sequence[QuantityRecord], allowed: float | None, least: float
+) -> tuple[list[list[float | None]], tuple[float, float]]:
+    """Change, low and high of each, and the range of all of them."""
+    found = [finite_list([each["change"], each["low"], each["high"]]) for each in quantities]
+    bounds = [bound for _, *both in found for bound in both]
+    return found, svg.domain([change for change, _, _ in found], [*bounds, allowed], least)
 
 
 def _vertical(series: Sequence[Series], bottom: float, least: float = 0.0) -> Scale:

@@ -48,11 +48,8 @@ def domain(
     """
     known = [0.0, *(value for value in values if value is not None)]
     low, high = min(known), max(known)
-    reach = [bound for bound in bounds if bound is not None]
-    if low == high:
-        low, high = min([low, *reach]), max([high, *reach])
-    else:
-        low, high = extended(low, high, reach, 1.5 * (high - low))
+    # Where all values are 0 there is no spread to go by, and the bounds are all there is.
+    low, high = extended(low, high, bounds, 1.5 * (high - low) or math.inf)
     if high - low < max(least, TINY):
         middle, half = (low + high) / 2, least / 2 or 1.0
         low, high = middle - half, middle + half
@@ -157,9 +154,7 @@ def polyline(points: Sequence[tuple[float, float]], css: str) -> str:
 
 
 def spark(
-    before: Sequence[float | None],
-    after: Sequence[float | None],
-    extent: tuple[float, float],
+    before: Sequence[float | None], after: Sequence[float | None], extent: tuple[float, float]
 ) -> Markup:
     """Two lines in a table's cell, one value for each place; their numbers stand elsewhere."""
     across = Scale(0, max(len(before) - 1, 1), 3, SPARK[0] - 3)
@@ -187,28 +182,29 @@ def value_axis(
 ) -> list[str]:
     """An upright axis called ``name``, with lines across the chart at round numbers and at 0."""
     parts = [text(2, up.end - 8 if name_at is None else name_at, name, "note", "start")]
-    step, ticks = nice_step(up.low, up.high, most), nice_ticks(up.low, up.high, most)
-    parts.append(strokes([(left, up(tick), right - left, 0) for tick in ticks], "grid"))
+    ticks = _ticks(up, most)
+    parts.append(strokes([(left, y, right - left, 0) for y in ticks], "grid"))
     if zero and up.covers(0):
         parts.append(line(left, up(0), right, up(0), "zero"))
-    for tick in ticks:
-        parts.append(text(left - 5, up(tick) + 3.5, tick_text(tick, step), "", "end"))
-    return parts
+    return parts + [text(left - 5, y + 3.5, told, "", "end") for y, told in ticks.items()]
 
 
 def horizontal_axis(across: Scale, y: float, most: int = 6, name: str = "") -> list[str]:
     """An axis at ``y`` with round numbers below it."""
-    step, ticks = (
-        nice_step(across.low, across.high, most),
-        nice_ticks(across.low, across.high, most),
-    )
+    ticks = _ticks(across, most)
     whole = (across.start, y, across.end - across.start, 0.0)
-    parts = [strokes([whole, *((across(tick), y, 0.0, 3.0) for tick in ticks)], "axis")]
-    for tick in ticks:
-        parts.append(text(across(tick), y + 15, tick_text(tick, step)))
+    parts = [strokes([whole, *((x, y, 0.0, 3.0) for x in ticks)], "axis")]
+    parts += [text(x, y + 15, told) for x, told in ticks.items()]
     if name:
         parts.append(text(across.end, y + 29, name, "note", "end"))
     return parts
+
+
+def _ticks(scale: Scale, most: int) -> dict[float, str]:
+    """Round numbers on ``scale`` by their places."""
+    step = nice_step(scale.low, scale.high, most)
+    values = nice_ticks(scale.low, scale.high, most)
+    return {scale(value): tick_text(value, step) for value in values}
 
 
 def whisker(
