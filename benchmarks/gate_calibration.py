@@ -38,7 +38,8 @@ from pytest_iaside import Classifier, Execution, ReferenceSample, Thresholds, co
 from pytest_iaside.compare.sequential import MINIMUM_IMAGES, compare_sequentially, stopping_rule  # noqa: E402
 from pytest_iaside.measure.profile import SpectralProfile  # noqa: E402
 from pytest_iaside.stats import sid_intervals as shares  # noqa: E402
-from pytest_iaside.stats.intervals import Interval, Rows, Statistic, jackknife_interval  # noqa: E402
+from pytest_iaside.stats.arrays import Floats  # noqa: E402
+from pytest_iaside.stats.intervals import Interval, Statistic, jackknife_interval  # noqa: E402
 from pytest_iaside.stats.score import sid, signed_src  # noqa: E402
 
 PAPER = 51_200
@@ -198,7 +199,7 @@ def coverage(pairs: list[Pair], draws: int, generator: np.random.Generator) -> N
     report(f"\nCoverage of nominal 95 % intervals, {draws} draws, in %")
     report(
         "`tie`: share of draws in which several bands may be the least. There the intervals of "
-        "SID\nand SRC are conservative (pytest_iaside/shares.py), elsewhere nominal; ψ and v(all) "
+        "SID\nand SRC are conservative (stats/sid_intervals.py), elsewhere nominal; ψ and v(all) "
         "have no\nsuch corner. A SID entry that is the least in every draw is 0 with certainty.\n"
     )
     report(f"| {'pool':36} | K | quantity | tie % | least | mean | most |")
@@ -251,16 +252,16 @@ SHARES: dict[str, shares.Shares] = {
 }
 
 
-def _inside(interval: Interval, quantity: Statistic, rows: Rows) -> Rows:
+def _inside(interval: Interval, quantity: Statistic, rows: Floats) -> Floats:
     return _between(interval.low, interval.high, quantity(rows.mean(axis=0)))
 
 
-def _between(low: Rows, high: Rows, truth: Rows) -> Rows:
+def _between(low: Floats, high: Floats, truth: Floats) -> Floats:
     # A hair's breadth, for entries that are the same number in every draw.
     return (low - 1e-12 <= truth) & (truth <= high + 1e-12)
 
 
-def _coverage_row(pool: str, count: int, name: str, tie: str, found: list[Rows]) -> None:
+def _coverage_row(pool: str, count: int, name: str, tie: str, found: list[Floats]) -> None:
     share = 100 * np.mean(found, axis=0)
     report(
         f"| {pool[:36]:36} | {count} | {name} | {tie} | {share.min():.1f} | {share.mean():.1f} "
@@ -361,7 +362,7 @@ def at_the_limit(pairs: list[Pair], number: int, generator: np.random.Generator)
         noise = pair.candidate.image_psi - pair.baseline.image_psi
         shift = -noise.mean(axis=0)
         shift[5] -= only.max_band_drop * pair.baseline.image_psi.mean(axis=0).sum()
-        moved = replace(pair.candidate, image_psi=pair.candidate.image_psi + shift)
+        moved = replace(pair.candidate, values=pair.candidate.image_psi + shift)
         for count in (24, 50):
             red = 0
             for _ in range(number):
