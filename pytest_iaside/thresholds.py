@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Literal
 
+from pytest_iaside.checks import check_choice, is_number
 from pytest_iaside.errors import SettingsError
 
 LEVEL = 0.95
@@ -63,7 +64,7 @@ class Thresholds:
             found = getattr(self, field.name)
             if field.name == "direction" or found is None:
                 continue
-            if isinstance(found, bool) or not isinstance(found, int | float):
+            if not is_number(found):
                 raise SettingsError(f"{field.name}={found!r} must be a number or None")
             if not math.isfinite(found) or (field.name != "min_src" and found < 0):
                 raise SettingsError(f"{field.name}={found!r} must be finite and not negative")
@@ -78,27 +79,3 @@ class Thresholds:
             "band": Limit(change=self.max_band_drop),
         }
         return {family: limit for family, limit in every.items() if not limit.empty}
-
-
-def checked_limit(name: str, value: Any) -> float | None:
-    """``value`` if it can limit a change; raises SettingsError otherwise."""
-    if value is None:
-        return None
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value < math.inf:
-        raise SettingsError(f"{name}={value!r} must be a finite number, not negative, or None")
-    return float(value)
-
-
-def check_level(level: Any) -> None:
-    """Raise SettingsError unless ``level`` is the confidence of an interval."""
-    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
-        raise SettingsError(f"level={level!r} must lie between 0 and 1, as 0.95 does")
-
-
-def check_choice(name: str, value: Any, literal: Any) -> None:
-    """Raise SettingsError unless ``value`` is one of the choices of the type ``literal``."""
-    if value not in get_args(literal):
-        raise SettingsError(
-            f"{name}={value!r} is unknown; use one of {', '.join(get_args(literal))}"
-        )

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "pytest_iaside"
 # From the ground up; what stands on one floor does not need its neighbours.
 FLOORS = (
     ("errors",),
+    ("checks",),
     ("thresholds", "stats"),
     ("store", "images"),
     ("models",),

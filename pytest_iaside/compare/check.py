@@ -1,7 +1,5 @@
 """Check: one quantity and its limit, and the one place that decides between them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal

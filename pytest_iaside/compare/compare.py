@@ -1,7 +1,6 @@
 """compare(): what changed between two measurements, image by image, and whether it is real."""
 
-from __future__ import annotations
-
+from pytest_iaside.checks import check_level
 from pytest_iaside.compare.check import Check
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
 from pytest_iaside.compare.drivers import image_changes
@@ -11,10 +10,9 @@ from pytest_iaside.compare.fit import Pairs, by_digest, pair, require_same_measu
 from pytest_iaside.compare.words import percent, signed, within
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
-from pytest_iaside.stats.intervals import STUDENT, Law
-from pytest_iaside.stats.multiple import holm
+from pytest_iaside.stats.intervals import STUDENT, Law, holm
 from pytest_iaside.stats.structured import RESOLUTION as PSI_RESOLUTION
-from pytest_iaside.thresholds import LEVEL, Direction, Limits, Thresholds, check_level
+from pytest_iaside.thresholds import LEVEL, Direction, Limits, Thresholds
 
 # Answers that differ by less than this, on every image and in every quantity, are the same: other
 # batch sizes and backends move them by so much.

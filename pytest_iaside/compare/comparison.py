@@ -1,7 +1,5 @@
 """Comparison: a candidate against its baseline, what changed, and the verdict."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from pytest_iaside.compare.check import WORST_FIRST, Check, Verdict, fails, worst

@@ -1,7 +1,5 @@
 """Which images drive a change: each one's contribution to the quantity that decides a gate."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Evidence: values of the same quantities of candidate and baseline, and how far they differ."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

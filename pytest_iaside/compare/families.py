@@ -1,7 +1,5 @@
 """Families: what a limit can be given for, how its change is estimated, and how it is told."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal

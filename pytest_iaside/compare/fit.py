@@ -1,7 +1,5 @@
 """Whether two measurements can be compared: the same thing, measured alike, on the same images."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from typing import Any
 

@@ -1,10 +1,9 @@
 """Stop measuring as soon as the verdict is decided (``samples="auto"``)."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Sequence
 
+from pytest_iaside.checks import check_level
 from pytest_iaside.compare.check import worst
 from pytest_iaside.compare.compare import compare, evidence_of
 from pytest_iaside.compare.comparison import Comparison
@@ -12,7 +11,7 @@ from pytest_iaside.compare.families import families_of, run_checks
 from pytest_iaside.compare.fit import pair
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats.intervals import STUDENT, Anytime
-from pytest_iaside.thresholds import LEVEL, Thresholds, check_level
+from pytest_iaside.thresholds import LEVEL, Thresholds
 
 # The first look. 16 images are 4,112 passes at 8 bands: the normal approximation behind the
 # sequence holds by then (benchmarks/gate_calibration.py), and it is a twelfth of the paper's

@@ -6,8 +6,6 @@ be lost. All checkpoints were measured on the same images: what images have in c
 it does between a model and its baseline.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """The one way in which variants of images reach a network, and its answers come back."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -200,7 +198,7 @@ def open_gradient_runner(
         if isinstance(size, str):
             # A backward pass keeps the activations of every layer: less fits on a GPU.
             _, height, width = sample.shape
-            size = usual_batch(target, height * width) // (1 if target.type == "cpu" else 4)
+            size = usual_batch(target, height, width) // (1 if target.type == "cpu" else 4)
         yield GradientRunner(model, target, _dtype(network), size)
 
 

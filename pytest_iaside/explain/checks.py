@@ -1,7 +1,5 @@
 """Numbers that are given as settings, checked, and random numbers that a text decides."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from typing import Any

@@ -1,7 +1,5 @@
 """Explained images in numbers and sentences: of a red gate, those that drive the change."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How much noise a classifier bears before its answers tell nothing more (SPEC.md 4)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """All diagnoses of the same images side by side: scales, places and smoothness."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
@@ -18,7 +16,7 @@ from pytest_iaside.explain.lens import SCALES, Lens, spectral_lens
 from pytest_iaside.explain.moments import LEAST
 from pytest_iaside.explain.wcam import WaveletAttribution, wcam
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.targets import sample_of
+from pytest_iaside.images.selection import sample_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.arrays import Floats
 

@@ -4,8 +4,6 @@ Insertion and deletion: Petsiuk, Das and Saenko, BMVC 2018, with the replacement
 SPEC.md 4. μ-fidelity: Bhatt, Weller and Moura, IJCAI 2020.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """FAM: which bands of the Fourier plane a classifier's answer comes from (SPEC.md 3.3)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Unpack
@@ -19,7 +17,7 @@ from pytest_iaside.explain.masks import MaskKeywords, MaskRules
 from pytest_iaside.explain.sobol import shares
 from pytest_iaside.explain.sobol_runs import SobolRun, evaluate
 from pytest_iaside.images.bands import BandPartition
-from pytest_iaside.images.targets import sample_of
+from pytest_iaside.images.selection import sample_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.arrays import Floats
 

@@ -1,7 +1,5 @@
 """Gates on what attributions say of a model: its scales, its depth, its smoothness."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Unpack

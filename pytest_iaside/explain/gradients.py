@@ -1,7 +1,5 @@
 """Gradients of a class's log-likelihood with respect to what the network is fed (SPEC.md 4)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +17,7 @@ from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import GradientRunner, open_gradient_runner
 from pytest_iaside.explain.checks import check_whole
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.targets import classes_of, sample_of
+from pytest_iaside.images.selection import classes_of, sample_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.arrays import Floats
 

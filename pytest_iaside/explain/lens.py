@@ -4,8 +4,6 @@ Mehrpanah, Englesson and Azizpour, "On Spectral Properties of Gradient-based Exp
 (ECCV 2024, arXiv 2508.10595).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The way of an image through masks to the network: what is masked, and how it is then fed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypedDict

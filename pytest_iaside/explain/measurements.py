@@ -1,7 +1,5 @@
 """What attributions say of every image, as measurements that a gate compares."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypedDict, Unpack
@@ -13,8 +11,7 @@ from pytest_iaside.explain.lens import SCALES, spectral_lens
 from pytest_iaside.explain.reconstruction import reconstruction_depth
 from pytest_iaside.explain.wcam import wcam
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.selection import Labelled, classes_in, first_images
-from pytest_iaside.images.targets import sample_of
+from pytest_iaside.images.selection import Labelled, classes_in, first_images, sample_of
 from pytest_iaside.measure.measurement import Measurement, Quantity, columns
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.models.classifier import as_classifier

@@ -1,7 +1,5 @@
 """Moments of gradients around images, by Monte Carlo: the ground of SpectralLens (SPEC.md 4)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The page of ``iaside explain``: everything that the explanations say of one image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 

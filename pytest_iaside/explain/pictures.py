@@ -1,7 +1,5 @@
 """Pictures of explained images and of their maps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

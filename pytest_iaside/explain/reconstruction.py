@@ -3,8 +3,6 @@
 SPEC.md 3.2.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +18,7 @@ from pytest_iaside.execute.runner import Runner, check_finite, open_runner
 from pytest_iaside.explain.cells import Cells
 from pytest_iaside.explain.masks import ImageParts, Masking
 from pytest_iaside.explain.wcam import WaveletAttribution
-from pytest_iaside.images.targets import sample_of
+from pytest_iaside.images.selection import sample_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.models.tuning import return_freed_memory
 

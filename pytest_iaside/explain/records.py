@@ -1,7 +1,5 @@
 """Records of explained images: numbers and a sentence of each, and pictures of its maps."""
 
-from __future__ import annotations
-
 from typing import NotRequired, TypedDict
 
 Number = float | None

@@ -1,7 +1,5 @@
 """Which parts of an image are removed first, and what takes their place (SPEC.md 4)."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any, Literal

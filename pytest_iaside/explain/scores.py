@@ -1,7 +1,5 @@
 """Scores of a class by what a classifier answers to many variants of each image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from torch import Tensor
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import Runner, check_finite, open_runner
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.targets import classes_of, sample_of
+from pytest_iaside.images.selection import classes_of, sample_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.arrays import Floats
 

@@ -1,7 +1,5 @@
 """The report's section on the explained images of a red gate."""
 
-from __future__ import annotations
-
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.explain.records import ExplanationRecord, LevelRecord, PictureRecord, moved
 from pytest_iaside.report.figures import Cell, Table, moved_cell

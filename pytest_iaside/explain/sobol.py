@@ -4,8 +4,6 @@ A and B are independent points of the unit cube, C^k is A with the column of inp
 B. Jansen's estimator compares f(C^k) with f(A), point by point.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -5,8 +5,6 @@ from A in one part, so its image is A's and a multiple of that part's own pictur
 multiplication and addition for each image, whatever the transform.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +29,7 @@ from pytest_iaside.explain.sobol import (
     total_indices,
 )
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.targets import classes_of
+from pytest_iaside.images.selection import classes_of
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats.arrays import Floats
 

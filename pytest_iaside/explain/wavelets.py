@@ -6,8 +6,6 @@ kept for every filter. Each level is a pair of matrix products, which serve any 
 device; a matrix also holds the picture of any one coefficient.
 """
 
-from __future__ import annotations
-
 import importlib
 from functools import cached_property
 from math import gcd, sqrt

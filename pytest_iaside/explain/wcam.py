@@ -1,7 +1,5 @@
 """WCAM: which wavelet coefficients a classifier's answer comes from, also zoomed (SPEC.md 3.1)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Unpack
@@ -15,7 +13,7 @@ from pytest_iaside.explain.cells import Cells, check_grid, level_sums, spatial_m
 from pytest_iaside.explain.masks import MaskKeywords, MaskRules
 from pytest_iaside.explain.sobol import shares
 from pytest_iaside.explain.sobol_runs import SobolRun, evaluate
-from pytest_iaside.images.targets import sample_of
+from pytest_iaside.images.selection import sample_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import jackknife_error

@@ -1,7 +1,5 @@
 """The wing explain: its command, and the report's section on the images behind a red gate."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

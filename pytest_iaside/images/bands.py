@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_iaside.checks import check_choice
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.stats.arrays import Floats
 
@@ -39,17 +40,17 @@ class BandPartition:
                 f"images of {self.height}×{self.width} pixels cannot be split into bands; "
                 "height and width must be at least 1"
             )
-        if self.norm not in get_args(Norm):
-            raise SettingsError(
-                f"unknown partition {self.norm!r}; use one of {', '.join(get_args(Norm))}"
-            )
+        check_choice("partition", self.norm, Norm)
         if not 1 <= self.bands <= MAX_BANDS:
             raise SettingsError(f"{self.bands} bands asked for; use 1 to {MAX_BANDS}")
         empty = np.flatnonzero(self.counts == 0)
         if empty.size:
+            fewer = range(self.bands - 1, 1, -1)
+            held = (np.unique(_band_index(self.height, self.width, m, self.norm)) for m in fewer)
+            most = next((m for m, found in zip(fewer, held, strict=True) if len(found) == m), 1)
             raise SettingsError(
                 f"band {empty[0]} of {self.bands} holds no frequency for "
-                f"{self.height}×{self.width} images; use at most {self._most_bands()} bands"
+                f"{self.height}×{self.width} images; use at most {most} bands"
             )
 
     @cached_property
@@ -81,34 +82,18 @@ class BandPartition:
             for low, high in zip(self.edges[:-1], self.edges[1:], strict=True)
         )
 
-    def _most_bands(self) -> int:
-        for bands in range(self.bands - 1, 1, -1):
-            index = _band_index(self.height, self.width, bands, self.norm)
-            if np.bincount(index.ravel(), minlength=bands).all():
-                return bands
-        return 1
-
 
 def _band_index(height: int, width: int, bands: int, norm: Norm) -> NDArray[np.int64]:
     # Integer arithmetic throughout: ⌊bands·ρ⌋ in floating point puts frequencies that lie
     # exactly on an edge into one band or the other by rounding error.
-    u = np.abs(_signed_frequencies(height))[:, None]
-    v = np.abs(_signed_frequencies(width))[None, :]
+    rows, columns = np.arange(height, dtype=np.int64), np.arange(width, dtype=np.int64)
+    u, v = np.minimum(rows, height - rows)[:, None], np.minimum(columns, width - columns)
     if norm == "linf":
         index = np.maximum(2 * bands * u // height, 2 * bands * v // width)
     else:
         square = 2 * bands**2 * ((u * width) ** 2 + (v * height) ** 2)
-        index = _integer_sqrt(square) // (height * width)
+        root = np.sqrt(square.astype(np.float64)).astype(np.int64)
+        root -= root * root > square
+        root += (root + 1) * (root + 1) <= square
+        index = root // (height * width)
     return np.asarray(np.minimum(index, bands - 1))
-
-
-def _signed_frequencies(size: int) -> NDArray[np.int64]:
-    frequency = np.arange(size, dtype=np.int64)
-    return np.where(frequency < (size + 1) // 2, frequency, frequency - size)
-
-
-def _integer_sqrt(value: NDArray[np.int64]) -> NDArray[np.int64]:
-    root = np.sqrt(value.astype(np.float64)).astype(np.int64)
-    root -= root * root > value
-    root += (root + 1) * (root + 1) <= value
-    return root

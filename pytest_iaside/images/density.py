@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
+from pytest_iaside.images.reference import Pictures
 from pytest_iaside.stats.arrays import Floats
 
 Curve = tuple[Floats, Floats]
 
 
-def energy_spectral_density(images: Tensor | NDArray[Any]) -> Curve:
+def energy_spectral_density(images: Pictures) -> Curve:
     """Radius (R,) in cycles an image and mean energy (R,) of the frequencies at that radius.
 
     ``images`` (K, C, H, W) uint8 or float. ESD_r is the mean of |F(u, v)|² over the frequencies
@@ -31,9 +32,7 @@ def energy_spectral_density(images: Tensor | NDArray[Any]) -> Curve:
     return np.arange(len(rings), dtype=np.float64), np.asarray(energies.mean(axis=0))
 
 
-def spectral_snr(
-    images: Tensor | NDArray[Any], perturbed: Tensor | NDArray[Any], *, energy: float = 0.10
-) -> Curve:
+def spectral_snr(images: Pictures, perturbed: Pictures, *, energy: float = 0.10) -> Curve:
     """Radius (R,) and the ratio (R,) of an image's energy to its perturbation's, in dB.
 
     The perturbation of each image, ``perturbed`` − ``images``, is first scaled to the share
@@ -89,9 +88,7 @@ def _pictures(images: Any, what: str) -> Tensor:
         raise ReferenceSampleError(
             f"{what} have shape {tuple(tensor.shape)}, expected (images, channels, height, width)"
         )
-    pictures = tensor.to(torch.float64)
-    if tensor.dtype == torch.uint8:
-        pictures = pictures / 255
+    pictures = tensor.to(torch.float64) / (255 if tensor.dtype == torch.uint8 else 1)
     if not pictures.isfinite().all():
         raise ReferenceSampleError(f"{what} hold NaN or infinity; expected finite values")
     return pictures

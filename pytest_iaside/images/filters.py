@@ -86,20 +86,13 @@ def components(
     zero, one = pictures.new_zeros(1), pictures.new_ones(1)
     mean = (zero if mean is None else mean.to(pictures)).view(-1, 1, 1)
     std = (one if std is None else std.to(pictures)).view(-1, 1, 1)
+    parts = split((pictures - mean) / std if space == "input" else pictures, partition)
     offset = None
-    if space == "input":
-        parts = split((pictures - mean) / std, partition)
-        if absent is not None:
-            parts = parts - split(absent, partition)
-            offset = absent.to(torch.float64)
-    else:
-        parts = split(pictures, partition)
-        offset = torch.zeros_like(pictures)
-        if absent is not None:
-            parts = parts - split(absent, partition)
-            offset = absent.to(torch.float64)
-        parts = parts / std
-        offset = (offset - mean) / std
+    if absent is not None:
+        parts, offset = parts - split(absent, partition), absent.to(torch.float64)
+    if space == "pixel":
+        offset = torch.zeros_like(pictures) if offset is None else offset
+        parts, offset = parts / std, (offset - mean) / std
     order = (0, 1, 3, 4, 2) if channels_last else (0, 1, 2, 3, 4)
     parts = parts.permute(order).reshape(count, partition.bands, -1).to(dtype)
     if offset is not None:
@@ -116,5 +109,4 @@ def gaussian_absence(shape: tuple[int, int, int], *, seed: int) -> Tensor:
     _, height, width = shape
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(shape, generator=generator, dtype=torch.float64)
-    scaled: Tensor = noise / (height * width) ** 0.5
-    return scaled
+    return noise.div_((height * width) ** 0.5)

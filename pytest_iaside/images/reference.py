@@ -18,6 +18,8 @@ from pytest_iaside.errors import ReferenceSampleError
 from pytest_iaside.images import sources
 from pytest_iaside.stats.arrays import Floats
 
+Pictures = Tensor | NDArray[Any]
+Labels = Tensor | ArrayLike | None
 LabelKind = Literal["dataset", "soft", "predicted"]
 
 # Resizing or blending in float32 oversteps [0, 1] by rounding; that much is clamped.
@@ -46,16 +48,17 @@ class ReferenceSample:
     names: tuple[str, ...]
 
     def __init__(
-        self,
-        images: Tensor | NDArray[Any],
-        labels: Tensor | ArrayLike | None = None,
-        *,
-        names: Sequence[str] | None = None,
+        self, images: Pictures, labels: Labels = None, *, names: Sequence[str] | None = None
     ) -> None:
         pictures = _tensor(images)
         if names is None:
             names = [f"image {i}" for i in range(len(pictures))]
-        self._fill(pictures, labels, _checked_names(names, len(pictures)))
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise ReferenceSampleError(
+                f"names={names!r} must be a sequence of strings, one for each image"
+            )
+        _check_number(len(names), "name", len(pictures))
+        self._fill(pictures, labels, tuple(names))
 
     def _fill(self, images: Tensor, labels: Any, names: tuple[str, ...]) -> None:
         object.__setattr__(self, "images", _in_unit_range(images, names))
@@ -63,10 +66,10 @@ class ReferenceSample:
         object.__setattr__(self, "names", names)
 
     @classmethod
-    def _of(cls, images: Tensor, labels: Any, names: Iterable[str]) -> ReferenceSample:
+    def _of(cls, images: Pictures, labels: Any, names: Iterable[str]) -> ReferenceSample:
         # For images that nobody else holds, or that were checked before: without a copy.
         sample = object.__new__(cls)
-        sample._fill(images, labels, tuple(names))
+        sample._fill(torch.as_tensor(images), labels, tuple(names))
         return sample
 
     @classmethod
@@ -92,10 +95,11 @@ class ReferenceSample:
         Raises ReferenceSampleError when a folder, file or column is missing, when a file is
         no image, or when the pictures differ in size; SettingsError for the numbers.
         """
-        loaded = sources.read_folder(
-            Path(path), labels=labels, resize=resize, crop=crop, limit=limit, seed=seed
+        return cls._of(
+            *sources.read_folder(
+                Path(path), labels=labels, resize=resize, crop=crop, limit=limit, seed=seed
+            )
         )
-        return cls._of(torch.from_numpy(loaded.images), loaded.labels, loaded.names)
 
     @classmethod
     def from_dataset(
@@ -108,8 +112,7 @@ class ReferenceSample:
 
         Raises ReferenceSampleError when it is not such a dataset; SettingsError for the numbers.
         """
-        loaded = sources.read_dataset(dataset, limit=limit, seed=seed)
-        return cls._of(torch.from_numpy(loaded.images), loaded.labels, loaded.names)
+        return cls._of(*sources.read_dataset(dataset, limit=limit, seed=seed))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -157,10 +160,8 @@ class ReferenceSample:
 
     def pixels(self, start: int = 0, stop: int | None = None) -> Tensor:
         """Images ``start`` to ``stop`` (exclusive) as new float32 in [0, 1], (…, C, H, W)."""
-        images = self.images[start:stop]
-        if images.dtype == torch.uint8:
-            return images.to(torch.float32).div_(255)
-        return images.clone()
+        pixels = self.images[start:stop].to(torch.float32, copy=True)
+        return pixels.div_(255) if self.images.dtype == torch.uint8 else pixels
 
     def take(self, indices: Sequence[int] | Tensor | NDArray[Any]) -> ReferenceSample:
         """The sample of the images at ``indices``, in that order, with their labels and names."""
@@ -180,7 +181,7 @@ class ReferenceSample:
         labels = None if self.labels is None else self.labels[index]
         return self._of(self.images[index], labels, [self.names[i] for i in chosen])
 
-    def with_labels(self, labels: Tensor | ArrayLike | None) -> ReferenceSample:
+    def with_labels(self, labels: Labels) -> ReferenceSample:
         """The same images with other labels, or with none."""
         return self._of(self.images, labels, self.names)
 
@@ -208,11 +209,7 @@ class ReferenceSample:
 def _tensor(images: Any) -> Tensor:
     """A copy of ``images`` in main memory; its shape and type are right, its range unknown."""
     expected = "expected a tensor or array (images, channels, height, width)"
-    if isinstance(images, np.ndarray):
-        kind = images.dtype.name
-    elif isinstance(images, Tensor):
-        kind = _dtype_name(images)
-    else:
+    if not isinstance(images, (np.ndarray, Tensor)):
         raise ReferenceSampleError(
             f"images are a {type(images).__name__}, {expected}; stack them, or use "
             "ReferenceSample.from_folder or .from_dataset"
@@ -233,16 +230,15 @@ def _tensor(images: Any) -> Tensor:
             "channels); move the channels to the front: torch's permute(0, 3, 1, 2), numpy's "
             "transpose(0, 3, 1, 2)"
         )
+    kind = images.dtype.name if isinstance(images, np.ndarray) else _dtype_name(images)
     if kind not in sources.IMAGE_TYPES:
         raise ReferenceSampleError(
             f"images are {kind}; expected uint8 (0 to 255) or float in [0, 1]; convert them to "
             "uint8 if they hold 0 to 255, else to float32"
         )
-    if isinstance(images, np.ndarray):
-        native = images.dtype.newbyteorder("=")
-        return torch.from_numpy(np.array(images, dtype=native, order="C"))
-    copied: Tensor = images.detach().cpu().clone(memory_format=torch.contiguous_format)
-    return copied
+    if isinstance(images, Tensor):
+        return images.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return torch.from_numpy(np.array(images, dtype=images.dtype.newbyteorder("="), order="C"))
 
 
 def _in_unit_range(images: Tensor, names: Sequence[str]) -> Tensor:
@@ -258,32 +254,24 @@ def _in_unit_range(images: Tensor, names: Sequence[str]) -> Tensor:
             raise ReferenceSampleError(
                 f"{names[first]} holds NaN; expected values in [0, 1]: remove or repair the image"
             )
+        hint = "if it holds 0 to 255, divide by 255 or convert to uint8"
         if low < 0:
             hint = (
                 "it looks normalised: undo that (x * std + mean) and give mean and std to "
                 "Classifier(model, mean=…, std=…) instead"
             )
-        else:
-            hint = "if it holds 0 to 255, divide by 255 or convert to uint8"
         raise ReferenceSampleError(
             f"{names[first]} has values from {low:.4g} to {high:.4g}, expected [0, 1]; {hint}"
         )
     images = images.to(torch.float32)
-    if lows.min() < 0 or highs.max() > 1:
-        images = images.clamp(0, 1)
-    return images
+    return images.clamp(0, 1) if lows.min() < 0 or highs.max() > 1 else images
 
 
-def _checked_names(names: Sequence[str], count: int) -> tuple[str, ...]:
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+def _check_number(given: int, noun: str, images: int) -> None:
+    if given != images:
         raise ReferenceSampleError(
-            f"names={names!r} must be a sequence of strings, one for each image"
+            f"{_count(given, noun)} for {_count(images, 'image')}; give one for each image"
         )
-    if len(names) != count:
-        raise ReferenceSampleError(
-            f"{_count(len(names), 'name')} for {_count(count, 'image')}; give one for each image"
-        )
-    return tuple(names)
 
 
 def _checked_labels(labels: Any, names: Sequence[str]) -> Tensor | None:
@@ -296,14 +284,9 @@ def _checked_labels(labels: Any, names: Sequence[str]) -> Tensor | None:
         raise ReferenceSampleError(f"labels make no array ({error}); {expected}") from error
     if array.ndim not in (1, 2):
         raise ReferenceSampleError(f"labels have shape {array.shape}; {expected}")
-    if len(array) != len(names):
-        raise ReferenceSampleError(
-            f"{_count(len(array), 'label')} for {_count(len(names), 'image')}; "
-            "give one for each image"
-        )
-    if array.ndim == 1:
-        return torch.from_numpy(_class_indices(array, names, expected))
-    return torch.from_numpy(_distributions(array, names, expected))
+    _check_number(len(array), "label", len(names))
+    checked = _class_indices if array.ndim == 1 else _distributions
+    return torch.from_numpy(checked(array, names, expected))
 
 
 def _class_indices(array: NDArray[Any], names: Sequence[str], expected: str) -> NDArray[np.int64]:
@@ -314,9 +297,8 @@ def _class_indices(array: NDArray[Any], names: Sequence[str], expected: str) -> 
             f"{hint}"
         )
     indices = array.astype(np.int64)
-    negative = np.flatnonzero(indices < 0)
-    if negative.size:
-        first = negative[0]
+    if (indices < 0).any():
+        first = int((indices < 0).argmax())
         raise ReferenceSampleError(
             f"{names[first]} has label {array[first]}; class indices start at 0: leave out images "
             "that have no label, or pass labels=None"
@@ -337,7 +319,7 @@ def _distributions(array: NDArray[Any], names: Sequence[str], expected: str) -> 
     # Written so that NaN, which fails every comparison, counts as wrong.
     right = (rows >= 0).all(axis=1) & (np.abs(sums - 1) <= SUM_TOLERANCE)
     if not right.all():
-        first = np.flatnonzero(~right)[0]
+        first = int(right.argmin())
         raise ReferenceSampleError(
             f"the soft label of {names[first]} sums to {sums[first]:.4g} with a least entry of "
             f"{rows[first].min():.4g}; expected nonnegative entries that sum to 1: pass "
@@ -361,5 +343,4 @@ def _dtype_name(values: Tensor) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{number} {noun if number == 1 else plural}"
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,11 +1,15 @@
-"""Which images of a reference sample are measured, and on which labels."""
+"""Which images are measured or explained, and for which labels."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, Protocol
 
+import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from pytest_iaside.checks import check_whole
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
 from pytest_iaside.images.reference import ReferenceSample
 
@@ -38,8 +42,7 @@ def first_images(
     """
     if samples is None or samples == "auto":
         return reference
-    if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
-        raise SettingsError(f"samples={samples!r} must be a whole number above 0, 'auto', or None")
+    check_whole("samples", samples, 1, ", 'auto', or None")
     if samples > len(reference):
         raise SettingsError(
             f"samples={samples} images asked for, but the reference sample holds "
@@ -72,3 +75,43 @@ def classes_in(source: Labelled, sample: ReferenceSample) -> list[int]:
             "whose predictions were to be used; measure that on the same reference sample"
         )
     return [known[digest] for digest in sample.digests]
+
+
+def sample_of(images: Any) -> ReferenceSample:
+    """``images`` as a sample: one already, or (images, channels, height, width), or one image.
+
+    Raises ReferenceSampleError where they are no images in uint8 or [0, 1].
+    """
+    if isinstance(images, ReferenceSample):
+        return images
+    if getattr(images, "ndim", None) == 3:
+        images = images[None]
+    return ReferenceSample(images)
+
+
+def classes_of(labels: Any, logits: Tensor) -> Tensor:
+    """The classes (K,) int64 to explain: ``labels``, or the predictions of ``logits`` (K, C).
+
+    ``labels`` are class indices (K,), one for all, or distributions (K, C), of which the most
+    likely class is taken. Raises SettingsError for anything else, or classes out of range.
+    """
+    count, classes = logits.shape
+    if labels is None:
+        return logits.argmax(dim=1).cpu()
+    found = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    if found.ndim == 2 and found.shape == (count, classes):
+        found = found.argmax(axis=1)
+    if found.ndim == 0:
+        found = np.full(count, found)
+    if found.shape != (count,) or found.dtype.kind not in "iu":
+        raise SettingsError(
+            f"labels are {found.dtype} of shape {found.shape}; expected whole numbers, one for "
+            f"each of the {count} images, or None for the model's own predictions"
+        )
+    outside = np.flatnonzero((found < 0) | (found >= classes))
+    if len(outside):
+        raise SettingsError(
+            f"labels[{outside[0]}] is {found[outside[0]]}, but the model has {classes} classes "
+            f"(0 to {classes - 1}); give the index of a class to explain"
+        )
+    return torch.from_numpy(found.astype(np.int64))

@@ -7,10 +7,8 @@ never opened.
 from __future__ import annotations
 
 import csv
-import importlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_iaside.errors import ReferenceSampleError, SettingsError
+from pytest_iaside.checks import check_whole, library
+from pytest_iaside.errors import ReferenceSampleError, one_line
 
 IMAGE_TYPES = ("uint8", "float16", "float32", "float64")
 # The file types that torchvision's ImageFolder reads.
@@ -26,14 +25,8 @@ EXTENSIONS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", 
 LABEL_COLUMNS = ("label", "class", "imagenet_index")
 LISTED = 3
 
-
-@dataclass(frozen=True)
-class Loaded:
-    """Images (K, C, H, W), their labels if they have any, and their names."""
-
-    images: NDArray[Any]
-    labels: Any
-    names: list[str]
+Loaded = tuple[NDArray[Any], Any, list[str]]
+"""Images (K, C, H, W), their labels if they have any, and their names."""
 
 
 def read_folder(
@@ -46,15 +39,10 @@ def read_folder(
     seed: int | None,
 ) -> Loaded:
     """What ``ReferenceSample.from_folder`` promises, as arrays."""
-    for name, size in (("resize", resize), ("crop", crop)):
-        if size is not None and not _is_whole(size, 1):
-            raise SettingsError(f"{name}={size!r} must be a whole number of pixels, or None")
+    check_whole("resize", resize, 1, or_none=True)
+    check_whole("crop", crop, 1, or_none=True)
     _check_drawing(limit, seed)
-    if not root.is_dir():
-        found = "is a file" if root.exists() else "does not exist"
-        raise ReferenceSampleError(
-            f"{root} {found}; give the folder that holds the reference images"
-        )
+    check_folder(root, "the reference images")
     if labels is None:
         entries: list[tuple[str, int | None]] = [(file, None) for file in _image_files(root)]
     elif labels == "folder":
@@ -71,7 +59,7 @@ def read_folder(
         )
     read = _file_reader(root, resize, crop)
     images = _stack(len(files), lambda i: read(files[i]), files)
-    return Loaded(images, None if labels is None else [label for _, label in chosen], files)
+    return images, None if labels is None else [label for _, label in chosen], files
 
 
 def read_dataset(dataset: Any, *, limit: int | None, seed: int | None) -> Loaded:
@@ -102,20 +90,19 @@ def read_dataset(dataset: Any, *, limit: int | None, seed: int | None) -> Loaded
         return _pixels(image, names[position])
 
     images = _stack(len(chosen), read, names)
-    return Loaded(images, None if labels[0] is None else labels, names)
+    return images, None if labels[0] is None else labels, names
 
 
 def _check_drawing(limit: int | None, seed: int | None) -> None:
-    if limit is not None and not _is_whole(limit, 1):
-        raise SettingsError(
-            f"limit={limit!r} must be a whole number of images, at least 1, or None"
-        )
-    if seed is not None and not _is_whole(seed, 0):
-        raise SettingsError(f"seed={seed!r} must be a whole number, at least 0, or None")
+    check_whole("limit", limit, 1, or_none=True)
+    check_whole("seed", seed, 0, or_none=True)
 
 
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def check_folder(root: Path, content: str) -> None:
+    """Raise ReferenceSampleError unless ``root`` is a folder, which is to hold ``content``."""
+    if not root.is_dir():
+        found = "is a file" if root.exists() else "does not exist"
+        raise ReferenceSampleError(f"{root} {found}; give the folder that holds {content}")
 
 
 def _draw(count: int, limit: int | None, seed: int | None) -> list[int]:
@@ -186,13 +173,10 @@ def _by_csv(root: Path, path: Path) -> list[tuple[str, int | None]]:
 
 
 def _label_column(source: Path, columns: list[str]) -> str:
-    if "file" in columns:
-        others = [column for column in columns if column != "file"]
-        for column in LABEL_COLUMNS:
-            if column in others:
-                return column
-        if len(others) == 1:
-            return others[0]
+    others = [column for column in columns if column != "file"]
+    usual = [column for column in LABEL_COLUMNS if column in others]
+    if "file" in columns and (usual or len(others) == 1):
+        return (usual or others)[0]
     raise ReferenceSampleError(
         f"{source} has the columns {', '.join(columns) or '(none)'}; expected a header row with "
         f"a column file and a column {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}"
@@ -213,8 +197,8 @@ def read_image(
 def _file_reader(
     root: Path, resize: int | None, crop: int | None, mode: str = "RGB"
 ) -> Callable[[str], NDArray[np.uint8]]:
-    functional = _module("torchvision.transforms.v2.functional", "torchvision")
-    pil = _module("PIL.Image", "pillow")
+    functional = _library("torchvision.transforms.v2.functional", "torchvision")
+    pil = _library("PIL.Image", "pillow")
 
     def read(file: str) -> NDArray[np.uint8]:
         try:
@@ -222,8 +206,7 @@ def _file_reader(
                 image: Tensor = functional.pil_to_tensor(picture.convert(mode))
         except Exception as error:  # Decoders raise a dozen kinds on broken files.
             raise ReferenceSampleError(
-                f"{file} cannot be read as an image ({type(error).__name__}: {error}); "
-                "restore it or leave it out"
+                f"{file} cannot be read as an image ({one_line(error)}); restore it or leave it out"
             ) from error
         if resize is not None:
             image = functional.resize(image, [resize], antialias=True)
@@ -242,16 +225,13 @@ def _file_reader(
 
 
 def _pair(item: Any, name: str) -> tuple[Any, Any]:
-    if not isinstance(item, (tuple, list)):
-        return item, None
-    if len(item) == 1:
-        return item[0], None
-    if len(item) == 2:
-        return item[0], item[1]
-    raise ReferenceSampleError(
-        f"{name} is a {type(item).__name__} of {len(item)} parts; expected an image or a pair "
-        "(image, label): wrap the dataset so that it yields one"
-    )
+    parts = item if isinstance(item, (tuple, list)) else (item,)
+    if len(parts) not in (1, 2):
+        raise ReferenceSampleError(
+            f"{name} is a {type(item).__name__} of {len(item)} parts; expected an image or a pair "
+            "(image, label): wrap the dataset so that it yields one"
+        )
+    return parts[0], parts[1] if len(parts) == 2 else None
 
 
 def _pixels(image: Any, name: str) -> NDArray[Any]:
@@ -291,20 +271,16 @@ def _stack(count: int, read: Callable[[int], NDArray[Any]], names: Sequence[str]
     # Filled in place: a list of images and a stack of them would need twice the memory.
     first = read(0)
     images = np.empty((count, *first.shape), dtype=first.dtype)
-    images[0] = first
-    for position in range(1, count):
-        image = read(position)
+    for position in range(count):
+        image = read(position) if position else first
         if image.shape != first.shape or image.dtype != first.dtype:
+            here, there = (f"{'×'.join(map(str, x.shape))} {x.dtype}" for x in (image, first))
             raise ReferenceSampleError(
-                f"{names[position]} is {_described(image)} but {names[0]} is {_described(first)}; "
-                "a reference sample has images of one size and type: resize and crop them alike"
+                f"{names[position]} is {here} but {names[0]} is {there}; a reference sample has "
+                "images of one size and type: resize and crop them alike"
             )
         images[position] = image
     return images
-
-
-def _described(image: NDArray[Any]) -> str:
-    return f"{'×'.join(map(str, image.shape))} {image.dtype}"
 
 
 def _listed(files: Sequence[str]) -> str:
@@ -313,11 +289,5 @@ def _listed(files: Sequence[str]) -> str:
     return f"{len(files)} image{'s' if len(files) != 1 else ''} ({few}{more})"
 
 
-def _module(name: str, package: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ReferenceSampleError(
-            f"reading image files needs {package}, which cannot be imported ({error}); "
-            f"pip install {package}"
-        ) from error
+def _library(name: str, package: str) -> Any:
+    return library(name, "to read image files", error=ReferenceSampleError, package=package)

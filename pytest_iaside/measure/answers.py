@@ -1,7 +1,5 @@
 """What a classifier answers to a sample's images, clean and perturbed."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +21,7 @@ from pytest_iaside.execute.runner import Runner, open_runner
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference
 from pytest_iaside.models.classifier import as_classifier
-from pytest_iaside.models.gradients import PixelNetwork, open_to_attack
+from pytest_iaside.models.gradients import PixelNetwork, with_gradients
 from pytest_iaside.perturb.attacks import Attack, attacked, checked_images, name_of
 from pytest_iaside.perturb.corruptions import check_corruption, check_severity, corrupt
 from pytest_iaside.stats.arrays import Floats
@@ -126,7 +124,7 @@ class _Run:
         device = self._runner.device
         for some in self._pieces():
             # For each batch anew: what is switched in it must not stay so beyond a yield.
-            with open_to_attack(self._runner.classifier) as model:
+            with with_gradients(self._runner.classifier) as model:
                 pixels, names = self._pixels(some).to(device), self._reference.names[some]
                 found = attacked(model, pixels, classes[some].to(device), attack, names)
             yield found

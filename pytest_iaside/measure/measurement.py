@@ -1,7 +1,5 @@
 """Measurement: quantities of every image of a reference sample, and where they came from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from pytest_iaside.checks import check_level
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
@@ -19,7 +20,6 @@ from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.estimate import Estimate
 from pytest_iaside.stats.intervals import jackknife_error, jackknife_interval
-from pytest_iaside.thresholds import check_level
 
 # AlexNet's top-1 error on each corruption of ImageNet-C, the mean over five severities, as
 # Hendrycks and Dietterich (ICLR 2019) measured it; in imagenet.py of google-research/augmix and

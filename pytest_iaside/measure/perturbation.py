@@ -1,7 +1,5 @@
 """What perturbations cost a model, image by image: the readings that a gate compares."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

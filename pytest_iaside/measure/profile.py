@@ -1,7 +1,5 @@
 """SpectralProfile: what a model makes of each band of each image, and all that is read off it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -1,7 +1,5 @@
 """measure(): a reference sample and a classifier make a SpectralProfile."""
 
-from __future__ import annotations
-
 import inspect
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence

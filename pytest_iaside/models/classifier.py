@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pytest_iaside.checks import library
 from pytest_iaside.errors import ModelError, SettingsError, one_line
 
 Network = nn.Module | Callable[[Tensor], Any] | Path
@@ -85,7 +85,6 @@ class Classifier:
     def from_timm(cls, name_or_model: str | nn.Module) -> Classifier:
         """A timm model, or the pretrained one of that name, with the normalisation it brings."""
         timm = _library("timm")
-        data = _library("timm.data", package="timm")
         model: Any = name_or_model
         if isinstance(name_or_model, str):
             try:
@@ -100,7 +99,7 @@ class Classifier:
                 f"from_timm was given a {type(name_or_model).__name__}; give the name of a timm "
                 "model or a model that timm.create_model returned"
             )
-        found = data.resolve_model_data_config(model)
+        found = _library("timm.data", "timm").resolve_model_data_config(model)
         config = getattr(model, "pretrained_cfg", None) or {}
         parts = (config.get("architecture"), config.get("tag"))
         label = name_or_model if isinstance(name_or_model, str) else ".".join(filter(None, parts))
@@ -113,17 +112,14 @@ class Classifier:
         ``weights`` is a member of a weights enumeration (``ResNet18_Weights.IMAGENET1K_V1``)
         or its name as a string (``"ResNet18_Weights.DEFAULT"``).
         """
-        models = _library("torchvision.models", package="torchvision")
+        models = _library("torchvision.models", "torchvision")
         advice = "give classification weights such as 'ResNet18_Weights.DEFAULT'"
-        if isinstance(weights, str):
-            try:
-                member = models.get_weight(weights)
-            except Exception as error:  # ValueError or AttributeError, by what is misspelt.
-                raise ModelError(
-                    f"torchvision has no weights {weights!r} ({one_line(error)}); {advice}"
-                ) from error
-        else:
-            member = weights
+        try:
+            member = models.get_weight(weights) if isinstance(weights, str) else weights
+        except Exception as error:  # ValueError or AttributeError, by what is misspelt.
+            raise ModelError(
+                f"torchvision has no weights {weights!r} ({one_line(error)}); {advice}"
+            ) from error
         names = [
             name
             for name in models.list_models(module=models)
@@ -155,9 +151,8 @@ class Classifier:
             )
         mean, std = _processor_normalisation(processor)
         label = getattr(getattr(model, "config", None), "_name_or_path", None)
-        return cls(
-            _TransformersLogits(model), mean=mean, std=std, name=label or type(model).__name__
-        )
+        label = label or type(model).__name__
+        return cls(_TransformersLogits(model), mean=mean, std=std, name=label)
 
     @classmethod
     def from_onnx(
@@ -186,9 +181,9 @@ class Classifier:
 
         Raises SettingsError when ``mean`` or ``std`` is for another number of channels.
         """
+        self.check_channels(pixels.shape[1])
         if self.mean is None or self.std is None:
             return pixels
-        self.check_channels(pixels.shape[1])
         mean, std = (values.to(pixels).view(-1, 1, 1) for values in (self.mean, self.std))
         return (pixels - mean) / std
 
@@ -210,8 +205,9 @@ class Classifier:
         """
         digest = hashlib.sha256()
         if isinstance(self.network, Path):
-            for content in _onnx_contents(self.network):
-                digest.update(content)
+            beside = (self.network.with_name(self.network.name + end) for end in ONNX_WEIGHTS)
+            for file in filter(Path.is_file, (self.network, *beside)):
+                digest.update(file.read_bytes())
         elif isinstance(self.network, nn.Module):
             state = self.network.state_dict()
             if any(torch.nn.parameter.is_lazy(value) for value in state.values()):
@@ -308,8 +304,8 @@ def _checked_network(network: object) -> Network:
 def _name_of(network: Network) -> str:
     if isinstance(network, Path):
         return network.stem
-    name = None if isinstance(network, nn.Module) else getattr(network, "__name__", None)
-    return name or type(network).__name__
+    kind = type(network).__name__
+    return kind if isinstance(network, nn.Module) else getattr(network, "__name__", kind)
 
 
 def _channels(what: str, values: Any) -> Tensor | None:
@@ -349,12 +345,6 @@ def _processor_normalisation(processor: Any) -> tuple[Any, Any]:
     return (np.asarray(mean) + shift) / scale, np.asarray(std) / scale
 
 
-def _onnx_contents(path: Path) -> Iterator[bytes]:
-    for file in (path, *(path.with_name(path.name + ending) for ending in ONNX_WEIGHTS)):
-        if file.is_file():
-            yield file.read_bytes()
-
-
 def _state_contents(key: str, value: Any) -> Iterator[bytes]:
     if isinstance(value, Tensor):
         value = value.dequantize() if value.is_quantized else value
@@ -379,12 +369,5 @@ def _described(value: Any) -> str:
     return "None" if value is None else f"a {kind}"
 
 
-def _library(module: str, *, package: str | None = None) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = package or module
-        raise ModelError(
-            f"{package} is needed for this model and cannot be imported ({error}); "
-            f"pip install {package}"
-        ) from error
+def _library(module: str, package: str | None = None) -> Any:
+    return library(module, "for this model", error=ModelError, package=package)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -51,13 +51,10 @@ class PixelNetwork(nn.Module):
         return check_logits(logits, len(inputs))
 
 
-def open_to_attack(classifier: Classifier) -> AbstractContextManager[PixelNetwork]:
-    """``with_gradients``, for an attack."""
-    return with_gradients(classifier, "to attack with")
-
-
 @contextmanager
-def with_gradients(classifier: Classifier, purpose: str) -> Iterator[PixelNetwork]:
+def with_gradients(
+    classifier: Classifier, purpose: str = "to attack with"
+) -> Iterator[PixelNetwork]:
     """``classifier`` as a module in eval mode whose parameters collect no gradients.
 
     Afterwards every mode, and what gradients are asked for, is as it was. Gradients of the

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib
 import inspect
 import random
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pytest_iaside.checks import library
 from pytest_iaside.errors import SettingsError, one_line
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.perturb.attacks import Attack
@@ -59,15 +59,11 @@ class ForeignAttack:
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         kind = self._kind()
         made = []
-        for image, label, digest in zip(
-            torch.split(images, 1),
-            torch.split(labels, 1),
-            ReferenceSample(images).digests,
-            strict=True,
-        ):
-            key = hashlib.sha256(f"{self.seed} {digest}".encode()).digest()
-            with _seeded(int.from_bytes(key[:4]), images.device):
-                made.append(self._run(kind, model, image, label, int.from_bytes(key[:4])))
+        for at, digest in enumerate(ReferenceSample(images).digests):
+            seed = int.from_bytes(hashlib.sha256(f"{self.seed} {digest}".encode()).digest()[:4])
+            one = slice(at, at + 1)
+            with _seeded(seed, images.device):
+                made.append(self._run(kind, model, images[one], labels[one], seed))
         return torch.cat(made)
 
     def _run(self, kind: Any, model: nn.Module, image: Tensor, label: Tensor, seed: int) -> Tensor:
@@ -97,16 +93,11 @@ class ForeignAttack:
         return made
 
     def _kind(self) -> Any:
-        try:
-            library = importlib.import_module(self.library)
-        except ImportError as error:
-            raise SettingsError(
-                f"{self.library} is needed for this attack and cannot be imported ({error}); "
-                f"pip install --no-deps {self.library}"
-            ) from error
-        kind = getattr(library, self.name, None)
+        how = f"--no-deps {self.library}"
+        found = library(self.library, "for this attack", error=SettingsError, install=how)
+        kind = getattr(found, self.name, None)
         if not inspect.isclass(kind):
-            attacks = [name for name, value in vars(library).items() if inspect.isclass(value)]
+            attacks = [name for name, value in vars(found).items() if inspect.isclass(value)]
             near = difflib.get_close_matches(self.name, attacks, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise SettingsError(

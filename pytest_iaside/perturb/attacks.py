@@ -11,41 +11,38 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, get_args
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pytest_iaside.checks import check_choice, check_positive, check_whole
 from pytest_iaside.errors import ModelError, SettingsError, SpectralRobustnessError, one_line
-from pytest_iaside.images.reference import ROUNDING, ReferenceSample
+from pytest_iaside.images.reference import ROUNDING, Labels, Pictures, ReferenceSample
 from pytest_iaside.models.backends.base import usual_batch
 from pytest_iaside.models.classifier import as_classifier
-from pytest_iaside.models.gradients import PixelNetwork, device_of, open_to_attack
+from pytest_iaside.models.gradients import PixelNetwork, device_of, with_gradients
 
 Attack = Callable[[nn.Module, Tensor, Tensor], Any]
 AttackNorm = Literal["linf", "l2"]
 
 # What torchattacks adds to a gradient's length, so that no division is by 0.
 LEAST_LENGTH = 1e-10
+PIXELS = ", in units of pixels"
 
 
 def fgsm(
-    classifier: Any,
-    images: Tensor | NDArray[Any],
-    labels: Tensor | ArrayLike | None,
-    *,
-    eps: float,
-    norm: AttackNorm = "linf",
+    classifier: Any, images: Pictures, labels: Labels, *, eps: float, norm: AttackNorm = "linf"
 ) -> Tensor:
     """The fast gradient sign method: one step of length ``eps`` up the cross-entropy.
 
     With ``norm="l2"`` along the gradient itself. Arguments, result and errors as in ``pgd``.
     Goodfellow, Shlens and Szegedy, ICLR 2015.
     """
-    eps = _checked_eps(eps, norm)
+    _check_ball(eps, norm)
     with _target(classifier, images, labels) as target:
         step = eps * _direction(target.gradient(target.pixels), norm)
         return target.result(target.pixels + step)
@@ -53,8 +50,8 @@ def fgsm(
 
 def pgd(
     classifier: Any,
-    images: Tensor | NDArray[Any],
-    labels: Tensor | ArrayLike | None,
+    images: Pictures,
+    labels: Labels,
     *,
     eps: float,
     steps: int,
@@ -78,10 +75,9 @@ def pgd(
     Raises SettingsError for a number out of range, ReferenceSampleError for images or labels, and
     ModelError where the model fails or has no gradient.
     """
-    eps = _checked_eps(eps, norm)
-    step_size = _positive("step_size", step_size)
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise SettingsError(f"steps={steps!r} must be a whole number above 0")
+    _check_ball(eps, norm)
+    check_positive("step_size", step_size, PIXELS)
+    check_whole("steps", steps, 1)
     with _target(classifier, images, labels) as target:
         if eps == 0:
             return target.result(target.pixels)
@@ -98,8 +94,8 @@ def pgd(
 
 def adversarial(
     classifier: Any,
-    images: Tensor | NDArray[Any],
-    labels: Tensor | ArrayLike | None,
+    images: Pictures,
+    labels: Labels,
     attack: Attack,
     *,
     batch_size: int | None = None,
@@ -115,11 +111,11 @@ def adversarial(
             f"the attack is a {type(attack).__name__}; expected a function (model, images, labels) "
             "-> images, such as functools.partial(fgsm, eps=8 / 255)"
         )
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise SettingsError(f"batch_size={batch_size!r} must be None or a whole number above 0")
+    check_whole("batch_size", batch_size, 1, or_none=True)
     with _target(classifier, images, labels) as target:
-        pixels, classes = target.pixels, target.classes()
-        size = batch_size or usual_batch(pixels.device, pixels.shape[2] * pixels.shape[3])
+        pixels, answers = target.pixels, target.answers
+        classes = answers if answers.ndim == 1 else answers.argmax(dim=1)
+        size = batch_size or usual_batch(pixels.device, *pixels.shape[2:])
         made = [
             attacked(target.model, pixels[some], classes[some], attack, target.names[some])
             for some in (slice(start, start + size) for start in range(0, len(pixels), size))
@@ -130,7 +126,7 @@ def adversarial(
 def attacked(
     model: nn.Module, pixels: Tensor, classes: Tensor, attack: Attack, names: Sequence[str]
 ) -> Tensor:
-    """One batch through ``attack``, checked; ``model`` comes from ``open_to_attack``."""
+    """One batch through ``attack``, checked; ``model`` comes from ``with_gradients``."""
     try:
         # A clone: an attack may write into what it is given, and labels are the sample's own.
         found = attack(model, pixels, classes.clone())
@@ -190,16 +186,19 @@ class _Target:
         self.names = sample.names
         self._sample = sample
         self._home = home
-        self._answers: Tensor | None = None
 
-    def classes(self) -> Tensor:
-        """(batch,) class indices."""
-        answers = self._labels()
-        return answers if answers.ndim == 1 else answers.argmax(dim=1)
+    @cached_property
+    def answers(self) -> Tensor:
+        """Classes (batch,), or distributions (batch, classes)."""
+        if self._sample.labels is not None:
+            return self._sample.labels.to(self.pixels.device)
+        with torch.no_grad():
+            logits: Tensor = self.model(self.pixels)
+        return logits.argmax(dim=1)
 
     def gradient(self, pixels: Tensor) -> Tensor:
         """Of the mean cross-entropy over the batch, with respect to ``pixels``."""
-        answers = self._labels()
+        answers = self.answers
         leaf = pixels.detach().requires_grad_()
         logits = self.model(leaf)
         self._sample.check_classes(logits.shape[1])
@@ -228,23 +227,11 @@ class _Target:
     def result(self, pixels: Tensor) -> Tensor:
         return pixels.detach().clamp(0, 1).to(self._home)
 
-    def _labels(self) -> Tensor:
-        if self._answers is None:
-            if self._sample.labels is not None:
-                self._answers = self._sample.labels.to(self.pixels.device)
-            else:
-                with torch.no_grad():
-                    self._answers = self.model(self.pixels).argmax(dim=1)
-        return self._answers
-
 
 @contextmanager
-def _target(
-    classifier: Any, images: Tensor | NDArray[Any], labels: Tensor | ArrayLike | None
-) -> Iterator[_Target]:
-    chosen = as_classifier(classifier)
+def _target(classifier: Any, images: Pictures, labels: Labels) -> Iterator[_Target]:
     home = images.device if isinstance(images, Tensor) else torch.device("cpu")
-    with open_to_attack(chosen) as model:
+    with with_gradients(as_classifier(classifier)) as model:
         # In here: a tensor that is made in inference mode can have no gradients.
         yield _Target(model, ReferenceSample(images, labels), home)
 
@@ -283,22 +270,12 @@ def _lengths(values: Tensor) -> Tensor:
     return lengths.view(-1, 1, 1, 1)
 
 
-def _checked_eps(eps: float, norm: str) -> float:
-    if norm not in get_args(AttackNorm):
-        raise SettingsError(
-            f"norm={norm!r} is unknown; use one of {', '.join(get_args(AttackNorm))}"
-        )
-    checked = 0.0 if eps == 0 else _positive("eps", eps)
-    if norm == "linf" and checked > 1:
+def _check_ball(eps: float, norm: str) -> None:
+    check_choice("norm", norm, AttackNorm)
+    if eps != 0:
+        check_positive("eps", eps, PIXELS)
+    if norm == "linf" and eps > 1:
         raise SettingsError(
             f"eps={eps!r} is more than the whole range of pixels, which are in [0, 1]; for "
             f"{eps} of 255 levels give eps={eps} / 255"
         )
-    return checked
-
-
-def _positive(what: str, value: float) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
-        raise SettingsError(f"{what}={value!r} must be a finite number above 0, in units of pixels")
-    return float(value)

@@ -20,10 +20,8 @@ def gaussian_blur(image: Image, severity: int, random: Generator) -> Image:
     deviation = 0.3 * ((width - 1) / 2 - 1) + 0.8
     radius = (width - 1) // 2
     # Nothing lies beyond the border that one could know: the image is mirrored there.
-    blurred: Image = ndimage.gaussian_filter(
-        image, (deviation, deviation, 0), radius=radius, mode="mirror"
-    )
-    return blurred
+    blur = (deviation, deviation, 0)
+    return np.asarray(ndimage.gaussian_filter(image, blur, radius=radius, mode="mirror"))
 
 
 def defocus_blur(image: Image, severity: int, random: Generator) -> Image:
@@ -36,8 +34,7 @@ def defocus_blur(image: Image, severity: int, random: Generator) -> Image:
         disc / disc.sum(), softness, radius=1 if radius <= 8 else 2, mode="mirror"
     )
     mirrored = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
-    blurred: Image = signal.fftconvolve(mirrored, disc[..., None], mode="valid", axes=(0, 1))
-    return blurred
+    return np.asarray(signal.fftconvolve(mirrored, disc[..., None], mode="valid", axes=(0, 1)))
 
 
 def glass_blur(image: Image, severity: int, random: Generator) -> Image:
@@ -61,8 +58,7 @@ def glass_blur(image: Image, severity: int, random: Generator) -> Image:
         for target, source in zip(targets.tolist(), sources.tolist(), strict=True):
             origin[target] = origin[source]
     displaced = image.reshape(-1, channels)[origin].reshape(image.shape)
-    blurred: Image = ndimage.gaussian_filter(displaced, blur, mode="nearest")
-    return blurred
+    return np.asarray(ndimage.gaussian_filter(displaced, blur, mode="nearest"))
 
 
 LEVELS_OF_GLASS = ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))

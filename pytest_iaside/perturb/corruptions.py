@@ -12,15 +12,14 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_iaside.checks import check_whole, is_whole
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.images.reference import Pictures, ReferenceSample
 from pytest_iaside.perturb import blur, digital, noise, weather
 from pytest_iaside.perturb.noise import Image
 
@@ -62,7 +61,7 @@ _WHOLE = 1e-6
 
 
 def corrupt(
-    images: Tensor | NDArray[Any],
+    images: Pictures,
     corruption: str,
     severity: int,
     *,
@@ -79,27 +78,27 @@ def corrupt(
 
     Frost lays textures over the images: those in the folder ``frost_textures``, or that the
     environment variable IASIDE_FROST_DIR names, or GENERATED ones, which are no photographs
-    of frost: ``pytest_iaside.perturb.weather.frost_note`` says which, for a report.
+    of frost and not comparable with ImageNet-C's.
 
     Raises SettingsError for an unknown corruption, severity or folder, and for images too
     small for it or without its channels; ReferenceSampleError for what is no images.
     """
     check_corruption(corruption)
     check_severity(severity)
-    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
-        raise SettingsError(f"seed={seed!r} must be a whole number, at least 0")
+    check_whole("seed", int(seed) if isinstance(seed, np.integer) else seed, 0)
     sample = ReferenceSample(images)
     _check_fit(corruption, int(severity), sample.shape)
     apply = (_CLASSICAL | _IMAGENET_C)[corruption]
     if corruption == "frost":
         apply = partial(weather.frost, textures=weather.frost_textures(frost_textures))
     corrupted = torch.empty_like(sample.images)
+    eight_bits = sample.images.dtype == torch.uint8
     for position, digest in enumerate(sample.digests):
         image = sample.images[position].permute(1, 2, 0).numpy().astype(np.float64)
-        eight_bits = sample.images.dtype == torch.uint8
         if eight_bits:
             image /= 255
-        random = _generator(seed, digest, corruption, int(severity))
+        key = hashlib.sha256(f"{seed} {digest} {corruption} {int(severity)}".encode()).digest()
+        random = np.random.default_rng(int.from_bytes(key, "little"))
         result = np.clip(apply(image, int(severity), random), 0, 1)
         if eight_bits:
             result = np.floor(result * 255 + _WHOLE)
@@ -122,7 +121,7 @@ def check_corruption(corruption: str, known: Sequence[str] = CORRUPTIONS) -> Non
 
 def check_severity(severity: int) -> None:
     """Raise SettingsError unless ``severity`` is 1, 2, 3, 4 or 5."""
-    whole = isinstance(severity, (int, np.integer)) and not isinstance(severity, bool)
+    whole = is_whole(severity) or isinstance(severity, np.integer)
     if not whole or severity not in SEVERITIES:
         raise SettingsError(f"severity={severity!r} must be 1, 2, 3, 4 or 5 (the strongest)")
 
@@ -151,8 +150,3 @@ def _least_side(corruption: str, severity: int) -> int:
         share = digital.PIXELATED_SIZES[severity - 1]
         return next(side for side in range(1, 100) if int(side * share) >= 1)
     return 2 if corruption in ("fog", "zoom_blur") else 1
-
-
-def _generator(seed: int, digest: str, corruption: str, severity: int) -> np.random.Generator:
-    key = f"{seed} {digest} {corruption} {severity}".encode()
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest(), "little"))

@@ -23,15 +23,13 @@ def brightness(image: Image, severity: int, random: Generator) -> Image:
     # Hue and saturation are ratios of the channels: they stay when all grow by one factor.
     # Black has neither and becomes grey.
     ratios = np.divide(image, value, out=np.ones_like(image), where=value > 0)
-    brighter: Image = raised * ratios
-    return brighter
+    return np.asarray(raised * ratios)
 
 
 def contrast(image: Image, severity: int, random: Generator) -> Image:
     """ImageNet-C's contrast: each channel drawn towards its mean."""
     means = image.mean(axis=(0, 1), keepdims=True)
-    duller: Image = (image - means) * (0.4, 0.3, 0.2, 0.1, 0.05)[severity - 1] + means
-    return duller
+    return np.asarray((image - means) * (0.4, 0.3, 0.2, 0.1, 0.05)[severity - 1] + means)
 
 
 def elastic_transform(image: Image, severity: int, random: Generator) -> Image:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pytest_iaside.errors import ReferenceSampleError
 from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.images.sources import check_folder
 from pytest_iaside.perturb.corruptions import SEVERITIES, check_corruption, check_severity
 
 LABELS = "labels.npy"
@@ -45,16 +44,12 @@ def stored_corruption(
     """
     root = Path(folder)
     check_severity(severity)
-    if not root.is_dir():
-        found = "is a file" if root.exists() else "does not exist"
-        raise ReferenceSampleError(
-            f"{root} {found}; give the folder that holds corruption/severity/class/file"
-        )
+    check_folder(root, "corruption/severity/class/file")
     if (root / LABELS).is_file():
         arrays = [path.stem for path in sorted(root.glob("*.npy")) if path.name != LABELS]
         check_corruption(corruption, arrays)
-        array = _Fifth(root, corruption, severity)
-        return ReferenceSample.from_dataset(array, limit=limit, seed=seed)
+        pairs = _fifth(root, corruption, severity)
+        return ReferenceSample.from_dataset(pairs, limit=limit, seed=seed)
     there = sorted({path.parent.name for path in root.glob("*/[1-5]")})
     if not there:
         raise ReferenceSampleError(
@@ -73,40 +68,31 @@ def stored_corruption(
     )
 
 
-class _Fifth:
-    """The images of one severity in an array of five, as a dataset; read when asked for."""
-
-    def __init__(self, folder: Path, corruption: str, severity: int) -> None:
-        path = folder / f"{corruption}.npy"
-        images, labels = _array(path), _array(folder / LABELS)
-        count = len(images) // len(SEVERITIES) if images.ndim else 0
-        if images.ndim != 4 or images.dtype != np.uint8 or count * len(SEVERITIES) != len(images):
-            raise ReferenceSampleError(
-                f"{path} holds {images.dtype} of shape {images.shape}; expected uint8 (5·images, "
-                "height, width, channels), the severities one after the other"
-            )
-        if labels.shape not in ((count,), (len(images),)):
-            raise ReferenceSampleError(
-                f"{folder / LABELS} has shape {labels.shape} for {len(images)} images in "
-                f"{path.name}; expected a class for each of them, or for each of one severity"
-            )
-        start = (severity - 1) * count
-        self._images = images[start : start + count]
-        self._labels = labels if len(labels) == count else labels[start : start + count]
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = torch.from_numpy(np.array(self._images[index])).permute(2, 0, 1)
-        return image, int(self._labels[index])
+def _fifth(folder: Path, corruption: str, severity: int) -> list[tuple[NDArray[Any], int]]:
+    """The images of one severity in an array of five, with their labels; read when looked at."""
+    path = folder / f"{corruption}.npy"
+    images, labels = _array(path), _array(folder / LABELS)
+    count = len(images) // len(SEVERITIES) if images.ndim else 0
+    if images.ndim != 4 or images.dtype != np.uint8 or count * len(SEVERITIES) != len(images):
+        raise ReferenceSampleError(
+            f"{path} holds {images.dtype} of shape {images.shape}; expected uint8 (5·images, "
+            "height, width, channels), the severities one after the other"
+        )
+    if labels.shape not in ((count,), (len(images),)):
+        raise ReferenceSampleError(
+            f"{folder / LABELS} has shape {labels.shape} for {len(images)} images in "
+            f"{path.name}; expected a class for each of them, or for each of one severity"
+        )
+    some = slice((severity - 1) * count, severity * count)
+    chosen = labels if len(labels) == count else labels[some]
+    pairs = zip(images[some].transpose(0, 3, 1, 2), chosen, strict=True)
+    return [(image, int(label)) for image, label in pairs]
 
 
 def _array(path: Path) -> NDArray[Any]:
     try:
-        found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError) as error:
         raise ReferenceSampleError(
             f"{path} cannot be read as an array ({error}); restore it"
         ) from error
-    return found

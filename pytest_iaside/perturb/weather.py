@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import PIL.Image
 from numpy.random import Generator
 
-from pytest_iaside.errors import SettingsError
+from pytest_iaside.errors import SettingsError, one_line
 from pytest_iaside.images.sources import EXTENSIONS
 from pytest_iaside.perturb.blur import moved, zoomed
 from pytest_iaside.perturb.noise import Image
@@ -82,21 +81,6 @@ def frost_textures(folder: str | Path | None = None) -> list[Path]:
     return textures
 
 
-def frost_note(folder: str | Path | None = None) -> str:
-    """One line on where frost gets its textures from, to be shown beside every result."""
-    textures = frost_textures(folder)
-    if not textures:
-        return "frost: generated textures, not photographs; not comparable with ImageNet-C's frost"
-    digest = hashlib.sha256()
-    for file in textures:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    plural = "s" if len(textures) > 1 else ""
-    return (
-        f"frost: {len(textures)} texture{plural} from {textures[0].parent} "
-        f"(SHA-256 {digest.hexdigest()[:8]})"
-    )
-
-
 def _grey(image: Image) -> Image:
     """(H, W, 1); an image of one channel is grey already."""
     return image if image.shape[2] == 1 else (image @ GREY)[..., None]
@@ -109,8 +93,8 @@ def _cut(file: Path, height: int, width: int, random: Generator) -> Image:
             picture = opened.convert("RGB")
     except Exception as error:  # Decoders raise a dozen kinds on broken files.
         raise SettingsError(
-            f"{file} cannot be read as a texture of frost ({type(error).__name__}: {error}); "
-            "restore it or leave it out"
+            f"{file} cannot be read as a texture of frost ({one_line(error)}); restore it or "
+            "leave it out"
         ) from error
     factor = max(1.0, height / picture.height, width / picture.width)
     if factor > 1:
@@ -131,8 +115,7 @@ def _generated_texture(height: int, width: int, random: Generator) -> Image:
     # A field of one pixel has no deviation.
     field *= TEXTURE_DEVIATION / max(field.std(), np.finfo(float).tiny)
     texture = random.uniform(*TEXTURE_MEANS) + field[..., None] + TEXTURE_TINT
-    clipped: Image = texture.clip(0, 1)
-    return clipped
+    return np.asarray(texture.clip(0, 1))
 
 
 def _plasma(size: int, decay: float, random: Generator) -> Image:

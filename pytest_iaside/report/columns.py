@@ -1,7 +1,5 @@
 """Text in terminal columns: how wide it is, how to shorten it."""
 
-from __future__ import annotations
-
 import unicodedata
 
 

@@ -1,7 +1,5 @@
 """Figures and tables: what pages are made of."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """The figures of a gate: charts of its spectral profiles, or of the change of its quantities."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Gates as every report shows them: label, verdict, score and their order."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 It shows every verdict and check, and as many charts and pictures as fit into its size.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Callable, Sequence

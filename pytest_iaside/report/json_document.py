@@ -1,7 +1,5 @@
 """The session as a JSON document, for machines; session.schema.json describes it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

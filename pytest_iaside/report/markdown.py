@@ -1,7 +1,5 @@
 """The session as markdown, for a pull request."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from itertools import accumulate

@@ -1,7 +1,5 @@
 """Numbers and user text in words, the same in every report."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

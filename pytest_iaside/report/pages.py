@@ -1,7 +1,5 @@
 """A page of figures on a training run, a study or an explanation: one file, without scripts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The part of the HTML report about one gate: warnings, checks, figures, images, settings."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal

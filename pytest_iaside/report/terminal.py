@@ -1,7 +1,5 @@
 """The session on the terminal: a table of gates, and the sentences of those that failed."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 

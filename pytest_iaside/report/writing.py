@@ -1,7 +1,5 @@
 """Templates and files of all pages."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tempfile

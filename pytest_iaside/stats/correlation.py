@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from pytest_iaside.stats.arrays import Floats
-from pytest_iaside.stats.multiple import holm
+from pytest_iaside.stats.intervals import holm
 
 # Of so many models a correlation exists; only from one more on has it an interval.
 LEAST_MODELS = 3

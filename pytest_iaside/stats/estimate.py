@@ -33,14 +33,7 @@ class Estimate:
         """Of the mean of ``values`` (K,), with Student's interval."""
         rows = np.asarray(values, dtype=np.float64)
         interval = jackknife_interval(rows, _itself, level)
-        return cls(
-            value=float(rows.mean()),
-            low=float(interval.low),
-            high=float(interval.high),
-            standard_error=float(jackknife_error(rows, _itself)),
-            level=level,
-            image_values=rows,
-        )
+        return cls._of(rows, float(interval.low), float(interval.high), level)
 
     @classmethod
     def of_proportion(cls, hits: ArrayLike, level: float) -> Estimate:
@@ -51,11 +44,16 @@ class Estimate:
         centre = share + square / (2 * count)
         reach = np.sqrt(square * share * (1 - share) / count + (square / (2 * count)) ** 2)
         low, high = ((centre + side * reach) / (1 + square / count) for side in (-1, 1))
+        # Rounding must not leave a share of 0 or 1 outside of its own interval.
+        low, high = min(max(float(low), 0.0), share), max(min(float(high), 1.0), share)
+        return cls._of(rows, low, high, level)
+
+    @classmethod
+    def _of(cls, rows: Floats, low: float, high: float, level: float) -> Estimate:
         return cls(
-            value=share,
-            # Rounding must not leave a share of 0 or 1 outside of its own interval.
-            low=min(max(float(low), 0.0), share),
-            high=max(min(float(high), 1.0), share),
+            value=float(rows.mean()),
+            low=low,
+            high=high,
             standard_error=float(jackknife_error(rows, _itself)),
             level=level,
             image_values=rows,

@@ -34,6 +34,11 @@ class Interval:
     level: float
 
 
+def anything(like: Floats) -> tuple[Floats, Floats]:
+    """The bounds of what nothing is known of, of the shape of ``like``."""
+    return np.full_like(like, -np.inf), np.full_like(like, np.inf)
+
+
 def leave_one_out(rows: ArrayLike) -> Floats:
     """Means (K, D) of the rows (K, D) with one row left out of each."""
     rows = np.asarray(rows, dtype=np.float64)
@@ -147,7 +152,7 @@ def jackknife_interval(
     rows = np.asarray(rows, dtype=np.float64)
     value = np.asarray(statistic(rows.mean(axis=0)))
     if len(rows) < 2:
-        return Interval(np.full_like(value, -np.inf), np.full_like(value, np.inf), level)
+        return Interval(*anything(value), level)
     error = jackknife_error(rows, statistic)
     reach = law.reach(level, _freedom(rows, error)) * error
     return Interval(value - reach, value + reach, level)
@@ -163,7 +168,7 @@ def bca_interval(rows: ArrayLike, statistic: Statistic, level: float, *, seed: i
     value = np.asarray(statistic(rows.mean(axis=0)))
     count = len(rows)
     if count < 2:
-        return Interval(np.full_like(value, -np.inf), np.full_like(value, np.inf), level)
+        return Interval(*anything(value), level)
     counts = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)
     # NaN is a replicate without a SID (all ψ equal); it says nothing about the statistic.
     replicates = np.asarray(statistic(counts @ rows / count))
@@ -176,22 +181,27 @@ def bca_interval(rows: ArrayLike, statistic: Statistic, level: float, *, seed: i
     acceleration = np.divide(
         cubes, 6 * squares**1.5, out=np.zeros_like(value, dtype=np.float64), where=squares > 0
     )
-    bounds = []
-    for tail in (0.5 - level / 2, 0.5 + level / 2):
-        shifted = bias + special.ndtri(tail)
-        at = special.ndtr(bias + shifted / (1 - acceleration * shifted))
-        bounds.append(_columnwise_quantile(replicates, at))
-    return Interval(bounds[0], bounds[1], level)
+    shifts = (bias + special.ndtri(tail) for tail in (0.5 - level / 2, 0.5 + level / 2))
+    low, high = (
+        _columnwise_quantile(replicates, special.ndtr(bias + shift / (1 - acceleration * shift)))
+        for shift in shifts
+    )
+    return Interval(low, high, level)
 
 
 def _columnwise_quantile(replicates: Floats, at: Floats) -> Floats:
-    if replicates.ndim == 1:
-        return np.asarray(_known_quantile(replicates, float(at)))
-    columns = zip(replicates.T, at, strict=True)
-    return np.array([_known_quantile(column, share) for column, share in columns])
-
-
-def _known_quantile(values: Floats, at: float) -> float:
+    columns = replicates.reshape(len(replicates), -1).T
     # numpy's nanquantile warns where all are NaN, and a warning fails a session under -W error.
-    known = values[~np.isnan(values)]
-    return float(np.quantile(known, at)) if len(known) else float("nan")
+    known = (column[~np.isnan(column)] for column in columns)
+    pairs = zip(known, np.atleast_1d(at), strict=True)
+    found = [np.quantile(values, share) if len(values) else np.nan for values, share in pairs]
+    return np.reshape(found, np.shape(at))
+
+
+def holm(p_values: Floats) -> Floats:
+    """Holm's step-down adjustment (1979): reject where the result is below the level."""
+    order = np.argsort(p_values)
+    factors = np.arange(len(p_values), 0, -1)
+    adjusted = np.empty_like(p_values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1.0)
+    return adjusted

@@ -20,6 +20,7 @@ from pytest_iaside.stats.intervals import (
     STUDENT,
     Change,
     Law,
+    anything,
     jackknife_interval,
     paired_error,
     unpaired_error,
@@ -46,7 +47,7 @@ def interval(
         return shares(candidate, least(candidate))
 
     if len(rows) < 2:
-        return _anything(once(rows[0], nothing[0]))
+        return anything(once(rows[0], nothing[0]))
     if certain(rows):
         return _around(rows, nothing, once, level, law)
     low, high = _least_bounds(rows, 1 - (1 - level) / 2, law)
@@ -71,7 +72,7 @@ def change_interval(
         return shares(a, least(a)) - shares(b, least(b))
 
     if min(len(candidate), len(baseline)) < 2:
-        return _anything(once(candidate[0], baseline[0]))
+        return anything(once(candidate[0], baseline[0]))
     if certain(candidate) and certain(baseline):
         return _around(candidate, baseline, once, level, law, paired)
     # Half of the error is for the shares, a sixth for each of three bounds on the least ψ.
@@ -103,7 +104,7 @@ def contrast_interval(
     bounds.
     """
     if len(points[0]) < 2:
-        return _anything(shares(points[0][0], least(points[0][0])))
+        return anything(shares(points[0][0], least(points[0][0])))
     contrast = _Contrast(points, weights, shares)
     if all(certain(rows) for rows in points):
         return contrast.around(None, level)
@@ -190,10 +191,6 @@ def _union(intervals: Iterable[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
     # Where so much may be subtracted that nothing is left, a share can be anything.
     low, high = np.min(lows, axis=0), np.max(highs, axis=0)
     return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
-
-
-def _anything(like: Floats) -> tuple[Floats, Floats]:
-    return np.full_like(like, -np.inf), np.full_like(like, np.inf)
 
 
 def certain(rows: Floats) -> bool:

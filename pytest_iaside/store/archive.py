@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from pytest_iaside.errors import BaselineError
+from pytest_iaside.errors import BaselineError, one_line
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -27,20 +27,15 @@ def write(path: Path, document: Mapping[str, Any], arrays: Arrays) -> None:
     Killed at any moment, either the old record stands or the new one. Raises BaselineError
     when the folder cannot be written; what was there is then untouched.
     """
-    path = Path(path)
     packed = io.BytesIO()
     # Plainly typed: numpy's own signature takes a name `allow_pickle` for an option.
     named: dict[str, Any] = dict(arrays)
     np.savez_compressed(packed, **named)
     content = packed.getvalue()
     store = _arrays_path(path)
-    digest = hashlib.sha256(content).hexdigest()
-    text = yaml.safe_dump(
-        {**document, "arrays": {"file": store.name, "sha256": digest}},
-        sort_keys=True,
-        allow_unicode=True,
-        width=100,
-    )
+    label = {"file": store.name, "sha256": hashlib.sha256(content).hexdigest()}
+    whole = {**document, "arrays": label}
+    text = yaml.safe_dump(whole, sort_keys=True, allow_unicode=True, width=100)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(store, content) as new_arrays, _temporary(path, text.encode()) as new_text:
@@ -48,13 +43,11 @@ def write(path: Path, document: Mapping[str, Any], arrays: Arrays) -> None:
             # findable under a second name until the new YAML is in place.
             spare = _spare_path(store)
             if store.exists():
-                with contextlib.suppress(FileNotFoundError):
-                    spare.unlink()
+                spare.unlink(missing_ok=True)
                 os.link(store, spare)
             os.replace(new_arrays, store)
             os.replace(new_text, path)
-            with contextlib.suppress(FileNotFoundError):
-                spare.unlink()
+            spare.unlink(missing_ok=True)
     except OSError as error:
         raise BaselineError(
             f"cannot write {path}: {error.strerror or error}; make the folder writable or choose "
@@ -67,7 +60,6 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 
     Raises BaselineError when either file is missing, truncated, corrupt, or not the other's.
     """
-    path = Path(path)
     advice = "restore it from version control or create it anew"
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -75,14 +67,13 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     except OSError as error:
         raise BaselineError(f"cannot read {path}: {error.strerror or error}; {advice}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BaselineError(f"{path} is not valid YAML: {_one_line(error)}; {advice}") from error
+        raise BaselineError(f"{path} is not valid YAML ({one_line(error)}); {advice}") from error
     except (KeyError, TypeError) as error:
         raise BaselineError(
             f"{path} was not written by pytest-iaside (it names no arrays); {advice}"
         ) from error
     store = _arrays_path(path)
-    candidates = [store, _spare_path(store)]
-    for candidate in candidates:
+    for candidate in (store, _spare_path(store)):
         with contextlib.suppress(OSError):
             content = candidate.read_bytes()
             if hashlib.sha256(content).hexdigest() == digest:
@@ -97,11 +88,9 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 
 def remove(path: Path) -> None:
     """Delete the record at ``path``, both files; folders left empty go with it."""
-    path = Path(path)
     store = _arrays_path(path)
     for file in (path, store, _spare_path(store)):
-        with contextlib.suppress(FileNotFoundError):
-            file.unlink()
+        file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         path.parent.rmdir()
         path.parent.parent.rmdir()
@@ -112,7 +101,7 @@ def _unpack(path: Path, content: bytes, advice: str) -> dict[str, NDArray[Any]]:
         with np.load(io.BytesIO(content), allow_pickle=False) as packed:
             return {name: packed[name] for name in packed.files}
     except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise BaselineError(f"{path} cannot be unpacked: {_one_line(error)}; {advice}") from error
+        raise BaselineError(f"{path} cannot be unpacked ({one_line(error)}); {advice}") from error
 
 
 def _arrays_path(path: Path) -> Path:
@@ -135,9 +124,4 @@ def _temporary(path: Path, content: bytes) -> Iterator[str]:
         os.chmod(name, 0o644)
         yield name
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        Path(name).unlink(missing_ok=True)

@@ -97,11 +97,10 @@ class ResultCache:
     def get(self, game: str, entries: Sequence[Entry]) -> list[Found | None]:
         """What was found for each of ``entries`` in ``game``, one image each, or None."""
 
-        def look_up(database: sqlite3.Connection) -> list[Found | None]:
-            return [_look_up(database, game, entry) for entry in entries]
-
         nothing: list[Found | None] = [None] * len(entries)
-        return self._try(look_up, nothing) if self._exists() else nothing
+        if not self._exists():
+            return nothing
+        return self._try(lambda database: [_look_up(database, game, e) for e in entries], nothing)
 
     def put(
         self,
@@ -117,7 +116,9 @@ class ResultCache:
         """
         records = []
         for entry, label, one in zip(entries, predicted, found, strict=True):
-            text, content = _packed(one)
+            columns = {name: len(array) for name, array in one.arrays.items()}
+            text = json.dumps({"columns": columns, "values": dict(one.values)})
+            content = b"".join(array.astype("<f8").tobytes() for array in one.arrays.values())
             key = (game, entry.image, entry.label or label)
             size, checksum = len(content) + len(text), zlib.crc32(text.encode() + content)
             records.append((*key, label, time.time(), size, text, checksum, content))
@@ -144,13 +145,9 @@ class ResultCache:
         return self._try(list_games, []) if self._exists() else []
 
     def clear(self) -> None:
-        """Forget all that is kept.
-
-        Raises OSError where the file cannot be removed.
-        """
+        """Forget all that is kept; raises OSError where the file cannot be removed."""
         for ending in ("", "-journal"):
-            with suppress(FileNotFoundError):
-                os.unlink(f"{self.path}{ending}")
+            Path(f"{self.path}{ending}").unlink(missing_ok=True)
 
     def _exists(self) -> bool:
         try:
@@ -167,9 +164,8 @@ class ResultCache:
             return otherwise
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(
-                sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
-            ) as database:
+            connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
+            with closing(connection) as database:
                 # Whoever is killed leaves the file whole. Where the machine itself fails it may
                 # be damaged, which costs a measurement: no reason to wait for the disk here.
                 database.execute("PRAGMA synchronous = OFF")
@@ -225,21 +221,11 @@ def _look_up(database: sqlite3.Connection, game: str, entry: Entry) -> Found | N
         database.execute("DELETE FROM found WHERE rowid = ?", (rowid,))
         return None
     database.execute("UPDATE found SET used = ? WHERE rowid = ?", (time.time(), rowid))
-    return _unpacked(json.loads(facts), content)
-
-
-def _packed(found: Found) -> tuple[str, bytes]:
-    columns = {name: len(array) for name, array in found.arrays.items()}
-    content = b"".join(array.astype("<f8").tobytes() for array in found.arrays.values())
-    return json.dumps({"columns": columns, "values": dict(found.values)}), content
-
-
-def _unpacked(facts: dict[str, Any], content: bytes) -> Found:
-    columns = facts["columns"]
-    parts = np.split(
-        np.frombuffer(content, "<f8").astype(np.float64), np.cumsum([*columns.values()])
-    )
-    return Found(dict(zip(columns, parts, strict=False)), facts["values"])
+    plain = json.loads(facts)
+    columns = plain["columns"]
+    numbers = np.frombuffer(content, "<f8").astype(np.float64)
+    parts = np.split(numbers, np.cumsum([*columns.values()]))
+    return Found(dict(zip(columns, parts, strict=False)), plain["values"])
 
 
 def _limit() -> int:

@@ -1,7 +1,5 @@
 """Do architectures differ in their SIDs? Their profiles as points in a plane."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass

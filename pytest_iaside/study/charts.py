@@ -1,7 +1,5 @@
 """Charts of many models: as points, and their correlations as intervals or as a grid."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape

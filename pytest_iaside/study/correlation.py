@@ -4,8 +4,6 @@ All models are measured on the same images. What leaving an image out does to ev
 once is therefore what the choice of images does to a correlation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path

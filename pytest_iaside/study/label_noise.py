@@ -1,7 +1,5 @@
 """More label noise, flatter SID? SIDs against the share of wrong labels ([A] fig. 11)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

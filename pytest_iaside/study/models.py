@@ -1,7 +1,5 @@
 """The models of a study: what each of them is, and measuring one after another."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager

@@ -1,7 +1,5 @@
 """What perturbations do to a model's answers, image by image, kept from one run to the next."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """When does a network learn which band? SIDs over the checkpoints of a training run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

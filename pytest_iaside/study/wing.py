@@ -1,7 +1,5 @@
 """The wing study: the commands that measure many models against each other."""
 
-from __future__ import annotations
-
 from pytest_iaside.report.wings import Wing
 from pytest_iaside.study import command
 

@@ -1,7 +1,5 @@
 """Kinds of gate: a row each, of what is measured, what is limited and where options come from."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+from pytest_iaside.checks import checked_limit
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.images.reference import ReferenceSample
@@ -17,7 +16,7 @@ from pytest_iaside.report.record import ComparisonRecord
 from pytest_iaside.settings import Layer, Settings, unknown
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.gate import Gate, Told, run_gate
-from pytest_iaside.thresholds import Direction, FailOn, Limit, checked_limit
+from pytest_iaside.thresholds import Direction, FailOn, Limit
 
 
 class GateKeywords(TypedDict, total=False):

@@ -1,7 +1,5 @@
 """assert_perturbation_robustness: the gate on the classical metrics, mPE, accuracy and mCE."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Unpack

@@ -1,7 +1,5 @@
 """Where a gate's baseline is, and what the command line says is to become of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """A red gate, for wings that look deeper into it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

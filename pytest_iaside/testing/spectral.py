@@ -1,7 +1,5 @@
 """assert_spectral_robustness: the gate on what a model makes of each frequency band."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace

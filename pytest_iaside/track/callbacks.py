@@ -5,8 +5,6 @@ the same weights, bit for bit, as one without: random generators, modes and grad
 were after every measurement.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence

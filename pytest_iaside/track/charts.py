@@ -4,8 +4,6 @@ Checkpoints stand side by side in their order, each in a column of its own, what
 their steps, so that the heat map and the curves can be read together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Checkpoints: which files there are, and what is in them, read without running code of theirs."""
 
-from __future__ import annotations
-
 import glob
 import importlib
 import pickle

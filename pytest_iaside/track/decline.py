@@ -1,11 +1,10 @@
 """assert_no_robustness_decline: the gate on the last checkpoints of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_iaside.checks import check_choice
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.words import nats, signed
 from pytest_iaside.errors import BaselineError, SettingsError
@@ -13,7 +12,7 @@ from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.gate import Gate, run_gate
 from pytest_iaside.testing.place import Place
-from pytest_iaside.thresholds import LEVEL, FailOn, check_choice
+from pytest_iaside.thresholds import LEVEL, FailOn
 from pytest_iaside.track.history import History, Point
 from pytest_iaside.track.records import trend_record
 from pytest_iaside.track.trend import LAST, MAX_SRC_DROP, MAX_VALUE_DROP, trend_of

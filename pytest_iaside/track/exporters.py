@@ -1,7 +1,5 @@
 """A point of the history as named numbers, and the trackers of experiments that take them."""
 
-from __future__ import annotations
-
 import importlib
 import warnings
 from collections.abc import Callable

@@ -5,8 +5,6 @@ adding leaves the file as it was. No pickle is in it, and nothing lies beside it
 is added, so it can be copied and committed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

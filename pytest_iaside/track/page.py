@@ -1,7 +1,5 @@
 """The page of a training run: its SIDs, its scores, and the trend of its last checkpoints."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from pytest_iaside.compare.comparison import Comparison

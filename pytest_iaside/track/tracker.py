@@ -1,7 +1,5 @@
 """Checkpoints measured one after another, each kept in the history as soon as it is known."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal

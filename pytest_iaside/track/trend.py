@@ -1,13 +1,12 @@
 """The trend of robustness over the last points of a run's history."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
+from pytest_iaside.checks import check_level
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.trend import compare_trend
 from pytest_iaside.errors import BaselineError
-from pytest_iaside.thresholds import LEVEL, Thresholds, check_level
+from pytest_iaside.thresholds import LEVEL, Thresholds
 from pytest_iaside.track.history import Point
 
 LAST = 5

@@ -1,7 +1,5 @@
 """Watch: a network measured while it is trained, without the training noticing."""
 
-from __future__ import annotations
-
 import random
 import warnings
 from collections import deque

@@ -1,7 +1,5 @@
 """Weights of a checkpoint put into a network, wherever in the file and under whatever prefix."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

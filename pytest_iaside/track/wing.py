@@ -1,7 +1,5 @@
 """The wing track: its command, and the report's section on the checkpoints of a trend."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pytest_iaside.report.wings import ReportSection, Wing

@@ -88,7 +88,7 @@ def test_the_advice_of_the_error_works(height, width, bands, norm):
         ((8, 8, 0), "0 bands asked for"),
         ((8, 8, 33), "use 1 to 32"),
         ((0, 8, 2), "0×8 pixels"),
-        ((8, 8, 2, "l1"), "unknown partition 'l1'; use one of linf, l2"),
+        ((8, 8, 2, "l1"), "partition='l1' is unknown; use one of linf, l2"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):

@@ -201,7 +201,7 @@ def test_memory_does_not_grow_with_the_coalitions():
         ({"space": "fourier"}, "use one of input, pixel"),
         ({"dtype": "float16"}, "dtype='float16' is unknown"),
         ({"batch_size": 0}, "batch_size=0 must be 'auto' or a whole number above 0"),
-        ({"samples": 0}, "samples=0 must be a whole number above 0"),
+        ({"samples": 0}, "samples=0 must be a whole number of at least 1"),
         ({"samples": 9}, "samples=9 images asked for, but the reference sample holds 5"),
         ({"device": "quantum"}, "device='quantum' cannot be used here"),
         ({"backend": "magic"}, "backend='magic' is unknown"),

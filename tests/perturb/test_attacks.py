@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pytest_iaside import Classifier, ModelError, ReferenceSampleError, SettingsError, fgsm, pgd
-from pytest_iaside.models.gradients import PixelNetwork, open_to_attack
+from pytest_iaside.models.gradients import PixelNetwork, with_gradients
 from pytest_iaside.perturb.adapters import from_pyautoattack, from_torchattacks
 from pytest_iaside.perturb.attacks import adversarial
 
@@ -192,7 +192,7 @@ class TestToTheBit:
         x, y = images(count), labels(count)
         for normalisation in ({}, {"mean": MEAN, "std": STD}):
             classifier = Classifier(network(), **normalisation)
-            with open_to_attack(classifier) as model:
+            with with_gradients(classifier) as model:
                 expected = getattr(library, name)(model, **theirs)(x, y)
             assert not torch.equal(expected, x)
             attack = fgsm if name == "FGSM" else pgd
@@ -355,7 +355,7 @@ class TestBadInput:
             ({"eps": float("nan")}, "eps=nan"),
             ({"eps": True}, "eps=True"),
             ({"norm": "l1"}, "norm='l1' is unknown; use one of linf, l2"),
-            ({"steps": 0}, "steps=0 must be a whole number above 0"),
+            ({"steps": 0}, "steps=0 must be a whole number of at least 1"),
             ({"steps": 2.0}, "steps=2.0"),
             ({"step_size": 0}, "step_size=0 must be a finite number above 0"),
         ],

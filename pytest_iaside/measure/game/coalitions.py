@@ -1,7 +1,5 @@
 """Which coalitions are played: all of them, or those along sampled orders (designs)."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from typing import Literal

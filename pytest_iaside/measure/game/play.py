@@ -1,7 +1,5 @@
 """The coalition game of some images: their bands, through one classifier (SPEC.md 1.2–1.4)."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager

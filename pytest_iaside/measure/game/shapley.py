@@ -1,7 +1,5 @@
 """Shapley values of coalition games (SPEC.md 1.4, eq. 3)."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from math import comb
 

@@ -6,11 +6,12 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import nn
 
+from pytest_iaside.checks import check_choice
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.models.backends.base import Backend, Setup, Workload, usual_batch
 from pytest_iaside.models.backends.devices import in_eval_mode, module_device, moved, usable_device
@@ -54,12 +55,8 @@ def open_backend(
     Raises SettingsError when the backend, device or dtype is unknown, unavailable or does not
     fit the network; ModelError when the network cannot be prepared.
     """
-    for what, found, choices in (
-        ("backend", backend, get_args(BackendName)),
-        ("dtype", dtype, get_args(ComputeType)),
-    ):
-        if found not in choices:
-            raise SettingsError(f"{what}={found!r} is unknown; use one of {', '.join(choices)}")
+    check_choice("backend", backend, BackendName)
+    check_choice("dtype", dtype, ComputeType)
     network = classifier.network
     _check_fits(classifier, backend, dtype)
     keep_freed_memory()
@@ -87,9 +84,8 @@ def open_backend(
         else:
             # What a function holds inside is unknown, so "auto" cannot move it.
             target = torch.device("cpu") if device == "auto" else usable_device(device)
-        pixels = (224, 224) if inputs is None else inputs.shape[-2:]
-        usual = usual_batch(target, pixels[0] * pixels[1])
-        size = usual if isinstance(batch_size, str) else batch_size
+        sides = () if inputs is None else inputs.shape[-2:]
+        size = usual_batch(target, *sides) if isinstance(batch_size, str) else batch_size
         if isinstance(network, Path):
             onnx = OnnxBackend(network, Setup("onnx", size, False), classifier.name)
             _leave_cores_to(onnx)
@@ -108,13 +104,11 @@ def _leave_cores_to(backend: Backend) -> None:
 
 def _check_fits(classifier: Classifier, backend: str, dtype: str) -> None:
     network = classifier.network
-    kinds = {
-        True: ("an .onnx file", ("onnx",)),
-        False: ("not an .onnx file", ("eager", "compile", "openvino")),
-    }
-    kind, fitting = kinds[isinstance(network, Path)]
-    if not isinstance(network, (Path, nn.Module)):
-        kind, fitting = "a plain function", ("eager",)
+    kind, fitting = "not an .onnx file", ["eager", "compile", "openvino"]
+    if isinstance(network, Path):
+        kind, fitting = "an .onnx file", ["onnx"]
+    elif not isinstance(network, nn.Module):
+        kind, fitting = "a plain function", ["eager"]
     if backend not in ("auto", *fitting):
         raise SettingsError(
             f"backend={backend!r} cannot run {classifier.name}, which is {kind}; "

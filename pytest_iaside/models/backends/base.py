@@ -76,7 +76,7 @@ class Backend(ABC):
         Raises ModelError when the network fails or returns no logits.
         """
         while True:
-            pieces = [inputs] if self._most is None else list(torch.split(inputs, self._most))
+            pieces = torch.split(inputs, self._most or max(1, len(inputs)))
             try:
                 found = [self._run(piece) for piece in pieces]
                 return found[0] if len(found) == 1 else torch.cat(found)
@@ -108,10 +108,10 @@ class Backend(ABC):
         )
 
 
-def usual_batch(device: torch.device, pixels: int = 224 * 224) -> int:
-    """How many images of ``pixels`` (height times width) to run at once if nothing was measured."""
+def usual_batch(device: torch.device, height: int = 224, width: int = 224) -> int:
+    """How many images of such a size to run at once if nothing was measured."""
     at_once = AT_ONCE.get(device.type, AT_ONCE["cuda"])
-    return min(max(at_once * 224 * 224 // pixels, 4), 1024)
+    return min(max(at_once * 224 * 224 // (height * width), 4), 1024)
 
 
 def in_batches_of(size: int, inputs: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:

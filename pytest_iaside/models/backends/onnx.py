@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from pytest_iaside.checks import library
 from pytest_iaside.errors import ModelError, one_line
 from pytest_iaside.models.backends.base import Backend, Setup, in_batches_of
 from pytest_iaside.models.classifier import check_logits
@@ -21,13 +21,7 @@ class OnnxBackend(Backend):
 
     def __init__(self, path: Path, setup: Setup, label: str) -> None:
         super().__init__(setup, torch.device("cpu"), label)
-        try:
-            runtime = importlib.import_module("onnxruntime")
-        except ImportError as error:
-            raise ModelError(
-                f"onnxruntime is needed to run {path} and cannot be imported ({error}); "
-                "pip install onnxruntime"
-            ) from error
+        runtime = library("onnxruntime", f"to run {path}", error=ModelError)
         options = runtime.SessionOptions()
         options.intra_op_num_threads = self.threads
         try:
@@ -63,9 +57,9 @@ class OnnxBackend(Backend):
             )
         batch = inputs.to("cpu", torch.float32)
         fixed = self._shape[0]
-        return (
-            in_batches_of(fixed, batch, self._feed) if isinstance(fixed, int) else self._feed(batch)
-        )
+        if isinstance(fixed, int):
+            return in_batches_of(fixed, batch, self._feed)
+        return self._feed(batch)
 
     def _feed(self, batch: Tensor) -> Tensor:
         feed = {self._input: batch.contiguous().numpy(force=True)}

@@ -7,7 +7,7 @@ import importlib
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_iaside.checks import library
 from pytest_iaside.errors import ModelError, one_line
 from pytest_iaside.models.backends.base import Backend, Setup, Unfit, filled, usual_batch
 from pytest_iaside.models.classifier import check_logits
@@ -46,13 +47,12 @@ class OpenVinoBackend(Backend):
             fixed.reshape([setup.batch_size, *image])
             self._compiled = self._openvino.Core().compile_model(fixed, "CPU", settings)
         except Exception as error:  # OpenVINO's own kinds.
-            raise Unfit(
-                label, f"openvino cannot compile it ({one_line(error)[:REASON]})"
-            ) from error
+            why = f"openvino cannot compile it ({one_line(error)[:REASON]})"
+            raise Unfit(label, why) from error
         taken = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if taken != asked:
             raise Unfit(label, f"openvino computes in {taken} on this CPU, not in {asked}")
-        self._usual = usual_batch(self.device, image[1] * image[2])
+        self._usual = usual_batch(self.device, *image[1:])
         # A chunk more than can run at once: none has to wait while we take an image apart.
         at_once = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         ahead = self.chunk // setup.batch_size
@@ -145,10 +145,16 @@ def convert(network: nn.Module, inputs: Tensor, label: str) -> Any:
     # servers unless told not to.
     frontends = importlib.import_module("openvino.frontend")
     decoders = importlib.import_module("openvino.frontend.pytorch.fx_decoder")
+    # A copy that shares the tensors: an export runs the network on pretended ones, and what
+    # it keeps of them must not stay in the user's own.
+    shared: list[Tensor] = [*network.parameters(), *network.buffers()]
     try:
-        with _quietly():
+        double = copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
+        # Without the pages that PyTorch prints about an export: that it fails is no alarm.
+        with redirect_stderr(StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             exported = torch.export.export(
-                _double(network),
+                double,
                 (inputs.to("cpu", torch.float32).contiguous(),),
                 dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
             ).run_decompositions()
@@ -167,26 +173,6 @@ def convert(network: nn.Module, inputs: Tensor, label: str) -> Any:
     return converted
 
 
-def _double(network: nn.Module) -> nn.Module:
-    """A copy that shares the tensors: an export runs the network on pretended ones, and what
-    it keeps of them must not stay in the user's own."""
-    shared: list[Tensor] = [*network.parameters(), *network.buffers()]
-    return copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the pages that PyTorch prints about an export: that it fails is no alarm."""
-    with redirect_stderr(StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _openvino() -> Any:
-    try:
-        return importlib.import_module("openvino")
-    except ImportError as error:
-        raise ModelError(
-            f"openvino is needed for backend='openvino' and cannot be imported ({error}); "
-            "pip install 'pytest-iaside[cpu]', or use backend='auto'"
-        ) from error
+    advice = "'pytest-iaside[cpu]', or use backend='auto'"
+    return library("openvino", "for backend='openvino'", error=ModelError, install=advice)

@@ -8,9 +8,10 @@ import math
 import platform
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,28 +39,23 @@ LEAD = 0.9
 VERSION = 2
 
 
+@dataclass(eq=False)
 class Workshop:
     """Makes backends for one network on one device; converts it once at most."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        device: torch.device,
-        label: str,
-        dtype: str,
-        inputs: Tensor | None = None,
-    ) -> None:
-        self.network, self.device, self.label, self.dtype = network, device, label, dtype
-        self.inputs = inputs
-        self._converted: Any = None
+    network: nn.Module
+    device: torch.device
+    label: str
+    dtype: str
+    inputs: Tensor | None = None
+    _converted: Any = None
 
     def build(self, setup: Setup, dtype: str | None = None) -> Backend:
         """Raises ModelError where the backend cannot be made."""
         dtype = dtype or self.dtype
-        if setup.backend == "eager":
-            return EagerBackend(self.network, setup, self.device, self.label, dtype)
-        if setup.backend == "compile":
-            return CompiledBackend(self.network, setup, self.device, self.label, dtype)
+        if setup.backend in ("eager", "compile"):
+            kind = EagerBackend if setup.backend == "eager" else CompiledBackend
+            return kind(self.network, setup, self.device, self.label, dtype)
         if self.inputs is None:
             raise ValueError("a network can be converted only for inputs of a known size")
         if self._converted is None:
@@ -76,13 +72,14 @@ class Workshop:
             return backend
         exact = backend if self.dtype == "float32" else self.build(setup, "float32")
         plain = self.build(replace(setup, backend="eager"), "float32")
-        gap = _gap(_in_batches(exact, self.inputs), _in_batches(plain, self.inputs))
+        found, expected = (
+            torch.cat(list(each.forward_many(torch.split(self.inputs, each.chunk))))
+            for each in (exact, plain)
+        )
+        gap = _gap(found, expected)
         if gap > AGREEMENT:
-            raise Unfit(
-                self.label,
-                f"{setup.backend} disagrees with PyTorch by {gap:.1g} in log-probabilities, at "
-                f"most {AGREEMENT:g} is allowed",
-            )
+            why = f"{setup.backend} disagrees with PyTorch by {gap:.1g} in log-probabilities"
+            raise Unfit(self.label, f"{why}, at most {AGREEMENT:g} is allowed")
         return backend
 
 
@@ -110,7 +107,7 @@ def _ranking(
 ) -> tuple[list[Setup], str]:
     """The setups to try, fastest first, and why another one is not among them."""
     inputs, device = workshop.inputs, workshop.device
-    usual = _usual(workshop)
+    usual = usual_batch(device, *(() if inputs is None else inputs.shape[-2:]))
     plain = _setup("eager" if asked == "auto" else asked, batch_size, usual)
     if inputs is None or device.type != "cpu" or asked == "compile":
         return [plain], ""
@@ -160,9 +157,8 @@ def _probe(
             setups = [setup for setup in near if setup not in seconds]
     # Of each backend the best, for where the first one turns out not to agree.
     best_of = {setup.backend: setup for setup in sorted(seconds, key=seconds.__getitem__)[::-1]}
-    ranked = sorted(
-        best_of.values(), key=lambda s: seconds[s] * (LEAD if s.backend == "eager" else 1.0)
-    )
+    lead = {"eager": LEAD}
+    ranked = sorted(best_of.values(), key=lambda s: seconds[s] * lead.get(s.backend, 1.0))
     return {"setups": [asdict(setup) for setup in ranked], "note": note}
 
 
@@ -171,24 +167,15 @@ def _seconds_per_image(backend: Backend, inputs: Tensor, best: float | None) -> 
     size = backend.chunk
     batch = inputs.repeat(math.ceil(size / len(inputs)), 1, 1, 1)[:size]
     batches = [batch] * 2
-    _exhaust(backend.forward_many(batches[:1]))  # What is set up on first use.
+    deque(backend.forward_many(batches[:1]), maxlen=0)  # What is set up on first use.
     least = math.inf
     for _ in range(3):
         began = time.perf_counter()
-        _exhaust(backend.forward_many(batches))
+        deque(backend.forward_many(batches), maxlen=0)
         least = min(least, (time.perf_counter() - began) / (size * len(batches)))
         if best and least > HOPELESS * best:
             break
     return least
-
-
-def _exhaust(logits: Iterator[Tensor]) -> None:
-    for _ in logits:
-        pass
-
-
-def _in_batches(backend: Backend, inputs: Tensor) -> Tensor:
-    return torch.cat(list(backend.forward_many(torch.split(inputs, backend.chunk))))
 
 
 def _gap(found: Tensor, expected: Tensor) -> float:
@@ -201,20 +188,14 @@ def _gap(found: Tensor, expected: Tensor) -> float:
     return math.inf if math.isnan(gap) else gap
 
 
-def _usual(workshop: Workshop) -> int:
-    inputs = workshop.inputs
-    if inputs is None:
-        return usual_batch(workshop.device)
-    return usual_batch(workshop.device, inputs.shape[-2] * inputs.shape[-1])
-
-
 def _setup(name: str, batch_size: int | str, usual: int) -> Setup:
     """How ``name`` is run where nothing was measured."""
     # OpenVINO takes images channel by channel, as a module is converted, and runs several
     # batches at once.
     converted = name == "openvino"
-    size = max(1, usual // 2) if converted else usual
-    return Setup(name, batch_size if isinstance(batch_size, int) else size, not converted)
+    if not isinstance(batch_size, int):
+        batch_size = max(1, usual // 2) if converted else usual
+    return Setup(name, batch_size, not converted)
 
 
 def _operations(workshop: Workshop, image: Tensor) -> float:

@@ -1,7 +1,5 @@
 """SIDs of several models, or groups of them, as curves over frequency."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise

@@ -5,8 +5,6 @@ candidate a solid bar or a diamond: shape tells them apart as well as colour. Va
 exist (None) are not drawn.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Groups of models told apart by shape and colour, and their legend."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from html import escape
 

@@ -1,7 +1,5 @@
 """Pictures as PNG, and maps in colours that can be told apart in grey and by the colour-blind."""
 
-from __future__ import annotations
-
 import base64
 import io
 

@@ -1,7 +1,5 @@
 """The few SVG elements that charts are made of, and the scales that place them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The study of architectures, as a page and as lines."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from pytest_iaside.report.charts.band_curves import Line

@@ -1,7 +1,5 @@
 """Parts of every study's page: its models, how they were measured, and aligned lines."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial

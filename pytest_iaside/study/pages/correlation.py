@@ -1,7 +1,5 @@
 """The study of what follows robustness, as a page and as lines."""
 
-from __future__ import annotations
-
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.figures import Figure, Table, interval_text
 from pytest_iaside.report.numbers import finite, fixed, p_value, signed

@@ -1,7 +1,5 @@
 """The study of label noise, as a page and as lines."""
 
-from __future__ import annotations
-
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.charts.band_curves import Line
 from pytest_iaside.report.figures import Figure, Table, interval_text

@@ -1,7 +1,5 @@
 """The study of a training run, as a page and as lines."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from pytest_iaside.compare.words import confidence

@@ -32,6 +32,15 @@ import numpy as np
 import scrapbook
 import torch
 import torch.nn.functional as F
+from pytest_iaside.facts import ModelFacts, ReferenceFacts
+from pytest_iaside.game.rules import Rules
+from pytest_iaside.gate.baseline import Owner, owner_of, path_for
+from pytest_iaside.gate.sequential import compare_sequentially, drawing_order, stopping_rule
+from pytest_iaside.track.measuring import Tracker
+from scrapbook.data import digits
+from scrapbook.models import DigitReader, load_digit_reader
+from torch import nn
+
 from pytest_iaside import (
     BaselineError,
     Classifier,
@@ -50,17 +59,9 @@ from pytest_iaside import (
     measure_reconstruction_depth,
     measure_scale_reliance,
 )
-from pytest_iaside.facts import ModelFacts, ReferenceFacts
-from pytest_iaside.game.rules import Rules
-from pytest_iaside.gate.baseline import Owner, owner_of, path_for
-from pytest_iaside.gate.sequential import compare_sequentially, drawing_order, stopping_rule
 from pytest_iaside.track.checkpoints import find_checkpoints
 from pytest_iaside.track.history import key_of
-from pytest_iaside.track.measuring import Tracker
 from pytest_iaside.track.trend import fit_trend
-from scrapbook.data import digits
-from scrapbook.models import DigitReader, load_digit_reader
-from torch import nn
 
 RUNNING: dict[str, Any] = {"device": "cpu", "backend": "eager", "batch_size": 64}
 BANDS = 5

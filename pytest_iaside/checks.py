@@ -1,0 +1,86 @@
+"""What is given, checked: settings, and libraries that may not be installed."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import Any, get_args
+
+from pytest_iaside.errors import SettingsError, SpectralRobustnessError
+
+
+def is_whole(value: Any) -> bool:
+    """Whether ``value`` is an int; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is an int or a float; True and False are neither."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_choice(name: str, value: Any, literal: Any) -> None:
+    """Raise SettingsError unless ``value`` is one of the choices of the type ``literal``."""
+    if value not in get_args(literal):
+        raise SettingsError(
+            f"{name}={value!r} is unknown; use one of {', '.join(get_args(literal))}"
+        )
+
+
+def check_whole(
+    name: str, value: Any, least: int | None = None, why: str = "", *, or_none: bool = False
+) -> None:
+    """Raise SettingsError unless ``value`` is a whole number, of at least ``least``.
+
+    With ``or_none`` None will do as well; ``why`` is what the message ends in.
+    """
+    if or_none and value is None:
+        return
+    if not is_whole(value) or (least is not None and value < least):
+        smallest = "" if least is None else f" of at least {least}"
+        why = ", or None" if or_none else why
+        raise SettingsError(f"{name}={value!r} must be a whole number{smallest}{why}")
+
+
+def check_positive(name: str, value: Any, why: str = "") -> None:
+    """Raise SettingsError unless ``value`` is a finite number above 0."""
+    if not is_number(value) or not 0 < value < math.inf:
+        raise SettingsError(f"{name}={value!r} must be a finite number above 0{why}")
+
+
+def check_level(level: Any) -> None:
+    """Raise SettingsError unless ``level`` is the confidence of an interval."""
+    if not is_number(level) or not 0 < level < 1:
+        raise SettingsError(f"level={level!r} must lie between 0 and 1, as 0.95 does")
+
+
+def checked_limit(name: str, value: Any) -> float | None:
+    """``value`` if it can limit a change; raises SettingsError otherwise."""
+    if value is None:
+        return None
+    if not is_number(value) or not 0 <= value < math.inf:
+        raise SettingsError(f"{name}={value!r} must be a finite number, not negative, or None")
+    return float(value)
+
+
+def library(
+    name: str,
+    purpose: str,
+    *,
+    error: type[SpectralRobustnessError],
+    package: str | None = None,
+    install: str | None = None,
+) -> Any:
+    """The module ``name``; raises ``error`` where it cannot be imported.
+
+    The message says what ``package`` is needed for (``purpose``: "to read image files") and how
+    to ``install`` it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as why:
+        package = package or name
+        raise error(
+            f"{package} is needed {purpose} and cannot be imported ({why}); "
+            f"pip install {install or package}"
+        ) from why
