@@ -90,7 +90,7 @@ def assert_no_robustness_decline(
 
 
 def _are_points(given: Any) -> bool:
-    return isinstance(given, Sequence) and all(isinstance(each, Point) for each in given)
+    return isinstance(given, Sequence) and all(hasattr(each, "profile") for each in given)
 
 
 def _points_of_run(history: History | Sequence[Point], run: str | None) -> list[Point]:
