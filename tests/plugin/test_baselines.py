@@ -69,7 +69,7 @@ def mended(project: Project) -> None:
 
 def test_a_corrupt_baseline(gated: Project) -> None:
     gated.baseline.write_text("arrays: [unclosed")
-    refused(gated, "*.yaml is not valid YAML: *; restore it from version control or create *")
+    refused(gated, "*.yaml is not valid YAML (*); restore it from version control or create *")
     mended(gated)
 
 
