@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import importlib
 import math
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 from pytest_iaside.errors import SettingsError, SpectralRobustnessError
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> TypeGuard[int]:
     """Whether ``value`` is an int; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether ``value`` is an int or a float; True and False are neither."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -48,10 +48,15 @@ def check_positive(name: str, value: Any, why: str = "") -> None:
         raise SettingsError(f"{name}={value!r} must be a finite number above 0{why}")
 
 
+def check_between(name: str, value: Any, example: float) -> None:
+    """Raise SettingsError unless ``value`` lies between 0 and 1, as ``example`` does."""
+    if not is_number(value) or not 0 < value < 1:
+        raise SettingsError(f"{name}={value!r} must lie between 0 and 1, as {example} does")
+
+
 def check_level(level: Any) -> None:
     """Raise SettingsError unless ``level`` is the confidence of an interval."""
-    if not is_number(level) or not 0 < level < 1:
-        raise SettingsError(f"level={level!r} must lie between 0 and 1, as 0.95 does")
+    check_between("level", level, 0.95)
 
 
 def checked_limit(name: str, value: Any) -> float | None:

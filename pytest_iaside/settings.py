@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
+from pytest_iaside.checks import is_number, is_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution, gathered
 from pytest_iaside.thresholds import LEVEL, Direction, FailOn, Thresholds
@@ -71,38 +72,30 @@ def _number(text: str) -> Any:
     return text.strip()
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _choice(literal: Any) -> Kind:
     choices = get_args(literal)
     return Kind(f"one of {', '.join(choices)}", lambda value: value in choices, str.strip)
 
 
-WHOLE = Kind("a whole number", _is_whole, _number, "int")
+WHOLE = Kind("a whole number", is_whole, _number, "int")
 SAMPLES = Kind(
-    "a whole number, auto or none", lambda v: v in ("auto", None) or _is_whole(v), _number
+    "a whole number, auto or none", lambda v: v in ("auto", None) or is_whole(v), _number
 )
 COUNT_OR_AUTO = Kind(
     "a whole number, at least 0, or auto",
-    lambda v: v == "auto" or (_is_whole(v) and v >= 0),
+    lambda v: v == "auto" or (is_whole(v) and v >= 0),
     _number,
 )
-WHOLE_OR_AUTO = Kind("a whole number or auto", lambda v: v == "auto" or _is_whole(v), _number)
-NUMBER_OR_NONE = Kind("a number or none", lambda v: v is None or _is_number(v), _number)
-SHARE = Kind("a number between 0 and 1", lambda v: _is_number(v) and 0 < v < 1, _number, "float")
+WHOLE_OR_AUTO = Kind("a whole number or auto", lambda v: v == "auto" or is_whole(v), _number)
+NUMBER_OR_NONE = Kind("a number or none", lambda v: v is None or is_number(v), _number)
+SHARE = Kind("a number between 0 and 1", lambda v: is_number(v) and 0 < v < 1, _number, "float")
 YES_OR_NO = Kind(
     "true or false",
     lambda value: isinstance(value, bool),
     lambda text: {"true": True, "false": False}.get(text.strip().lower(), text),
 )
 MEGABYTES = Kind(
-    "a number from 0.1 to 10", lambda v: _is_number(v) and 0.1 <= v <= 10, _number, "float"
+    "a number from 0.1 to 10", lambda v: is_number(v) and 0.1 <= v <= 10, _number, "float"
 )
 TEXT = Kind("text", lambda v: isinstance(v, str) and v != "", str.strip)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from pytest_iaside.checks import is_whole
 from pytest_iaside.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Execution:
 
     def __post_init__(self) -> None:
         size = self.batch_size
-        if size != "auto" and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+        if size != "auto" and (not is_whole(size) or size < 1):
             raise SettingsError(f"batch_size={size!r} must be 'auto' or a whole number above 0")
 
 

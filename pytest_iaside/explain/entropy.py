@@ -10,11 +10,11 @@ import torch
 from scipy import special
 from torch import Tensor
 
+from pytest_iaside.checks import check_whole, is_number
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.checks import as_row, check_whole, random_by
 from pytest_iaside.explain.scores import Scorer, open_scorer
-from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.arrays import Floats, as_row, random_by
 
 NOISES = tuple(step / 10 for step in range(11))
 RISE = 0.15
@@ -65,7 +65,7 @@ def entropy_cutoff(
         )
     levels = tuple(found.tolist())
     check_whole("samples", samples, 1)
-    if isinstance(rise, bool) or not isinstance(rise, (int, float)) or not 0 <= rise < math.inf:
+    if not is_number(rise) or not 0 <= rise < math.inf:
         raise SettingsError(f"rise={rise!r} must be a finite number of nats, 0 or above")
     each = len(levels) * samples
     with open_scorer(classifier, images, None, variants=each, execution=execution) as scorer:

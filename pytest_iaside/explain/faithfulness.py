@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from scipy import integrate
 from torch import Tensor
 
-from pytest_iaside.checks import check_choice, check_level
+from pytest_iaside.checks import check_between, check_choice, check_level, check_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.checks import check_whole, random_by
 from pytest_iaside.explain.removal import Removal, as_removal, checked_maps, removed_parts
 from pytest_iaside.explain.scores import Score, Scorer, open_scorer
-from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.arrays import Floats, random_by
 from pytest_iaside.stats.estimate import Estimate
 
 Masks = NDArray[np.bool_]
@@ -152,8 +151,7 @@ def mu_fidelity(
     check_choice("score", score, Score)
     how = as_removal(removal)
     check_whole("samples", samples, 3)
-    if isinstance(subset, bool) or not isinstance(subset, (int, float)) or not 0 < subset < 1:
-        raise SettingsError(f"subset={subset!r} must lie between 0 and 1, as 0.2 does")
+    check_between("subset", subset, 0.2)
     with open_scorer(classifier, images, labels, variants=samples, execution=execution) as scorer:
         sample = scorer.sample
         importance = checked_maps(maps, sample)

@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_iaside.checks import check_choice
+from pytest_iaside.checks import check_choice, check_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.checks import check_whole
 from pytest_iaside.explain.masks import MaskKeywords, MaskRules
 from pytest_iaside.explain.sobol import shares
 from pytest_iaside.explain.sobol_runs import SobolRun, evaluate

@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_iaside.checks import check_choice
+from pytest_iaside.checks import check_choice, check_whole
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import GradientRunner, open_gradient_runner
-from pytest_iaside.explain.checks import check_whole
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import classes_of, sample_of
 from pytest_iaside.models.classifier import as_classifier

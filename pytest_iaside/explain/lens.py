@@ -15,9 +15,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.nn import functional
 
-from pytest_iaside.checks import check_choice
+from pytest_iaside.checks import check_choice, check_positive
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.checks import check_positive
 from pytest_iaside.explain.gradients import Subject, opened
 from pytest_iaside.explain.moments import (
     ROUND,

@@ -7,9 +7,8 @@ from typing import Literal, Protocol, TypedDict
 import torch
 from torch import Tensor
 
-from pytest_iaside.checks import check_choice
+from pytest_iaside.checks import check_choice, check_whole
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.checks import check_whole
 from pytest_iaside.explain.sobol import Variance, check_points
 from pytest_iaside.models.classifier import Classifier
 

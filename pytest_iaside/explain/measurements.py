@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypedDict, Unpack
 
+from pytest_iaside.checks import is_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.checks import is_whole
 from pytest_iaside.explain.lens import SCALES, spectral_lens
 from pytest_iaside.explain.reconstruction import reconstruction_depth
 from pytest_iaside.explain.wcam import wcam

@@ -10,11 +10,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from pytest_iaside.checks import check_choice
+from pytest_iaside.checks import check_choice, check_positive, check_whole
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.checks import as_row, check_positive, check_whole, random_by
 from pytest_iaside.explain.gradients import Explained, gradients
-from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.arrays import Floats, as_row, random_by
 
 Mixing = Literal["convex", "additive"]
 # The fewest draws that an error is judged by: an estimate of a deviation from fewer is often far

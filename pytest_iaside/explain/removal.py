@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from pytest_iaside.checks import check_choice
+from pytest_iaside.checks import check_choice, check_whole
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.checks import check_whole
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.stats.arrays import Floats
 

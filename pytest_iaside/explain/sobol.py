@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
+from pytest_iaside.checks import is_whole
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.checks import is_whole
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import jackknife_error
 

@@ -6,17 +6,15 @@ kept for every filter. Each level is a pair of matrix products, which serve any 
 device; a matrix also holds the picture of any one coefficient.
 """
 
-import importlib
 from functools import cached_property
 from math import gcd, sqrt
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pytest_iaside.checks import check_whole, library
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.checks import check_whole
 from pytest_iaside.stats.arrays import Floats
 
 Filters = tuple[Floats, Floats]
@@ -129,13 +127,8 @@ def analysis_filters(wavelet: str) -> Filters:
     """
     if wavelet == "haar":
         return np.array([1.0, 1.0]) / sqrt(2), np.array([-1.0, 1.0]) / sqrt(2)
-    try:
-        pywt: Any = importlib.import_module("pywt")
-    except ImportError as error:
-        raise SettingsError(
-            f"wavelet={wavelet!r} needs PyWavelets, which cannot be imported ({error}); "
-            "pip install pywavelets, or use 'haar'"
-        ) from error
+    install, purpose = "pywavelets, or use 'haar'", f"for wavelet={wavelet!r}"
+    pywt = library("pywt", purpose, error=SettingsError, package="PyWavelets", install=install)
     advice = "use an orthonormal one: haar, db2 to db38, sym2 to sym20, coif1 to coif17, dmey"
     if wavelet not in pywt.wavelist(kind="discrete"):
         raise SettingsError(f"wavelet={wavelet!r} is no discrete wavelet of PyWavelets; {advice}")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from pytest_iaside.checks import check_level
+from pytest_iaside.checks import check_level, check_positive
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
@@ -64,7 +64,7 @@ def mean_prediction_error(
     Raises as ``answers``.
     """
     check_level(level)
-    check_temperature(temperature)
+    check_positive("temperature", temperature)
     run = partial(answers, seed=seed, execution=execution)
     clean, perturbed = run(classifier, reference, [None, perturbation])
     errors = prediction_errors(clean, perturbed, labels_of(reference, clean), temperature)
@@ -184,13 +184,6 @@ def correct(logits: Floats, labels: NDArray[Any]) -> Floats:
     """1 where the likeliest class of logits (K, C) is the label, else 0, (K,)."""
     classes = labels.argmax(axis=1) if labels.ndim == 2 else labels
     return np.asarray(logits.argmax(axis=1) == classes, dtype=np.float64)
-
-
-def check_temperature(temperature: float) -> None:
-    """Raise SettingsError unless logits can be divided by ``temperature``."""
-    number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
-    if not number or not 0 < temperature < np.inf:
-        raise SettingsError(f"temperature={temperature!r} must be a finite number above 0")
 
 
 def _for_labels(reference: Any) -> list[None]:

@@ -9,18 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from pytest_iaside.checks import check_positive
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import Labelled, check_reference, first_images, on_labels_of
 from pytest_iaside.measure.answers import Perturbation, answers, kind_of, labels_of
 from pytest_iaside.measure.measurement import Measurement, Quantity, columns
-from pytest_iaside.measure.metrics import (
-    check_temperature,
-    correct,
-    mean_corruption_error,
-    prediction_errors,
-)
+from pytest_iaside.measure.metrics import correct, mean_corruption_error, prediction_errors
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.perturb.attacks import name_of
@@ -63,7 +59,7 @@ def measure_perturbations(
     Raises as ``mean_prediction_error`` and ``mean_corruption_error``.
     """
     began = time.perf_counter()
-    check_temperature(temperature)
+    check_positive("temperature", temperature)
     named = _named(perturbations)
     check_reference(reference)
     classifier = as_classifier(model)

@@ -8,7 +8,6 @@ image size that the package imagecorruptions gave them.
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from pytest_iaside.errors import SettingsError
 from pytest_iaside.images.reference import Pictures, ReferenceSample
 from pytest_iaside.perturb import blur, digital, noise, weather
 from pytest_iaside.perturb.noise import Image
+from pytest_iaside.stats.arrays import random_by
 
 Corruption = Callable[[Image, int, np.random.Generator], Image]
 
@@ -97,8 +97,7 @@ def corrupt(
         image = sample.images[position].permute(1, 2, 0).numpy().astype(np.float64)
         if eight_bits:
             image /= 255
-        key = hashlib.sha256(f"{seed} {digest} {corruption} {int(severity)}".encode()).digest()
-        random = np.random.default_rng(int.from_bytes(key, "little"))
+        random = random_by(f"{seed} {digest} {corruption} {int(severity)}")
         result = np.clip(apply(image, int(severity), random), 0, 1)
         if eight_bits:
             result = np.floor(result * 255 + _WHOLE)

@@ -4,10 +4,11 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
+from pytest_iaside.checks import check_choice
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.correlation import LEAST_MODELS
@@ -15,7 +16,6 @@ from pytest_iaside.study.models import MeasuredModel, MeasuredModels, Measuring,
 
 PERMUTATIONS = 9999
 Method = Literal["auto", "tsne", "pca"]
-METHODS = get_args(Method)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -134,8 +134,7 @@ def project(
     Raises SettingsError for a perplexity that N points cannot have, and for t-SNE without
     scikit-learn.
     """
-    if method not in METHODS:
-        raise SettingsError(f"projection={method!r} is unknown; use {', '.join(METHODS)}")
+    check_choice("projection", method, Method)
     if len(rows) < LEAST_MODELS:
         raise SettingsError(f"{len(rows)} points need no projection; give at least {LEAST_MODELS}")
     if method == "pca":

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
+from pytest_iaside.checks import is_number
 from pytest_iaside.errors import ModelError, ReferenceSampleError, SettingsError, one_line
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
@@ -54,8 +55,7 @@ class StudyModel:
                 raise SettingsError(f"{what}={found!r} cannot be used; expected text")
         if self.noise is None:
             return
-        number = isinstance(self.noise, (int, float)) and not isinstance(self.noise, bool)
-        if not number or not 0 <= self.noise <= 1:
+        if not is_number(self.noise) or not 0 <= self.noise <= 1:
             raise SettingsError(
                 f"noise={self.noise!r} must be the share of wrong labels, from 0 to 1"
             )

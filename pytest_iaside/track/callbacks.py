@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
+from pytest_iaside.checks import check_choice, check_whole, library
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.models.classifier import Channels, Classifier, as_classifier
-from pytest_iaside.track.exporters import Exporter, library, metrics
+from pytest_iaside.track.exporters import Exporter, metrics
 from pytest_iaside.track.history import RUN, History
 from pytest_iaside.track.watcher import Watch
 
@@ -57,7 +58,7 @@ def lightning_callback(
     Lightning is missing; at the start of the training as ``measure``, BaselineError where the
     history cannot be used, and SettingsError under a strategy that shards the network.
     """
-    _check_every("every_n_epochs", every_n_epochs)
+    check_whole("every_n_epochs", every_n_epochs, 1)
     watch = Watch(reference, history=history, exporters=exporters, run=run, settings=settings)
     # The one that is imported, else any that is installed.
     for name in (*(name for name in LIGHTNING if name in sys.modules), *LIGHTNING):
@@ -92,11 +93,10 @@ def transformers_callback(
     log: ``exporters`` are how the numbers get to a tracker. Evaluations outside a training are
     not measured. The rest as in ``lightning_callback``; fsdp and deepspeed are what shards.
     """
-    _check_every("every", every)
-    if when not in get_args(When):
-        raise SettingsError(f"when={when!r} is unknown; use one of {', '.join(get_args(When))}")
+    check_whole("every", every, 1)
+    check_choice("when", when, When)
     watch = Watch(reference, history=history, exporters=exporters, run=run, settings=settings)
-    library("transformers", package="transformers", use="callback")
+    library("transformers", "for this callback", error=SettingsError)
     given = (watch, when, every, processor, network)
     return _callback(TransformersHooks, "transformers", "TrainerCallback", *given)
 
@@ -239,11 +239,6 @@ class TransformersHooks(Hooks):
                 "model's image processor, or the trainer (processing_class), or network="
             )
         return Classifier.from_transformers(model, processor)
-
-
-def _check_every(what: str, every: Any) -> None:
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-        raise SettingsError(f"{what}={every!r} must be a whole number above 0")
 
 
 def _sharded(how: str) -> SettingsError:

@@ -1,7 +1,6 @@
 """Checkpoints: which files there are, and what is in them, read without running code of theirs."""
 
 import glob
-import importlib
 import pickle
 import re
 import warnings
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from pytest_iaside.checks import is_number, library
 from pytest_iaside.errors import ModelError, SettingsError, one_line
 
 TORCH = (".pt", ".pth", ".ckpt", ".bin")
@@ -185,7 +185,7 @@ def _numbers(content: Mapping[str, Any]) -> dict[str, float]:
 def _number(value: Any) -> float | None:
     if isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_complex():
         value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         return None
     number = float(value)
     return number if abs(number) < 2**63 else None  # neither NaN nor infinite
@@ -204,14 +204,8 @@ def _torch(path: Path, only_numbers: bool) -> Any:
 
 
 def _safetensors(path: Path, only_numbers: bool) -> Any:
-    try:
-        library = importlib.import_module("safetensors")
-    except ImportError as error:
-        raise ModelError(
-            f"safetensors is needed for {path} and cannot be imported ({error}); "
-            "pip install safetensors"
-        ) from error
-    with library.safe_open(path, framework="pt") as file:
+    safetensors = library("safetensors", f"for {path}", error=ModelError)
+    with safetensors.safe_open(path, framework="pt") as file:
         beside: dict[str, Any] = dict(file.metadata() or {})
         for name, text in beside.items():
             with suppress(ValueError):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_iaside.checks import check_choice
+from pytest_iaside.checks import check_choice, check_whole
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.words import nats, signed
 from pytest_iaside.errors import BaselineError, SettingsError
@@ -61,8 +61,7 @@ def assert_no_robustness_decline(
         return trends[0].candidate
 
     def prepare(test: CurrentTest | None) -> Gate:
-        if not isinstance(last, int) or isinstance(last, bool) or last < 2:
-            raise SettingsError(f"last={last!r} cannot be used; expected a whole number above 1")
+        check_whole("last", last, 2)
         check_choice("fail_on", fail_on, FailOn)
         return Gate(
             kind=KIND,

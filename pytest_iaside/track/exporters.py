@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pytest_iaside.checks import library
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.track.history import Point
 
@@ -67,7 +68,9 @@ def to_tensorboard(where: Any) -> Exporter:
             f"to_tensorboard was given a {type(where).__name__}; give the folder to log to, or a "
             "SummaryWriter"
         )
-    library("torch.utils.tensorboard", package="tensorboard", use="exporter")
+    library(
+        "torch.utils.tensorboard", "for this exporter", error=SettingsError, package="tensorboard"
+    )
     return TensorBoardExporter(str(where))
 
 
@@ -85,7 +88,7 @@ def to_mlflow(run_id: str | None = None, *, tracking_uri: str | None = None) -> 
             f"tracking_uri={tracking_uri!r} was given without run_id; give the run on that "
             "server, or call mlflow.set_tracking_uri and leave it out here"
         )
-    library("mlflow", package="mlflow", use="exporter")
+    library("mlflow", "for this exporter", error=SettingsError)
     return MlflowExporter(run_id, tracking_uri)
 
 
@@ -127,14 +130,3 @@ class MlflowExporter:
         else:
             client = mlflow.MlflowClient(self.tracking_uri)
             client.log_metric(self.run_id, name, value, step=step)
-
-
-def library(module: str, *, package: str, use: str) -> None:
-    """Import ``module`` of ``package``, for this ``use``; raises SettingsError where it cannot."""
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise SettingsError(
-            f"{package} is needed for this {use} and cannot be imported ({error}); "
-            f"pip install {package}"
-        ) from error

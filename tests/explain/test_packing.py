@@ -147,7 +147,9 @@ class TestFilters:
     def test_haar_needs_no_pywavelets_and_others_say_so(self, monkeypatch) -> None:
         monkeypatch.setitem(sys.modules, "pywt", None)
         packing(8, 8, 1, "haar")
-        with pytest.raises(SettingsError, match=r"wavelet='db2' needs PyWavelets.*pip install"):
+        with pytest.raises(
+            SettingsError, match=r"PyWavelets is needed for wavelet='db2'.*pip install"
+        ):
             packing(8, 8, 1, "db2")
 
     @pytest.mark.parametrize(

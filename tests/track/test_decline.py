@@ -299,8 +299,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"last": 1}, "last=1 cannot be used; expected a whole number above 1"),
-            ({"last": 2.0}, r"last=2\.0 cannot be used"),
+            ({"last": 1}, "last=1 must be a whole number of at least 2"),
+            ({"last": 2.0}, r"last=2\.0 must be a whole number"),
             ({"max_src_drop": -0.1}, r"max_src_drop=-0\.1 must be finite and not negative"),
             ({"max_value_drop": "5%"}, "max_value_drop='5%' must be a number or None"),
             ({"max_src_drop": None, "max_value_drop": None}, "so nothing is asked"),

@@ -215,7 +215,9 @@ def test_what_cannot_work_says_so_before_the_training(tmp_path, changes, kind, m
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, True, None])
 def test_a_number_of_epochs_that_is_none(every):
-    with pytest.raises(SettingsError, match=r"every_n_epochs=.* must be a whole number above 0"):
+    with pytest.raises(
+        SettingsError, match=r"every_n_epochs=.* must be a whole number of at least 1"
+    ):
         made(every_n_epochs=every)
 
 

@@ -253,7 +253,7 @@ def test_only_the_first_process_measures(tmp_path):
     ("changes", "message"),
     [
         ({"when": "save"}, "when='save' is unknown; use one of evaluate, epoch_end"),
-        ({"every": 0}, "every=0 must be a whole number above 0"),
+        ({"every": 0}, "every=0 must be a whole number of at least 1"),
         ({"bands": 1}, "bands=1 is out of range"),
     ],
 )

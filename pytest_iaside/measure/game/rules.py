@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
+from pytest_iaside.checks import check_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.images.bands import MAX_BANDS, Norm
 from pytest_iaside.images.filters import Absence, Space
@@ -45,8 +46,7 @@ class Rules:
                 raise SettingsError(f"{name}={found!r} is unknown; use one of {', '.join(choices)}")
         for name in ("bands", "seed"):
             found = getattr(self, name)
-            if not isinstance(found, int) or isinstance(found, bool):
-                raise SettingsError(f"{name}={found!r} must be a whole number")
+            check_whole(name, found)
         if not 2 <= self.bands <= MAX_BANDS:
             raise SettingsError(f"bands={self.bands} is out of range; use 2 to {MAX_BANDS}")
         # A profile knows what was played, not that it was left open.
