@@ -1,4 +1,4 @@
-"""What is given, checked: settings, and libraries that may not be installed."""
+"""Checks of arguments, and imports of libraries that may not be installed."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _refusal(config: pytest.Config) -> str:
-    """Why the options ask for what must not be; empty where they do not."""
+    """Why these options are refused; empty where they are not."""
     update = config.getoption("iaside_update")
     if update and state.on_ci() and not config.getoption("iaside_update_in_ci"):
         return (
@@ -178,12 +178,12 @@ def pytest_runtest_makereport(
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    ours = session.config.stash[state.SESSION]
+    state_of_run = session.config.stash[state.SESSION]
     if state.is_worker(session.config):
         worker: Any = session.config
-        worker.workeroutput["iaside"] = ours.worker_output()
+        worker.workeroutput["iaside"] = state_of_run.worker_output()
     else:
-        ours.finish(session)
+        state_of_run.finish(session)
 
 
 def pytest_terminal_summary(
@@ -207,7 +207,8 @@ class _Reports:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.log(report)
 
-    # Of pytest-html, which asks when ours is written: its own pytest_sessionfinish comes last.
+    # Of pytest-html, whose own pytest_sessionfinish comes last: when it asks, the report of this
+    # plugin is written.
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_summary(self, prefix: list[str]) -> None:
         prefix.extend(self._session.links())

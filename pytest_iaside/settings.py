@@ -39,6 +39,7 @@ class SettingKeywords(TypedDict, total=False):
     backend: str
     batch_size: int | Literal["auto"]
     dtype: DType
+    execution: Execution
     cache: bool
     min_src: float | None
     max_src_drop: float | None
@@ -233,7 +234,7 @@ def command_line_layer(config: pytest.Config) -> Layer:
 
 
 def ini_layer(config: pytest.Config) -> Layer:
-    """Settings of the ini file; raises SettingsError, also for keys of ours that do not exist."""
+    """Settings of the ini file; raises SettingsError, also for iaside keys that do not exist."""
     known = [f"iaside_{name}" for name in (*SETTINGS, *INI_ONLY)]
     for key in _ini_keys(config):
         if key.startswith("iaside") and key not in known:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -34,6 +34,15 @@ class Limit:
 
 Limits = Mapping[str, Limit]
 """The limit of each family of quantities."""
+
+
+def check_limits(limits: Limits, what: str, names: Iterable[str]) -> None:
+    """Raise SettingsError where ``limits`` are empty; ``names`` are keywords that give some."""
+    if not limits:
+        raise SettingsError(
+            f"{what}: every limit is None, so nothing would be checked; give {', '.join(names)}, "
+            "or some of them"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from pytest_iaside import settings
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.execution import Execution, scattered
 from pytest_iaside.measure.spectral import MEASURE_SETTINGS
 from pytest_iaside.settings import Layer, Settings
 from pytest_iaside.thresholds import LEVEL, Thresholds
@@ -21,7 +22,8 @@ def test_the_names_are_those_of_the_functions_they_are_for() -> None:
     assert tuple(name for name in settings.MEASURE if name not in execution) == MEASURE_SETTINGS
     assert execution - set(settings.MEASURE) == {"executor"}
     assert tuple(settings.THRESHOLDS) == tuple(field.name for field in fields(Thresholds))
-    assert list(settings.SettingKeywords.__annotations__) == list(settings.SETTINGS)
+    keywords = [name for name in settings.SettingKeywords.__annotations__ if name != "execution"]
+    assert keywords == list(settings.SETTINGS)
     assert Settings.of([]).level == LEVEL
 
 
@@ -108,3 +110,13 @@ def test_text_that_cannot_be_read_is_shown_as_it_stands() -> None:
     with pytest.raises(SettingsError) as raised:
         settings.read_text("max_src_drop", "2 %", "here")
     assert str(raised.value) == "here: '2 %' cannot be used; expected a number or none"
+
+
+def test_an_execution_stands_for_its_fields() -> None:
+    found = scattered({"bands": 4, "execution": Execution(device="cpu", batch_size=8)})
+    assert found == {"bands": 4, "device": "cpu", "batch_size": 8}
+    assert scattered({"execution": Execution(), "seed": 1}) == {"seed": 1}
+    with pytest.raises(SettingsError, match="execution='cpu' cannot be used"):
+        scattered({"execution": "cpu"})
+    with pytest.raises(SettingsError, match="let the fixture spectral_executor return it"):
+        scattered({"execution": Execution(executor=ThreadPoolExecutor(1))})

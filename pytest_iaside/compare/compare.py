@@ -6,7 +6,7 @@ from pytest_iaside.compare.comparison import Comparison, QuantityChange
 from pytest_iaside.compare.drivers import image_changes
 from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.compare.families import families_of, run_checks
-from pytest_iaside.compare.fit import Pairs, by_digest, pair, require_same_measurement
+from pytest_iaside.compare.fit import DEFINITIONS, Pairs, by_digest, pair, require_same_measurement
 from pytest_iaside.compare.words import percent, signed, within
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
@@ -34,8 +34,8 @@ def compare(
     Images are matched by digest; every interval is of paired differences, so what images have in
     common cancels, and holds for all quantities of a family together. ``paired=False`` compares
     means over different images instead, with the wider intervals that takes. ``thresholds`` are
-    Thresholds for spectral profiles, a Limit by family for others; ``direction``, which those
-    bring along, says whether changes for the better count. ``law`` is for intervals at a number of
+    Thresholds for spectral profiles, a Limit by family for others; ``direction`` (Thresholds have
+    their own) says whether changes for the better count. ``law`` is for intervals at a number of
     images that was not fixed beforehand (sequential.py).
 
     Raises BaselineError, naming the difference, when the two were measured by other settings,
@@ -68,6 +68,12 @@ def compare(
     if isinstance(candidate, SpectralProfile) and isinstance(baseline, SpectralProfile):
         checks.insert(0, _structured(candidate, baseline))
         lead = _lead(candidate, baseline, checks, changes, level)
+    defined = candidate.settings.get(DEFINITIONS, {})
+    if DEFINITIONS not in baseline.settings and any(k != v for k, v in defined.items()):
+        notes.append(
+            "the baseline was made by version 0.1, which kept only the names of perturbations: "
+            "make it anew, so that a change of what a name stands for is found"
+        )
     if candidate is not baseline:
         notes += _notes(evidence, checks, changes, limits, direction)
     return Comparison(
@@ -176,7 +182,7 @@ def _notes(
         return []
     return [
         f"better than the baseline by more than may be lost ({', '.join(better)}): refresh the "
-        "baseline, so that the gain is kept (pytest --iaside-update=all)"
+        "test's baseline, so that the gain is kept (run it alone with --iaside-update=all)"
     ]
 
 

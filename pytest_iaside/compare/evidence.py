@@ -9,6 +9,7 @@ from pytest_iaside.compare.check import Estimates
 from pytest_iaside.measure.measurement import Quantity
 from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.estimate import Estimate
 from pytest_iaside.stats.intervals import (
     STUDENT,
     Change,
@@ -113,7 +114,12 @@ class Evidence:
         freedom = np.full_like(error, max(len(rows) - 1, 1))
         reach = self.law.reach(self._each(len(some)), freedom) * error
         candidate, baseline = (mean[some] for mean in self.means())
-        return Estimates(baseline, candidate, candidate, candidate - reach, candidate + reach)
+        low, high = candidate - reach, candidate + reach
+        for place, column in enumerate(some):
+            if self.quantities[column].unit == "hit":
+                share = Estimate.of_proportion(rows[:, place], self._each(len(some)))
+                low[place], high[place] = share.low, share.high
+        return Estimates(baseline, candidate, candidate, low, high)
 
     def bounds_of_shares(self, shares: Shares) -> Estimates:
         """What ``shares`` reads off the candidate's own SID, with its interval."""
@@ -131,15 +137,21 @@ class Evidence:
         return found, *error(self.candidate, self.baseline, change)
 
     def _hits(self, column: int) -> bool:
-        return self.quantities[column].unit == "hit" and self.paired and len(self.candidate) > 1
+        return self.quantities[column].unit == "hit" and len(self.candidate) > 1
 
     def _proportion(self, column: int) -> tuple[float, float]:
         """Centre and standard error of the change of a share of hits.
 
         Where no image changed its side, the plain error would be 0 and every change excluded:
         Agresti and Min (Statistics in Medicine 2005) add half an image to each of the four cells
-        of before and after.
+        of before and after. Of other images Agresti and Caffo (The American Statistician 2000) add
+        a hit and a miss to each side.
         """
+        if not self.paired:
+            sides = (self.candidate[:, column], self.baseline[:, column])
+            shares = [(float(side.sum()) + 1) / (len(side) + 2) for side in sides]
+            squares = [p * (1 - p) / (len(side) + 2) for p, side in zip(shares, sides, strict=True)]
+            return shares[0] - shares[1], np.sqrt(sum(squares))
         rows = self.candidate[:, column] - self.baseline[:, column]
         lost, won = (float((side * rows > 0).sum()) + 0.5 for side in (-1, 1))
         count = len(rows) + 2

@@ -12,6 +12,10 @@ from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.provenance import ReferenceInfo
 
 Pairs = NDArray[np.int64]
+# What is not among the settings of a measurement has this value.
+UNSAID = {"dtype": "float32"}
+DEFINITIONS = "definitions"
+"""What each perturbation of a measurement is, by its name."""
 
 
 def require_same_measurement(
@@ -31,9 +35,9 @@ def require_same_measurement(
         differences.append(
             f"quantities: candidate {', '.join(names[0])}, baseline {', '.join(names[1])}"
         )
-    here, there = candidate.model.classes, baseline.model.classes
-    if here != there:
-        differences.append(f"classes: candidate {here}, baseline {there}")
+    classes = [one.model.classes for one in (candidate, baseline)]
+    if classes[0] != classes[1]:
+        differences.append(f"classes: candidate {classes[0]}, baseline {classes[1]}")
     refuse(differences)
 
 
@@ -99,8 +103,13 @@ def _settings_differences(settings: Mapping[str, Any], baseline: Measurement) ->
     if baseline.kind == "spectral":
         # A seed matters only where something is drawn.
         return Rules(**settings).differences(Rules(**baseline.settings))
+    known = {**UNSAID, **baseline.settings}
+    if DEFINITIONS not in baseline.settings:
+        # Of version 0.1: compare.py notes that it does not say.
+        known[DEFINITIONS] = settings.get(DEFINITIONS)
+    found = {**UNSAID, **settings}
     return [
-        f"{name}: candidate {settings.get(name)!r}, baseline {baseline.settings.get(name)!r}"
-        for name in sorted({*settings, *baseline.settings})
-        if settings.get(name) != baseline.settings.get(name)
+        f"{name}: candidate {found.get(name)!r}, baseline {known.get(name)!r}"
+        for name in sorted({*found, *known})
+        if found.get(name) != known.get(name)
     ]

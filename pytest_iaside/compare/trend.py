@@ -17,12 +17,12 @@ from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.compare.families import families_of, run_checks
 from pytest_iaside.compare.words import confidence, known
-from pytest_iaside.errors import BaselineError, SettingsError
+from pytest_iaside.errors import BaselineError
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.sid_intervals import Shares
-from pytest_iaside.thresholds import LEVEL, Thresholds
+from pytest_iaside.thresholds import LEVEL, Thresholds, check_limits
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,10 +67,7 @@ def compare_trend(
     Raises BaselineError where profiles have no two images in common; SettingsError where
     thresholds ask for nothing.
     """
-    if not thresholds.limits:
-        raise SettingsError(
-            "max_src_drop and max_value_drop are both None, so nothing is asked; give one of them"
-        )
+    check_limits(thresholds.limits, "a trend", ("max_src_drop", "max_value_drop"))
     rows = _same_images(profiles)
     at_first, at_last = _line(steps)
     first, last = profiles[0], profiles[-1]

@@ -36,6 +36,11 @@ class Execution:
         if size != "auto" and (not is_whole(size) or size < 1):
             raise SettingsError(f"batch_size={size!r} must be 'auto' or a whole number above 0")
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What of it changes what is measured; nothing for float32, which every baseline was."""
+        return {} if self.dtype == "float32" else {"dtype": self.dtype}
+
 
 def check_execution(execution: Any) -> None:
     """Raise SettingsError unless ``execution`` is an Execution."""
@@ -52,3 +57,23 @@ def gathered(settings: Mapping[str, Any]) -> dict[str, Any]:
     own = {name: value for name, value in settings.items() if name in names}
     rest = {name: value for name, value in settings.items() if name not in names}
     return {"execution": Execution(**own), **rest}
+
+
+def scattered(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """``settings`` with the fields of an ``execution`` among them, where it has other than usual.
+
+    Raises SettingsError where it brings an executor: that is a fixture of pytest.
+    """
+    rest = {name: value for name, value in settings.items() if name != "execution"}
+    if "execution" not in settings:
+        return rest
+    execution = settings["execution"]
+    check_execution(execution)
+    if execution.executor is not None:
+        raise SettingsError(
+            "execution: an executor cannot be used here; let the fixture spectral_executor "
+            "return it"
+        )
+    own = {field.name: getattr(execution, field.name) for field in fields(Execution)}
+    usual = Execution()
+    return {n: v for n, v in own.items() if v != getattr(usual, n)} | rest

@@ -42,7 +42,7 @@ def _explained(red: RedGate) -> tuple[Any, Any]:
         if number == 0:
             return _nothing(
                 f"it would take about {one:,} forward passes for an image, more than the "
-                f"{room:,} of the gate; {OPTION}={FEW} does it all the same"
+                f"{room:,} of the gate; set {OPTION}={FEW} to explain them anyway"
             ), None
     place = {digest: at for at, digest in enumerate(sample.digests)}
     changes = comparison.image_changes.images[:number]

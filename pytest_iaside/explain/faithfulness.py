@@ -160,8 +160,8 @@ def mu_fidelity(
         size = removed_parts(subset, count)
         if size == 0:
             raise SettingsError(
-                f"subset={subset} of {count} parts is none; use at least {1 / count:.3g}, or a "
-                "finer grid"
+                f"subset={subset} of {count} parts selects no part; use at least "
+                f"{1 / count:.3g}, or a finer grid"
             )
         subsets = [
             random_subsets(count, size, samples, f"{seed} {digest}") for digest in sample.digests

@@ -244,7 +244,7 @@ def at_end(scales: ArrayLike, chosen: ArrayLike) -> NDArray[np.bool_]:
 def inconsistency(maps: ArrayLike, *, downsampling: int = DOWNSAMPLING) -> Floats:
     """1 − mean over t ≥ 1 of cos(E₀, E_t), (K,), of the maps (S, K, H, W) of S scales.
 
-    Floats are averaged over blocks of ``downsampling`` pixels, at the border over what is left of
+    Maps are averaged over blocks of ``downsampling`` pixels, at the border over what is left of
     one. 0 where no scale changes the map but in strength, 1 where all have nothing in common with
     the first. NaN where a map is 0 everywhere, and where there is one scale only.
     """

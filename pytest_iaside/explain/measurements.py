@@ -174,7 +174,7 @@ class _Explained:
             digests=self.sample.digests,
             names=self.sample.names,
             labels=self._labels,
-            settings={**self._options, **settings, "seed": self._seed},
+            settings={**self._options, **settings, "seed": self._seed, **self.execution.settings},
             reference=ReferenceInfo.of(self._reference),
             # What is explained is one class; how many there are is not looked at.
             model=ModelInfo(name=model.name, classes=0, fingerprint=model.fingerprint()),

@@ -46,7 +46,10 @@ ABOUT = {
         "model is smooth.",
     ),
     "sg2": ("Squared gradients", "At the optimal scale of noise; drawn as their square root."),
-    "ig2": ("Integrated squared gradients", "From black to the image; drawn as their square root."),
+    "ig2": (
+        "Integrated squared gradients",
+        "From the mean colour to the image; drawn as their square root.",
+    ),
 }
 
 

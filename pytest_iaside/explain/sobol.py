@@ -113,7 +113,7 @@ def group_shares(
     """Shares (count,) of groups of inputs in the sum of all ST, and their standard errors.
 
     ``groups`` (inputs,) is the group of each. V cancels, so a share is a ratio of means over the
-    points, and its error the jackknife's that leaves out one design at a time. In hundreds of
+    points, and its error the jackknife's that leaves out one point at a time. In hundreds of
     dimensions a few points of a scrambled sequence are as good as independent ones, which the
     jackknife takes them to be.
     """

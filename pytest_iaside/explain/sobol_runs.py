@@ -1,4 +1,4 @@
-"""A classifier's answers to images whose parts are masked, at the points of a Sobol design.
+"""A classifier's answers to images whose parts are masked, at the points of a Sobol sequence.
 
 What is masked (wavelet coefficients, bands of the spectrum) is linear in its mask. C^k differs
 from A in one part, so its image is A's and a multiple of that part's own picture: one fused

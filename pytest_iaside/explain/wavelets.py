@@ -63,7 +63,7 @@ class Packing:
         return images
 
     def patch(self, block: Tensor, top: Tensor, left: Tensor, level: int) -> Tensor:
-        """ImageParts of single blocks, as if all other coefficients were 0.
+        """Images of single blocks, as if all other coefficients were 0.
 
         ``block`` (m, C, h, w) holds coefficients of details of ``level`` (1 is the finest), or of
         the last approximation; ``top`` and ``left`` (m,) say where, counted in blocks. Returns

@@ -25,12 +25,12 @@ class WaveletAttribution:
 
     ``map`` (K, g, g) float64 lies as the packed coefficients do, the approximation top left; the
     indices are of single cells, about 40 % uncertain at 8 points: for looking. What is compared
-    is ``wavelet_levels``.
+    is ``levels``.
     """
 
     map: Floats = field(repr=False)
     level_errors: Floats = field(repr=False)
-    """Standard errors of ``wavelet_levels``, (K, depth + 1)."""
+    """Standard errors of ``levels``, (K, depth + 1)."""
     classes: NDArray[np.int64]
     """The class of each image whose output is explained, (K,)."""
     names: tuple[str, ...]
@@ -39,7 +39,7 @@ class WaveletAttribution:
     shape: tuple[int, int]
     """Height and width of the images."""
     depth: int
-    """How often the images were halved: ``wavelet_levels`` has one entry more."""
+    """How often the images were halved: ``levels`` has one entry more."""
     wavelet: str
     rules: MaskRules
 

@@ -274,9 +274,9 @@ def _stack(count: int, read: Callable[[int], NDArray[Any]], names: Sequence[str]
     for position in range(count):
         image = read(position) if position else first
         if image.shape != first.shape or image.dtype != first.dtype:
-            here, there = (f"{'×'.join(map(str, x.shape))} {x.dtype}" for x in (image, first))
+            found, wanted = (f"{'×'.join(map(str, x.shape))} {x.dtype}" for x in (image, first))
             raise ReferenceSampleError(
-                f"{names[position]} is {here} but {names[0]} is {there}; a reference sample has "
+                f"{names[position]} is {found} but {names[0]} is {wanted}; a reference sample has "
                 "images of one size and type: resize and crop them alike"
             )
         images[position] = image

@@ -157,8 +157,8 @@ def kind_of(perturbation: Any, reference: ReferenceSample) -> Kind:
         return "corruption"
     if not callable(perturbation):
         raise SettingsError(
-            f"perturbation={perturbation!r} is none; give (corruption, severity), a function of "
-            "images, an attack (model, images, labels) -> images, or a ReferenceSample"
+            f"perturbation={perturbation!r} is not a perturbation; give (corruption, severity), a "
+            "function of images, an attack (model, images, labels) -> images, or a ReferenceSample"
         )
     try:
         parameters = inspect.signature(perturbation).parameters.values()

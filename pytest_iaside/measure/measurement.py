@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from pytest_iaside.errors import BaselineError, SpectralRobustnessError
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 from pytest_iaside.stats.arrays import Floats
-from pytest_iaside.stats.intervals import Interval, jackknife_interval
 from pytest_iaside.store import archive
 
 FORMAT = "iaside-measurement/1"
@@ -97,10 +96,6 @@ class Measurement:
     def means(self) -> Floats:
         """The mean of every quantity over the images, (Q,)."""
         return np.asarray(self.values.mean(axis=0))
-
-    def mean_intervals(self, level: float) -> Interval:
-        """Bounds (Q,) of the means, by the jackknife over images."""
-        return jackknife_interval(self.values, lambda mean: mean, level)
 
     def first(self, count: int) -> Self:
         """The measurement of the first ``count`` images."""

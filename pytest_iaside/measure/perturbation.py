@@ -1,5 +1,6 @@
-"""What perturbations cost a model, image by image: the readings that a gate compares."""
+"""Measurement of perturbations: prediction errors and accuracy, image by image."""
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -19,8 +20,10 @@ from pytest_iaside.measure.measurement import Measurement, Quantity, columns
 from pytest_iaside.measure.metrics import correct, mean_corruption_error, prediction_errors
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.perturb.adapters import ForeignAttack
 from pytest_iaside.perturb.attacks import name_of
 from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES, corrupt
+from pytest_iaside.perturb.weather import frost_textures
 from pytest_iaside.stats.arrays import Floats
 
 KIND = "perturbations"
@@ -91,7 +94,8 @@ def measure_perturbations(
         digests=sample.digests,
         names=sample.names,
         labels=labels,
-        settings=perturbation_settings(perturbations, temperature, normaliser, seed),
+        settings=perturbation_settings(perturbations, temperature, normaliser, seed)
+        | execution.settings,
         reference=ReferenceInfo.of(reference),
         model=ModelInfo(
             name=classifier.name, classes=clean.shape[1], fingerprint=classifier.fingerprint()
@@ -138,9 +142,15 @@ def _corrupted(name: str, severity: int, seed: int, sample: ReferenceSample) -> 
 def perturbation_settings(
     perturbations: Perturbations, temperature: float, normaliser: Normaliser | None, seed: int
 ) -> dict[str, Any]:
-    """What must be the same for measurements to be compared, in plain values."""
+    """What must be the same for measurements to be compared, in plain values.
+
+    A function counts by its name and its keywords (functools.partial): rename it when it changes.
+    """
+    named = _named(perturbations)
     settings: dict[str, Any] = {
-        "perturbations": list(_named(perturbations)),
+        "perturbations": list(named),
+        # A name that the user gives may stand for something else tomorrow.
+        "definitions": {name: _definition(each) for name, each in named.items()},
         "temperature": float(temperature),
         "seed": int(seed),
     }
@@ -182,8 +192,26 @@ def _name(perturbation: Any) -> str:
         return f"stored images {perturbation.digest[:8]}"
     if not isinstance(perturbation, partial):
         return name_of(perturbation)
-    settings = ", ".join(f"{name}={value!r}" for name, value in perturbation.keywords.items())
-    return f"{name_of(perturbation)} {settings}".strip()
+    return f"{name_of(perturbation)} {_keywords(perturbation.keywords)}".strip()
+
+
+def _definition(perturbation: Any) -> str:
+    """What ``perturbation`` is; of a function its name, of frost also its textures."""
+    if isinstance(perturbation, (tuple, list)) and perturbation[0] == "frost":
+        files = frost_textures()
+        content = hashlib.sha256()
+        for file in files:
+            content.update(file.read_bytes())
+        textures = content.hexdigest()[:8] if files else "generated"
+        return f"{_name(perturbation)}, textures {textures}"
+    if isinstance(perturbation, ForeignAttack):
+        options = {"seed": perturbation.seed, **perturbation.options}
+        return f"{_name(perturbation)} {_keywords(options)}"
+    return _name(perturbation)
+
+
+def _keywords(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
 
 
 def _corruption_error(

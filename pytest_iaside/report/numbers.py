@@ -29,13 +29,15 @@ def fixed(value: Any, digits: int = 3) -> str:
 def signed(value: Any, digits: int = 3) -> str:
     """A change: like ``fixed``, with its sign."""
     number = finite(value)
-    return NONE if number is None else f"{number:+.{digits}f}".replace("-", "−")
+    # Adding 0 takes the sign off a zero: "−0.000" of nothing reads like a loss.
+    text = NONE if number is None else f"{round(number, digits) + 0.0:+.{digits}f}"
+    return text.replace("-", "−")
 
 
 def percent(value: Any, digits: int = 1) -> str:
     """A relative change in percent, with its sign."""
     number = finite(value)
-    return NONE if number is None else f"{100 * number:+.{digits}f}%".replace("-", "−")
+    return NONE if number is None else f"{signed(100 * number, digits)}%"
 
 
 def share(value: Any, digits: int = 1) -> str:

@@ -6,11 +6,14 @@ own three (explain, track, study) are registered in pyproject.toml in the same w
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_iaside.errors import one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -58,6 +61,15 @@ class Wing:
 
 
 def wings() -> tuple[Wing, ...]:
-    """Every wing that is installed, by name."""
-    found = sorted(entry_points(group=GROUP), key=lambda each: each.name)
-    return tuple(each.load() for each in found)
+    """Every wing that is installed and can be loaded, by name."""
+    found = []
+    for entry in sorted(entry_points(group=GROUP), key=lambda each: each.name):
+        try:
+            found.append(entry.load())
+        except Exception as error:  # Somebody else's package must not cost a gate its verdict.
+            warnings.warn(
+                f"the wing {entry.name} ({entry.value}) cannot be loaded ({one_line(error)}); "
+                "repair or uninstall its package",
+                stacklevel=2,
+            )
+    return tuple(found)

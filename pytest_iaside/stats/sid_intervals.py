@@ -77,16 +77,16 @@ def change_interval(
         return _around(candidate, baseline, once, level, law, paired)
     # Half of the error is for the shares, a sixth for each of three bounds on the least ψ.
     half, sixth = 1 - (1 - level) / 2, 1 - (1 - level) / 6
-    here, there = (_least_bounds(rows, sixth, law) for rows in (candidate, baseline))
+    of_candidate, of_baseline = (_least_bounds(rows, sixth, law) for rows in (candidate, baseline))
     moves = _least_moves(candidate, baseline, sixth, law, paired)
     # Seen from either side, so that swapping the two flips the sign and nothing else.
     pairs = [
-        (np.clip(at + move, *here), at)
-        for at in (there[0], least(baseline.mean(axis=0)), there[1])
+        (np.clip(at + move, *of_candidate), at)
+        for at in (of_baseline[0], least(baseline.mean(axis=0)), of_baseline[1])
         for move in moves
     ] + [
-        (at, np.clip(at - move, *there))
-        for at in (here[0], least(candidate.mean(axis=0)), here[1])
+        (at, np.clip(at - move, *of_baseline))
+        for at in (of_candidate[0], least(candidate.mean(axis=0)), of_candidate[1])
         for move in moves
     ]
     return _union(
@@ -154,7 +154,7 @@ class _Contrast:
         mean = self._rows.mean(axis=0)
         ends = list(zip(near, far, strict=True))
         terms = zip(self._terms(mean, near), self._terms(mean, far), strict=True)
-        smaller = [0 if bool(np.all(here <= there)) else 1 for here, there in terms]
+        smaller = [0 if bool(np.all(first <= second)) else 1 for first, second in terms]
         return [
             [pair[side ^ greatest] for pair, side in zip(ends, smaller, strict=True)]
             for greatest in (0, 1)
@@ -173,8 +173,8 @@ def _measured_from(shares: Shares, at: Floats) -> Change:
     return lambda candidate, baseline: shares(candidate, at)
 
 
-def _changed_from(shares: Shares, here: Floats, there: Floats) -> Change:
-    return lambda candidate, baseline: shares(candidate, here) - shares(baseline, there)
+def _changed_from(shares: Shares, at: Floats, at_baseline: Floats) -> Change:
+    return lambda candidate, baseline: shares(candidate, at) - shares(baseline, at_baseline)
 
 
 def _around(

@@ -69,7 +69,7 @@ def chosen_perturbations(
 def _parsed(name: str) -> Perturbation:
     kind, colon, strength = name.partition(":")
     if not colon:
-        raise SettingsError(f"{name!r} says not how strong it is; {HOW}")
+        raise SettingsError(f"{name!r} has no strength; {HOW}")
     if kind in ATTACKS:
         eps = _eps(name, strength)
         if kind == "fgsm":

@@ -83,7 +83,7 @@ def named_object(text: str, what: str, expected: str) -> Any:
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # A module that the user's own imports in vain is the user's to see.
+        # A missing module that the user's module imports is an error of theirs, shown as it is.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise SettingsError(

@@ -89,7 +89,7 @@ class Gate:
 
 @dataclass(kw_only=True)
 class Told:
-    """What is known of a gate so far: it is recorded also where the gate stops on the way."""
+    """State of a running gate; recorded even when the gate stops early."""
 
     test: CurrentTest | None
     kind: str
@@ -167,9 +167,11 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> tuple[
         comparison = _against(gate, told, sample, old)
         if comparison is not None:
             return comparison, "compared"
-    # Measured anew also where that was done above with the labels of the old baseline: the new
-    # one is to be what a first one would have been.
-    if told.measured is None or sample.labels is None or gate.predicts_labels:
+    # The new one is to be what a first one would have been: not measured with the labels of the old
+    # baseline, nor on the few images that were enough to tell the two apart.
+    count = 0 if told.measured is None else len(told.measured)
+    partly = count < len(first_images(sample, gate.samples))
+    if told.measured is None or partly or sample.labels is None or gate.predicts_labels:
         told.measured = gate.measure(told.model, sample, None)
     comparison = gate.compared(told.measured, told.measured)
     if comparison.fails(gate.fail_on) and not _unstructured(told.measured):

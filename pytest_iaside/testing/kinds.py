@@ -10,13 +10,15 @@ from typing import Any, Literal, TypedDict
 from pytest_iaside.checks import checked_limit
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.execute.execution import Execution, scattered
 from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.measure.game.rules import DType
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.report.record import ComparisonRecord
 from pytest_iaside.settings import Layer, Settings, unknown
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.gate import Gate, Told, run_gate
-from pytest_iaside.thresholds import Direction, FailOn, Limit
+from pytest_iaside.thresholds import Direction, FailOn, Limit, check_limits
 
 
 class GateKeywords(TypedDict, total=False):
@@ -27,6 +29,8 @@ class GateKeywords(TypedDict, total=False):
     device: str
     backend: str
     batch_size: int | Literal["auto"]
+    dtype: DType
+    execution: Execution
     direction: Direction
     level: float
     fail_on: FailOn
@@ -101,7 +105,7 @@ def own_options(measure: Callable[..., Measurement]) -> dict[str, Any]:
 def _prepared(
     row: GateKind,
     limits: Mapping[str, Any],
-    options: dict[str, Any],
+    options: Mapping[str, Any],
     keywords: Mapping[str, Any],
     test: CurrentTest | None,
 ) -> Gate:
@@ -110,9 +114,9 @@ def _prepared(
         if name not in valid:
             raise SettingsError(f"{row.function}: {unknown('setting', name, valid)}")
     common = {k: v for k, v in keywords.items() if k in GateKeywords.__annotations__}
-    options |= {name: value for name, value in keywords.items() if name not in common}
+    options = {**options, **{k: v for k, v in keywords.items() if k not in common}}
     layers = test.layers if test else []
-    settings = Settings.of([Layer(row.function, common), *layers])
+    settings = Settings.of([Layer(row.function, scattered(common)), *layers])
     allowed = _limits(row, limits)
     names = ("samples", "seed", "execution")
     running = {name: settings.measure[name] for name in names if name in settings.measure}
@@ -123,13 +127,16 @@ def _prepared(
     def tell_more(gate: Gate, told: Told, compared: ComparisonRecord) -> dict[str, Any]:
         if row.tell_more is None:
             return {}
-        return row.tell_more(gate, told, **options, seed=running.get("seed", 0))
+        return row.tell_more(gate, told, compared["notes"], **options, seed=running.get("seed", 0))
 
     return Gate(
         kind=row.kind,
         measure=measure,
         limits=allowed,
-        settings=row.settings(**options, seed=running.get("seed", 0)),
+        settings={
+            **row.settings(**options, seed=running.get("seed", 0)),
+            **settings.execution.settings,
+        },
         level=settings.level,
         direction=settings.thresholds.direction,
         fail_on=settings.fail_on,
@@ -150,10 +157,5 @@ def _limits(row: GateKind, given: Mapping[str, Any]) -> dict[str, Limit]:
             change = option.usual
         found[option.family] = Limit(change=change, bound=bound)
     found = {family: limit for family, limit in found.items() if not limit.empty}
-    if not found:
-        names = ", ".join(option.change for option in row.limits)
-        raise SettingsError(
-            f"{row.function}: every limit is None, so nothing would be checked; give {names}, or "
-            "some of them"
-        )
+    check_limits(found, row.function, (option.change for option in row.limits))
     return found

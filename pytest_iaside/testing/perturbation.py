@@ -1,6 +1,5 @@
 """assert_perturbation_robustness: the gate on the classical metrics, mPE, accuracy and mCE."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -18,6 +17,7 @@ from pytest_iaside.measure.perturbation import (
 )
 from pytest_iaside.testing.gate import Gate, Told
 from pytest_iaside.testing.kinds import GateKeywords, GateKind, LimitOption, assert_kind
+from pytest_iaside.testing.red import surviving
 
 
 def assert_perturbation_robustness(
@@ -71,14 +71,20 @@ def assert_perturbation_robustness(
 
 
 def _spectra(
-    gate: Gate, told: Told, *, perturbations: Perturbations, seed: int, **others: Any
+    gate: Gate,
+    told: Told,
+    notes: list[str],
+    *,
+    perturbations: Perturbations,
+    seed: int,
+    **others: Any,
 ) -> dict[str, Any]:
     """The spectra of the images and of what perturbs them, for reports."""
     test, sample, comparison = told.test, told.sample, told.comparison
     if test is None or sample is None or comparison is None:
         return {}
     if test.exported(comparison.fails(gate.fail_on), "report", "json"):
-        with suppress(Exception):  # Whatever fails here must not cost the gate its verdict.
+        with surviving("spectra", notes):
             from pytest_iaside.report.spectrum import spectrum_record
 
             applied = without_model(perturbations, sample, seed)

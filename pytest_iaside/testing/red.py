@@ -1,12 +1,15 @@
 """A red gate, for wings that look deeper into it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_iaside.compare.comparison import Comparison
+from pytest_iaside.errors import one_line
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.report.wings import wings
+from pytest_iaside.report.wings import Wing, wings
 from pytest_iaside.settings import UNSET, ini_value, read_text
 from pytest_iaside.testing.current_test import CurrentTest
 
@@ -39,16 +42,30 @@ class RedGate:
         return self.test.fixture("spectral_baseline_classifier")
 
 
-def told_by_wings(red: RedGate) -> dict[str, Any]:
+@contextmanager
+def surviving(what: str, notes: list[str]) -> Iterator[None]:
+    """Whatever fails in here must not cost the gate its verdict: a note says that it failed."""
+    try:
+        yield
+    except Exception as error:
+        notes.append(f"{what} cannot be shown ({one_line(error)})")
+
+
+def told_by_wings(red: RedGate, notes: list[str]) -> dict[str, Any]:
     """What wings say of a red gate: the fields ``sections`` and ``section_pictures`` of its record.
 
-    A wing itself says what went wrong; whatever it raises must not cost the gate its verdict.
+    ``notes`` tell of wings that failed.
     """
     sections, pictures = {}, {}
-    for wing in wings():
+    found: tuple[Wing, ...] = ()
+    with surviving("what wings say", notes):
+        found = wings()
+    for wing in found:
         if wing.tell_red is None:
             continue
-        content, shown = wing.tell_red(red)
+        content = shown = None
+        with surviving(f"what {wing.name} says", notes):
+            content, shown = wing.tell_red(red)
         if content is not None:
             sections[wing.name] = content
         if shown is not None:

@@ -60,7 +60,7 @@ class SpectralSession:
     """The HTML report, once it is written."""
 
     def log(self, report: pytest.TestReport) -> None:
-        """Take from ``report`` what is ours; called in the controller only."""
+        """Take the records of this plugin from ``report``; called in the controller only."""
         kept = []
         for name, value in report.user_properties:
             if name == RECORD:
@@ -107,7 +107,8 @@ class SpectralSession:
         if self.records:
             self._export()
         if self.records or self.config.getoption("iaside_prune"):
-            refused = self._look_for_unused(ended)
+            with self._surviving("list of unused baselines"):
+                refused = self._look_for_unused(ended)
         if ended and (refused or self.settings_errors):
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
@@ -161,7 +162,7 @@ class SpectralSession:
                     file.write(markdown(records))
 
     def links(self) -> list[str]:
-        """HTML for the report of pytest-html: a link to ours, where there is one."""
+        """HTML for the report of pytest-html: a link to this plugin's, if it was written."""
         if self.report is not None:
             with self._surviving("link in the report of pytest-html"):
                 from urllib.parse import quote

@@ -1,8 +1,8 @@
 """assert_spectral_robustness: the gate on what a model makes of each frequency band."""
 
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
@@ -11,6 +11,7 @@ from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.sequential import compare_sequentially, drawing_order, stopping_rule
 from pytest_iaside.errors import BaselineError
+from pytest_iaside.execute.execution import scattered
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement
@@ -20,7 +21,8 @@ from pytest_iaside.report.record import ComparisonRecord
 from pytest_iaside.settings import Layer, SettingKeywords, Settings
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.gate import Compared, Gate, Told, run_gate
-from pytest_iaside.testing.red import RedGate, told_by_wings
+from pytest_iaside.testing.red import RedGate, surviving, told_by_wings
+from pytest_iaside.thresholds import Thresholds, check_limits
 
 
 def assert_spectral_robustness(
@@ -48,7 +50,7 @@ def assert_spectral_robustness(
     __tracebackhide__ = True
 
     def prepare(test: CurrentTest | None) -> Gate:
-        keywords = Layer("assert_spectral_robustness", dict(settings))
+        keywords = Layer("assert_spectral_robustness", scattered(settings))
         found = Settings.of([keywords, *(test.layers if test else [])])
         return spectral_gate(found, test, baseline_model)
 
@@ -59,6 +61,8 @@ def assert_spectral_robustness(
 
 def spectral_gate(settings: Settings, test: CurrentTest | None, baseline_model: Any) -> Gate:
     """The gate that ``settings`` describe; raises SettingsError."""
+    names = (field.name for field in fields(Thresholds) if field.name != "direction")
+    check_limits(settings.thresholds.limits, "assert_spectral_robustness", names)
     measuring = partial(_measure, settings, test)
     return Gate(
         kind="spectral",
@@ -80,7 +84,7 @@ def _measure(
     model: Any,
     sample: ReferenceSample,
     labels_from: Measurement | None,
-    until: Callable[[SpectralProfile], int | None] | None = None,
+    **others: Any,
 ) -> SpectralProfile:
     executor = test.fixture("spectral_executor") if test else None
     execution = replace(settings.execution, executor=executor)
@@ -88,10 +92,9 @@ def _measure(
         return measure(
             model,
             sample,
-            **{"cache": True, **settings.measure, "execution": execution},
+            **{"cache": True, **settings.measure, "execution": execution, **others},
             progress=progress,
             labels_from=labels_from,
-            until=until,
         )
 
 
@@ -106,10 +109,13 @@ def _against(
     if settings.measure.get("samples") != "auto":
         measured = measuring(model, sample, baseline)
         return measured, compare(measured, baseline, thresholds, level=level)
-    sample = sample.take(drawing_order(sample.digests, settings.measure.get("seed", 0)))
+    # Images that the baseline lacks could tell nothing: they come last, and are not measured.
+    known = [digest in set(baseline.digests) for digest in sample.digests]
+    order = drawing_order(sample.digests, settings.measure.get("seed", 0))
+    sample = sample.take(sorted(order, key=lambda image: not known[image]))
     rule = stopping_rule(baseline, thresholds, level=level)
-    measured = measuring(model, sample, baseline, until=rule)
-    exhausted = len(measured) == len(sample)
+    measured = measuring(model, sample, baseline, until=rule, samples=sum(known) or "auto")
+    exhausted = len(measured) == sum(known)
     return measured, compare_sequentially(
         measured, baseline, thresholds, level=level, exhausted=exhausted
     )
@@ -137,16 +143,16 @@ def _tell_more(
         return {}
     failed = comparison.fails(gate.fail_on)
     more: dict[str, Any] = {}
-    # Whatever fails here must not cost the gate its verdict.
+    notes = compared["notes"]
     if test.exported(failed, "report", "json"):
-        with suppress(Exception):
+        with surviving("the spectrum of the images", notes):
             from pytest_iaside.report.spectrum import spectrum_record
 
             more["spectrum"] = spectrum_record(sample)
     if told.status != "compared":
         return more
     if test.exported(failed, "report") and (changes := compared["image_changes"]):
-        with suppress(Exception):
+        with surviving("pictures of the images behind the change", notes):
             from pytest_iaside.report.pictures import pictures
 
             rules = Rules(**comparison.candidate.settings)
@@ -160,5 +166,5 @@ def _tell_more(
             comparison=comparison,
             execution=settings.execution,
         )
-        more |= told_by_wings(red)
+        more |= told_by_wings(red, notes)
     return more

@@ -61,7 +61,9 @@ class Watch:
         self._run = run
         self._history = History(history) if isinstance(history, (str, Path)) else history
         if self._history is not None and not isinstance(self._history, History):
-            raise SettingsError(f"history={history!r} is none; give a path, a History, or None")
+            raise SettingsError(
+                f"history={history!r} is not a history; give a path, a History, or None"
+            )
         if not isinstance(exporters, (list, tuple)) or not all(map(callable, exporters)):
             raise SettingsError(
                 f"exporters={exporters!r} cannot be used; give a list of functions of (name, "
@@ -136,9 +138,10 @@ class Watch:
 
 
 class Outbox:
-    """Calls ``receiver`` with what is sent, in that order and once each; what it refuses waits.
+    """Calls ``receiver`` once with each item that is sent, in that order.
 
-    It is tried again when more is sent, but less and less often: it may take minutes to fail.
+    Items that fail are kept and sent again when more is sent, but less and less often: a call may
+    take minutes to fail.
     ``what`` names it in the warning, which is given once.
     """
 

@@ -102,7 +102,7 @@ def test_improvements_pass_unless_any_change_counts():
     candidate = _changed(baseline, [0.5, 0, 0, 0, 0, 0, 0, 0], noise=0.02)
     better = compare(candidate, baseline, Thresholds())
     assert better.verdict == "pass" and better.changed and better.fails("any-change")
-    assert "refresh the baseline, so that the gain is kept" in better.notes[0]
+    assert "refresh the test's baseline, so that the gain is kept" in better.notes[0]
     assert compare(baseline, baseline).notes == ()
     assert compare(candidate, baseline, Thresholds(direction="any")).verdict == "drift"
 

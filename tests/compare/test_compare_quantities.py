@@ -222,3 +222,25 @@ def test_one_image_decides_nothing() -> None:
     comparison = compare(readings(OLD[:1] + 0.5), readings(OLD[:1]), {"error": Limit(change=0.1)})
     assert comparison.verdict == "inconclusive"
     assert not comparison.changed
+
+
+def test_a_share_of_hits_is_bounded_by_wilsons_interval() -> None:
+    # Five of five: the plain interval would have no width, and exclude every bound below 1.
+    same = readings(np.ones(5), quantities=(SHARE,))
+    (check,) = compare(same, same, {"share": Limit(bound=0.9)}).checks
+    low, high = stats.binomtest(5, 5).proportion_ci(0.95, method="wilson")
+    assert (check.low, check.high) == pytest.approx((low, high))
+    assert check.verdict == "inconclusive"
+
+
+def test_shares_of_other_images_have_an_interval_where_all_are_hits() -> None:
+    # Agresti and Caffo: a hit and a miss more on either side.
+    right, wrong = (readings(np.full(20, each), quantities=(SHARE,)) for each in (1.0, 0.0))
+    (change,) = compare(right, right, {"share": Limit(change=0.1)}, paired=False).quantities
+    share = 21 / 22
+    error = np.sqrt(2 * share * (1 - share) / 22)
+    assert change.change == 0
+    assert change.high == pytest.approx(-change.low)
+    assert 1.9 * error < change.high < 2.2 * error
+    (fell,) = compare(wrong, right, {"share": Limit(change=0.1)}, paired=False).checks
+    assert fell.verdict == "drift" and fell.low < -0.9

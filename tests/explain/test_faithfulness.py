@@ -270,7 +270,7 @@ class TestErrors:
         [
             ({"samples": 2}, "samples=2 must be a whole number of at least 3"),
             ({"subset": 1.0}, "subset=1.0 must lie between 0 and 1"),
-            ({"subset": 0.001}, "subset=0.001 of 81 parts is none; use at least 0.0123"),
+            ({"subset": 0.001}, "subset=0.001 of 81 parts selects no part; use at least 0.0123"),
         ],
     )
     def test_settings_of_mu_fidelity(self, run: dict[str, Any], message: str) -> None:

@@ -223,7 +223,7 @@ class TestWhatAPerturbationIs:
         [
             (("gausian_noise", 3), "no corruption 'gausian_noise'; did you mean 'gaussian_noise'"),
             (("fog", 6), "severity=6 must be 1, 2, 3, 4 or 5"),
-            ("fog", "perturbation='fog' is none; give .corruption, severity."),
+            ("fog", "perturbation='fog' is not a perturbation; give .corruption, severity."),
             (lambda x, y: x, "takes 2 arguments; expected one .images. or three"),
             (
                 lambda x: x * 3,

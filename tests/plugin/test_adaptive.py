@@ -37,6 +37,21 @@ def test_a_baseline_is_made_of_all_images(project: Project) -> None:
     assert record["comparison"]["images"] == 24
 
 
+def test_a_refreshed_baseline_is_made_of_all_images(gated: Project) -> None:
+    gated.ini("iaside_samples = auto")
+    (record,) = gated.records("--iaside-update=changed", gain=0.5)
+    assert record["status"] == "updated"
+    assert record["comparison"]["candidate"]["images"] == 24
+
+
+def test_images_that_the_baseline_lacks_are_not_drawn(project: Project) -> None:
+    project.run("--iaside-update=new", "--iaside-samples=20").assert_outcomes(passed=1)
+    # One gain cannot be told from another on so few images, so that every image is looked at.
+    (record,) = project.records("--iaside-samples=auto", gain=0.97)
+    assert record["comparison"]["images"] <= 20
+    assert record["comparison"]["candidate"]["images"] == record["comparison"]["images"]
+
+
 def test_the_stopping_point_is_the_same_under_xdist_and_in_any_order(gated: Project) -> None:
     (alone,) = gated.records("--iaside-samples=auto", gain=-1.0)
     gated.monkeypatch.setenv("GAIN", "-1.0")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
+
 import pytest
 from project import Project
+
+from pytest_iaside.report.wings import GROUP, Wing
 
 WORSE = 0.3
 
@@ -76,7 +80,7 @@ def test_none_are_explained_where_none_are_asked_for_or_it_takes_too_long(
     assert record["sections"]["explanation"]["images"] == []
     assert "more than the" in record["sections"]["explanation"]["why_not"]
     page = (gated.root / "iaside-report" / "index.html").read_text(encoding="utf-8")
-    assert "--iaside-diagnose=3 does it all the same" in page
+    assert "set --iaside-diagnose=3 to explain them anyway" in page
 
 
 def test_a_green_gate_is_not_explained(gated: Project) -> None:
@@ -102,3 +106,30 @@ def test_the_same_with_workers(gated: Project) -> None:
     (record,) = gated.records("--iaside-diagnose=1", "-n2", gain=WORSE)
     (alone,) = gated.records("--iaside-diagnose=1", gain=WORSE)
     assert record["sections"] == alone["sections"]
+
+
+def test_what_fails_in_a_wing_costs_no_verdict(
+    gated: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(red: object) -> None:
+        raise ValueError("a\nwing broke")
+
+    wing = Wing(name="broken", tell_red=fails)
+    monkeypatch.setattr("pytest_iaside.testing.red.wings", lambda: (wing,))
+    (record,) = gated.records(gain=WORSE)
+    assert record["failed"] and record["verdict"] == "drift"
+    assert (
+        "what broken says cannot be shown (ValueError: a wing broke)"
+        in (record["comparison"]["notes"])
+    )
+
+
+def test_a_wing_that_cannot_be_loaded_costs_no_verdict(
+    gated: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [EntryPoint(name="gone", value="no_such_module:WING", group=GROUP)]
+    monkeypatch.setattr("pytest_iaside.report.wings.entry_points", lambda group: entries)
+    (record,) = gated.records(gain=WORSE)
+    assert record["failed"] and record["verdict"] == "drift"
+    result = gated.run(gain=WORSE)
+    result.stdout.fnmatch_lines(["*the wing gone (no_such_module:WING) cannot be loaded*"])

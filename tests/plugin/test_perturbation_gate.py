@@ -45,6 +45,7 @@ def test_its_baseline_is_for_people_to_read(perturbing: Project) -> None:
     assert document["kind"] == "perturbations"
     assert document["settings"] == {
         "perturbations": ["white_noise 5", "contrast 5"],
+        "definitions": {"white_noise 5": "white_noise 5", "contrast 5": "contrast 5"},
         "seed": 0,
         "temperature": 1.0,
     }
@@ -57,6 +58,51 @@ def test_its_baseline_is_for_people_to_read(perturbing: Project) -> None:
         ),
     }
     assert document["test"] == {"name": "perturbations", "node_id": "test_it.py::test_robust"}
+
+
+NAMED = """
+import models
+from pytest_iaside import assert_perturbation_robustness
+
+def test_robust():
+    assert_perturbation_robustness(
+        models.model, perturbations={{"noise": ("white_noise", {severity})}}
+    )
+"""
+
+
+def test_a_name_must_stand_for_what_it_stood_for(project: Project) -> None:
+    project.write(NAMED.format(severity=5))
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    project.write(NAMED.format(severity=1))
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    output = result.stdout.str().replace("\nE  ", "")
+    assert "definitions: candidate {'noise': 'white_noise 1'}" in output
+    assert "baseline {'noise': 'white_noise 5'}" in output
+
+
+def test_a_baseline_that_does_not_say_what_a_name_stood_for_gets_a_note(project: Project) -> None:
+    project.write(NAMED.format(severity=5))
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    document = yaml.safe_load(project.baseline.read_text(encoding="utf-8"))
+    del document["settings"]["definitions"]
+    project.baseline.write_text(yaml.safe_dump(document), encoding="utf-8")
+    (record,) = project.records()
+    assert record["verdict"] == "pass"
+    assert record["comparison"]["notes"][0].startswith(
+        "the baseline was made by version 0.1, which kept only the names of perturbations"
+    )
+
+
+def test_another_precision_is_refused(project: Project) -> None:
+    project.write(TEST.format(more=""))
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    execution = ", execution=__import__('pytest_iaside').Execution(dtype='bfloat16')"
+    project.write(TEST.format(more=execution))
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*dtype: candidate 'bfloat16', baseline 'float32'*"])
 
 
 def test_an_unchanged_model_passes(perturbing: Project) -> None:

@@ -180,3 +180,16 @@ def test_the_fixtures_read_the_ini_file(project: Project) -> None:
     result = project.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(["E *SettingsError: 'mine:samples': mine has no 'samples'; *"])
+
+
+def test_a_gate_that_checks_nothing_is_refused(gated: Project) -> None:
+    names = ("max_src_drop", "max_sid_shift", "max_value_drop", "max_band_drop", "min_src")
+    gated.ini(*(f"iaside_{name} = none" for name in names))
+    result = gated.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(
+        [
+            "*assert_spectral_robustness: every limit is None, so nothing would be checked; give "
+            "min_src, max_src_drop, *, or some of them*"
+        ]
+    )

@@ -44,7 +44,7 @@ def test_the_usual_ones_that_do_not_fit_are_left_out_with_the_reason() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fog", "'fog' says not how strong it is; write corruption:severity"),
+        ("fog", "'fog' has no strength; write corruption:severity"),
         ("gausian_noise:2", "no corruption 'gausian_noise'; did you mean 'gaussian_noise'"),
         ("fog:7", "severity=7 must be 1, 2, 3, 4 or 5"),
         ("fog:strong", "'fog:strong' has no severity from 1 to 5"),
@@ -52,7 +52,7 @@ def test_the_usual_ones_that_do_not_fit_are_left_out_with_the_reason() -> None:
         ("pgd:1/0", "'pgd:1/0' has no eps"),
         ("pgd:nan", "'pgd:nan' has no eps"),
         ("fog:1,fog:1", "the perturbation fog:1 is named twice"),
-        ("", "'' says not how strong it is"),
+        ("", "'' has no strength"),
     ],
 )
 def test_names_that_cannot_be_used(text: str, message: str) -> None:

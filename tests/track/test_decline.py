@@ -303,7 +303,7 @@ class TestRefusals:
             ({"last": 2.0}, r"last=2\.0 must be a whole number"),
             ({"max_src_drop": -0.1}, r"max_src_drop=-0\.1 must be finite and not negative"),
             ({"max_value_drop": "5%"}, "max_value_drop='5%' must be a number or None"),
-            ({"max_src_drop": None, "max_value_drop": None}, "so nothing is asked"),
+            ({"max_src_drop": None, "max_value_drop": None}, "so nothing would be checked"),
             ({"level": 95}, "level=95 must lie between 0 and 1"),
             ({"fail_on": "never"}, "fail_on='never' is unknown; use one of drift"),
         ],

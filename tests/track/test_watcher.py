@@ -192,7 +192,7 @@ class TestBeforeTheTraining:
             ({"settings": {"samples": 9}}, SettingsError, "samples=9 images asked for"),
             ({"reference": torch.zeros(1)}, ReferenceSampleError, "the reference is a Tensor"),
             ({"run": ""}, SettingsError, "run='' cannot be used"),
-            ({"history": 3}, SettingsError, "history=3 is none; give a path, a History"),
+            ({"history": 3}, SettingsError, "history=3 is not a history; give a path, a History"),
             ({"exporters": ["x"]}, SettingsError, r"exporters=\['x'\] cannot be used; give a list"),
             ({"exporters": print}, SettingsError, "give a list of functions"),
         ],

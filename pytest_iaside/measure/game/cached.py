@@ -23,7 +23,7 @@ ARRAYS = ("image_psi", "by_size", "log_likelihood", "log_probabilities")
 
 @dataclass(frozen=True, eq=False)
 class CachedGame:
-    """The rows that are kept of one game, by its images; of none where it cannot be told apart."""
+    """Rows of the cache for one game, by image; none where the model has no identity."""
 
     cache: ResultCache
     key: str | None

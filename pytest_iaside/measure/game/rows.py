@@ -47,7 +47,7 @@ class GameRows:
 
 
 def join(rows: list[GameRows]) -> GameRows:
-    """GameRows one below the other."""
+    """Several GameRows joined, the images of one after those of the other."""
     return GameRows(
         image_psi=np.concatenate([r.image_psi for r in rows]),
         by_size=np.concatenate([r.by_size for r in rows]),
