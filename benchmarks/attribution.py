@@ -27,9 +27,8 @@ from common.side_by_side import machine, print_table, ratio, spread, time_side_b
 
 from pytest_iaside import ReferenceSample
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.cells import Cells, level_means
-from pytest_iaside.explain.masks import MaskRules
-from pytest_iaside.explain.sobol_runs import SobolRun, evaluate_on, ready
+from pytest_iaside.explain.sobol_runs import MaskRules, SobolRun, evaluate_on, ready
+from pytest_iaside.explain.wavelets import Cells, cell_levels
 from pytest_iaside.explain.wcam import WaveletAttribution, wcam
 
 LEVELS, POINTS = 3, 8
@@ -109,7 +108,9 @@ def study(folder: Path, count: int, grids: list[int]) -> None:
 
 
 def shares_of(found: WaveletAttribution) -> dict[str, np.ndarray]:
-    means = level_means(found.map, LEVELS)
+    """By sums over the cells of a level, and by means: what the authors' code reads off."""
+    levels = cell_levels(found.grid, LEVELS)
+    means = np.stack([found.map[:, levels == n].mean(axis=1) for n in range(LEVELS + 1)], axis=1)
     return {"sums": found.levels, "means": means / means.sum(axis=1, keepdims=True)}
 
 

@@ -13,9 +13,9 @@ from .lens import spectral_lens as spectral_lens
 from .measurements import measure_lens_smoothness as measure_lens_smoothness
 from .measurements import measure_reconstruction_depth as measure_reconstruction_depth
 from .measurements import measure_scale_reliance as measure_scale_reliance
-from .reconstruction import reconstruct as reconstruct
-from .reconstruction import reconstruction_depth as reconstruction_depth
 from .removal import Removal as Removal
 from .wcam import WaveletAttribution as WaveletAttribution
+from .wcam import reconstruct as reconstruct
+from .wcam import reconstruction_depth as reconstruction_depth
 from .wcam import wcam as wcam
 from .wcam import zoom_consistency as zoom_consistency

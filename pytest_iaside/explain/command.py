@@ -87,7 +87,7 @@ def _explained(model: Any, sample: ReferenceSample, options: argparse.Namespace)
     from pytest_iaside.explain.fam import fam
     from pytest_iaside.explain.gradients import integrated_gradients
     from pytest_iaside.explain.page import Explained
-    from pytest_iaside.explain.reconstruction import reconstruct
+    from pytest_iaside.explain.wcam import reconstruct
 
     execution = Execution(device=options.device, backend=options.backend)
     explanation = explain(

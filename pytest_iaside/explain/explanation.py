@@ -11,9 +11,9 @@ from scipy import special
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import open_runner
-from pytest_iaside.explain.cells import cell_levels, spatial_map
 from pytest_iaside.explain.lens import SCALES, Lens, spectral_lens
 from pytest_iaside.explain.moments import LEAST
+from pytest_iaside.explain.wavelets import cell_levels, spatial_map
 from pytest_iaside.explain.wcam import WaveletAttribution, wcam
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import sample_of

@@ -12,9 +12,8 @@ from torch import Tensor
 from pytest_iaside.checks import check_choice, check_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.masks import MaskKeywords, MaskRules
 from pytest_iaside.explain.sobol import shares
-from pytest_iaside.explain.sobol_runs import SobolRun, evaluate
+from pytest_iaside.explain.sobol_runs import MaskKeywords, MaskRules, SobolRun, evaluate
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.selection import sample_of
 from pytest_iaside.models.classifier import as_classifier

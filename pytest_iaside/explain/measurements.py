@@ -8,8 +8,7 @@ from pytest_iaside.checks import is_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.lens import SCALES, spectral_lens
-from pytest_iaside.explain.reconstruction import reconstruction_depth
-from pytest_iaside.explain.wcam import wcam
+from pytest_iaside.explain.wcam import reconstruction_depth, wcam
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import Labelled, classes_in, first_images, sample_of
 from pytest_iaside.measure.measurement import Measurement, Quantity, columns

@@ -5,24 +5,26 @@ from A in one part, so its image is A's and a multiple of that part's own pictur
 multiplication and addition for each image, whatever the transform.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, Protocol, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_iaside.errors import ModelError
+from pytest_iaside.checks import check_choice, check_whole
+from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import BackendRunner, not_finite, open_runner, pieces
-from pytest_iaside.explain.masks import ImageParts, Masking, MaskRules, TakeApart
 from pytest_iaside.explain.sobol import (
     Evaluations,
     Points,
+    Variance,
+    check_points,
     group_shares,
     output_variance,
     sobol_points,
@@ -36,6 +38,95 @@ from pytest_iaside.stats.arrays import Floats
 # Of answers that differ by no more than this, relative to the largest, all is rounding: other
 # batches of the same image move a float32 network's by a tenth of it.
 ROUNDING = 1e-6
+Output = Literal["probability", "logit"]
+Space = Literal["pixel", "input"]
+Rescale = Literal["authors"]
+
+
+class ImageParts(Protocol):
+    """One image in parts: under a mask it is Σ_k mask_k · (the picture of part k alone)."""
+
+    def masked(self, masks: Tensor) -> Tensor:
+        """The image under ``masks`` (n, parts), (n, C, H, W)."""
+
+    def alone(self, parts: Tensor) -> Tensor:
+        """The pictures of ``parts`` (n,), int64 on the CPU, alone, (n, C, H, W)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskRules:
+    """What is explained, and at how many points it is asked.
+
+    ``mask_space="pixel"``: masks act on the pixels, which are normalised afterwards; an absent
+    mean is black. ``"input"``: they act on what the network is fed; an absent mean is the data
+    set's mean colour. ``rescale="authors"`` stretches each masked image to 0…1 and rounds it down
+    to one of 256 steps before it is normalised; the authors' code does so, and masks the input.
+    Nothing is clipped.
+    """
+
+    points: int
+    seed: int = 0
+    output: Output = "probability"
+    variance: Variance = "both"
+    mask_space: Space = "pixel"
+    rescale: Rescale | None = None
+
+    def __post_init__(self) -> None:
+        check_points(self.points)
+        check_whole("seed", self.seed, 0)
+        check_choice("variance", self.variance, Variance)
+        check_choice("output", self.output, Output)
+        check_choice("mask_space", self.mask_space, Space)
+        if self.rescale not in (None, "authors"):
+            raise SettingsError(f"rescale={self.rescale!r} is unknown; use one of None, authors")
+
+
+class MaskKeywords(TypedDict, total=False):
+    """The keywords of ``MaskRules`` that WCAM and FAM take alike."""
+
+    output: Output
+    seed: int
+    variance: Variance
+    mask_space: Space
+    rescale: Rescale | None
+
+
+class Masking:
+    """The way from pixels in [0, 1] through masks to what the network is fed."""
+
+    def __init__(self, classifier: Classifier, rules: MaskRules) -> None:
+        self.classifier, self.rules = classifier, rules
+
+    def to_masked(self, pixels: Tensor) -> Tensor:
+        """What is masked of ``pixels`` (n, C, H, W)."""
+        # Pixels by default: coefficients are then those of the picture one sees, whatever mean
+        # and std a model brings, and a mask dims it. Only the approximation tells the two apart.
+        return pixels if self.rules.mask_space == "pixel" else self.classifier.normalise(pixels)
+
+    def to_network(self, masked: Tensor) -> Tensor:
+        """What the network is fed for masked images (n, C, H, W)."""
+        if self.rules.rescale == "authors":
+            return self.classifier.normalise(rescaled(masked))
+        return masked if self.rules.mask_space == "input" else self.classifier.normalise(masked)
+
+    def to_pixels(self, masked: Tensor) -> Tensor:
+        """The pixels that masked images (n, C, H, W) are; they may leave [0, 1]."""
+        if self.rules.rescale == "authors":
+            return rescaled(masked)
+        mean, std = self.classifier.mean, self.classifier.std
+        if self.rules.mask_space == "pixel" or mean is None or std is None:
+            return masked
+        return masked * std.to(masked).view(-1, 1, 1) + mean.to(masked).view(-1, 1, 1)
+
+
+def rescaled(images: Tensor) -> Tensor:
+    """Each of ``images`` (n, C, H, W) stretched to 0…1 and rounded down to one of 256 steps.
+
+    All channels by one least and one greatest value; an image of one value becomes 0.
+    """
+    low, high = images.amin(dim=(1, 2, 3), keepdim=True), images.amax(dim=(1, 2, 3), keepdim=True)
+    span = torch.where(high > low, high - low, 1.0)
+    return torch.floor((images - low) / span * 255) / 255
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -45,7 +136,7 @@ class SobolRun:
     classifier: Classifier
     sample: ReferenceSample
     labels: Any  # Classes to explain, as ``classes_of`` takes them.
-    take_apart: TakeApart
+    take_apart: Callable[[Tensor], ImageParts]  # Of an image (C, H, W).
     parts: int
     rules: MaskRules
 
@@ -74,7 +165,7 @@ class Evaluated:
     """Of K images: the ``classes`` (K,) that were explained, and f at each one's points."""
 
     classes: NDArray[np.int64]
-    evaluations: tuple[Evaluations, ...]
+    evaluations: list[Evaluations]
     rules: MaskRules
 
     @property
@@ -101,8 +192,7 @@ def evaluate(run: SobolRun, execution: Execution) -> Evaluated:
 @contextmanager
 def ready(run: SobolRun, execution: Execution) -> Iterator[BackendRunner]:
     """The runner for ``run``."""
-    pictures = run.pictures(0, torch.device("cpu"))
-    some = pictures.masked(_float32(run.drawn(0).a[:4], torch.device("cpu")))
+    some = run.pictures(0, torch.device("cpu")).masked(_float32(run.drawn(0).a[:4]))
     with open_runner(
         run.classifier, execution, inputs=run.masking.to_network(some), passes=run.passes
     ) as runner:
@@ -112,70 +202,51 @@ def ready(run: SobolRun, execution: Execution) -> Iterator[BackendRunner]:
 def evaluate_on(runner: BackendRunner, run: SobolRun) -> Evaluated:
     """``evaluate``, on a runner that is open."""
     classes = classes_of(run.labels, runner.clean_logits(run.sample))
-    rounds = (
-        _Round(run.pictures(i, runner.device), run.drawn(i), int(classes[i]), run.sample.names[i])
-        for i in range(len(run.sample))
-    )
-    found = tuple(_play(rounds, run.masking, runner))
-    return Evaluated(classes=classes.numpy(), evaluations=found, rules=run.rules)
-
-
-@dataclass(frozen=True, eq=False)
-class _Round:
-    """An image that is played, where, and the class that is explained."""
-
-    pictures: ImageParts
-    points: Points
-    target: int
-    name: str
+    evaluations = []
+    for logits, turn in runner.run(_batches(run, runner)):
+        target = int(classes[turn.image])
+        turn.into.copy_(_answers(logits, target, run.rules).view(turn.into.shape))
+        if turn.last:
+            name = run.sample.names[turn.image]
+            evaluations.append(_evaluations(turn.found.cpu().numpy(), name, target, run.rules))
+    return Evaluated(classes=classes.numpy(), evaluations=evaluations, rules=run.rules)
 
 
 @dataclass(frozen=True, eq=False)
 class _Turn:
     """A batch that is with the network; its answers go ``into`` a part of ``found``."""
 
-    round: _Round
+    image: int
     found: Tensor
     into: Tensor
     last: bool = False
 
 
-def _play(
-    rounds: Iterator[_Round], masking: Masking, runner: BackendRunner
-) -> Iterator[Evaluations]:
-    for logits, turn in runner.run(_batches(rounds, masking, runner)):
-        turn.into.copy_(_answers(logits, turn.round.target, masking.rules).view(turn.into.shape))
-        if turn.last:
-            yield _evaluations(turn.found, turn.round, masking.rules)
-
-
-def _batches(
-    rounds: Iterator[_Round], masking: Masking, runner: BackendRunner
-) -> Iterator[tuple[Tensor, _Turn]]:
+def _batches(run: SobolRun, runner: BackendRunner) -> Iterator[tuple[Tensor, _Turn]]:
     """Batches of at most ``batch_size`` images; each is made when the runner asks for it."""
     size, device, layout = runner.batch_size, runner.device, runner.memory_format
-    for each in rounds:
-        a, b, steps = (
-            _float32(x, device) for x in (each.points.a, each.points.b, each.points.steps)
-        )
+    to_network = run.masking.to_network
+    for image in range(len(run.sample)):
+        pictures, drawn = run.pictures(image, device), run.drawn(image)
+        a, b, steps = (_float32(x).to(device) for x in (drawn.a, drawn.b, drawn.steps))
         points, parts = a.shape
         found = torch.empty(parts + 2, points, dtype=torch.float64, device=device)
         for block in pieces(points, size):
-            base = each.pictures.masked(a[block]).contiguous(memory_format=layout)
-            fed = masking.to_network(base)
+            base = pictures.masked(a[block]).contiguous(memory_format=layout)
+            fed = to_network(base)
             # A copy: networks may write to their input, and what follows is built on it.
-            yield fed.clone(), _Turn(each, found, found[0, block])
-            second = masking.to_network(each.pictures.masked(b[block]))
-            yield second, _Turn(each, found, found[1, block])
+            yield fed.clone(), _Turn(image, found, found[0, block])
+            yield to_network(pictures.masked(b[block])), _Turn(image, found, found[1, block])
             for some in pieces(parts, max(1, size // len(base))):
-                change = each.pictures.alone(torch.arange(some.start, some.stop))
-                if masking.linear:
-                    change = masking.change_to_network(change)
+                change = pictures.alone(torch.arange(some.start, some.stop))
+                if run.rules.rescale is None:
+                    # to_network is affine: the sum may as well be taken after it.
+                    change = to_network(change) - to_network(torch.zeros_like(change[:1]))
                     mixed = _moved(fed, steps[block, some], change, layout)
                 else:
-                    mixed = masking.to_network(_moved(base, steps[block, some], change, layout))
+                    mixed = to_network(_moved(base, steps[block, some], change, layout))
                 last = block.stop == points and some.stop == parts
-                yield mixed, _Turn(each, found, found[2:][some, block], last)
+                yield mixed, _Turn(image, found, found[2:][some, block], last)
 
 
 def _moved(base: Tensor, steps: Tensor, change: Tensor, layout: torch.memory_format) -> Tensor:
@@ -198,21 +269,20 @@ def _answers(logits: Tensor, target: int, rules: MaskRules) -> Tensor:
     return torch.where(logits.isfinite().all(dim=1), values[:, target], torch.nan)
 
 
-def _evaluations(found: Tensor, each: _Round, rules: MaskRules) -> Evaluations:
-    values = found.cpu().numpy()
+def _evaluations(values: Floats, name: str, target: int, rules: MaskRules) -> Evaluations:
     if np.isnan(values).any():
-        raise not_finite(each.name, "under a mask")
+        raise not_finite(name, "under a mask")
     evaluations = Evaluations(a=values[0], b=values[1], c=values[2:])
     everything = np.concatenate([evaluations.a, evaluations.b])
     nothing = float(np.ptp(everything)) <= ROUNDING * float(np.abs(everything).max())
     if nothing or output_variance(evaluations, rules.variance) == 0:
         raise ModelError(
-            f"the {rules.output} of class {each.target} is {values[0, 0]:.6g} for {each.name} "
+            f"the {rules.output} of class {target} is {values[0, 0]:.6g} for {name} "
             "under every mask: there is no variance to attribute; check that the model looks at "
             "its input, or explain another class or output='logit'"
         )
     return evaluations
 
 
-def _float32(values: Floats, device: torch.device) -> Tensor:
-    return torch.from_numpy(values).to(device, torch.float32)
+def _float32(values: Floats) -> Tensor:
+    return torch.from_numpy(values).to(torch.float32)

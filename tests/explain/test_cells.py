@@ -9,14 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.cells import (
-    Cells,
-    cell_levels,
-    check_grid,
-    level_means,
-    level_sums,
-    spatial_map,
-)
+from pytest_iaside.explain.wavelets import Cells, cell_levels, check_grid, level_sums, spatial_map
 
 CORNER = [[0, 1, 2, 2], [1, 1, 2, 2], [2, 2, 2, 2], [2, 2, 2, 2]]
 
@@ -56,10 +49,9 @@ def test_levels_sum_to_the_map(exponent: int, more: int) -> None:
     np.testing.assert_allclose(level_sums(maps, exponent).sum(axis=1), maps.sum(axis=(1, 2)))
 
 
-def test_sums_and_means() -> None:
+def test_level_sums() -> None:
     maps = np.array([CORNER, np.ones((4, 4))], dtype=float)
     np.testing.assert_array_equal(level_sums(maps, 2), [[0, 3, 24], [1, 3, 12]])
-    np.testing.assert_array_equal(level_means(maps, 2), [[0, 1, 2], [1, 1, 1]])
 
 
 class TestSpatialMap:

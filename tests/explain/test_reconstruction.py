@@ -14,10 +14,9 @@ from torch import Tensor
 from pytest_iaside import Classifier, ModelError
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.cells import Cells
-from pytest_iaside.explain.masks import rescaled
-from pytest_iaside.explain.reconstruction import reconstruct, reconstruction_depth
-from pytest_iaside.explain.wcam import WaveletAttribution, wcam
+from pytest_iaside.explain.sobol_runs import rescaled
+from pytest_iaside.explain.wavelets import Cells
+from pytest_iaside.explain.wcam import WaveletAttribution, reconstruct, reconstruction_depth, wcam
 
 GRID, LEVELS, SIDE = 4, 2, 16
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)

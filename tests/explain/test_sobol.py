@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.masks import MaskRules
 from pytest_iaside.explain.sobol import (
     Evaluations,
     group_shares,
@@ -20,6 +19,7 @@ from pytest_iaside.explain.sobol import (
     sobol_points,
     total_indices,
 )
+from pytest_iaside.explain.sobol_runs import MaskRules
 
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from pytest_iaside import Classifier, ModelError, ReferenceSample, ReferenceSampleError
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.explain.cells import cell_levels
-from pytest_iaside.explain.masks import rescaled
 from pytest_iaside.explain.sobol import (
     Evaluations,
     Points,
@@ -24,6 +22,8 @@ from pytest_iaside.explain.sobol import (
     sobol_points,
     total_indices,
 )
+from pytest_iaside.explain.sobol_runs import rescaled
+from pytest_iaside.explain.wavelets import cell_levels
 from pytest_iaside.explain.wcam import wcam
 
 GRID, LEVELS, POINTS = 4, 2, 8

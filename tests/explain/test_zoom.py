@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.cells import cell_levels
+from pytest_iaside.explain.wavelets import cell_levels
 from pytest_iaside.explain.wcam import WaveletAttribution, ZoomConsistency, wcam, zoom_consistency
 
 
