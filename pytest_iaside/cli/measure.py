@@ -95,6 +95,7 @@ def _table(profile: SpectralProfile, level: float) -> list[str]:
     lines.append(f"{'structured':<13} {f'no: {why}' if why else 'yes'}")
     kept = profile.passes_from_cache
     passes = f"{profile.forward_passes - kept} forward passes"
-    known = f" ({kept} more from the cache)" if kept else ""
+    replayed = profile.passes_replayed
+    known = f" ({kept} more from the cache, {replayed} of them replayed)" if kept else ""
     lines.append(f"{'measured':<13} {len(profile)} images, {passes}{known}")
     return lines

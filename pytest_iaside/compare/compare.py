@@ -76,6 +76,7 @@ def compare(
         )
     if candidate is not baseline:
         notes += _notes(evidence, checks, changes, limits, direction)
+    notes += candidate.notes
     return Comparison(
         candidate=candidate,
         baseline=baseline,

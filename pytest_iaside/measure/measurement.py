@@ -63,9 +63,13 @@ class Measurement:
     environment: Mapping[str, str] = field(default_factory=dict)
     passes_from_cache: int = 0
     """How many of ``forward_passes`` an earlier measurement had run."""
+    passes_replayed: int = 0
+    """How many of those were run all the same, to see whether they still hold."""
     not_cached_because: str = ""
     """Why a later measurement will have to run them again, where they were to be cached."""
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    """What a reader should know of how it came about, in words; not saved."""
 
     PER_IMAGE: ClassVar[tuple[str, ...]] = ("values", "labels")
     """Arrays with a row for each image."""
@@ -123,7 +127,7 @@ class Measurement:
         path = Path(path).with_suffix(".yaml")
         document, arrays = self.files()
         # What it took to run is not what was found: the same measurement writes the same file.
-        for name in ("passes_from_cache", "seconds"):
+        for name in ("passes_from_cache", "passes_replayed", "seconds"):
             document.pop(name)
         archive.write(path, {**document, "summary": self.summary(), **header}, arrays)
         return path
@@ -173,6 +177,7 @@ class Measurement:
             "environment": dict(self.environment),
             "forward_passes": self.forward_passes,
             "passes_from_cache": self.passes_from_cache,
+            "passes_replayed": self.passes_replayed,
             "seconds": self.seconds,
         }
         arrays = {name: getattr(self, name) for name in self.PER_IMAGE}
@@ -198,6 +203,7 @@ class Measurement:
             forward_passes=document["forward_passes"],
             environment=document["environment"],
             passes_from_cache=document.get("passes_from_cache", 0),
+            passes_replayed=document.get("passes_replayed", 0),
             seconds=document.get("seconds", 0.0),
         )
         # An edited YAML may say something else than the arrays, whose checksum is their own.

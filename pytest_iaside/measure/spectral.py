@@ -117,7 +117,9 @@ def measure(
             ),
             forward_passes=played.forward_passes,
             passes_from_cache=played.from_cache,
+            passes_replayed=0 if kept is None else kept.replayed,
             not_cached_because="" if kept is None else kept.why_not,
+            notes=(kept.note,) if kept is not None and kept.note else (),
             environment=environment() | played.environment,
             seconds=time.perf_counter() - began,
         )

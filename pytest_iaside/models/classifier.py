@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,8 @@ ACCEPTED = (
 )
 FLOATING = ("float16", "float32", "float64")
 FINGERPRINT_LENGTH = 16
-# Where exporters put weights that are not in the .onnx file itself.
-ONNX_WEIGHTS = (".data", "_data")
+# How an .onnx file names one that holds some of its weights: a protobuf entry, up to the length.
+ONNX_LOCATION = re.compile(rb"\x0a\x08location\x12([\x00-\x7f]|[\x80-\xff][\x00-\x7f])")
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -205,16 +206,16 @@ class Classifier:
         """
         digest = hashlib.sha256()
         if isinstance(self.network, Path):
-            beside = (self.network.with_name(self.network.name + end) for end in ONNX_WEIGHTS)
-            for file in filter(Path.is_file, (self.network, *beside)):
-                digest.update(file.read_bytes())
+            for file in (self.network, *_external_files(self.network)):
+                with file.open("rb") as opened:
+                    digest.update(hashlib.file_digest(opened, "sha256").digest())
         elif isinstance(self.network, nn.Module):
             state = self.network.state_dict()
             if any(torch.nn.parameter.is_lazy(value) for value in state.values()):
                 return None
             digest.update(type(self.network).__qualname__.encode())
             for key in sorted(state):
-                for content in _state_contents(key, state[key]):
+                for content in state_contents(key, state[key]):
                     digest.update(content)
         else:
             return None
@@ -345,7 +346,8 @@ def _processor_normalisation(processor: Any) -> tuple[Any, Any]:
     return (np.asarray(mean) + shift) / scale, np.asarray(std) / scale
 
 
-def _state_contents(key: str, value: Any) -> Iterator[bytes]:
+def state_contents(key: str, value: Any) -> Iterator[bytes]:
+    """What ``value`` of a module's state holds, as bytes."""
     if isinstance(value, Tensor):
         value = value.dequantize() if value.is_quantized else value
         yield f"{key} {value.dtype} {tuple(value.shape)} ".encode()
@@ -354,9 +356,22 @@ def _state_contents(key: str, value: Any) -> Iterator[bytes]:
             yield value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
     elif isinstance(value, (tuple, list)):
         for position, part in enumerate(value):
-            yield from _state_contents(f"{key}.{position}", part)
+            yield from state_contents(f"{key}.{position}", part)
     elif value is None or isinstance(value, (bool, int, float, str, torch.dtype)):
         yield f"{key} {value!r} ".encode()
+
+
+def _external_files(path: Path) -> list[Path]:
+    """The files beside the .onnx file ``path`` that hold weights of it."""
+    content = path.read_bytes()
+    found = set()
+    for match in ONNX_LOCATION.finditer(content):
+        low, *high = match[1]
+        length = (low & 127) + (high[0] << 7 if high else 0)
+        name = content[match.end() : match.end() + length].decode(errors="replace")
+        if "\0" not in name and (path.parent / name).is_file():
+            found.add(path.parent / name)
+    return sorted(found)
 
 
 def _described(value: Any) -> str:

@@ -96,6 +96,7 @@ def settings_of(measurement: MeasurementRecord) -> dict[str, str]:
     found["cost: forward passes"] = count(measurement["forward_passes"])
     if passes := measurement["passes_from_cache"]:
         found["cost: of them from the cache"] = count(passes)
+        found["cost: of those replayed"] = count(measurement["passes_replayed"])
     if why := measurement["not_cached_because"]:
         found["cost: not cached for the next run"] = why
     # A baseline that was read from its file does not tell how long it took.

@@ -144,7 +144,8 @@ class Gate:
         """How many this run needed."""
         if self.candidate is None:
             return None
-        return int(self.candidate["forward_passes"] - self.candidate["passes_from_cache"])
+        found = self.candidate
+        return found["forward_passes"] - found["passes_from_cache"] + found["passes_replayed"]
 
 
 def gates(records: Sequence[GateRecord]) -> list[Gate]:

@@ -160,6 +160,7 @@ class MeasurementRecord(TypedDict):
     environment: dict[str, str]  # Versions of what ran, and the backend.
     forward_passes: int  # How many images the model saw.
     passes_from_cache: int  # How many of them an earlier run had done.
+    passes_replayed: int  # How many of those were run all the same, to see whether they hold.
     not_cached_because: str  # Why the next run does them again; empty where it does not.
     seconds: Number  # How long it took; 0 where it was read from a file.
     spectral: SpectralRecord | None  # What is read off a spectral profile; null for other kinds.

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 FILE = "results.sqlite"
 # Raised whenever a change of this package changes what is found, or how it is kept.
-VERSION = 2
+VERSION = 3
 LIMIT_VARIABLE = "IASIDE_CACHE_MB"
 LIMIT_MB = 500
 # Seconds to wait for another process that writes.
@@ -143,6 +143,12 @@ class ResultCache:
             return [Contents(*row) for row in rows]
 
         return self._try(list_games, []) if self._exists() else []
+
+    def forget(self, game: str) -> None:
+        """Forget all rows of ``game``."""
+        self._try(
+            lambda database: database.execute("DELETE FROM found WHERE game = ?", (game,)), None
+        )
 
     def clear(self) -> None:
         """Forget all that is kept; raises OSError where the file cannot be removed."""

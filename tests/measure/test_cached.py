@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pytest_iaside import Classifier, ReferenceSample, measure
 from pytest_iaside.execute.execution import gathered
+from pytest_iaside.measure.game import replay
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.spectral import Progress
 from pytest_iaside.store.cache import ResultCache
@@ -47,12 +48,20 @@ def sample(images: int = 6, *, start: int = 0, **settings: Any) -> ReferenceSamp
     return ReferenceSample(pictures[start : start + images], **settings)
 
 
+@pytest.fixture(autouse=True)
+def few_replays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a large game: of a small one all is replayed."""
+    monkeypatch.setattr(replay, "LEAST", 1)
+
+
 def played(model: Any = None, reference: ReferenceSample | None = None, **settings: Any) -> Any:
-    """A profile, and how many passes of the network it took."""
+    """A profile, and how many passes of the network it took beside those that were replayed."""
     seen.clear()
     settings = gathered({"bands": BANDS, "cache": True, "device": "cpu", **settings})
     profile = measure(Counted() if model is None else model, reference or sample(), **settings)
-    return profile, sum(seen) - PROBE if seen else 0
+    replayed = profile.passes_replayed
+    passes = sum(seen) - replayed - (PROBE if replayed else 0)
+    return profile, passes - PROBE if passes else 0
 
 
 def same(one: SpectralProfile, other: SpectralProfile) -> bool:
@@ -69,9 +78,11 @@ def same(one: SpectralProfile, other: SpectralProfile) -> bool:
 def test_the_same_again_takes_no_pass() -> None:
     first, passes = played()
     assert passes == first.forward_passes == 6 * GAME
-    assert first.passes_from_cache == 0
+    assert first.passes_from_cache == first.passes_replayed == 0
     again, passes = played()
     assert passes == 0
+    # Of one image of every class, itself and a coalition.
+    assert again.passes_replayed == 2 * len(set(first.labels.tolist()))
     assert again.forward_passes == again.passes_from_cache == 6 * GAME
     assert same(first, again)
     assert again.not_cached_because == first.not_cached_because == ""
@@ -207,13 +218,59 @@ def test_functions_are_kept_only_under_a_version(cache_folder: Path) -> None:
 
     for _ in range(2):
         profile, _ = played(function)
-        assert profile.not_cached_because.startswith("it is a plain function")
+        assert profile.not_cached_because.startswith("it has no weights that could tell it from")
         assert profile.passes_from_cache == 0
     assert not ResultCache(cache_folder).path.exists()
     for version, kept in (("1", 0), ("1", 6 * GAME), ("2", 0)):
-        profile, passes = played(Classifier(function, version=version))
+        seen.clear()
+        profile = measure(Classifier(function, version=version), sample(), bands=3, cache=True)
         assert profile.passes_from_cache == kept
-        assert (passes == 0) == (kept > 0)
+        assert sum(seen) == 6 * GAME - kept + profile.passes_replayed
+
+
+@pytest.mark.parametrize("labels", [None, [0, 1, 2, 3, 4, 0]])
+def test_rows_of_a_model_that_answers_otherwise_by_now_are_thrown_away(
+    labels: list[int] | None, cache_folder: Path
+) -> None:
+    reference = sample(labels=labels)
+    before, _ = played(reference=reference)
+    model = Counted()
+    model.register_forward_hook(lambda module, given, logits: logits * 1.1)
+    found, _ = played(model, reference)
+    assert found.passes_from_cache == 0
+    (note,) = found.notes
+    assert note.startswith("the model has the weights of an earlier run but not its answers (image")
+    assert same(found, played(model, reference, cache=False)[0])
+    # What it answers now is kept instead, and so holds for the next run.
+    again, passes = played(model, reference)
+    assert (passes, again.passes_from_cache) == (0, 6 * GAME)
+    assert again.notes == (f"cached, {again.passes_replayed} of {6 * GAME} passes replayed",)
+    assert same(again, found) and not same(again, before)
+
+
+@pytest.mark.parametrize("design", ["exact", "latin", "permutation"])
+@pytest.mark.parametrize("absence", ["zero", "gaussian", "replacement"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_replayed_agrees_where_nothing_changed(
+    design: str, absence: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "LEAST", 200)
+    settings = {"design": design, "absence": absence, "dtype": dtype, "bands": 4}
+    found, _ = played(**settings, batch_size=3)
+    again, passes = played(**settings, batch_size=64)
+    assert (passes, again.passes_from_cache) == (0, found.forward_passes)
+    assert again.passes_replayed == found.forward_passes  # So few are all played again.
+
+
+@pytest.mark.parametrize(("images", "passes"), [(6, 54), (50, 100)])
+def test_at_least_64_passes_are_replayed(
+    images: int, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "LEAST", 64)
+    pictures = torch.rand(images, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
+    reference = ReferenceSample(pictures)
+    played(reference=reference)
+    assert played(reference=reference)[0].passes_replayed == passes
 
 
 def test_a_folder_that_cannot_be_used_costs_nothing_but_the_passes(

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from pytest_iaside.measure.game.play import Game, partners
+from pytest_iaside.measure.game.replay import replay
 from pytest_iaside.measure.game.rows import GameRows
-from pytest_iaside.models.identity import identity, why_opaque
+from pytest_iaside.models.identity import identity
 from pytest_iaside.store.cache import Entry, Found, ResultCache, game_key
 
 # What forward passes run on: another version may round otherwise.
@@ -21,49 +22,71 @@ LIBRARIES = ("openvino", "onnxruntime")
 ARRAYS = ("image_psi", "by_size", "log_likelihood", "log_probabilities")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class CachedGame:
     """Rows of the cache for one game, by image; none where the model has no identity."""
 
+    game: Game
     cache: ResultCache
     key: str | None
-    title: str
     entries: Sequence[Entry]
-    opaque: str
-    """Why the model cannot be told from another one; empty where it can."""
+    replayed: int = 0
+    """How many of the passes that are kept were played again."""
+    note: str = ""
+    """What came of that, for people."""
 
     @classmethod
     def of(cls, game: Game) -> CachedGame:
         """Raises SettingsError where the cache's limit is no number."""
         model = identity(game.classifier)
-        key = None
-        if model is not None:
-            facts = {
-                "model": model,
-                "rules": game.rules.as_dict(),
-                # Asked for by name, a backend is not to be answered for by another.
-                "execution": [game.execution.device, game.execution.backend],
-                "cuda": torch.cuda.is_available(),
-                "matrix products": torch.get_float32_matmul_precision(),
-                "versions": _versions(),
-            }
-            key = game_key(facts)
-        rules = game.rules
-        title = f"{game.classifier.name}, {rules.bands} bands, {rules.design}, {rules.absence}"
-        opaque = why_opaque(game.classifier) if model is None else ""
-        return cls(ResultCache(), key, title, _entries(game), opaque)
+        facts = {
+            "model": model,
+            "rules": game.rules.as_dict(),
+            # Asked for by name, a backend is not to be answered for by another.
+            "execution": [game.execution.device, game.execution.backend],
+            "cuda": torch.cuda.is_available(),
+            "matrix products": torch.get_float32_matmul_precision(),
+            "versions": _versions(),
+        }
+        key = None if model is None else game_key(facts)
+        return cls(game, ResultCache(), key, _entries(game))
 
     @property
     def why_not(self) -> str:
         """Why nothing is kept; empty where it is."""
-        return self.opaque or self.cache.broken
+        if self.key is None:
+            return (
+                "it has no weights that could tell it from another model: say which it is with "
+                "Classifier(…, version=…)"
+            )
+        return self.cache.broken
 
     def rows(self) -> list[GameRows | None]:
-        """What is kept of each image of the sample."""
+        """What is kept of each image of the sample, once some of it was played again.
+
+        Where that disagrees nothing of the model is kept any longer, which ``note`` says.
+        """
+        nothing: list[GameRows | None] = [None] * len(self.entries)
         if self.key is None:
-            return [None] * len(self.entries)
+            return nothing
         found = self.cache.get(self.key, self.entries)
-        return [None if one is None else _rows(one) for one in found]
+        images = [image for image, one in enumerate(found) if one is not None]
+        if not images:
+            return nothing
+        rows = [None if one is None else _rows(one) for one in found]
+        kept = [row for row in rows if row is not None]
+        self.replayed, differs = replay(self.game, images, kept)
+        if not differs:
+            passes = sum(row.forward_passes for row in kept)
+            self.note = f"cached, {self.replayed:,} of {passes:,} passes replayed"
+            return rows
+        self.cache.forget(self.key)
+        self.note = (
+            f"the model has the weights of an earlier run but not its answers ({differs} differs), "
+            "so all was measured anew: its code, its settings or a file it reads changed, or its "
+            "answers change by themselves"
+        )
+        return nothing
 
     def keep(self, images: Sequence[int], rows: GameRows) -> None:
         """Keep ``rows``, what was found for ``images``."""
@@ -72,7 +95,9 @@ class CachedGame:
         predicted = [str(label) for label in rows.log_probabilities.argmax(axis=1)]
         entries = [self.entries[i] for i in images]
         found = [_found(row) for row in rows.each()]
-        self.cache.put(self.key, self.title, entries, predicted, found)
+        rules = self.game.rules
+        title = f"{self.game.classifier.name}, {rules.bands} bands, {rules.design}, {rules.absence}"
+        self.cache.put(self.key, title, entries, predicted, found)
 
 
 def _found(row: GameRows) -> Found:

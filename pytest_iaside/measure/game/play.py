@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.errors import ReferenceSampleError
@@ -97,7 +98,7 @@ def ready(
     classifier: Classifier, rules: Rules, execution: Execution, shard: Shard
 ) -> Iterator[BackendRunner]:
     """The runner for the game that ``shard`` is a part of."""
-    inputs = _first_inputs(classifier, rules, shard)
+    inputs = first_inputs(classifier, rules, shard)
     with open_runner(classifier, execution, inputs=inputs, passes=shard.passes) as runner:
         yield runner
 
@@ -110,22 +111,51 @@ def play(classifier: Classifier, rules: Rules, execution: Execution, shard: Shar
 
 def play_on(runner: BackendRunner, rules: Rules, shard: Shard) -> Iterator[GameRows]:
     """Play ``shard`` on an open runner; its images as they are done, a few at a time."""
+    plans = plans_of(shard.sample, rules)
+    for some, log_likelihood, log_probabilities in answers_on(
+        runner, rules, shard, [each.coalitions for each in plans]
+    ):
+        rows = list(zip(log_likelihood, plans[some], strict=True))
+        yield GameRows(
+            # Relative to the empty coalition first: v(∅) is large against what bands add.
+            image_psi=np.stack([(row - row[0]) @ plan_weights(each) for row, each in rows]),
+            by_size=np.stack([mean_by_size(each, row) for row, each in rows]),
+            log_likelihood=log_likelihood,
+            log_probabilities=log_probabilities,
+            forward_passes=len(rows) * (log_likelihood.shape[1] + 1),
+            environment=runner.environment,
+        )
+
+
+def answers_on(
+    runner: BackendRunner,
+    rules: Rules,
+    shard: Shard,
+    played: Sequence[NDArray[np.bool_]],
+    targets: Tensor | None = None,
+) -> Iterator[tuple[slice, Floats, Floats]]:
+    """Log-likelihoods (k, S) of the coalitions ``played`` (S, M) of each image of ``shard``.
+
+    A few images at a time, which, and with the log-probabilities (k, classes) of the images as they
+    are. ``targets`` are the classes that count where the sample has no labels; without them the
+    likeliest.
+    """
     classifier, sample, device = runner.classifier, shard.sample, runner.device
     batch_size = runner.batch_size
-    plans = _plans(sample, rules)
-    played = len(plans[0].coalitions)
     pixels = _to(device, sample.pixels())
     clean = (classifier.normalise(pixels[some]) for some in pieces(len(sample), batch_size))
     logits = torch.cat(list(runner.forward_many(clean)))
     sample.check_classes(logits.shape[1])
-    targets = logits.argmax(dim=1) if sample.labels is None else _to(device, sample.labels)
+    if sample.labels is not None:
+        targets = sample.labels
+    targets = logits.argmax(dim=1) if targets is None else _to(device, targets)
     log_probabilities = _to_host(torch.log_softmax(logits.to(torch.float64), dim=1))
     # Images whose coalitions share a batch are taken apart together, others one by one.
-    together = list(pieces(len(sample), max(1, batch_size // played)))
+    together = list(pieces(len(sample), max(1, batch_size // len(played[0]))))
 
     def rounds() -> Iterator[Round]:
         for some in together:
-            coalitions = torch.from_numpy(np.stack([each.coalitions for each in plans[some]]))
+            coalitions = torch.from_numpy(np.stack(played[some]))
             yield Round(
                 _take_apart(runner, rules, shard, some, pixels[some]),
                 _to(device, coalitions).to(torch.float32),
@@ -135,17 +165,7 @@ def play_on(runner: BackendRunner, rules: Rules, shard: Shard) -> Iterator[GameR
 
     results = play_coalitions(rounds(), runner, batch_size=batch_size)
     for some, found in zip(together, results, strict=True):
-        log_likelihood = _to_host(found)
-        rows = list(zip(log_likelihood, plans[some], strict=True))
-        yield GameRows(
-            # Relative to the empty coalition first: v(∅) is large against what bands add.
-            image_psi=np.stack([(row - row[0]) @ plan_weights(each) for row, each in rows]),
-            by_size=np.stack([mean_by_size(each, row) for row, each in rows]),
-            log_likelihood=log_likelihood,
-            log_probabilities=log_probabilities[some],
-            forward_passes=len(rows) * (played + 1),
-            environment=runner.environment,
-        )
+        yield some, _to_host(found), log_probabilities[some]
 
 
 def play_coalitions(
@@ -254,7 +274,7 @@ def _take_apart(
     )
 
 
-def _first_inputs(classifier: Classifier, rules: Rules, shard: Shard) -> Tensor:
+def first_inputs(classifier: Classifier, rules: Rules, shard: Shard) -> Tensor:
     """What the network will see of the first image: some low bands, or some high ones."""
     pictures = components(
         shard.sample.pixels(0, 1),
@@ -284,7 +304,8 @@ def _to_host(tensor: Tensor) -> Floats:
     return found
 
 
-def _plans(sample: ReferenceSample, rules: Rules) -> list[Plan]:
+def plans_of(sample: ReferenceSample, rules: Rules) -> list[Plan]:
+    """What is played of each image."""
     if rules.design == "exact":
         return [plan("exact", rules.bands, "")] * len(sample)
     return [plan(rules.design, rules.bands, f"{rules.seed} {d}") for d in sample.digests]

@@ -1,0 +1,83 @@
+"""Some of what a cache answers, played again: whether it is of the model that is here now."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+import torch
+
+from pytest_iaside.execute.runner import open_runner
+from pytest_iaside.measure.game.play import Game, answers_on, first_inputs, plans_of, shards
+from pytest_iaside.measure.game.rows import GameRows, join
+from pytest_iaside.stats.arrays import Floats
+
+# How many passes are played again, at least, and which share of those that are kept.
+LEAST = 64
+SHARE = 0.01
+# Backends and sizes of batch agree within this much in log-probabilities, for each precision.
+AGREEMENT = {"float32": (1e-4, 1e-3), "bfloat16": (0.02, 0.1)}
+"""Relative and absolute."""
+AT_ONCE = 16  # images
+
+
+def replay(game: Game, images: Sequence[int], kept: Sequence[GameRows]) -> tuple[int, str]:
+    """Play some of ``kept``, the rows of ``images`` of the sample, again.
+
+    How many passes that took, and the image whose answers differ; empty where all agree. At least
+    64 passes and 1 % of those kept: every image as it is and under coalitions at random, or some
+    images of every class where that is more. Drawn anew each time it is called.
+
+    Raises ModelError as the game does.
+    """
+    random = np.random.default_rng()
+    rows = join(list(kept))
+    played = rows.log_likelihood.shape[1] + 1
+    passes = max(LEAST, int(np.ceil(SHARE * played * len(images))))
+    # A change may be of single images: rather all of them than many coalitions of some.
+    count = len(images) if len(images) <= passes else passes // 2
+    drawn = _every_class(_classes(game, images, rows), count, random)
+    each = min(played - 1, max(1, -(-passes // len(drawn)) - 1))
+    columns = random.permuted(np.tile(np.arange(played - 1), (len(drawn), 1)), axis=1)[:, :each]
+    wanted = [images[place] for place in drawn]
+    plans = plans_of(game.sample.take(wanted), game.rules)
+    coalitions = [p.coalitions[some] for p, some in zip(plans, columns, strict=True)]
+    targets = torch.from_numpy(rows.log_probabilities[drawn].argmax(axis=1))
+    count, done = len(drawn) * (each + 1), 0
+    work = shards(game.sample, game.rules, game.whole, AT_ONCE, wanted)
+    first = next(work)
+    inputs = first_inputs(game.classifier, game.rules, first)
+    with open_runner(game.classifier, game.execution, inputs=inputs, passes=count) as runner:
+        for shard in chain([first], work):
+            some = slice(done, done + len(shard.sample))
+            answers = answers_on(runner, game.rules, shard, coalitions[some], targets[some])
+            for _, found, clean in answers:
+                for answer, log_probabilities in zip(found, clean, strict=True):
+                    place = drawn[done]
+                    expected = rows.log_likelihood[place, columns[done]]
+                    both = (answer, expected), (log_probabilities, rows.log_probabilities[place])
+                    if not all(_agree(one, other, game.rules.dtype) for one, other in both):
+                        return count, game.sample.names[images[place]]
+                    done += 1
+    return count, ""
+
+
+def _agree(found: Floats, kept: Floats, dtype: str) -> bool:
+    relative, absolute = AGREEMENT[dtype]
+    return found.shape == kept.shape and np.allclose(found, kept, rtol=relative, atol=absolute)
+
+
+def _classes(game: Game, images: Sequence[int], rows: GameRows) -> Floats:
+    labels = game.sample.labels
+    if labels is None:
+        return np.asarray(rows.log_probabilities.argmax(axis=1))
+    found = labels[list(images)]
+    return np.asarray((found if found.ndim == 1 else found.argmax(dim=1)).numpy())
+
+
+def _every_class(classes: Floats, count: int, random: np.random.Generator) -> list[int]:
+    """At least ``count`` places at random, one of every class among them."""
+    order = random.permutation(len(classes))
+    _, first = np.unique(classes[order], return_index=True)
+    rest = np.setdiff1d(np.arange(len(order)), first)
+    chosen = order[np.concatenate([first, random.permutation(rest)])]
+    return [int(place) for place in chosen[: max(count, len(first))]]
