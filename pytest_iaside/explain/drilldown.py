@@ -1,20 +1,31 @@
-"""Explained images in numbers and sentences: of a red gate, those that drive the change."""
+"""Explained images in numbers, sentences and pictures; of a red gate, those behind the change."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from pytest_iaside.errors import SpectralRobustnessError
 from pytest_iaside.explain.explanation import Explanation, cost, explain
 from pytest_iaside.explain.measurements import level_title
-from pytest_iaside.explain.pictures import explanation_pictures
-from pytest_iaside.explain.records import ExplanationRecord, LevelRecord, Number, moved
+from pytest_iaside.explain.records import (
+    ExplanationRecord,
+    LevelRecord,
+    Number,
+    PictureRecord,
+    moved,
+)
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.report.charts.heat import MAP_COLOURS, encoded, enlarged, heat, reduced
+from pytest_iaside.report.pictures import image_bytes
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.testing.red import OPTION, RedGate
 
+Drawn = NDArray[np.uint8]
 FEW = 3  # images that are explained where nobody asks for more
+SIDE = 112  # pixels of the longer side of a picture in a report
 
 
 def tell_red(red: RedGate) -> tuple[Any, Any]:
@@ -187,3 +198,46 @@ def _mean_shares(explanation: Explanation, images: Sequence[int]) -> tuple[Float
 def _percent(value: float | None) -> str:
     share = value or 0.0
     return f"{100 * share:.1f}%" if share < 0.1 else f"{100 * share:.0f}%"
+
+
+def map_pictures(explanation: Explanation, at: int) -> dict[str, Drawn]:
+    """The maps of the image at ``at`` as pictures (H, W, 3), by the names of section.TITLES."""
+    wavelet, lens = explanation.wavelet, explanation.lens
+    found = {"wcam": heat(_logarithm(wavelet.map[at])), "spatial": heat(wavelet.spatial[at])}
+    if lens is not None:
+        found["sl2"] = heat(np.sqrt(lens.sl2[at]))
+        found["arglens"] = heat(lens.arglens[at], top=max(lens.scales) or 1.0)
+    return found
+
+
+def explanation_pictures(
+    sample: ReferenceSample, candidate: Explanation, baseline: Explanation | None
+) -> list[PictureRecord]:
+    """The picture of each image, and the maps of both models."""
+
+    def shown(pixels: Drawn, palette: int = 0) -> str:
+        return encoded(enlarged(reduced(pixels, SIDE), SIDE // 2), palette=palette)
+
+    def maps(explanation: Explanation, at: int) -> dict[str, str]:
+        drawn = map_pictures(explanation, at)
+        return {name: shown(each, MAP_COLOURS) for name, each in drawn.items()}
+
+    found: list[PictureRecord] = []
+    for at, pixels in enumerate(sample.pixels()):
+        record: PictureRecord = {"image": shown(image_of(pixels)), "candidate": maps(candidate, at)}
+        if baseline is not None:
+            record["baseline"] = maps(baseline, at)
+        found.append(record)
+    return found
+
+
+def image_of(pixels: Any) -> Drawn:
+    """Pixels (C, H, W) in [0, 1] as a picture."""
+    return image_bytes(pixels.numpy().transpose(1, 2, 0))
+
+
+def _logarithm(values: Floats) -> Floats:
+    # Most of every answer comes from the approximation; in logarithms the details are seen too.
+    # Three decades below the highest, all is dark.
+    floor = 1e-3 * values.max()
+    return np.log10(np.maximum(values, floor) / floor) if floor > 0 else values

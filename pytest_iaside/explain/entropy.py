@@ -17,7 +17,6 @@ from pytest_iaside.explain.scores import Scorer, open_scorer
 from pytest_iaside.stats.arrays import Floats, as_row, random_by
 
 NOISES = tuple(step / 10 for step in range(11))
-RISE = 0.15
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,9 +31,9 @@ class EntropyCutoff:
     """The same of the steps after the first that does rise: of models that weak noise leaves
     certain, the cut-off is where they have not begun to doubt. None where nothing is flat there."""
     noises: tuple[float, ...]
-    entropies: Floats  # The mean over images of H(E[p]), (S,), in nats.
     image_entropies: Floats
     """H(E[p]), p the softmax under noise, of each image, (S, K), in nats: from 0 to ln C."""
+    entropies: Floats  # Their mean over images, (S,).
 
 
 def entropy_cutoff(
@@ -42,7 +41,7 @@ def entropy_cutoff(
     images: Any,
     *,
     noises: Sequence[float] = NOISES,
-    rise: float = RISE,
+    rise: float = 0.15,
     samples: int = 16,
     seed: int = 0,
     execution: Execution = Execution(),
@@ -69,8 +68,13 @@ def entropy_cutoff(
         raise SettingsError(f"rise={rise!r} must be a finite number of nats, 0 or above")
     each = len(levels) * samples
     with open_scorer(classifier, images, None, variants=each, execution=execution) as scorer:
-        means = _mean_softmax(scorer, levels, samples, seed)
-    image_entropies = predictive_entropy(means).T
+        count, classes = scorer.clean.shape
+        sums = torch.zeros(count * len(levels), classes, dtype=torch.float64)
+        noisy = _noisy(scorer, levels, samples, seed)
+        for rows, logits in scorer.answers(noisy, each, standardised=True):
+            sums.index_add_(0, rows // samples, torch.softmax(logits, dim=1))
+    means = (sums / samples).view(count, len(levels), classes).numpy()
+    image_entropies = special.entr(means).sum(axis=2).T
     entropies = image_entropies.mean(axis=1)
     at = first_flat_step(entropies, rise)
     later = first_flat_step(entropies, rise, after_a_rise=True)
@@ -84,11 +88,6 @@ def entropy_cutoff(
     )
 
 
-def predictive_entropy(probabilities: Floats) -> Floats:
-    """H = −Σ p·ln p over the last axis, in nats: 0 where one class is certain, at most ln C."""
-    return np.asarray(special.entr(probabilities).sum(axis=-1))
-
-
 def first_flat_step(entropies: Floats, rise: float, *, after_a_rise: bool = False) -> int | None:
     """The end of the first step that rises by less than ``rise`` or not at all; None if all do.
 
@@ -100,19 +99,6 @@ def first_flat_step(entropies: Floats, rise: float, *, after_a_rise: bool = Fals
         flat &= np.logical_or.accumulate(~flat)
     found = np.flatnonzero(flat)
     return int(found[0]) + 1 if len(found) else None
-
-
-def _mean_softmax(scorer: Scorer, levels: tuple[float, ...], samples: int, seed: int) -> Floats:
-    """E[p] of each image at each of ``levels``, (K, S, C)."""
-    count = len(scorer.sample)
-    sums = torch.zeros(count * len(levels), scorer.clean.shape[1], dtype=torch.float64)
-    done = 0
-    noisy = _noisy(scorer, levels, samples, seed)
-    for _, logits in scorer.answers(noisy, len(levels) * samples, standardised=True):
-        rows = torch.arange(done, done + len(logits)) // samples
-        sums.index_add_(0, rows, torch.softmax(logits, dim=1))
-        done += len(logits)
-    return (sums / samples).view(count, len(levels), -1).numpy()
 
 
 def _noisy(scorer: Scorer, levels: tuple[float, ...], samples: int, seed: int) -> Iterator[Tensor]:

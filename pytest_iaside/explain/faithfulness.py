@@ -6,7 +6,6 @@ SPEC.md 4. μ-fidelity: Bhatt, Weller and Moura, IJCAI 2020.
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -28,37 +27,18 @@ Masks = NDArray[np.bool_]
 COARSE_CELLS = Removal(kind="cells", grid=9)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ScoreCurve:
-    """Scores while images are taken apart, or put together."""
-
-    shares: Floats
-    """Of the image that is removed (deletion) or shown (insertion), (Q,) from 0 to 1."""
-    scores: Floats  # Of each image at each share, (K, Q).
-
-    @property
-    def areas(self) -> Floats:
-        """The area under the curve of each image by the trapezoid rule, (K,)."""
-        return np.asarray(integrate.trapezoid(self.scores, self.shares))
-
-
 class CurveKeywords(TypedDict, total=False):
     """Options of insertion and deletion; ``deletion`` explains them."""
 
     removal: Removal | str
     score: Score
     steps: int
+    level: float
     execution: Execution
 
 
 def deletion(
-    classifier: Any,
-    images: Any,
-    labels: Any,
-    maps: Any,
-    *,
-    level: float = 0.95,
-    **options: Unpack[CurveKeywords],
+    classifier: Any, images: Any, labels: Any, maps: Any, **options: Unpack[CurveKeywords]
 ) -> Estimate:
     """The area under the score while the most important parts are removed first: low is good.
 
@@ -66,34 +46,32 @@ def deletion(
     (K,) classes, one for all, distributions, or None for the predictions on the clean images;
     ``maps`` (K, height, width) any real numbers, the largest the most important. ``options``:
     ``removal`` is a kind ("pixels", the usual one, "cells", "erosion") or a Removal; ``score`` is
-    of the label, top-1 "accuracy" or another Score; ``steps`` 20; ``execution``. At share
-    q = 0, 1/steps, …, 1 ⌊q·n⌋ of n parts are removed. At 0 the score is that of the clean images.
+    of the label, top-1 "accuracy" or another Score; ``steps`` 20; ``level`` 0.95 of the interval;
+    ``execution``. At share q = 0, 1/steps, …, 1 ⌊q·n⌋ of n parts are removed. At 0 the score is
+    that of the clean images.
 
     Raises SettingsError for settings, labels or maps that do not fit; ReferenceSampleError for the
     images; ModelError where the model fails.
     """
-    check_level(level)
-    curve = score_curve(classifier, images, labels, maps, inserted=False, **options)
-    return Estimate.of_mean(curve.areas, level)
+    return _area(classifier, images, labels, maps, inserted=False, **options)
 
 
 def insertion(
-    classifier: Any,
-    images: Any,
-    labels: Any,
-    maps: Any,
-    *,
-    level: float = 0.95,
-    **options: Unpack[CurveKeywords],
+    classifier: Any, images: Any, labels: Any, maps: Any, **options: Unpack[CurveKeywords]
 ) -> Estimate:
     """The area under the score while the most important parts are shown first: high is good.
 
     The image starts out as all replacement. At share q it is the image of ``deletion`` at 1 − q of
     the opposite order: without ties, with pixels and cells, that of −maps. The rest as there.
     """
+    return _area(classifier, images, labels, maps, inserted=True, **options)
+
+
+def _area(*given: Any, inserted: bool, level: float = 0.95, **options: Any) -> Estimate:
     check_level(level)
-    curve = score_curve(classifier, images, labels, maps, inserted=True, **options)
-    return Estimate.of_mean(curve.areas, level)
+    scores = score_curve(*given, inserted=inserted, **options)
+    steps = scores.shape[1] - 1
+    return Estimate.of_mean(integrate.trapezoid(scores, np.arange(steps + 1) / steps), level)
 
 
 def score_curve(
@@ -107,8 +85,8 @@ def score_curve(
     score: Score = "accuracy",
     steps: int = 20,
     execution: Execution = Execution(),
-) -> ScoreCurve:
-    """The curve whose area ``deletion`` is, or ``insertion`` where parts are ``inserted``."""
+) -> Floats:
+    """Scores (K, steps + 1) at each share of the image that is removed, or that is ``inserted``."""
     how = as_removal(removal)
     check_choice("score", score, Score)
     check_whole("steps", steps, 1)
@@ -121,8 +99,7 @@ def score_curve(
             masks = (_deleted(int(each.max()) - each, 1 - shares) for each in ranks)
         else:
             masks = (_deleted(each, shares) for each in ranks)
-        scores = scorer.scores(_variants(scorer, how, masks), variants, score)
-    return ScoreCurve(shares=shares, scores=scores)
+        return scorer.scores(_variants(scorer, how, masks), variants, score)
 
 
 def mu_fidelity(

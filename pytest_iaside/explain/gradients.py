@@ -53,10 +53,6 @@ class Subject:
     sample: ReferenceSample
     classes: Tensor  # (K,) int64, on the runner's device.
 
-    def inputs(self, some: slice) -> Tensor:
-        """What the network is fed for the images ``some``: standardised pixels."""
-        return self.runner.inputs(self.sample, some)
-
     def check_gradients(self, finite: bool, image: int) -> None:
         """Raise ModelError naming ``image`` unless its gradients are ``finite``."""
         if not finite:
@@ -142,7 +138,7 @@ def _explained(
 ) -> tuple[Floats, Floats, Floats, float]:
     """The maps E[g], E[g⊙g] and (x − b)⊙E[g] of an image, and the gap."""
     f, size = subject.runner.log_likelihood, subject.runner.batch_size
-    point = subject.inputs(slice(image, image + 1))[0]
+    point = subject.runner.inputs(subject.sample, slice(image, image + 1))[0]
     label = subject.classes[image : image + 1]
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     along = torch.from_numpy((nodes + 1) / 2).to(point).view(-1, 1, 1, 1)

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from pytest_iaside.checks import check_choice, check_positive
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.runner import pieces
 from pytest_iaside.explain.gradients import Subject, opened
 from pytest_iaside.explain.moments import (
     ROUND,
@@ -31,9 +32,7 @@ from pytest_iaside.stats.arrays import Floats
 Per = Literal["sample", "image", "pixel"]
 # Values this close are the same but for rounding, and tie.
 ROUNDING = 1e-9
-DOWNSAMPLING = 5
 SCALES = tuple(step / 10 for step in range(11))
-EXPONENT = 2.5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -102,7 +101,7 @@ class Lens:
 
         The true one may then lie beyond: it is not guaranteed to be inside any range.
         """
-        return at_end(self.scales, self.optimal_scale)
+        return np.isin(self.optimal_scale, (self.scales[0], self.scales[-1]))
 
     @property
     def sg2_at_optimum(self) -> Floats:
@@ -124,7 +123,7 @@ def spectral_lens(
     scales: Sequence[float] = SCALES,
     noise: float = 0.3,
     mixing: Mixing = "convex",
-    exponent: float = EXPONENT,
+    exponent: float = 2.5,
     tolerance: float = 0.1,
     max_samples: int = 64,
     seed: int = 0,
@@ -158,18 +157,18 @@ def spectral_lens(
     )
     check_positive("exponent", exponent)
     with opened(classifier, images, labels, execution=execution) as subject:
-        count, (_, height, width) = len(subject.sample), subject.sample.shape
+        count = len(subject.sample)
         shape = (len(sampling.scales), count)
-        sg, sg2 = np.empty((*shape, height, width)), np.empty((*shape, height, width))
+        sg, sg2 = (np.empty((*shape, *subject.sample.shape[1:])) for _ in range(2))
         samples = np.empty(shape, dtype=np.int64)
         norms, errors = np.empty(shape), np.empty(shape)
         for image, row in enumerate(_rows(subject, sampling)):
             for scale, found in enumerate(row):
-                sg[scale, image] = found.first.sum(dim=0).cpu().numpy()
-                sg2[scale, image] = found.second.sum(dim=0).cpu().numpy()
-                samples[scale, image] = found.samples
-                norms[scale, image] = found.norm
-                errors[scale, image] = found.relative_error
+                at = scale, image
+                sg[at], sg2[at] = (
+                    each.sum(dim=0).cpu().numpy() for each in (found.first, found.second)
+                )
+                samples[at], norms[at], errors[at] = found.samples, found.norm, found.relative_error
         return Lens(
             scales=sampling.scales,
             noise=noise,
@@ -189,19 +188,18 @@ def spectral_lens(
 
 def _rows(subject: Subject, sampling: Sampling) -> Iterator[list[Moments]]:
     """The moments of each image in turn; as many images at once as it takes to fill a batch."""
-    together = math.ceil(subject.runner.batch_size / (len(sampling.scales) * ROUND))
-    count = len(subject.sample)
-    for start in range(0, count, together):
-        some = slice(start, min(start + together, count))
+    runner, sample = subject.runner, subject.sample
+    together = math.ceil(runner.batch_size / (len(sampling.scales) * ROUND))
+    for some in pieces(len(sample), together):
         found = sample_moments(
-            subject.runner.log_likelihood,
-            subject.inputs(some),
+            runner.log_likelihood,
+            runner.inputs(sample, some),
             subject.classes[some],
-            subject.sample.digests[some],
+            sample.digests[some],
             sampling,
-            batch_size=subject.runner.batch_size,
+            batch_size=runner.batch_size,
         )
-        for image, row in enumerate(found, start):
+        for image, row in enumerate(found, some.start):
             subject.check_gradients(all(math.isfinite(each.norm) for each in row), image)
             yield row
 
@@ -235,13 +233,7 @@ def weighted(scales: ArrayLike, norms: ArrayLike, exponent: float) -> Floats:
     return np.asarray(weights.reshape(-1, *[1] * (values.ndim - 1)) * values)
 
 
-def at_end(scales: ArrayLike, chosen: ArrayLike) -> NDArray[np.bool_]:
-    """Whether the scales ``chosen`` (…) are the first or the last of ``scales``."""
-    ends = np.asarray(scales, dtype=np.float64)[[0, -1]]
-    return np.asarray(np.isin(np.asarray(chosen), ends))
-
-
-def inconsistency(maps: ArrayLike, *, downsampling: int = DOWNSAMPLING) -> Floats:
+def inconsistency(maps: ArrayLike, *, downsampling: int = 5) -> Floats:
     """1 − mean over t ≥ 1 of cos(E₀, E_t), (K,), of the maps (S, K, H, W) of S scales.
 
     Maps are averaged over blocks of ``downsampling`` pixels, at the border over what is left of
@@ -249,15 +241,13 @@ def inconsistency(maps: ArrayLike, *, downsampling: int = DOWNSAMPLING) -> Float
     the first. NaN where a map is 0 everywhere, and where there is one scale only.
     """
     stack = torch.from_numpy(np.array(maps, dtype=np.float64))
-    scales, count, height, width = stack.shape
-    block = (min(downsampling, height), min(downsampling, width))
+    scales, count, *sides = stack.shape
+    block = [min(downsampling, side) for side in sides]
     coarse = functional.avg_pool2d(stack, block, ceil_mode=True).flatten(2).numpy()
-    lengths = np.linalg.norm(coarse, axis=2)
     if scales == 1:
         return np.full(count, np.nan)
-    unit = np.divide(
-        coarse, lengths[..., None], out=np.full_like(coarse, np.nan), where=lengths[..., None] > 0
-    )
+    lengths = np.linalg.norm(coarse, axis=2, keepdims=True)
+    unit = np.divide(coarse, lengths, out=np.full_like(coarse, np.nan), where=lengths > 0)
     cosines = (unit[:1] * unit[1:]).sum(axis=2)
     # Rounding must not make what never changed less than consistent.
     return np.asarray(np.maximum(1 - cosines.mean(axis=0), 0.0))

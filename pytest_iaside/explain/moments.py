@@ -78,8 +78,8 @@ def sample_moments(
 ) -> list[list[Moments]]:
     """For each of ``inputs`` (G, channels, height, width) its moments at each scale.
 
-    ``classes`` (G,) go to f. The noise of an image depends on its key of ``keys``, the scale and
-    the seed alone, and so does when its drawing stops: not on batches or on other images.
+    The noise of an image depends on its key of ``keys``, the scale and the seed alone, and so does
+    when its drawing stops: not on batches or on other images.
     """
     rows = [
         [_Cell(point, label, key, scale, sampling) for scale in sampling.scales]
@@ -98,10 +98,7 @@ def sample_moments(
 
 
 def check_scales(scales: ArrayLike) -> tuple[float, ...]:
-    """``scales`` as numbers, if they are at least one, in [0, 1] and strictly ascending.
-
-    Raises SettingsError otherwise.
-    """
+    """``scales`` as numbers; raises SettingsError unless they ascend strictly in [0, 1]."""
     found = as_row(scales)
     expected = "expected at least one number in [0, 1], each greater than the one before"
     if not found.size:
@@ -137,7 +134,7 @@ class _Cell:
         self._point, self._scale, self._sampling = point, scale, sampling
         self._random = random_by(f"lens {sampling.seed} {key} {scale!r}")
         self._first = torch.zeros_like(point, dtype=torch.float64)
-        self._second = torch.zeros_like(point, dtype=torch.float64)
+        self._second = torch.zeros_like(self._first)
         self._norms = np.empty(0)
 
     def wanted(self) -> int:

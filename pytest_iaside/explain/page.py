@@ -7,11 +7,10 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from pytest_iaside.explain.drilldown import explanation_record
+from pytest_iaside.explain.drilldown import explanation_record, image_of, map_pictures
 from pytest_iaside.explain.explanation import Explanation
 from pytest_iaside.explain.fam import FourierAttribution
 from pytest_iaside.explain.gradients import IntegratedGradients
-from pytest_iaside.explain.pictures import image_of, map_pictures
 from pytest_iaside.explain.wcam import Reconstruction
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.report.charts.heat import MAP_COLOURS, encoded, enlarged, heat

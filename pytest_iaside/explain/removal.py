@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional
 
 from pytest_iaside.checks import check_choice, check_whole
 from pytest_iaside.errors import SettingsError
@@ -63,14 +64,13 @@ class Removal:
 
         Raises SettingsError where the grid has more cells along a side than there are pixels.
         """
-        rows, columns = height, width
-        if self.kind == "cells":
-            if self.grid > min(height, width):
-                raise SettingsError(
-                    f"grid={self.grid} is too fine for images of {height}×{width} pixels; use at "
-                    f"most {min(height, width)}, or kind='pixels'"
-                )
-            rows = columns = self.grid
+        cells = self.kind == "cells"
+        if cells and self.grid > min(height, width):
+            raise SettingsError(
+                f"grid={self.grid} is too fine for images of {height}×{width} pixels; use at "
+                f"most {min(height, width)}, or kind='pixels'"
+            )
+        rows, columns = (self.grid, self.grid) if cells else (height, width)
         down, right = np.arange(height) * rows // height, np.arange(width) * columns // width
         return np.asarray(down[:, None] * columns + right)
 
@@ -113,20 +113,14 @@ def usual_blur(height: int, width: int) -> int:
 def box_blur(image: Tensor, width: int) -> Tensor:
     """The mean over the ``width`` × ``width`` pixels around each, of them those in the image.
 
-    ``image`` (…, H, W). An even width reaches one pixel further up and left than down and right.
+    ``image`` (C, H, W). An even width reaches one pixel further up and left than down and right.
     """
-    means = image.to(torch.float64)
-    for axis in (-2, -1):
-        side = means.shape[axis]
-        start = torch.zeros_like(means.narrow(axis, 0, 1))
-        sums = torch.cat([start, means.cumsum(dim=axis)], dim=axis)
-        at = torch.arange(side, device=image.device)
-        low = (at - width // 2).clamp(min=0)
-        high = (at - width // 2 + width).clamp(max=side)
-        shape = [-1, 1] if axis == -2 else [1, -1]
-        counts = (high - low).view(shape)
-        means = (sums.index_select(axis, high) - sums.index_select(axis, low)) / counts
-    return means.to(image.dtype)
+    means, (height, side) = image.to(torch.float64), image.shape[-2:]
+    for rows, columns in ((width, 1), (1, width)):
+        means = functional.avg_pool2d(
+            means, (rows, columns), 1, (rows // 2, columns // 2), count_include_pad=False
+        )
+    return means[..., :height, :side].to(image.dtype)
 
 
 def removed_parts(share: float, parts: int) -> int:

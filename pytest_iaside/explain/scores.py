@@ -28,26 +28,22 @@ class Scorer:
     clean: Tensor  # Logits of the clean images, (K, C) float64 on the CPU.
     classes: Tensor  # (K,) int64, on the CPU.
 
-    def scores(
-        self, variants: Iterable[Tensor], each: int, score: Score, *, standardised: bool = False
-    ) -> Floats:
-        """The score of each image's class on its variants, (K, each) float64.
-
-        ``variants`` are batches of any size, together ``each`` for every image in their order:
-        pixels in [0, 1], or what the network is fed if they are ``standardised``.
-        """
+    def scores(self, variants: Iterable[Tensor], each: int, score: Score) -> Floats:
+        """The score of each image's class on its variants, (K, each) float64."""
         found = [
-            scored(logits, self.classes[images], score)
-            for images, logits in self.answers(variants, each, standardised=standardised)
+            scored(logits, self.classes[rows // each], score)
+            for rows, logits in self.answers(variants, each)
         ]
         return torch.cat(found).view(len(self.sample), each).numpy()
 
     def answers(
         self, variants: Iterable[Tensor], each: int, *, standardised: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Logits (n, C) float64 on the CPU with the indices (n,) of their images, in batches.
+        """The places (n,) of variants with their logits (n, C) float64 on the CPU, in batches.
 
-        ``variants`` as in ``scores``. Raises ModelError where logits are not finite.
+        ``variants`` are batches of any size, together ``each`` for every image in their order:
+        pixels in [0, 1], or what the network is fed if they are ``standardised``. Raises
+        ModelError where logits are not finite.
         """
         batches = rebatched(variants, self.runner.batch_size)
         if not standardised:
@@ -55,9 +51,9 @@ class Scorer:
         done = 0
         for found in self.runner.forward_many(batches):
             logits = found.to(torch.float64).cpu()
-            images = torch.arange(done, done + len(logits)) // each
-            check_finite(logits, [self.sample.names[i] for i in images])
-            yield images, logits
+            rows = torch.arange(done, done + len(logits))
+            check_finite(logits, [self.sample.names[i] for i in rows // each])
+            yield rows, logits
             done += len(logits)
 
 

@@ -56,11 +56,10 @@ class TestClosedForms:
         images = pictures()
         parts = contributions(images)
         found = deletion_curve(linear, images, 0, parts, removal=BLACK, score="logit", steps=12)
-        np.testing.assert_array_equal(found.shares, np.arange(13) / 12)
         ordered = -np.sort(-parts.reshape(3, -1), axis=1)
         left = ordered.sum(axis=1, keepdims=True) - np.cumsum(ordered, axis=1)
         expected = np.hstack([ordered.sum(axis=1, keepdims=True), left[:, 12::13]])
-        np.testing.assert_allclose(found.scores, expected, atol=1e-4)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
         areas = ((expected[:, 1:] + expected[:, :-1]) / 2).sum(axis=1) / 12
         estimate = deletion(linear, images, 0, parts, removal=BLACK, score="logit", steps=12)
         np.testing.assert_allclose(estimate.image_values, areas, atol=1e-4)
@@ -77,7 +76,7 @@ class TestClosedForms:
         ordered = -np.sort(-parts.reshape(3, -1), axis=1)
         shown = np.cumsum(ordered, axis=1)[:, 12::13]
         expected = np.hstack([np.zeros((3, 1)), shown])
-        np.testing.assert_allclose(found.scores, expected, atol=1e-4)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
 
     @settings(max_examples=20, deadline=None)
     @given(st.integers(0, 10_000))
@@ -92,16 +91,16 @@ class TestClosedForms:
     def test_probability_and_accuracy(self) -> None:
         images = pictures()
         run = partial(deletion_curve, linear, images, [0, 1, 0], random_maps(), steps=4)
-        logits = run(score="logit").scores
+        logits = run(score="logit")
         np.testing.assert_allclose(
-            run(score="probability").scores, 1 / (1 + np.exp(-2 * logits)), atol=1e-5
+            run(score="probability"), 1 / (1 + np.exp(-2 * logits)), atol=1e-5
         )
         np.testing.assert_allclose(
-            run(score="log_probability").scores, -np.logaddexp(0, -2 * logits), atol=1e-4
+            run(score="log_probability"), -np.logaddexp(0, -2 * logits), atol=1e-4
         )
         # Where both logits are 0 the first class is taken.
         expected = np.where(np.array([[0], [1], [0]]) == 0, logits >= 0, logits > 0)
-        np.testing.assert_array_equal(run(score="accuracy").scores, expected)
+        np.testing.assert_array_equal(run(score="accuracy"), expected)
 
     def test_what_is_removed_is_blurred(self) -> None:
         seen: list[Tensor] = []
@@ -131,7 +130,7 @@ class TestIdentities:
         run = {"removal": removal, "score": "probability", "steps": steps}
         shown = insertion_curve(model, images, None, maps, **run)
         removed = deletion_curve(model, images, None, -maps, **run)
-        np.testing.assert_allclose(shown.scores, removed.scores[:, ::-1], atol=1e-6)
+        np.testing.assert_allclose(shown, removed[:, ::-1], atol=1e-6)
         by_area = insertion(model, images, None, maps, **run)  # type: ignore[arg-type]
         opposite = deletion(model, images, None, -maps, **run)  # type: ignore[arg-type]
         np.testing.assert_allclose(by_area.image_values, opposite.image_values, atol=1e-6)
@@ -144,15 +143,15 @@ class TestIdentities:
         removed = deletion_curve(model, sample, sample.labels, maps, removal=removal)
         shown = insertion_curve(model, sample, sample.labels, maps, removal=removal)
         clean = accuracy(model, sample)
-        np.testing.assert_array_equal(removed.scores[:, 0], clean.image_values)
-        np.testing.assert_array_equal(shown.scores[:, -1], clean.image_values)
-        np.testing.assert_array_equal(removed.scores[:, -1], shown.scores[:, 0])
+        np.testing.assert_array_equal(removed[:, 0], clean.image_values)
+        np.testing.assert_array_equal(shown[:, -1], clean.image_values)
+        np.testing.assert_array_equal(removed[:, -1], shown[:, 0])
 
     def test_without_labels_nothing_is_wrong_on_clean_images(self) -> None:
         # Also where the sample has labels of its own: the prediction is what is explained.
         sample = ReferenceSample(pictures(), [4, 4, 4])
         removed = deletion_curve(small_network(), sample, None, random_maps())
-        np.testing.assert_array_equal(removed.scores[:, 0], [1, 1, 1])
+        np.testing.assert_array_equal(removed[:, 0], [1, 1, 1])
 
     def test_only_the_order_counts(self) -> None:
         model, images, maps = small_network(), pictures(), random_maps()

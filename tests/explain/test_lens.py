@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -230,6 +231,14 @@ class TestProperties:
         assert found.forward_passes == found.gradients + 3
         np.testing.assert_array_equal(found.converged, found.relative_errors <= 0.1)
         assert found.sl2.shape == found.arglens.shape == (3, 13, 12)
+
+
+def test_whether_the_optimal_scale_is_at_an_end() -> None:
+    found = spectral_lens(small_network(), pictures(3), scales=(0.0, 0.5, 1.0))
+    norms = np.array([[6, 4, 1], [0, 1, 5], [0, 0, 0]], dtype=float).T
+    known = replace(found, norms=norms, exponent=1)
+    assert known.optimal_scale.tolist() == [0.5, 1, 0]
+    assert known.optimum_at_end.tolist() == [False, True, True]
 
 
 class TestIndependence:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.lens import argmax_scale, at_end, inconsistency, optimal_scale
+from pytest_iaside.explain.lens import argmax_scale, inconsistency, optimal_scale
 from pytest_iaside.explain.moments import check_scales
 
 MAPS = arrays.arrays(np.float64, (3, 2, 7, 6), elements=st.floats(0, 10, allow_subnormal=False))
@@ -41,17 +41,15 @@ class TestOptimalScale:
         np.testing.assert_array_equal(found, [1, 1])
         found = optimal_scale(self.scales, self.sg2, exponent=1)
         np.testing.assert_array_equal(found, [0.5, 1])
-        np.testing.assert_array_equal(at_end(self.scales, found), [False, True])
 
     def test_of_the_sample_and_of_each_pixel(self) -> None:
         assert optimal_scale(self.scales, self.sg2, exponent=1, per="sample") == 1
         found = optimal_scale(self.scales, self.sg2, exponent=1, per="pixel")
         np.testing.assert_array_equal(found, [[[0.5, 0.5]], [[1, 1]]])
 
-    def test_nothing_is_at_the_first_end(self) -> None:
+    def test_of_nothing_is_the_first(self) -> None:
         found = optimal_scale(self.scales, np.zeros((3, 1, 2, 2)))
         assert found.tolist() == [0]
-        assert at_end(self.scales, found).tolist() == [True]
 
     def test_unknown(self) -> None:
         with pytest.raises(SettingsError, match="per='class' is unknown; use one of sample, image"):

@@ -47,11 +47,15 @@ def test_variants_are_normalised_and_belong_to_their_images() -> None:
         execution=Execution(device="cpu", backend="eager", batch_size=4),
     ) as scorer:
         found = scorer.scores(torch.split(variants, [1, 2, 3]), 2, "logit")
-        fed = scorer.scores([(variants - 0.5) / 0.25], 2, "logit", standardised=True)
+        ((rows, fed), _) = scorer.answers([(variants - 0.5) / 0.25], 2, standardised=True)
         clean = network((images - 0.5) / 0.25).detach()
         torch.testing.assert_close(scorer.clean, clean.double(), atol=1e-5, rtol=0)
         assert torch.equal(scorer.classes, clean.argmax(dim=1))
+    classes = clean.argmax(dim=1)
     expected = network((variants - 0.5) / 0.25).view(3, 2, 5).detach()
-    expected = expected[range(3), :, clean.argmax(dim=1)]
+    expected = expected[range(3), :, classes]
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    np.testing.assert_allclose(fed, expected, atol=1e-5)
+    assert rows.tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(
+        fed[[0, 1, 2, 3], classes[rows // 2]], expected.ravel()[:4], atol=1e-5
+    )
