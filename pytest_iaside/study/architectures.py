@@ -1,6 +1,5 @@
 """Do architectures differ in their SIDs? Their profiles as points in a plane."""
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
@@ -8,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pytest_iaside.checks import check_choice
+from pytest_iaside.checks import check_choice, library
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.correlation import LEAST_MODELS
@@ -18,14 +17,13 @@ PERMUTATIONS = 9999
 Method = Literal["auto", "tsne", "pca"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Projection:
     """N points in a plane, (N, 2), and how they came there: for a sentence."""
 
     points: Floats
     method: Literal["tsne", "pca"]
-    how: str
-    """Its settings; of PCA what share of the variance is seen."""
+    how: str  # Its settings; of PCA what share of the variance is seen.
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -140,12 +138,11 @@ def project(
     if method == "pca":
         return _principal_components(rows, "")
     try:
-        manifold = importlib.import_module("sklearn.manifold")
-    except ImportError as error:
+        purpose, package = "for t-SNE", "scikit-learn"
+        manifold = library("sklearn.manifold", purpose, error=SettingsError, package=package)
+    except SettingsError:
         if method == "tsne":
-            raise SettingsError(
-                f"t-SNE needs scikit-learn ({error}); pip install scikit-learn"
-            ) from error
+            raise
         return _principal_components(rows, "scikit-learn is not installed, so no t-SNE; ")
     _check_perplexity(perplexity, len(rows))
     chosen = min(30.0, (len(rows) - 1) / 3) if perplexity is None else float(perplexity)
@@ -153,9 +150,7 @@ def project(
         n_components=2, perplexity=chosen, init="pca", method="exact", random_state=seed
     )
     points = np.asarray(embedding.fit_transform(rows), dtype=np.float64)
-    return Projection(
-        points=points, method="tsne", how=f"t-SNE, perplexity {chosen:.3g}, seed {seed}"
-    )
+    return Projection(points, "tsne", f"t-SNE, perplexity {chosen:.3g}, seed {seed}")
 
 
 def _check_perplexity(perplexity: float | None, count: int) -> None:
@@ -175,6 +170,4 @@ def _principal_components(rows: Floats, why: str) -> Projection:
     points *= np.where(largest < 0, -1.0, 1.0)
     total = float((lengths**2).sum())
     seen = float((lengths[:2] ** 2).sum()) / total if total > 0 else 1.0
-    return Projection(
-        points=points, method="pca", how=f"{why}PCA, {100 * seen:.0f}% of the variance"
-    )
+    return Projection(points, "pca", f"{why}PCA, {100 * seen:.0f}% of the variance")

@@ -6,6 +6,7 @@ once is therefore what the choice of images does to a correlation.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from pytest_iaside.study.models import MeasuredModel, MeasuredModels, Measuring,
 from pytest_iaside.study.robustness import Robustness, robustness
 
 SIGNED_SRC, MEAN = "signed SRC", "mean"
+Quantities = dict[str, Floats]
+"""Quantities (K+1, N) of N models by name: of all images, then without each."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,26 +39,6 @@ class ComparedModel(MeasuredModel):
     """A measured model and how perturbations move its answers."""
 
     robustness: Robustness
-
-
-@dataclass(frozen=True, eq=False)
-class Quantities:
-    """Named quantities of N models: ``values`` (K+1, N, Q), of all images, then without each."""
-
-    names: tuple[str, ...]
-    values: Floats
-
-    def __getitem__(self, name: str) -> Floats:
-        """The values (K+1, N) of one quantity."""
-        return np.asarray(self.values[..., self.names.index(name)])
-
-    def of_all_images(self, name: str) -> Floats:
-        """The values (N,) of one quantity."""
-        return np.asarray(self[name][0])
-
-    def standard_errors(self, name: str) -> Floats:
-        """The jackknife's errors (N,) over images of one quantity."""
-        return _jackknife_error(self[name][1:])
 
 
 @dataclass(frozen=True)
@@ -201,7 +184,7 @@ def _predictors(models: Sequence[ComparedModel], labelled: bool) -> Quantities:
         """Means (K+1, N) of values (K,) of N models."""
         return _whole_and_without(np.stack(columns, axis=1))
 
-    found = {
+    found: Quantities = {
         SIGNED_SRC: score,
         "SRC": np.abs(score),
         "SID, lower half": shares[..., : bands // 2].sum(axis=-1),
@@ -210,15 +193,14 @@ def _predictors(models: Sequence[ComparedModel], labelled: bool) -> Quantities:
     }
     if labelled:
         found["clean accuracy"] = means([one.robustness.right for one in models])
-    found |= {f"ψ of band {band}": psi[..., band] for band in range(bands)}
-    return Quantities(tuple(found), np.stack(list(found.values()), axis=-1))
+    return found | {f"ψ of band {band}": psi[..., band] for band in range(bands)}
 
 
 def _targets(names: Sequence[str], rows: Sequence[Floats]) -> Quantities:
     """The means of ``rows`` (P, K), one of each model, under each perturbation, and over all."""
     values = np.stack([_whole_and_without(each.T) for each in rows], axis=1)
-    mean = values.mean(axis=-1, keepdims=True)
-    return Quantities((*names, MEAN), np.concatenate([values, mean], axis=-1))
+    found = {name: values[..., at] for at, name in enumerate(names)}
+    return found | {MEAN: values.mean(axis=-1)}
 
 
 def _correlations(
@@ -227,12 +209,10 @@ def _correlations(
     def follow(names: Sequence[str]) -> list[Follows]:
         """Every predictor against the targets ``names``; p-values count how many there are."""
         found = []
-        for predictor in predictors.names:
-            for target in names:
-                x, y = predictors[predictor], targets[target]
-                over_recipes = _correlation(averages(x, recipes), averages(y, recipes), level)
-                over_models = _correlation(x, y, level)
-                found.append(Follows(predictor, target, over_recipes, over_models))
+        for (predictor, x), target in product(predictors.items(), names):
+            y = targets[target]
+            over_recipes = _correlation(averages(x, recipes), averages(y, recipes), level)
+            found.append(Follows(predictor, target, over_recipes, _correlation(x, y, level)))
         adjusted = adjust([one.recipes for one in found])
         return [replace(one, recipes=own) for one, own in zip(found, adjusted, strict=True)]
 
@@ -240,12 +220,12 @@ def _correlations(
         return float(np.nan_to_num(abs(one.recipes.pearson), nan=-1))
 
     mean = sorted(follow([MEAN]), key=closeness, reverse=True)
-    return Correlations(targets=targets, mean=mean, single=follow(targets.names[:-1]))
+    return Correlations(targets=targets, mean=mean, single=follow(list(targets)[:-1]))
 
 
 def _correlation(first: Floats, second: Floats, level: float) -> Correlation:
     """Of quantities (K+1, N) of N models or recipes, with the error that comes from the images."""
-    error = _jackknife_error(pearson(first[1:], second[1:]))
+    error = jackknife_error(pearson(first[1:], second[1:]))
     return replace(correlate(first[0], second[0], level), image_error=float(error))
 
 
@@ -254,6 +234,6 @@ def _whole_and_without(rows: Floats) -> Floats:
     return np.concatenate([rows.mean(axis=0, keepdims=True), leave_one_out(rows)])
 
 
-def _jackknife_error(left_out: Floats) -> Floats:
+def jackknife_error(left_out: Floats) -> Floats:
     """Standard errors (…) from what is found without each of K images, (K, …)."""
     return np.asarray(np.sqrt(len(left_out) - 1) * left_out.std(axis=0))

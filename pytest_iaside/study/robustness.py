@@ -1,12 +1,9 @@
 """What perturbations do to a model's answers, image by image, kept from one run to the next."""
 
-import contextlib
 import hashlib
-import io
 import json
-import os
-import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -15,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pytest_iaside.errors import SettingsError
+from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import Perturbation, answers, labels_of
@@ -25,11 +22,11 @@ from pytest_iaside.models.identity import identity
 from pytest_iaside.perturb.attacks import fgsm, pgd
 from pytest_iaside.perturb.corruptions import CORRUPTIONS, check_corruption, check_severity, corrupt
 from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.store import archive
 
 # Raised whenever what is kept, or what is computed from a model, changes.
 VERSION = 1
 ATTACKS = ("fgsm", "pgd")
-PGD_STEPS = 10
 USUAL = (
     *("white_noise:3", "poisson:3", "salt_and_pepper:3", "gaussian_blur:3", "defocus_blur:3"),
     *("brightness:3", "contrast:3", "pixelate:3", "jpeg_compression:3", "fgsm:0.1", "pgd:0.1"),
@@ -51,9 +48,9 @@ def chosen_perturbations(
     found: dict[str, Perturbation] = {}
     left_out: dict[str, str] = {}
     for name in names:
-        perturbation = _parsed(name)
         if name in found:
             raise SettingsError(f"the perturbation {name} is named twice; name it once")
+        found[name] = perturbation = _parsed(name)
         try:
             if isinstance(perturbation, tuple):
                 corrupt(reference.images[:1], *perturbation)
@@ -61,8 +58,7 @@ def chosen_perturbations(
             if text is not None:
                 raise
             left_out[name] = str(error)
-        else:
-            found[name] = perturbation
+            del found[name]
     return found, left_out
 
 
@@ -71,25 +67,22 @@ def _parsed(name: str) -> Perturbation:
     if not colon:
         raise SettingsError(f"{name!r} has no strength; {HOW}")
     if kind in ATTACKS:
-        eps = _eps(name, strength)
+        try:
+            eps = float(Fraction(strength))
+        except (ValueError, ZeroDivisionError):
+            eps = 0.0
+        if not 0 < eps <= 1:
+            raise SettingsError(
+                f"{name!r} has no eps above 0 and up to 1, such as 0.1 or 8/255; {HOW}"
+            )
         if kind == "fgsm":
             return partial(fgsm, eps=eps)
-        return partial(pgd, eps=eps, steps=PGD_STEPS, step_size=eps / 4)
+        return partial(pgd, eps=eps, steps=10, step_size=eps / 4)
     check_corruption(kind, (*CORRUPTIONS, *ATTACKS))
     if not strength.isdecimal():
         raise SettingsError(f"{name!r} has no severity from 1 to 5; {HOW}")
     check_severity(int(strength))
     return kind, int(strength)
-
-
-def _eps(name: str, text: str) -> float:
-    try:
-        eps = float(Fraction(text))
-    except (ValueError, ZeroDivisionError):
-        eps = 0.0
-    if not 0 < eps <= 1:
-        raise SettingsError(f"{name!r} has no eps above 0 and up to 1, such as 0.1 or 8/255; {HOW}")
-    return eps
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -138,9 +131,9 @@ def robustness(
             "execution": [execution.device, execution.backend],
         }
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-        path = folder / f"{key}.npz"
-        if (known := _read(path, len(perturbations), len(reference))) is not None:
-            return known
+        path = folder / f"{key}.yaml"
+        with suppress(BaselineError):  # Missing or damaged, it is found anew.
+            return Robustness(**archive.read(path)[1])
     asked = [None, *perturbations.values()]
     clean, *perturbed = answers(classifier, reference, asked, seed=seed, execution=execution)
     labels = labels_of(reference, clean)
@@ -150,33 +143,8 @@ def robustness(
         right_perturbed=np.stack([correct(each, labels) for each in perturbed]),
     )
     if path is not None:
-        _write(path, found)
+        try:
+            archive.write(path, {}, vars(found))
+        except BaselineError as error:
+            raise SettingsError(f"{error}; the folder is that of --output") from error
     return found
-
-
-def _read(path: Path, perturbations: int, images: int) -> Robustness | None:
-    """What is kept at ``path``; None where it is missing or damaged, and has to be found anew."""
-    try:
-        # Read first: of a damaged file np.load leaves the handle open.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            found = Robustness(**arrays)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
-        return None
-    return found if found.errors.shape == (perturbations, images) else None
-
-
-def _write(path: Path, found: Robustness) -> None:
-    """Keep ``found``: as a whole, or not at all where the process is killed in the middle."""
-    part = path.with_suffix(f".{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.savez_compressed(file, **vars(found))
-        part.replace(path)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot write {path}: {error.strerror or error}; choose another folder with --output"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()

@@ -24,7 +24,7 @@ def subject_of(model: Any, images: Any = None, labels: Any = None, **settings: A
     return opened(model, images, labels, execution=Execution(**{"device": "cpu"} | settings))
 
 
-def inputs_of(subject: Subject, some: slice) -> Tensor:
+def points(subject: Subject, some: slice) -> Tensor:
     """What the network is fed for the images ``some``."""
     return subject.runner.inputs(subject.sample, some)
 
@@ -33,7 +33,7 @@ class TestAgainstFiniteDifferences:
     def test_gradcheck(self) -> None:
         model = Classifier(small_network().double(), mean=MEAN, std=STD)
         with subject_of(model, pictures(2, height=5, width=4)) as subject:
-            inputs = inputs_of(subject, slice(0, 2)).requires_grad_()
+            inputs = points(subject, slice(0, 2)).requires_grad_()
             assert inputs.dtype == torch.float64
             assert torch.autograd.gradcheck(
                 lambda x: subject.runner.log_likelihood(x, subject.classes), inputs
@@ -41,7 +41,7 @@ class TestAgainstFiniteDifferences:
 
     def test_central_differences(self) -> None:
         with subject_of(small_network().double(), pictures(2, height=4, width=3)) as subject:
-            inputs, classes = inputs_of(subject, slice(0, 2)), subject.classes
+            inputs, classes = points(subject, slice(0, 2)), subject.classes
             found = gradients(subject.runner.log_likelihood, inputs, classes)
             assert found.shape == inputs.shape
             for at in np.ndindex(*inputs.shape[1:]):
@@ -61,7 +61,7 @@ class TestAgainstFiniteDifferences:
             assert subject.classes.tolist() == [4, 0, 2]
             pixels = pictures()
             inputs = (pixels - torch.tensor(MEAN).view(-1, 1, 1)) / torch.tensor(STD).view(-1, 1, 1)
-            torch.testing.assert_close(inputs_of(subject, slice(0, 3)), inputs)
+            torch.testing.assert_close(points(subject, slice(0, 3)), inputs)
             expected = torch.log_softmax(network(inputs), dim=1)[range(3), [4, 0, 2]]
             torch.testing.assert_close(
                 subject.runner.log_likelihood(inputs, subject.classes), expected
@@ -73,7 +73,7 @@ class TestAgainstFiniteDifferences:
         images = pictures()
         normalised = Classifier(network, mean=MEAN, std=STD)
         with subject_of(normalised, images) as subject:
-            inputs = inputs_of(subject, slice(0, 3))
+            inputs = points(subject, slice(0, 3))
             found = gradients(subject.runner.log_likelihood, inputs, subject.classes)
             plain = network.eval()
             leaf = inputs.clone().requires_grad_()
@@ -111,9 +111,7 @@ class TestTheModel:
         state = {name: value.clone() for name, value in network.state_dict().items()}
         with subject_of(network) as subject:
             assert not any(part.training for part in network.modules())
-            gradients(
-                subject.runner.log_likelihood, inputs_of(subject, slice(0, 3)), subject.classes
-            )
+            gradients(subject.runner.log_likelihood, points(subject, slice(0, 3)), subject.classes)
         assert [part.training for part in network.modules()] == modes
         assert [parameter.requires_grad for parameter in network.parameters()] == wanted
         assert all(parameter.grad is None for parameter in network.parameters())
@@ -125,7 +123,7 @@ class TestTheModel:
         def found() -> Tensor:
             with subject_of(network) as subject:
                 return gradients(
-                    subject.runner.log_likelihood, inputs_of(subject, slice(0, 3)), subject.classes
+                    subject.runner.log_likelihood, points(subject, slice(0, 3)), subject.classes
                 )
 
         expected = found()
@@ -141,7 +139,7 @@ class TestTheModel:
                 return torch.stack([value, -value], dim=1)
 
         with subject_of(Overwrites(), labels=0) as subject:
-            inputs = inputs_of(subject, slice(0, 3))
+            inputs = points(subject, slice(0, 3))
             before = inputs.clone()
             found = gradients(subject.runner.log_likelihood, inputs, subject.classes)
             assert torch.equal(inputs, before)
@@ -156,7 +154,7 @@ class TestTheModel:
     def test_is_fed_its_own_precision(self, dtype: str, fed: torch.dtype) -> None:
         network = small_network().to(getattr(torch, dtype))
         with subject_of(network) as subject:
-            assert inputs_of(subject, slice(0, 1)).dtype == subject.runner.dtype == fed
+            assert points(subject, slice(0, 1)).dtype == subject.runner.dtype == fed
 
     @pytest.mark.parametrize(
         ("function", "message"),
@@ -171,9 +169,7 @@ class TestTheModel:
     )
     def test_that_has_none(self, function: Callable[..., Any], message: str) -> None:
         with pytest.raises(ModelError, match=message), subject_of(function) as subject:
-            gradients(
-                subject.runner.log_likelihood, inputs_of(subject, slice(0, 3)), subject.classes
-            )
+            gradients(subject.runner.log_likelihood, points(subject, slice(0, 3)), subject.classes)
 
     def test_in_an_onnx_file_has_none(self, tmp_path: Path) -> None:
         (tmp_path / "net.onnx").write_bytes(b"weights")

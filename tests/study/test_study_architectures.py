@@ -49,7 +49,7 @@ class TestProjection:
         found = project(CLUSTERS)
         assert found.method == "pca"
         assert found.how.startswith("scikit-learn is not installed, so no t-SNE; PCA, ")
-        with pytest.raises(SettingsError, match="t-SNE needs scikit-learn"):
+        with pytest.raises(SettingsError, match="scikit-learn is needed for t-SNE"):
             project(CLUSTERS, method="tsne")
 
     @pytest.mark.parametrize("perplexity", [0.0, 12.0, -1.0, float("nan")])

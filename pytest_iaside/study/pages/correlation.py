@@ -1,12 +1,20 @@
 """The study of what follows robustness, as a page and as lines."""
 
+import numpy as np
+
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.figures import Figure, Table, interval_text
 from pytest_iaside.report.numbers import finite, fixed, p_value, signed
 from pytest_iaside.report.pages import Page
 from pytest_iaside.stats.correlation import Correlation
 from pytest_iaside.study.charts import Bar, Dot, grid_chart, interval_chart, scatter_chart
-from pytest_iaside.study.correlation import MEAN, SIGNED_SRC, Correlations, CorrelationStudy
+from pytest_iaside.study.correlation import (
+    MEAN,
+    SIGNED_SRC,
+    Correlations,
+    CorrelationStudy,
+    jackknife_error,
+)
 from pytest_iaside.study.pages.common import HUNDREDTHS, aligned, lines_of, study_page
 
 # As Cohen's "large" (1988): below it the word is weak.
@@ -87,7 +95,7 @@ def _better(study: CorrelationStudy) -> str:
     best = better[0].recipes
     return (
         f"{better[0].predictor} follows it better: {_told(best)}; Holm's p for "
-        f"{len(study.predictors.names)} quantities {p_value(best.adjusted)}."
+        f"{len(study.predictors)} quantities {p_value(best.adjusted)}."
     )
 
 
@@ -143,13 +151,10 @@ def _ranking(table: Correlations, target: str, ident: str, level: float) -> Figu
 
 def _scatter(study: CorrelationStudy, predictor: str) -> Figure:
     groups = list(dict.fromkeys(one.model.group for one in study.models))
-    measured = [
-        (found.of_all_images(name), found.standard_errors(name))
-        for found, name in ((study.predictors, predictor), (study.mpe.targets, MEAN))
-    ]
+    (xs, *left_x), (ys, *left_y) = study.predictors[predictor], study.mpe.targets[MEAN]
+    errors = (jackknife_error(np.array(each)) for each in (left_x, left_y))
     dots, rows = [], []
-    for at, one in enumerate(study.models):
-        (x, x_error), (y, y_error) = ((values[at], errors[at]) for values, errors in measured)
+    for one, x, y, x_error, y_error in zip(study.models, xs, ys, *errors, strict=True):
         across, upright = (
             (finite(value - error), finite(value + error))
             for value, error in ((x, x_error), (y, y_error))
@@ -172,7 +177,7 @@ def _scatter(study: CorrelationStudy, predictor: str) -> Figure:
 def _by_perturbation(
     study: CorrelationStudy, table: Correlations, target: str, ident: str
 ) -> Figure:
-    names, perturbations = study.predictors.names, study.perturbations
+    names, perturbations = list(study.predictors), study.perturbations
     single = {(one.predictor, one.target): one.recipes for one in table.single}
     error = 1 - study.level
     values, rows = [], []
