@@ -84,13 +84,13 @@ class ForeignAttack:
                 f"{self.__name__} refuses {self.options!r} ({one_line(error)}); its options "
                 f"are {names}"
             ) from error
+        found: Tensor
         if self.library == "pyautoattack":
             found, _ = attack.run_standard_evaluation(image, label, batch_size=1)
         else:
             attack.set_device(image.device)
             found = attack(image, label)
-        made: Tensor = found
-        return made
+        return found
 
     def _kind(self) -> Any:
         how = f"--no-deps {self.library}"
@@ -110,14 +110,13 @@ class ForeignAttack:
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """The generators that libraries share, seeded; and as they were afterwards."""
-    before = random.getstate(), np.random.get_state()
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    plain, numpys = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             random.seed(seed)
             np.random.seed(seed)
             torch.manual_seed(seed)
             yield
         finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])
+            random.setstate(plain)
+            np.random.set_state(numpys)

@@ -22,7 +22,6 @@ from torch.nn import functional
 from pytest_iaside.checks import check_choice, check_positive, check_whole
 from pytest_iaside.errors import ModelError, SettingsError, SpectralRobustnessError, one_line
 from pytest_iaside.images.reference import ROUNDING, Labels, Pictures, ReferenceSample
-from pytest_iaside.models.backends.base import usual_batch
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.models.gradients import PixelNetwork, device_of, with_gradients
 
@@ -65,8 +64,8 @@ def pgd(
     ``classifier`` is whatever ``Classifier`` accepts, if it has gradients; ``images`` (batch,
     channels, height, width) are uint8, or float in [0, 1]; ``labels`` (batch,) classes, (batch,
     classes) distributions, or None for the classifier's own predictions. Returns float32 in [0, 1]
-    on the images' device. All images are run at once; ``adversarial`` takes them in batches.
-    ``random_start`` begins at a point of the ball that depends on the image and ``seed`` only.
+    on the images' device. All images are run at once. ``random_start`` begins at a point of the
+    ball that depends on the image and ``seed`` only.
 
     The model is attacked in eval mode, where it lies, and left as it was. Without a random start
     the result is that of torchattacks' PGD and PGDL2 to the bit: also where the label's probability
@@ -92,37 +91,6 @@ def pgd(
         return target.result(found)
 
 
-def adversarial(
-    classifier: Any,
-    images: Pictures,
-    labels: Labels,
-    attack: Attack,
-    *,
-    batch_size: int | None = None,
-) -> Tensor:
-    """What ``attack`` makes of ``images``, checked, float32 in [0, 1] on the images' device.
-
-    Arguments as in ``pgd``; an attack gets class indices in any case, of distributions the
-    likeliest. Raises SettingsError where the attack fails or returns anything but finite images of
-    the same shape in [0, 1]; else as ``pgd``.
-    """
-    if not callable(attack):
-        raise SettingsError(
-            f"the attack is a {type(attack).__name__}; expected a function (model, images, labels) "
-            "-> images, such as functools.partial(fgsm, eps=8 / 255)"
-        )
-    check_whole("batch_size", batch_size, 1, or_none=True)
-    with _target(classifier, images, labels) as target:
-        pixels, answers = target.pixels, target.answers
-        classes = answers if answers.ndim == 1 else answers.argmax(dim=1)
-        size = batch_size or usual_batch(pixels.device, *pixels.shape[2:])
-        made = [
-            attacked(target.model, pixels[some], classes[some], attack, target.names[some])
-            for some in (slice(start, start + size) for start in range(0, len(pixels), size))
-        ]
-        return target.result(torch.cat(made))
-
-
 def attacked(
     model: nn.Module, pixels: Tensor, classes: Tensor, attack: Attack, names: Sequence[str]
 ) -> Tensor:
@@ -141,9 +109,9 @@ def attacked(
 
 
 def checked_images(found: Any, like: Tensor, source: str, names: Sequence[str]) -> Tensor:
-    """``found`` as float32 in [0, 1] on the device of ``like``, if it fits ``like`` (batch, …).
+    """``found``, which ``source`` made of the images ``names``, as float32 in [0, 1].
 
-    ``source`` made it of the images ``names``; the SettingsError that is raised otherwise says so.
+    Raises SettingsError unless it has the shape of ``like``, and such values.
     """
     expected = f"expected uint8, or float in [0, 1], of shape {tuple(like.shape)}"
     if isinstance(found, np.ndarray):
@@ -251,18 +219,17 @@ def _project(offsets: Tensor, eps: float, norm: AttackNorm) -> Tensor:
 
 def _random_offsets(pixels: Tensor, eps: float, norm: AttackNorm, seed: int) -> Tensor:
     """One offset within the ball for each image: uniform in ℓ∞, uniform in length in ℓ2."""
-    sample = ReferenceSample(pixels)
-    rows = []
-    for digest in sample.digests:
+    rows = torch.empty(pixels.shape)
+    for row, digest in zip(rows, ReferenceSample(pixels).digests, strict=True):
         key = hashlib.sha256(f"pgd {seed} {digest}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(key[:8]) >> 1)
         if norm == "linf":
-            rows.append(torch.empty(sample.shape).uniform_(-eps, eps, generator=generator))
+            row.uniform_(-eps, eps, generator=generator)
         else:
-            row = torch.empty(sample.shape).normal_(generator=generator)
+            row.normal_(generator=generator)
             length = float(torch.rand((), generator=generator)) * eps
-            rows.append(row * (length / float(row.norm())))
-    return torch.stack(rows).to(pixels.device)
+            row *= length / float(row.norm())
+    return rows.to(pixels.device)
 
 
 def _lengths(values: Tensor) -> Tensor:

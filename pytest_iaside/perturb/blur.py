@@ -10,17 +10,17 @@ from scipy import ndimage, signal
 
 from pytest_iaside.perturb.noise import Image
 
+LEVELS_OF_GLASS = ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))
+"""For each severity: deviation of the blur, reach in pixels, rounds."""
+
 
 def gaussian_blur(image: Image, severity: int, random: Generator) -> Image:
     """Gaussian kernels of 3×3, 3×3, 5×5, 5×5 and 7×7 pixels (SPEC.md 2).
 
     The deviations are those that OpenCV gives kernels 3, 4, 5, 6 and 7 wide: 0.8 to 1.4.
     """
-    width = severity + 2
-    deviation = 0.3 * ((width - 1) / 2 - 1) + 0.8
-    radius = (width - 1) // 2
-    # Nothing lies beyond the border that one could know: the image is mirrored there.
-    blur = (deviation, deviation, 0)
+    deviation = 0.3 * ((severity + 1) / 2 - 1) + 0.8
+    radius, blur = (severity + 1) // 2, (deviation, deviation, 0)
     return np.asarray(ndimage.gaussian_filter(image, blur, radius=radius, mode="mirror"))
 
 
@@ -59,10 +59,6 @@ def glass_blur(image: Image, severity: int, random: Generator) -> Image:
             origin[target] = origin[source]
     displaced = image.reshape(-1, channels)[origin].reshape(image.shape)
     return np.asarray(ndimage.gaussian_filter(displaced, blur, mode="nearest"))
-
-
-LEVELS_OF_GLASS = ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))
-"""For each severity: deviation of the blur, reach in pixels, rounds."""
 
 
 def motion_blur(image: Image, severity: int, random: Generator) -> Image:
@@ -105,8 +101,6 @@ def zoomed(image: Image, factor: float) -> Image:
         positions = start + np.linspace(0, part - 1, round(part * factor))[:size]
         low = np.floor(positions).astype(int)
         high = np.minimum(low + 1, start + part - 1)
-        shape = [1, 1, 1]
-        shape[axis] = size
-        between = (positions - low).reshape(shape)
+        between = np.expand_dims(positions - low, (1 - axis, 2))
         image = image.take(low, axis) * (1 - between) + image.take(high, axis) * between
     return image

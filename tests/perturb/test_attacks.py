@@ -13,10 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pytest_iaside import Classifier, ModelError, ReferenceSampleError, SettingsError, fgsm, pgd
+from pytest_iaside import (
+    Classifier,
+    ModelError,
+    ReferenceSample,
+    ReferenceSampleError,
+    SettingsError,
+    fgsm,
+    pgd,
+)
+from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.models.gradients import PixelNetwork, with_gradients
 from pytest_iaside.perturb.adapters import from_pyautoattack, from_torchattacks
-from pytest_iaside.perturb.attacks import adversarial
+from pytest_iaside.perturb.attacks import Attack, attacked
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 NEEDS_TORCHATTACKS = (
@@ -38,6 +47,21 @@ def images(count: int = 7, height: int = 17, width: int = 16) -> Tensor:
 
 def labels(count: int = 7) -> Tensor:
     return torch.arange(count) % 5
+
+
+def adversarial(
+    network: Any, images: Any, labels: Any, attack: Attack, *, batch_size: int = 32
+) -> Tensor:
+    """What ``attack`` makes of ``images``, in batches; without labels, of what is predicted."""
+    sample = ReferenceSample(images, labels)
+    with with_gradients(as_classifier(network)) as model:
+        pixels = sample.pixels()
+        answers = model(pixels).detach() if sample.labels is None else sample.labels
+        classes = answers.argmax(dim=1) if answers.ndim == 2 else answers
+        parts = [slice(at, at + batch_size) for at in range(0, len(pixels), batch_size)]
+        return torch.cat(
+            [attacked(model, pixels[x], classes[x], attack, sample.names[x]) for x in parts]
+        ).detach()
 
 
 class Linear(nn.Module):
@@ -440,12 +464,6 @@ class TestAnyAttack:
 
         found = adversarial(network(), images(3), labels(3), white)
         assert torch.equal(found, torch.ones(3, 3, 17, 16))
-
-    def test_no_attack_at_all(self) -> None:
-        with pytest.raises(SettingsError, match="the attack is a str; expected a function"):
-            adversarial(network(), images(3), labels(3), "fgsm")  # type: ignore[arg-type]
-        with pytest.raises(SettingsError, match="batch_size=0 must be"):
-            adversarial(network(), images(3), labels(3), partial(fgsm, eps=0.1), batch_size=0)
 
 
 class TestOtherLibraries:
