@@ -28,7 +28,7 @@ from common.side_by_side import machine, print_table, ratio, spread, time_side_b
 from pytest_iaside import ReferenceSample
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.sobol_runs import MaskRules, SobolRun, evaluate_on, ready
-from pytest_iaside.explain.wavelets import Cells, cell_levels
+from pytest_iaside.explain.wavelets import CellParts, cell_levels
 from pytest_iaside.explain.wcam import WaveletAttribution, wcam
 
 LEVELS, POINTS = 3, 8
@@ -53,7 +53,7 @@ class GroupOf:
             classifier=classifier,
             sample=sample,
             labels=None,
-            take_apart=Cells(224, 224, grid, LEVELS, settings["wavelet"]).of,
+            take_apart=lambda image: CellParts(image, grid, LEVELS, settings["wavelet"]),
             parts=grid**2,
             rules=MaskRules(points=POINTS),
         )

@@ -17,6 +17,7 @@ from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import jackknife_error
 
 Variance = Literal["both", "paper"]
+MOST_INPUTS = int(qmc.Sobol.MAXDIM) // 2  # Each takes two dimensions of the sequence.
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,12 +31,6 @@ class Points:
     def steps(self) -> Floats:
         """How far input k of point j moves from A to C^k, (points, inputs)."""
         return self.b - self.a
-
-    def mixed(self, k: int) -> Floats:
-        """C^k (points, inputs): A with the column of input ``k`` taken from B."""
-        points = self.a.copy()
-        points[:, k] = self.b[:, k]
-        return points
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,14 +50,13 @@ class Evaluations:
 def sobol_points(inputs: int, points: int, seed: int | list[int]) -> Points:
     """``points`` points A and as many B, of one scrambled Sobol sequence in 2·inputs dimensions.
 
-    Raises SettingsError where ``points`` is no power of two, or the sequence has not as many
-    dimensions.
+    Raises SettingsError where ``points`` is no power of two, or there are too many inputs.
     """
     check_points(points)
-    if not 1 <= inputs <= most_inputs():
+    if not 1 <= inputs <= MOST_INPUTS:
         raise SettingsError(
             f"{inputs} inputs need {2 * inputs} dimensions, but the Sobol sequence has "
-            f"{qmc.Sobol.MAXDIM}; use 1 to {most_inputs()} inputs"
+            f"{qmc.Sobol.MAXDIM}; use 1 to {MOST_INPUTS} inputs"
         )
     generator = np.random.default_rng(seed)
     drawn = qmc.Sobol(2 * inputs, scramble=True, rng=generator).random(points)
@@ -71,11 +65,6 @@ def sobol_points(inputs: int, points: int, seed: int | list[int]) -> Points:
     # bias that no standard error sees.
     drawn = drawn[:, generator.permutation(2 * inputs)]
     return Points(a=drawn[:, :inputs], b=drawn[:, inputs:])
-
-
-def most_inputs() -> int:
-    """How many inputs a function may have: each takes two dimensions of the sequence."""
-    return int(qmc.Sobol.MAXDIM) // 2
 
 
 def check_points(points: int) -> None:

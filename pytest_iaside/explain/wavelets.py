@@ -13,7 +13,7 @@ cell lies in one sub-band. Levels of cells are counted from the coarsest: 0 is t
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import gcd, sqrt
 
 import numpy as np
@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from pytest_iaside.checks import check_whole, library
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.sobol import most_inputs
+from pytest_iaside.explain.sobol import MOST_INPUTS
 from pytest_iaside.stats.arrays import Floats
 
 Filters = tuple[Floats, Floats]
@@ -161,48 +161,27 @@ def _analysis(side: int, low: Floats, high: Floats) -> Floats:
     return matrix
 
 
-class Cells:
-    """The cells of a grid over the coefficients of images of one size."""
+class CellParts:
+    """An image (C, H, W) in the cells of a ``grid``, as ImageParts."""
 
-    def __init__(self, height: int, width: int, grid: int, levels: int, wavelet: str) -> None:
-        self._arguments = height, width, levels, wavelet
-        self._packings: dict[torch.device, Packing] = {}
-        self.grid = grid
-        self.size = height // grid, width // grid
-        self.levels = cell_levels(grid, levels)
-        # As Packing counts them, the finest first; the approximation is of the last.
-        self.packing_levels = torch.from_numpy(np.minimum(levels + 1 - self.levels, levels))
-        self.packing(torch.device("cpu"))
-
-    def packing(self, device: torch.device) -> Packing:
-        if device not in self._packings:
-            self._packings[device] = Packing(*self._arguments, device=device)
-        return self._packings[device]
-
-    def of(self, image: Tensor) -> CellPictures:
-        """An image (C, H, W) in its cells."""
-        return CellPictures(self, image)
-
-
-class CellPictures:
-    """An image in its cells; ``masked`` and ``alone`` are those of ``ImageParts``."""
-
-    def __init__(self, cells: Cells, image: Tensor) -> None:
-        self._cells, self._packing = cells, cells.packing(image.device)
+    def __init__(self, image: Tensor, grid: int, levels: int, wavelet: str) -> None:
+        height, width = image.shape[-2:]
+        self._grid, self._cell = grid, (height // grid, width // grid)
+        self._packing = _packing(height, width, levels, wavelet, image.device)
         self._coefficients = self._packing.forward(image)
-        height, width = cells.size
-        blocks = self._coefficients.view(-1, cells.grid, height, cells.grid, width)
+        blocks = self._coefficients.view(-1, grid, self._cell[0], grid, self._cell[1])
         self._blocks = blocks.permute(1, 3, 0, 2, 4)
+        # As Packing counts them, the finest first; the approximation is of the last.
+        self._levels = torch.from_numpy(np.minimum(levels + 1 - cell_levels(grid, levels), levels))
 
     def masked(self, masks: Tensor) -> Tensor:
-        grid, (height, width) = self._cells.grid, self._cells.size
-        weights = masks.view(-1, grid, grid).repeat_interleave(height, 1)
-        weights = weights.repeat_interleave(width, 2)
+        weights = masks.view(-1, self._grid, self._grid).repeat_interleave(self._cell[0], 1)
+        weights = weights.repeat_interleave(self._cell[1], 2)
         return self._packing.inverse(self._coefficients * weights[:, None])
 
     def alone(self, parts: Tensor) -> Tensor:
-        top, left = parts // self._cells.grid, parts % self._cells.grid
-        levels = self._cells.packing_levels[top, left]
+        top, left = parts // self._grid, parts % self._grid
+        levels = self._levels[top, left]
         pictures = self._coefficients.new_empty((len(parts), *self._coefficients.shape))
         for level in set(levels.tolist()):
             some = levels == level
@@ -211,10 +190,15 @@ class CellPictures:
         return pictures
 
 
+@lru_cache(maxsize=8)
+def _packing(height: int, width: int, levels: int, wavelet: str, device: torch.device) -> Packing:
+    return Packing(height, width, levels, wavelet, device=device)
+
+
 def check_grid(height: int, width: int, grid: int, levels: int) -> None:
     """Raise SettingsError unless ``grid``² equal cells fit the sub-bands of such images."""
     check_levels(height, width, levels)
-    unit, most = 1 << levels, int(most_inputs() ** 0.5)
+    unit, most = 1 << levels, int(MOST_INPUTS**0.5)
     sizes = [g for g in range(unit, most + 1, unit) if height % g == 0 and width % g == 0]
     if grid in sizes and not isinstance(grid, bool):
         return

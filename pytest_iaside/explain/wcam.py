@@ -25,7 +25,13 @@ from pytest_iaside.explain.sobol_runs import (
     SobolRun,
     evaluate,
 )
-from pytest_iaside.explain.wavelets import Cells, check_grid, level_sums, spatial_map
+from pytest_iaside.explain.wavelets import (
+    CellParts,
+    cell_levels,
+    check_grid,
+    level_sums,
+    spatial_map,
+)
 from pytest_iaside.images.selection import sample_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.models.tuning import return_freed_memory
@@ -104,19 +110,18 @@ def wcam(
     sample = sample_of(images)
     _, height, width = sample.shape
     check_grid(height, width, grid, wavelet_levels)
-    cells = Cells(height, width, grid, wavelet_levels, wavelet)
     run = SobolRun(
         classifier=as_classifier(classifier),
         sample=sample,
         labels=labels,
-        take_apart=cells.of,
+        take_apart=lambda image: CellParts(image, grid, wavelet_levels, wavelet),
         parts=grid**2,
         rules=MaskRules(points=points, **rules),
     )
     found = evaluate(run, execution)
     return WaveletAttribution(
         map=found.indices.reshape(-1, grid, grid),
-        level_errors=found.share_errors(cells.levels.ravel()),
+        level_errors=found.share_errors(cell_levels(grid, wavelet_levels).ravel()),
         classes=found.classes,
         names=sample.names,
         forward_passes=run.passes,
@@ -232,7 +237,7 @@ def reconstruct(
             "images that it was made of".format(*given, *explained)
         )
     masking = Masking(chosen, attribution.rules)
-    cells = Cells(*attribution.shape, attribution.grid, attribution.depth, attribution.wavelet)
+    cells = attribution.grid, attribution.depth, attribution.wavelet
     orders = np.argsort(-attribution.map.reshape(len(sample), -1), axis=1, kind="stable")
     # At most so many passes: how many cells suffice is not known before.
     inputs, passes = chosen.normalise(sample.pixels(0, 4)), orders.size
@@ -241,7 +246,7 @@ def reconstruct(
         classes = runner.clean_logits(sample).argmax(dim=1)
         for i, order in enumerate(map(torch.from_numpy, orders)):
             pixels = runner.pixels(sample, slice(i, i + 1))
-            pictures = cells.of(masking.to_masked(pixels)[0])
+            pictures = CellParts(masking.to_masked(pixels)[0], *cells)
             growing = map(masking.to_network, _growing(pictures, order, runner.batch_size))
             depth[i] = _first_hit(runner, growing, int(classes[i]), sample.names[i])
             mask = torch.zeros(1, len(order), device=runner.device)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from pytest_iaside.explain.sobol import Points
 
 # So much less likely is class 0 than class 1 that its log-likelihood is its logit, to 1e-26.
 BELOW = 60.0
@@ -61,3 +64,10 @@ def pictures(count: int = 3, channels: int = 3, height: int = 13, width: int = 1
     """Noise in [0, 1]."""
     generator = torch.Generator().manual_seed(1)
     return torch.rand(count, channels, height, width, generator=generator)
+
+
+def mixed(points: Points, k: int) -> np.ndarray:
+    """C^k (points, inputs): A with the column of input ``k`` taken from B."""
+    found = points.a.copy()
+    found[:, k] = points.b[:, k]
+    return found

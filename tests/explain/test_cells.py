@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.explain.wavelets import Cells, cell_levels, check_grid, level_sums, spatial_map
+from pytest_iaside.explain.wavelets import (
+    CellParts,
+    cell_levels,
+    check_grid,
+    level_sums,
+    spatial_map,
+)
 
 CORNER = [[0, 1, 2, 2], [1, 1, 2, 2], [2, 2, 2, 2], [2, 2, 2, 2]]
 
@@ -17,7 +23,7 @@ CORNER = [[0, 1, 2, 2], [1, 1, 2, 2], [2, 2, 2, 2], [2, 2, 2, 2]]
 @pytest.mark.parametrize("wavelet", ["haar", "sym4"])
 def test_cells_add_up_to_the_image_and_a_mask_weights_them(wavelet: str) -> None:
     image = torch.rand(3, 32, 16, generator=torch.Generator().manual_seed(0))
-    pictures = Cells(32, 16, 8, 3, wavelet).of(image)
+    pictures = CellParts(image, 8, 3, wavelet)
     alone = pictures.alone(torch.arange(64))
     torch.testing.assert_close(alone.sum(dim=0), image, atol=2e-6, rtol=0)
     masks = torch.rand(5, 64, generator=torch.Generator().manual_seed(1))
@@ -31,7 +37,7 @@ def test_cells_add_up_to_the_image_and_a_mask_weights_them(wavelet: str) -> None
 def test_the_finest_haar_cell_is_a_patch_of_the_image() -> None:
     image = torch.rand(1, 16, 16, generator=torch.Generator().manual_seed(0))
     # Row 1, column 3 of a grid of 4 with one level: details of rows 8 to 16 and columns 8 to 16.
-    found = Cells(16, 16, 4, 1, "haar").of(image).alone(torch.tensor([1 * 4 + 3]))[0, 0]
+    found = CellParts(image, 4, 1, "haar").alone(torch.tensor([1 * 4 + 3]))[0, 0]
     expected = torch.zeros(16, 16)
     expected[8:, 8:] = 1
     np.testing.assert_array_equal(found != 0, expected != 0)

@@ -15,7 +15,7 @@ from pytest_iaside import Classifier, ModelError
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.sobol_runs import rescaled
-from pytest_iaside.explain.wavelets import Cells
+from pytest_iaside.explain.wavelets import CellParts
 from pytest_iaside.explain.wcam import WaveletAttribution, reconstruct, reconstruction_depth, wcam
 
 GRID, LEVELS, SIDE = 4, 2, 16
@@ -48,7 +48,7 @@ def attribution(**changes: Any) -> WaveletAttribution:
 def rebuilt(order: NDArray[Any], image: Tensor, count: int) -> Tensor:
     mask = torch.zeros(1, GRID**2)
     mask[0, order[:count].copy()] = 1
-    return Cells(SIDE, SIDE, GRID, LEVELS, "haar").of(image).masked(mask)[0]
+    return CellParts(image, GRID, LEVELS, "haar").masked(mask)[0]
 
 
 @pytest.mark.parametrize("share", [0.9, 0.3, 0.05])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from explained_models import mixed
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 def evaluated(f: Function, inputs: int, points: int, seed: int = 0) -> Evaluations:
     drawn = sobol_points(inputs, points, seed)
-    c = np.stack([f(drawn.mixed(k)) for k in range(inputs)])
+    c = np.stack([f(mixed(drawn, k)) for k in range(inputs)])
     return Evaluations(a=f(drawn.a), b=f(drawn.b), c=c)
 
 
@@ -103,10 +104,10 @@ class TestPoints:
 
     def test_c_is_a_with_a_column_of_b(self) -> None:
         points = sobol_points(3, 4, 0)
-        mixed = points.mixed(1)
-        np.testing.assert_array_equal(mixed[:, 1], points.b[:, 1])
-        np.testing.assert_array_equal(mixed[:, [0, 2]], points.a[:, [0, 2]])
-        np.testing.assert_array_equal(mixed[:, 1], points.a[:, 1] + points.steps[:, 1])
+        c = mixed(points, 1)
+        np.testing.assert_array_equal(c[:, 1], points.b[:, 1])
+        np.testing.assert_array_equal(c[:, [0, 2]], points.a[:, [0, 2]])
+        np.testing.assert_array_equal(c[:, 1], points.a[:, 1] + points.steps[:, 1])
 
     def test_the_seed_decides(self) -> None:
         one, same, other = (sobol_points(5, 8, seed).a for seed in ([1, 2], [1, 2], [1, 3]))

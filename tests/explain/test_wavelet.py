@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import pywt
 import torch
+from explained_models import mixed
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -94,7 +95,7 @@ def by_pywavelets(
         return f(pictures(coefficients(image, wavelet) * full[:, None], wavelet))
 
     return Evaluations(
-        a=of(points.a), b=of(points.b), c=np.stack([of(points.mixed(k)) for k in range(GRID**2)])
+        a=of(points.a), b=of(points.b), c=np.stack([of(mixed(points, k)) for k in range(GRID**2)])
     )
 
 
