@@ -77,8 +77,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def correlation(options: argparse.Namespace, command: str) -> int:
     models, measuring, settings = _read(options)
+    from pytest_iaside.study import correlation_page
     from pytest_iaside.study.correlation import ComparedModel, correlation_study
-    from pytest_iaside.study.pages import correlation as shown
     from pytest_iaside.study.robustness import chosen_perturbations
 
     perturbations, left_out = chosen_perturbations(options.perturbations, measuring.reference)
@@ -97,24 +97,22 @@ def correlation(options: argparse.Namespace, command: str) -> int:
         folder=None if options.no_cache else Path(options.output) / KEPT,
         told=tell,
     )
-    return _finish("correlation", study, shown, options, command)
+    return _finish("correlation", study, correlation_page, options, command)
 
 
 def label_noise(options: argparse.Namespace, command: str) -> int:
     models, measuring, settings = _read(options)
-    from pytest_iaside.study.label_noise import label_noise_study
-    from pytest_iaside.study.pages import label_noise as shown
+    from pytest_iaside.study import label_noise as shown
 
-    study = label_noise_study(models, measuring, level=settings.level, told=_tell)
+    study = shown.label_noise_study(models, measuring, level=settings.level, told=_tell)
     return _finish("label-noise", study, shown, options, command)
 
 
 def architectures(options: argparse.Namespace, command: str) -> int:
     models, measuring, settings = _read(options)
-    from pytest_iaside.study.architectures import architectures_study
-    from pytest_iaside.study.pages import architectures as shown
+    from pytest_iaside.study import architectures as shown
 
-    study = architectures_study(
+    study = shown.architectures_study(
         models,
         measuring,
         projection=options.projection,
@@ -128,8 +126,7 @@ def architectures(options: argparse.Namespace, command: str) -> int:
 
 def training(options: argparse.Namespace, command: str) -> int:
     settings = cli.read_settings(options, ("level",))
-    from pytest_iaside.study.pages import training as shown
-    from pytest_iaside.study.training import training_study
+    from pytest_iaside.study import training as shown
     from pytest_iaside.track.history import History
 
     path = Path(options.history)
@@ -142,7 +139,7 @@ def training(options: argparse.Namespace, command: str) -> int:
         raise SettingsError(f"{path} holds the runs {', '.join(runs)}; choose one with --run")
     if run is not None and run not in runs:
         raise SettingsError(f"{path} holds no run {run!r}; it has {', '.join(runs) or 'none'}")
-    study = training_study(history.points(run), level=settings.level)
+    study = shown.training_study(history.points(run), level=settings.level)
     return _finish("training", study, shown, options, command)
 
 
@@ -164,7 +161,7 @@ def _read(options: argparse.Namespace) -> tuple[list[StudyModel], Measuring, Set
 
 
 def _tell(found: MeasuredModel, more: str = "") -> None:
-    from pytest_iaside.study.pages.common import model_line
+    from pytest_iaside.study.pages import model_line
 
     print(model_line(found, more), flush=True)
 

@@ -15,7 +15,7 @@ from pytest_iaside.study.correlation import (
     CorrelationStudy,
     jackknife_error,
 )
-from pytest_iaside.study.pages.common import HUNDREDTHS, aligned, lines_of, study_page
+from pytest_iaside.study.pages import HUNDREDTHS, aligned, lines_of, study_page
 
 # As Cohen's "large" (1988): below it the word is weak.
 LARGE = 0.5

@@ -1,1 +1,0 @@
-"""What studies found: a page, and lines for a terminal, of each."""
