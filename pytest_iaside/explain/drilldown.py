@@ -29,10 +29,7 @@ SIDE = 112  # pixels of the longer side of a picture in a report
 
 
 def tell_red(red: RedGate) -> tuple[Any, Any]:
-    """The record's section "explanation" of a red gate, and its pictures; None each for nothing.
-
-    With ``auto``, as many images as take no more forward passes than the gate stands for.
-    """
+    """The record's section "explanation" of a red gate, and its pictures; None each for nothing."""
     try:
         return _explained(red)
     except SpectralRobustnessError as error:
@@ -119,8 +116,7 @@ def level_changes(
 ) -> list[LevelRecord]:
     """The mean share of every wavelet level in ``images``, the coarsest first, and its change.
 
-    Intervals at confidence ``level`` hold for all levels together. They are about the sampling of
-    masks alone: the images are not some of many.
+    Intervals at confidence ``level`` hold for all levels together, and are about the masks alone.
     """
     depth = candidate.wavelet.depth
     shares, errors = _mean_shares(candidate, images)

@@ -89,10 +89,7 @@ def entropy_cutoff(
 
 
 def first_flat_step(entropies: Floats, rise: float, *, after_a_rise: bool = False) -> int | None:
-    """The end of the first step that rises by less than ``rise`` or not at all; None if all do.
-
-    ``after_a_rise``: of the steps that follow one that does rise.
-    """
+    """The end of the first step that rises by less than ``rise``, or not at all; None if all do."""
     steps = np.diff(entropies)
     flat = (steps < rise) | (steps <= 0)
     if after_a_rise:

@@ -48,10 +48,9 @@ class Explanation:
         return self.wavelet.forward_passes + (self.lens.forward_passes if self.lens else 0)
 
     def place(self, image: int, level: int) -> tuple[float, float] | None:
-        """Where in image ``image`` the indices of ``level`` lie, as shares (row, column).
+        """The centre, as shares (row, column), of where the spatial map of ``level`` is highest.
 
-        The centre of the tenth of the image's area where the level's spatial map is highest; None
-        where it is about as high everywhere.
+        None where it is about as high everywhere.
         """
         chosen = cell_levels(self.wavelet.grid, self.wavelet.depth) == level
         spread = np.where(chosen, self.wavelet.map[image], 0.0)[None]
@@ -76,10 +75,9 @@ def explain(
     seed: int = 0,
     execution: Execution = Execution(),
 ) -> Explanation:
-    """The WCAM and the SpectralLens of ``images``, as ``wcam`` and ``spectral_lens`` find them.
+    """The WCAM and the SpectralLens of ``images``; raises as ``wcam``.
 
-    ``grid`` and ``wavelet_levels`` default to what fits the images. Without gradients there is no
-    lens, and ``no_lens_because`` says why. Raises as ``wcam``.
+    ``grid`` and ``wavelet_levels`` default to what fits. Without gradients there is no lens.
     """
     classifier, sample = as_classifier(model), sample_of(images)
     wavelet_levels, grid = fitting(sample, wavelet_levels, grid)
@@ -121,10 +119,7 @@ def cost(sample: ReferenceSample, images: int) -> int:
 
 
 def fitting(sample: ReferenceSample, levels: int | None, grid: int | None) -> tuple[int, int]:
-    """How many levels and which grid the images of ``sample`` take, where none are given.
-
-    Raises SettingsError where no level fits.
-    """
+    """Levels and grid for ``sample`` where none are given; raises SettingsError without any."""
     _, height, width = sample.shape
     if levels is None:
         fit = [n for n in range(1, MOST_LEVELS + 1) if gcd(height, width) % 2**n == 0]

@@ -119,10 +119,7 @@ class BandParts:
 
 
 def band_index(height: int, width: int, mask: str, bands: int) -> NDArray[np.int64]:
-    """The band of every frequency, (height, width) in the order of ``numpy.fft.fft2``.
-
-    Raises SettingsError where a band would be empty.
-    """
+    """The band of every frequency, (height, width) in the order of ``numpy.fft.fft2``."""
     check_choice("mask", mask, Mask)
     check_whole("bands", bands)
     if mask == "grid":

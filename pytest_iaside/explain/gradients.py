@@ -26,10 +26,7 @@ Explained = Callable[[Tensor, Tensor], Tensor]
 
 
 def gradients(f: Explained, inputs: Tensor, classes: Tensor) -> Tensor:
-    """∇f at and with respect to each of ``inputs`` (B, channels, height, width), in their dtype.
-
-    Raises ModelError where f does not depend on its inputs in a way that PyTorch can follow.
-    """
+    """∇f at each of ``inputs`` (B, C, H, W), in their dtype; raises ModelError if there is none."""
     # Pixel by pixel in memory, convolutions on CPUs are half again as fast.
     leaf = inputs.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
     values = f(leaf, classes)
@@ -64,10 +61,9 @@ class Subject:
 
 @contextmanager
 def opened(classifier: Any, images: Any, labels: Any, *, execution: Execution) -> Iterator[Subject]:
-    """Make ``classifier`` ready for gradients at ``images``, and put it back as it was afterwards.
+    """``classifier`` ready for gradients at ``images``; afterwards it is as it was.
 
-    ``labels`` as in ``classes_of``. A network of float64 weights is fed float64, any other
-    float32; the backend is PyTorch's, whatever ``execution`` says.
+    ``labels`` as in ``classes_of``; the backend is PyTorch's, whatever ``execution`` says.
     """
     chosen, sample = as_classifier(classifier), sample_of(images)
     with open_gradient_runner(chosen, execution, sample, "to explain with") as runner:

@@ -81,10 +81,7 @@ class Lens:
 
     @cached_property
     def arglens(self) -> Floats:
-        """ArgLens: the scale at which each pixel's SG2 is largest, of ties the smallest (K, H, W).
-
-        Scales of noise, in [0, 1].
-        """
+        """ArgLens: the scale at which each pixel's SG2 is largest, the smallest of ties, (K, H, W)."""
         return argmax_scale(self.scales, self.sg2)
 
     @cached_property
@@ -97,10 +94,7 @@ class Lens:
 
     @property
     def optimum_at_end(self) -> NDArray[np.bool_]:
-        """Whether the optimal scale is the first or last of the scales, (K,).
-
-        The true one may then lie beyond: it is not guaranteed to be inside any range.
-        """
+        """Whether the optimal scale is the first or the last, (K,): the true one may lie beyond."""
         return np.isin(self.optimal_scale, (self.scales[0], self.scales[-1]))
 
     @property

@@ -28,10 +28,8 @@ class Sampling:
     """How points around an image are drawn, and when there are enough of them.
 
     ``convex``: x̃ = (1−s)·x + s·noise·ε. ``additive``: x̃ = x + s·noise·(max x − min x)·ε. ε is
-    standard normal and s the scale. At each scale drawing stops when the relative standard error
-    of ‖SG2‖₁ is at most ``tolerance``, or at ``max_samples``.
-
-    Raises SettingsError for settings out of range.
+    standard normal and s the scale. Drawing stops when the relative standard error of ‖SG2‖₁ is at
+    most ``tolerance``, or at ``max_samples``. Raises SettingsError for settings out of range.
     """
 
     scales: tuple[float, ...]
@@ -112,10 +110,7 @@ def check_scales(scales: ArrayLike) -> tuple[float, ...]:
 
 
 def relative_error(values: Floats) -> float:
-    """The standard error of the mean of ``values`` as a share of it; infinite below two.
-
-    0 where all are 0: then there is nothing to be uncertain of. NaN where one is not finite.
-    """
+    """The standard error of a mean as a share of it: infinite below two, 0 where all are 0."""
     mean, count = float(values.mean()), len(values)
     if mean == 0 or count < 2:
         return 0.0 if mean == 0 else math.inf

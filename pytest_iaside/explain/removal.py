@@ -60,10 +60,7 @@ class Removal:
             )
 
     def parts(self, height: int, width: int) -> NDArray[np.int64]:
-        """Which part each pixel belongs to, (H, W): numbered by rows, and all of them there.
-
-        Raises SettingsError where the grid has more cells along a side than there are pixels.
-        """
+        """The part of each pixel, (H, W), by rows; raises SettingsError for too fine a grid."""
         cells = self.kind == "cells"
         if cells and self.grid > min(height, width):
             raise SettingsError(
@@ -129,10 +126,7 @@ def removed_parts(share: float, parts: int) -> int:
 
 
 def checked_maps(maps: Any, sample: ReferenceSample) -> Floats:
-    """``maps`` as (K, H, W) float64, one for each image of ``sample``; one image may have (H, W).
-
-    Raises SettingsError for another shape or type, and for values that are not finite.
-    """
+    """``maps`` as finite (K, H, W) float64, one an image of ``sample``; raises SettingsError."""
     _, height, width = sample.shape
     wanted = (len(sample), height, width)
     found = np.asarray(maps.detach().cpu() if isinstance(maps, Tensor) else maps)

@@ -42,8 +42,8 @@ class Scorer:
         """The places (n,) of variants with their logits (n, C) float64 on the CPU, in batches.
 
         ``variants`` are batches of any size, together ``each`` for every image in their order:
-        pixels in [0, 1], or what the network is fed if they are ``standardised``. Raises
-        ModelError where logits are not finite.
+        pixels in [0, 1], or if ``standardised`` what the network is fed. ModelError where logits
+        are not finite.
         """
         batches = rebatched(variants, self.runner.batch_size)
         if not standardised:
@@ -61,7 +61,7 @@ class Scorer:
 def open_scorer(
     classifier: Any, images: Any, labels: Any, *, variants: int, execution: Execution
 ) -> Iterator[Scorer]:
-    """Make ``classifier`` ready for ``variants`` forward passes an image, after the clean ones.
+    """``classifier`` ready for ``variants`` passes an image, after the clean ones.
 
     ``labels`` as in ``classes_of``; raises as ``open_backend``.
     """

@@ -78,10 +78,7 @@ def check_points(points: int) -> None:
 
 
 def output_variance(found: Evaluations, variance: Variance = "both") -> float:
-    """V, of f(A) and f(B) together, or as in the paper of f(A) alone; ddof 1.
-
-    Exactly 0 where all are equal, which a sum of rounded squares need not be.
-    """
+    """V, of f(A) and f(B), or as in the paper of f(A) alone; ddof 1, exactly 0 if all are equal."""
     values = np.concatenate([found.a, found.b]) if variance == "both" else found.a
     return 0.0 if np.ptp(values) == 0 else float(values.var(ddof=1))
 
@@ -99,12 +96,10 @@ def total_indices(found: Evaluations, variance: Variance = "both") -> Floats:
 def group_shares(
     found: Evaluations, groups: NDArray[np.int64], count: int
 ) -> tuple[Floats, Floats]:
-    """Shares (count,) of groups of inputs in the sum of all ST, and their standard errors.
+    """Shares (count,) of ``groups`` (inputs,) in the sum of all ST, and their standard errors.
 
-    ``groups`` (inputs,) is the group of each. V cancels, so a share is a ratio of means over the
-    points, and its error the jackknife's that leaves out one point at a time. In hundreds of
-    dimensions a few points of a scrambled sequence are as good as independent ones, which the
-    jackknife takes them to be.
+    V cancels, so a share is a ratio of means over the points, and its error the jackknife's that
+    leaves out one point at a time: in hundreds of dimensions they are as good as independent.
     """
     rows = np.zeros((len(found.a), count))
     np.add.at(rows.T, groups, found.squares)

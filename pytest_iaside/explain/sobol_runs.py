@@ -57,11 +57,10 @@ class ImageParts(Protocol):
 class MaskRules:
     """What is explained, and at how many points it is asked.
 
-    ``mask_space="pixel"``: masks act on the pixels, which are normalised afterwards; an absent
-    mean is black. ``"input"``: they act on what the network is fed; an absent mean is the data
-    set's mean colour. ``rescale="authors"`` stretches each masked image to 0…1 and rounds it down
-    to one of 256 steps before it is normalised; the authors' code does so, and masks the input.
-    Nothing is clipped.
+    ``mask_space="pixel"``: masks act on the pixels, which are normalised afterwards; an absent mean
+    is black. ``"input"``: they act on what the network is fed; an absent mean is the data set's
+    mean colour. ``rescale="authors"`` stretches each masked image to 0…1 and rounds it down to one
+    of 256 steps before it is normalised, as the authors' code does, which masks the input.
     """
 
     points: int
@@ -120,10 +119,7 @@ class Masking:
 
 
 def rescaled(images: Tensor) -> Tensor:
-    """Each of ``images`` (n, C, H, W) stretched to 0…1 and rounded down to one of 256 steps.
-
-    All channels by one least and one greatest value; an image of one value becomes 0.
-    """
+    """``images`` (n, C, H, W) stretched to 0…1, channels alike, and rounded down to 256 steps."""
     low, high = images.amin(dim=(1, 2, 3), keepdim=True), images.amax(dim=(1, 2, 3), keepdim=True)
     span = torch.where(high > low, high - low, 1.0)
     return torch.floor((images - low) / span * 255) / 255
@@ -150,8 +146,7 @@ class SobolRun:
         return len(self.sample) * self.rules.points * (self.parts + 2)
 
     def drawn(self, image: int) -> Points:
-        """Where ``image`` is asked; drawn by its digest, so that neither what is found of it nor
-        its error depends on the others."""
+        """The points of ``image``, drawn by its digest: what is found of it depends on no other."""
         digest = int(self.sample.digests[image], 16)
         return sobol_points(self.parts, self.rules.points, [self.rules.seed, digest])
 
@@ -250,10 +245,7 @@ def _batches(run: SobolRun, runner: BackendRunner) -> Iterator[tuple[Tensor, _Tu
 
 
 def _moved(base: Tensor, steps: Tensor, change: Tensor, layout: torch.memory_format) -> Tensor:
-    """Images base_j + steps_jk · change_k, (k·j, C, H, W) in ``layout``, as ``base`` should be.
-
-    ``base`` (j, C, H, W), ``steps`` (j, k), ``change`` (k, C, H, W).
-    """
+    """base_j (j, C, H, W) + steps_jk (j, k) · change_k (k, C, H, W), (k·j, C, H, W)."""
     channels_last = layout is torch.channels_last
     if channels_last:
         base, change = (x.permute(0, 2, 3, 1).contiguous() for x in (base, change))

@@ -36,8 +36,7 @@ ROUNDING = 1e-9
 class Packing:
     """The transform over ``levels`` levels for images of ``height`` × ``width`` pixels.
 
-    ``wavelet`` is "haar" or any orthonormal one of PyWavelets. Raises SettingsError where the
-    sides cannot be halved that often, or the wavelet is none.
+    Raises SettingsError where sides cannot be halved that often, or ``wavelet`` is not orthonormal.
     """
 
     def __init__(
@@ -73,11 +72,10 @@ class Packing:
         return images
 
     def patch(self, block: Tensor, top: Tensor, left: Tensor, level: int) -> Tensor:
-        """Images of single blocks, as if all other coefficients were 0.
+        """Images (m, C, height, width) of single blocks, as if all other coefficients were 0.
 
         ``block`` (m, C, h, w) holds coefficients of details of ``level`` (1 is the finest), or of
-        the last approximation; ``top`` and ``left`` (m,) say where, counted in blocks. Returns
-        (m, C, height, width); two products with the columns that the block needs, no transform.
+        the last approximation; ``top`` and ``left`` (m,) say where, counted in blocks.
         """
         height, width = block.shape[-2:]
         rows, columns = (each[level - 1] for each in self._pictures)
@@ -130,11 +128,7 @@ def check_levels(height: int, width: int, levels: int) -> None:
 
 
 def analysis_filters(wavelet: str) -> Filters:
-    """The low-pass and high-pass filter of an orthonormal wavelet, float64.
-
-    Haar's are known here; others are PyWavelets'. Raises SettingsError where it is not installed,
-    or the wavelet is unknown or not orthonormal.
-    """
+    """The low-pass and high-pass filter of an orthonormal wavelet; raises SettingsError."""
     if wavelet == "haar":
         return np.array([1.0, 1.0]) / sqrt(2), np.array([-1.0, 1.0]) / sqrt(2)
     install, purpose = "pywavelets, or use 'haar'", f"for wavelet={wavelet!r}"
@@ -231,9 +225,7 @@ def level_sums(maps: Floats, depth: int) -> Floats:
 
 
 def spatial_map(maps: Floats, depth: int, height: int, width: int) -> Floats:
-    """Where in the image: maps (K, g, g) cut into their 1 + 3·depth sub-bands, each resized to the
-    image bilinearly, and added; (K, height, width). SPEC.md 3.2.
-    """
+    """Where in the image, (K, height, width): the sub-bands of ``maps`` resized and added."""
     grid, total = maps.shape[-1], np.zeros((len(maps), height, width))
     sub_bands = [(slice(grid >> depth), slice(grid >> depth))]
     for level in range(depth, 0, -1):

@@ -69,10 +69,7 @@ class WaveletAttribution:
 
     @cached_property
     def levels(self) -> Floats:
-        """Share of each level, (K, depth + 1): 0 the approximation, then details, coarsest first.
-
-        The sum of the indices over the cells of a level, normalised to 1 (SPEC.md 3.2).
-        """
+        """Share of each level in the sum of indices, (K, depth + 1), coarsest first; SPEC.md 3.2."""
         return shares(level_sums(self.map, self.depth))
 
     @cached_property
@@ -136,9 +133,8 @@ def wcam(
 class ZoomConsistency:
     """Level shares of images and of the same images twice as large (SPEC.md 3.2).
 
-    Twice as large and halved once more, a level holds the same structures as before: levels 0 to L
-    of the two correspond. Level L + 1 of the zoomed one holds what the regular image was too small
-    to show.
+    Levels 0 to L of the two show the same structures. Level L + 1 of the zoomed one holds what the
+    regular image was too small to show.
     """
 
     regular: WaveletAttribution = field(repr=False)

@@ -36,10 +36,7 @@ def from_torchattacks(name: str, *, seed: int = 0, **options: Any) -> Attack:
 
 
 def from_pyautoattack(*, seed: int = 0, **options: Any) -> Attack:
-    """AutoAttack of the package pyautoattack, with that library's ``options`` (``eps``, ``norm``).
-
-    As ``from_torchattacks``. Croce and Hein, ICML 2020.
-    """
+    """AutoAttack of pyautoattack, as ``from_torchattacks``. Croce and Hein, ICML 2020."""
     return ForeignAttack("pyautoattack", "AutoAttack", seed, options)
 
 

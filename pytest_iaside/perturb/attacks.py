@@ -109,10 +109,7 @@ def attacked(
 
 
 def checked_images(found: Any, like: Tensor, source: str, names: Sequence[str]) -> Tensor:
-    """``found``, which ``source`` made of the images ``names``, as float32 in [0, 1].
-
-    Raises SettingsError unless it has the shape of ``like``, and such values.
-    """
+    """``found`` of ``source`` as float32 in [0, 1]; SettingsError unless it fits ``like``."""
     expected = f"expected uint8, or float in [0, 1], of shape {tuple(like.shape)}"
     if isinstance(found, np.ndarray):
         found = torch.from_numpy(np.ascontiguousarray(found))

@@ -38,10 +38,9 @@ def defocus_blur(image: Image, severity: int, random: Generator) -> Image:
 
 
 def glass_blur(image: Image, severity: int, random: Generator) -> Image:
-    """ImageNet-C's glass: blurred, pixels displaced within a few pixels' reach, blurred.
+    """ImageNet-C's glass: blurred, pixels displaced by -reach to reach - 1, blurred.
 
-    Like ImageNet-C's, whose swap lost one of the two pixels, a pixel takes the place of
-    another; and displacements are -reach to reach - 1.
+    Like ImageNet-C's, whose swap lost one of the two, a pixel takes the place of another.
     """
     deviation, reach, rounds = LEVELS_OF_GLASS[severity - 1]
     blur = (deviation, deviation, 0)

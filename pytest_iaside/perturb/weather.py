@@ -63,10 +63,7 @@ def frost(image: Image, severity: int, random: Generator, textures: Sequence[Pat
 
 
 def frost_textures(folder: str | Path | None = None) -> list[Path]:
-    """The image files in ``folder``, or in the one that IASIDE_FROST_DIR names; [] for neither.
-
-    Raises SettingsError when that is no folder or holds no images.
-    """
+    """The images in ``folder`` or IASIDE_FROST_DIR, [] for neither; SettingsError without any."""
     chosen = folder if folder is not None else os.environ.get(FROST_VARIABLE)
     if not chosen:
         return []
@@ -121,8 +118,7 @@ def _generated_texture(height: int, width: int, random: Generator) -> Image:
 def _plasma(size: int, decay: float, random: Generator) -> Image:
     """A (size, size) landscape in [0, 1] by midpoint displacement on a torus.
 
-    The displacement falls by ``decay`` squared from one scale to the next: ImageNet-C's code
-    multiplies by the wibble twice.
+    The displacement falls by ``decay`` squared: ImageNet-C's code multiplies by the wibble twice.
     """
     land = np.zeros((size, size))
     step, amplitude = size, 1.0

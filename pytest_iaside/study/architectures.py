@@ -36,8 +36,7 @@ class Projection:
 class Agreement:
     """How many models have one of their own group as the nearest in SID, and by chance.
 
-    ``p_value`` is the share of shuffled groups that agree at least as often. Read off the SIDs
-    themselves, not off their projection.
+    ``p_value`` is the share of shuffled groups that agree at least as often.
     """
 
     models: int
@@ -85,8 +84,7 @@ def architectures_study(
 ) -> ArchitecturesStudy:
     """Measure ``models`` and lay their SIDs out in a plane.
 
-    Raises SettingsError as ``project``, ModelError where fewer than three structured models are
-    left.
+    Raises SettingsError as ``project``, ModelError with fewer than three structured models.
     """
     _check_perplexity(perplexity, len(models))  # Now, and not after an hour of measuring.
     found = measuring.each(models, measuring.measured, told, level)
@@ -130,12 +128,10 @@ def nearest_agreement(shares: Floats, groups: Sequence[str], *, seed: int = 0) -
 def project(
     rows: Floats, *, method: Method = "auto", seed: int = 0, perplexity: float | None = None
 ) -> Projection:
-    """``rows`` (N, M) in a plane, so that near ones stay near.
+    """``rows`` (N, M) in a plane, so that near ones stay near; ``auto`` takes t-SNE if it is there.
 
-    ``auto`` takes t-SNE where scikit-learn can be imported. Its ``perplexity``, about how many
-    neighbours each point has, is a third of the other points, at most 30, unless it is given.
-
-    Raises SettingsError for a perplexity that N points cannot have, and for t-SNE without
+    Its ``perplexity``, about how many neighbours each point has, is by default a third of the
+    others, at most 30. Raises SettingsError for one that is out of range, and for t-SNE without
     scikit-learn.
     """
     check_choice("projection", method, Method)

@@ -123,10 +123,8 @@ def correlation_study(
 ) -> CorrelationStudy:
     """Measure ``models`` and their robustness, and see which of their quantities follows it.
 
-    Corruptions are drawn with ``seed``. ``folder`` keeps what perturbations did; ``told`` is
-    called with every model that is done.
-
-    Raises ModelError where fewer than three structured models of different recipes are left.
+    Corruptions are drawn with ``seed``; ``folder`` keeps what perturbations did. Raises ModelError
+    where fewer than three structured models of different recipes are left.
     """
 
     def compared(model: StudyModel, classifier: Classifier) -> ComparedModel:
@@ -171,8 +169,7 @@ def correlated(
 def _predictors(models: Sequence[ComparedModel], labelled: bool) -> Quantities:
     """What may foretell robustness: scores, ψ of the bands, and what needs no game at all.
 
-    The lower half is the share of the SID in the ⌊M/2⌋ lowest bands. The clean probability is
-    the mean Q(y|x), which mPE cannot fall further than.
+    mPE cannot fall further than the clean probability, the mean Q(y|x).
     """
     profiles = [one.profile for one in models]
     psi = np.stack([_whole_and_without(each.image_psi) for each in profiles], axis=1)

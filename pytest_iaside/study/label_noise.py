@@ -63,8 +63,7 @@ class LabelNoiseStudy(MeasuredModels[MeasuredModel]):
 def flatness(model: MeasuredModel) -> float:
     """The entropy of the SID over that of equal shares: 0 for a single band, 1 for equal ones.
 
-    The least band's share is 0 by definition (SPEC.md 1.5), so the most that is attained is
-    ln(M−1)/ln M, 0.936 at eight bands.
+    As the least band's share is 0 (SPEC.md 1.5), ln(M−1)/ln M is the most, 0.936 at eight bands.
     """
     shares = model.profile.sid
     return float(special.entr(shares).sum() / np.log(len(shares)))

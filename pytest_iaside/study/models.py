@@ -77,10 +77,7 @@ class StudyModel:
 
 
 def study_models(made: Any, source: str) -> list[StudyModel]:
-    """The models of the mapping ``made``, which ``source`` returned, in its order.
-
-    Raises SettingsError unless it is a mapping of at least three models.
-    """
+    """The models of the mapping that ``source`` returned, at least three; raises SettingsError."""
     if not isinstance(made, Mapping):
         raise SettingsError(f"{source} returned {_described(made)}; {EXPECTED}")
     if len(made) < LEAST_MODELS:
@@ -173,8 +170,7 @@ class MeasuredModels(Generic[M]):
 class Measuring:
     """How models are measured: on what, and with which settings of ``measure``.
 
-    With the setting ``samples`` it is on the first images alone, for robustness as for ψ. Raises
-    SettingsError where there are not so many.
+    With the setting ``samples`` on the first images alone; raises SettingsError for too many.
     """
 
     reference: ReferenceSample
@@ -210,10 +206,7 @@ class Measuring:
         told: Callable[[M], None],
         level: float,
     ) -> MeasuredModels[M]:
-        """What ``measured`` makes of every model; ``told`` is called with each that is done.
-
-        Raises ModelError where fewer than three are left; a wrong setting ends it at once.
-        """
+        """What ``measured`` makes of every model; raises ModelError where fewer than 3 are left."""
         done: list[M] = []
         left_out: list[LeftOut] = []
         for model in models:

@@ -38,11 +38,9 @@ HOW = "write corruption:severity (gaussian_noise:2), fgsm:eps or pgd:eps (eps of
 def chosen_perturbations(
     text: str | None, reference: ReferenceSample
 ) -> tuple[dict[str, Perturbation], dict[str, str]]:
-    """Those of ``text``, separated by commas, or the usual ones that fit the images.
+    """Those of ``text``, or the usual ones that fit the images; and why others do not, by name.
 
-    Also those of the usual ones that do not fit, with the reason. PGD takes ten steps of a
-    quarter of its eps from the image itself. Raises SettingsError for a perturbation that is
-    unknown, named twice, or does not fit the images.
+    Raises SettingsError for one that is unknown, named twice, or does not fit the images.
     """
     names = USUAL if text is None else [part.strip() for part in text.split(",")]
     found: dict[str, Perturbation] = {}
@@ -114,8 +112,7 @@ def robustness(
 ) -> Robustness:
     """How ``perturbations`` move the answers of ``classifier``; raises as ``answers``.
 
-    What is found is kept in ``folder``, where there is one and the model can be told from any
-    other (models/identity.py), and taken from there the next time.
+    It is kept in ``folder`` where the model can be told from any other (models/identity.py).
     """
     path = None
     if folder is not None and (model := identity(classifier)) is not None:

@@ -87,8 +87,8 @@ class TrainingStudy:
 def training_study(points: Sequence[Point], *, level: float = 0.95) -> TrainingStudy:
     """What became of the SID over the ``points`` of one run.
 
-    Raises SettingsError for points of several runs, of different settings or images, and where
-    fewer than two have ψ that can be told from noise.
+    Raises SettingsError for points of several runs, settings or samples, and where fewer than two
+    have ψ that can be told from noise.
     """
     points = sorted(points, key=lambda point: point.step)
     _check_alike(points)
