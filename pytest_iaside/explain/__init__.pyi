@@ -1,4 +1,5 @@
 from .entropy import entropy_cutoff as entropy_cutoff
+from .faithfulness import Removal as Removal
 from .faithfulness import deletion as deletion
 from .faithfulness import insertion as insertion
 from .faithfulness import mu_fidelity as mu_fidelity
@@ -13,7 +14,6 @@ from .lens import spectral_lens as spectral_lens
 from .measurements import measure_lens_smoothness as measure_lens_smoothness
 from .measurements import measure_reconstruction_depth as measure_reconstruction_depth
 from .measurements import measure_scale_reliance as measure_scale_reliance
-from .removal import Removal as Removal
 from .wcam import WaveletAttribution as WaveletAttribution
 from .wcam import reconstruct as reconstruct
 from .wcam import reconstruction_depth as reconstruction_depth

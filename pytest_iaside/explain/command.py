@@ -75,8 +75,8 @@ def _image(options: argparse.Namespace) -> ReferenceSample:
     path = Path(options.image)
     if not path.is_file():
         raise SettingsError(f"{path} is no file; give a picture, such as photo.jpg")
-    resize, crop = _size("--resize", options.resize), _size("--crop", options.crop)
-    pixels = read_image(path, resize=resize, crop=crop, grey=options.grey)
+    sides = {name: _size(f"--{name}", getattr(options, name)) for name in ("resize", "crop")}
+    pixels = read_image(path, **sides, grey=options.grey)
     return ReferenceSample(pixels[None], names=[path.name])
 
 
@@ -90,16 +90,9 @@ def _explained(model: Any, sample: ReferenceSample, options: argparse.Namespace)
     from pytest_iaside.explain.wcam import reconstruct
 
     execution = Execution(device=options.device, backend=options.backend)
+    how = {name: getattr(options, name) for name in ("grid", "points", "wavelet", "seed")}
     explanation = explain(
-        model,
-        sample,
-        options.label,
-        grid=options.grid,
-        wavelet_levels=options.levels,
-        points=options.points,
-        wavelet=options.wavelet,
-        seed=options.seed,
-        execution=execution,
+        model, sample, options.label, wavelet_levels=options.levels, **how, execution=execution
     )
     classes, lens = explanation.classes, explanation.lens
     maps = {"WCAM in place": explanation.wavelet.spatial}

@@ -44,17 +44,15 @@ def _explained(red: RedGate) -> tuple[Any, Any]:
         return None, None
     other = red.other_model()
     if number is None:
-        models, room = 1 + (other is not None), comparison.candidate.forward_passes
-        one = models * cost(sample, 1)
+        room, one = comparison.candidate.forward_passes, (1 + (other is not None)) * cost(sample, 1)
         number = min(FEW, room // one)
         if number == 0:
             return _nothing(
                 f"it would take about {one:,} forward passes for an image, more than the "
                 f"{room:,} of the gate; set {OPTION}={FEW} to explain them anyway"
             ), None
-    place = {digest: at for at, digest in enumerate(sample.digests)}
     changes = comparison.image_changes.images[:number]
-    chosen = sample.take([place[change.digest] for change in changes])
+    chosen = sample.take([sample.digests.index(change.digest) for change in changes])
     # What both models were scored on: of a distribution, its likeliest class.
     rows = [comparison.candidate.digests.index(digest) for digest in chosen.digests]
     labels = comparison.candidate.labels[rows]
@@ -120,8 +118,8 @@ def level_changes(
     """
     depth = candidate.wavelet.depth
     shares, errors = _mean_shares(candidate, images)
-    unknown: list[Number] = [None] * (depth + 1)
-    before = change = low = high = unknown
+    before: list[Number] = [None] * (depth + 1)
+    change = low = high = before
     if baseline is not None:
         old, old_errors = _mean_shares(baseline, images)
         each = 1 - (1 - level) / (depth + 1)
@@ -185,10 +183,9 @@ def _around(explanation: Explanation, image: int, change: LevelRecord, before: s
 
 def _mean_shares(explanation: Explanation, images: Sequence[int]) -> tuple[Floats, Floats]:
     """Mean level shares of ``images``, and their standard errors: masks differ by image."""
-    rows = list(images)
-    errors = explanation.wavelet.level_errors[rows]
-    shares = explanation.wavelet.levels[rows].mean(axis=0)
-    return shares, np.sqrt((errors**2).sum(axis=0)) / len(rows)
+    rows, wavelet = list(images), explanation.wavelet
+    errors = np.linalg.norm(wavelet.level_errors[rows], axis=0) / len(rows)
+    return wavelet.levels[rows].mean(axis=0), errors
 
 
 def _percent(value: float | None) -> str:

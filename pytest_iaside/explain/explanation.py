@@ -20,15 +20,11 @@ from pytest_iaside.images.selection import sample_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.arrays import Floats
 
-MOST_LEVELS = 3
-FINEST_GRID = 16
 POINTS = 8
 # For looking, not for measuring: a fifth of error in the strength of gradients is not seen.
 FOR_LOOKING: Any = {"tolerance": 0.2, "max_samples": LEAST}
 # The highest tenth of a map lies this many times above its mean where it tells a place.
 UNEVEN = 1.5
-# A gradient costs a pass forwards and about two backwards.
-PASSES_OF_GRADIENT = 3
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -81,17 +77,9 @@ def explain(
     """
     classifier, sample = as_classifier(model), sample_of(images)
     wavelet_levels, grid = fitting(sample, wavelet_levels, grid)
+    how: Any = {"grid": grid, "wavelet_levels": wavelet_levels, "points": points}
     common: Any = {"seed": seed, "execution": execution}
-    attribution = wcam(
-        classifier,
-        sample,
-        labels,
-        grid=grid,
-        wavelet_levels=wavelet_levels,
-        points=points,
-        wavelet=wavelet,
-        **common,
-    )
+    attribution = wcam(classifier, sample, labels, **how, wavelet=wavelet, **common)
     classes, lens, why_not = attribution.classes, None, ""
     try:
         lens = spectral_lens(classifier, sample, classes, **FOR_LOOKING, **common)
@@ -114,7 +102,8 @@ def explain(
 def cost(sample: ReferenceSample, images: int) -> int:
     """About how many forward passes ``explain`` takes for so many of the images of ``sample``."""
     _, grid = fitting(sample, None, None)
-    gradients = PASSES_OF_GRADIENT * len(SCALES) * LEAST
+    # A gradient costs a pass forwards and about two backwards.
+    gradients = 3 * len(SCALES) * LEAST
     return images * (POINTS * (grid**2 + 2) + gradients + 1)
 
 
@@ -122,7 +111,7 @@ def fitting(sample: ReferenceSample, levels: int | None, grid: int | None) -> tu
     """Levels and grid for ``sample`` where none are given; raises SettingsError without any."""
     _, height, width = sample.shape
     if levels is None:
-        fit = [n for n in range(1, MOST_LEVELS + 1) if gcd(height, width) % 2**n == 0]
+        fit = [n for n in (1, 2, 3) if gcd(height, width) % 2**n == 0]
         if not fit:
             raise SettingsError(
                 f"images of {height}×{width} pixels cannot be halved, so there is no wavelet "
@@ -132,6 +121,6 @@ def fitting(sample: ReferenceSample, levels: int | None, grid: int | None) -> tu
     if grid is None:
         unit, common = 2**levels, gcd(height, width)
         sizes = [n for n in range(unit, common + 1, unit) if common % n == 0]
-        # Where none lies below, the coarsest there is.
-        grid = max((size for size in sizes if size <= FINEST_GRID), default=sizes[0])
+        # At most 16 cells a side; where none lies below, the coarsest there is.
+        grid = max((size for size in sizes if size <= 16), default=sizes[0])
     return levels, grid

@@ -135,13 +135,13 @@ def _grid_index(height: int, width: int, cells: int) -> NDArray[np.int64]:
             f"bands={cells} cells a side do not fit the spectrum of {height}×{width} images; "
             f"mask='grid' takes an even number, at most half of the shorter side: {most}"
         )
-    half = cells // 2
-    u, v = (np.rint(np.fft.fftfreq(n) * n).astype(np.int64) for n in (height, width))
+    half, sides = cells // 2, (height, width)
+    along = [np.rint(np.fft.fftfreq(n) * n).astype(np.int64) for n in sides]
     rows, columns = (
-        np.minimum(2 * half * np.abs(x) // n, half - 1) for x, n in ((u, height), (v, width))
+        np.minimum(cells * np.abs(x) // n, half - 1) for x, n in zip(along, sides, strict=True)
     )
     # Mirror images, (u, v) and (−u, −v), have the same sign of u·v; the Nyquist frequencies of
     # even sides are their own mirror image and count as positive, as do the axes.
-    signs = [np.where(2 * np.abs(x) == n, 0, np.sign(x)) for x, n in ((u, height), (v, width))]
+    signs = [np.sign(x) * (2 * np.abs(x) != n) for x, n in zip(along, sides, strict=True)]
     falling = np.outer(*signs) < 0
     return np.asarray((falling * half + rows[:, None]) * half + columns)

@@ -81,7 +81,7 @@ class Lens:
 
     @cached_property
     def arglens(self) -> Floats:
-        """ArgLens: the scale at which each pixel's SG2 is largest, the smallest of ties, (K, H, W)."""
+        """ArgLens: the scale in [0, 1] of each pixel's largest SG2, least of ties, (K, H, W)."""
         return argmax_scale(self.scales, self.sg2)
 
     @cached_property

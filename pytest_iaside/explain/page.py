@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from pytest_iaside.explain.drilldown import explanation_record, image_of, map_pictures
@@ -19,8 +19,6 @@ from pytest_iaside.report.numbers import count, fixed, share
 from pytest_iaside.report.pages import Page
 from pytest_iaside.stats.arrays import Floats
 
-AS_THEY_ARE = ("image", "sufficient")  # not in the colours of maps
-SMALLEST = 224  # pixels of the longer side of a picture on the page
 ABOUT = {
     "image": ("The image", "As the model sees it, before normalisation."),
     "wcam": (
@@ -75,7 +73,7 @@ def pictures(found: Explained) -> dict[str, NDArray[np.uint8]]:
         drawn["sg2"] = heat(np.sqrt(found.explanation.lens.sg2_at_optimum[0]))
     if found.integrated is not None:
         drawn["ig2"] = heat(np.sqrt(found.integrated.ig2[0]))
-    return {name: enlarged(drawn[name], SMALLEST) for name in ABOUT if name in drawn}
+    return {name: enlarged(drawn[name], 224) for name in ABOUT if name in drawn}
 
 
 def page(found: Explained, drawn: Mapping[str, NDArray[np.uint8]], level: float) -> Page:
@@ -87,19 +85,11 @@ def page(found: Explained, drawn: Mapping[str, NDArray[np.uint8]], level: float)
     names = [f"{each['level']}: {each['title']}" for each in image["levels"]]
     levels = _rows(names, wavelet.levels[0], wavelet.level_errors[0])
     rings = _rows(range(len(fourier.shares[0])), fourier.shares[0], fourier.share_errors[0])
-    figures += [
-        Figure(
-            "Level shares",
-            "How much of the answer comes from each wavelet level, the coarsest first.",
-            Table(("level", *head), levels),
-        ),
-        Figure(
-            "Rings of the spectrum",
-            "How much of the answer comes from each ring of the spectrum, from the mean outwards.",
-            Table(("ring", *head), rings),
-        ),
-        _faithfulness(found.scores),
-    ]
+    about = "How much of the answer comes from each wavelet level, the coarsest first."
+    figures.append(Figure("Level shares", about, Table(("level", *head), levels)))
+    about = "How much of the answer comes from each ring of the spectrum, from the mean outwards."
+    figures.append(Figure("Rings of the spectrum", about, Table(("ring", *head), rings)))
+    figures.append(_faithfulness(found.scores))
     return Page(
         title="explanation",
         headline=image["sentence"].replace("The candidate", explanation.model),
@@ -115,8 +105,9 @@ def page(found: Explained, drawn: Mapping[str, NDArray[np.uint8]], level: float)
 
 def _picture(name: str, pixels: NDArray[np.uint8]) -> Figure:
     title, about = ABOUT[name]
+    content = encoded(pixels, palette=0 if name in ("image", "sufficient") else MAP_COLOURS)
     chart = Markup('<img class="map" alt="{}" src="data:image/png;base64,{}">').format(
-        escape(title), encoded(pixels, palette=0 if name in AS_THEY_ARE else MAP_COLOURS)
+        title, content
     )
     return Figure(title, about, chart=chart)
 

@@ -44,10 +44,7 @@ def _maps(name: str, pictures: PictureRecord) -> dict[str, list[Picture]]:
     """The maps of each model, under its role."""
     roles = {"baseline": pictures.get("baseline"), "candidate": pictures.get("candidate")}
     return {
-        role: [
-            Picture(TITLES[each], content, f"{role}, {name}: {TITLES[each]}")
-            for each, content in maps.items()
-        ]
+        role: [Picture(TITLES[x], maps[x], f"{role}, {name}: {TITLES[x]}") for x in maps]
         for role, maps in roles.items()
         if maps
     }
@@ -58,17 +55,17 @@ def _finding(record: ExplanationRecord) -> str:
     if record["baseline"] is None:
         return ""
     over = f"Over these {len(record['images'])} images"
-    changed = [each for each in record["levels"] if moved(each)]
-    if not changed:
-        return (
-            f"{over} no level's share changed by more than its interval: the change is one of "
-            "strength, not of scale, as far as this can tell."
-        )
-    told = "; ".join(
+    told = [
         f"{each['title']} {share(each['baseline'])} → {share(each['candidate'])}"
-        for each in changed
+        for each in record["levels"]
+        if moved(each)
+    ]
+    if told:
+        return f"{over} the answer's sources moved: {'; '.join(told)}."
+    return (
+        f"{over} no level's share changed by more than its interval: the change is one of "
+        "strength, not of scale, as far as this can tell."
     )
-    return f"{over} the answer's sources moved: {told}."
 
 
 def _about(record: ExplanationRecord) -> str:

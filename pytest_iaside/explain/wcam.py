@@ -69,7 +69,7 @@ class WaveletAttribution:
 
     @cached_property
     def levels(self) -> Floats:
-        """Share of each level in the sum of indices, (K, depth + 1), coarsest first; SPEC.md 3.2."""
+        """Share of each level in the sum of indices, (K, depth + 1), coarsest first (SPEC 3.2)."""
         return shares(level_sums(self.map, self.depth))
 
     @cached_property

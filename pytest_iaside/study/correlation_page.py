@@ -57,17 +57,9 @@ def lines(study: CorrelationStudy) -> list[str]:
         rows = [(f"r with {name}", "r", interval, "Holm p", "± img", "ρ", "r models")]
         for one in table.mean:
             found = one.recipes
-            rows.append(
-                (
-                    one.predictor,
-                    HUNDREDTHS(found.pearson),
-                    _interval(found),
-                    p_value(found.adjusted),
-                    fixed(found.image_error, 2),
-                    HUNDREDTHS(found.spearman),
-                    HUNDREDTHS(one.models.pearson),
-                )
-            )
+            r, rho, of_models = map(HUNDREDTHS, (found.pearson, found.spearman, one.models.pearson))
+            p, error = p_value(found.adjusted), fixed(found.image_error, 2)
+            rows.append((one.predictor, r, _interval(found), p, error, rho, of_models))
         tables.append(aligned(rows))
     counted = f"{_counted(study)}; {len(study.perturbations)} perturbations"
     return lines_of([counted], *tables, sentence=f"{_own(study)}. {_better(study)}")
@@ -118,8 +110,7 @@ def _ranking(table: Correlations, target: str, ident: str, level: float) -> Figu
     bars, rows = [], []
     for one in table.mean:
         recipes, models = one.recipes, one.models
-        numbers = map(finite, (recipes.pearson, recipes.low, recipes.high))
-        bars.append(Bar(one.predictor, *numbers))
+        bars.append(Bar(one.predictor, *map(finite, (recipes.pearson, recipes.low, recipes.high))))
         rows.append(
             [
                 one.predictor,

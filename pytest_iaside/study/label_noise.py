@@ -162,16 +162,9 @@ def lines(study: LabelNoiseStudy) -> list[str]:
     """The main tables for a terminal, at most 80 columns."""
     levels = [("wrong labels", "models", "flatness", "signed SRC", "v(all)", "accuracy")]
     for level in study.levels:
-        levels.append(
-            (
-                share(level.noise, 0),
-                str(len(level.models)),
-                fixed(level.flatness),
-                signed(level.signed_src),
-                fixed(level.value, 2),
-                share(level.accuracy),
-            )
-        )
+        scores = fixed(level.flatness), signed(level.signed_src), fixed(level.value, 2)
+        count = str(len(level.models))
+        levels.append((share(level.noise, 0), count, *scores, share(level.accuracy)))
     follows = [("with the noise", "ρ", confidence(study.level), "r", "Holm p")]
     for name, one in study.follows.items():
         interval = interval_text(one.rank_low, one.rank_high, HUNDREDTHS)
@@ -223,18 +216,11 @@ def _scores(study: LabelNoiseStudy) -> Figure:
 
 
 def _followers(study: LabelNoiseStudy) -> Figure:
-    rows = [
-        [
-            name,
-            signed(one.spearman),
-            interval_text(one.rank_low, one.rank_high, signed),
-            signed(one.pearson),
-            interval_text(one.low, one.high, signed),
-            p_value(one.p_value),
-            p_value(one.adjusted),
-        ]
-        for name, one in study.follows.items()
-    ]
+    rows = []
+    for name, one in study.follows.items():
+        rank = signed(one.spearman), interval_text(one.rank_low, one.rank_high, signed)
+        r = signed(one.pearson), interval_text(one.low, one.high, signed)
+        rows.append([name, *rank, *r, p_value(one.p_value), p_value(one.adjusted)])
     interval = confidence(study.level)
     head = ("quantity", "Spearman's ρ", interval, "Pearson's r", interval, "p", "Holm's p")
     return Figure(

@@ -1,7 +1,7 @@
 """Parts of every study's page: its models, how they were measured, and aligned lines."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,26 +31,24 @@ def study_page(
     settings: Mapping[str, str] | None = None,
 ) -> Page:
     """The page of a study of models, with a figure of them all and how they were measured."""
+    warnings = [
+        f"{model.name} was left out, it could not be measured: {model.reason}"
+        for model in study.left_out
+    ]
+    if study.unstructured:
+        names = ", ".join(model.name for model in study.unstructured)
+        warnings.append(
+            "Left out because their ψ cannot be told from noise, so that their SID and SRC mean "
+            f"nothing: {names}."
+        )
     return Page(
         title=title,
         headline=headline,
         about=about,
-        warnings=list(_warnings(study)),
+        warnings=warnings,
         figures=[*figures, _models_figure(study)],
         settings=study_settings(study.models[0].profile, settings),
     )
-
-
-def _warnings(study: MeasuredModels[Any]) -> Iterator[str]:
-    """What a reader must know about models that do not count."""
-    for model in study.left_out:
-        yield f"{model.name} was left out, it could not be measured: {model.reason}"
-    if study.unstructured:
-        names = ", ".join(model.name for model in study.unstructured)
-        yield (
-            f"Left out because their ψ cannot be told from noise, so that their SID and SRC mean "
-            f"nothing: {names}."
-        )
 
 
 def _models_figure(study: MeasuredModels[Any]) -> Figure:
@@ -61,18 +59,10 @@ def _models_figure(study: MeasuredModels[Any]) -> Figure:
         score, value = (
             profile.interval(quantity, study.level) for quantity in ("signed_src", "value")
         )
-        rows.append(
-            [
-                one.name,
-                one.model.group or NONE,
-                signed(profile.signed_src),
-                interval_text(score.low, score.high, signed),
-                fixed(profile.value, 2),
-                interval_text(value.low, value.high, partial(fixed, digits=2)),
-                share(one.accuracy),
-                profile.unstructured_because,
-            ]
-        )
+        src = signed(profile.signed_src), interval_text(score.low, score.high, signed)
+        bounds = interval_text(value.low, value.high, partial(fixed, digits=2))
+        numbers = *src, fixed(profile.value, 2), bounds, share(one.accuracy)
+        rows.append([one.name, one.model.group or NONE, *numbers, profile.unstructured_because])
     interval = confidence(study.level)
     head = ("model", "group", "signed SRC", interval, "v(all), nats", interval, "accuracy")
     return Figure(

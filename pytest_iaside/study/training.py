@@ -143,15 +143,12 @@ def _check_alike(points: Sequence[Point]) -> None:
             )
 
 
-SHOWN = 5  # curves in one chart
-
-
 def page(study: TrainingStudy) -> Page:
     """The page of ``study``."""
     points, last = study.points, study.points[-1].profile
     records = trend_record(points, study.level)["points"]
     # A few checkpoints, evenly spaced, the first and the last among them.
-    places = np.unique(np.linspace(0, len(study.structured) - 1, SHOWN).round().astype(int))
+    places = np.unique(np.linspace(0, len(study.structured) - 1, 5).round().astype(int))
     curves = [study.structured[place] for place in places]
     hollow = [not point.profile.structured for point in points]
     score, _, *others = curves_of(records, hollow=hollow)
@@ -200,16 +197,9 @@ def lines(study: TrainingStudy) -> list[str]:
     """The main table for a terminal, at most 80 columns."""
     rows = [("step", "signed SRC", "v(all)", "distance to last SID", "accuracy", "loss")]
     for point in study.points:
-        rows.append(
-            (
-                str(point.step),
-                signed(point.profile.signed_src),
-                fixed(point.profile.value, 2),
-                fixed(study.distance_at.get(point.step)),
-                share(point.accuracy),
-                fixed(point.loss),
-            )
-        )
+        scores = signed(point.profile.signed_src), fixed(point.profile.value, 2)
+        distance = fixed(study.distance_at.get(point.step))
+        rows.append((str(point.step), *scores, distance, share(point.accuracy), fixed(point.loss)))
     return lines_of(aligned(rows), sentence=sentence(study))
 
 

@@ -18,6 +18,8 @@ from torch import Tensor
 from pytest_iaside import Classifier, Estimate, ModelError, ReferenceSample, SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.faithfulness import (
+    Removal,
+    box_blur,
     correlation,
     deletion,
     insertion,
@@ -25,7 +27,6 @@ from pytest_iaside.explain.faithfulness import (
     random_subsets,
     score_curve,
 )
-from pytest_iaside.explain.removal import Removal, box_blur
 from pytest_iaside.measure.metrics import accuracy
 from pytest_iaside.models.classifier import check_logits
 

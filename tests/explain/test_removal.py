@@ -14,7 +14,7 @@ from scipy import ndimage
 from torch.nn import functional
 
 from pytest_iaside import ReferenceSample, SettingsError
-from pytest_iaside.explain.removal import (
+from pytest_iaside.explain.faithfulness import (
     Removal,
     as_removal,
     box_blur,
