@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 
 from markupsafe import Markup
 
@@ -13,7 +14,6 @@ from pytest_iaside.report.numbers import fixed
 
 Bounds = tuple[float | None, float | None]
 PLOT = 210.0  # height of the plane of a scatter chart
-NOWHERE: Bounds = (None, None)
 ROW = 17.0
 
 
@@ -25,8 +25,8 @@ class Dot:
     x: float
     y: float
     group: int = 0
-    across: Bounds = NOWHERE
-    upright: Bounds = NOWHERE
+    across: Bounds = (None, None)
+    upright: Bounds = (None, None)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,6 @@ def grid_chart(
 def _extent(values: Sequence[float], bounds: Sequence[Bounds]) -> tuple[float, float]:
     """What an axis spans: all values, and of their intervals what is not far off."""
     low, high = min(values), max(values)
-    both = (bound for pair in bounds for bound in pair)
-    low, high = svg.extended(low, high, both, 0.5 * (high - low))
+    low, high = svg.extended(low, high, chain(*bounds), 0.5 * (high - low))
     room = 0.05 * (high - low) or max(0.05 * abs(high), 0.05)
     return low - room, high + room

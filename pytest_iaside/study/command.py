@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from pytest_iaside.study.models import MeasuredModel, Measuring, StudyModel
 
 FOLDER = "iaside-study"
-KEPT = "correlation-kept"
 FAILED = cli.DRIFTED  # some of the models: the rest is written
 
 
@@ -28,9 +26,7 @@ def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
     )
     studies = parser.add_subparsers(required=True, metavar="STUDY")
 
-    def add_of_models(
-        name: str, about: str, run: Callable[[argparse.Namespace, str], int]
-    ) -> argparse.ArgumentParser:
+    def add_of_models(name: str, about: str, run: Any) -> argparse.ArgumentParser:
         study = studies.add_parser(name, help=about, allow_abbrev=False)
         study.add_argument(
             "models", help="package.module:function that returns a mapping from names to models"
@@ -57,9 +53,8 @@ def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
         default="auto",
         help="t-SNE (scikit-learn), PCA, or t-SNE where it is installed (auto)",
     )
-    study.add_argument(
-        "--perplexity", type=float, help="of t-SNE; a third of the models, at most 30, if not given"
-    )
+    about = "of t-SNE; a third of the models, at most 30, if not given"
+    study.add_argument("--perplexity", type=float, help=about)
     study.add_argument("--projection-seed", type=int, default=0, help="of t-SNE (0)")
     study = studies.add_parser("training", help="SIDs over a training run", allow_abbrev=False)
     study.add_argument("history", help="the file that iaside track wrote")
@@ -70,9 +65,8 @@ def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--output", metavar="DIR", default=FOLDER, help=f"the folder to write to ({FOLDER})"
-    )
+    about = f"the folder to write to ({FOLDER})"
+    parser.add_argument("--output", metavar="DIR", default=FOLDER, help=about)
 
 
 def correlation(options: argparse.Namespace, command: str) -> int:
@@ -94,7 +88,7 @@ def correlation(options: argparse.Namespace, command: str) -> int:
         perturbations,
         seed=int(settings.measure.get("seed", 0)),
         level=settings.level,
-        folder=None if options.no_cache else Path(options.output) / KEPT,
+        folder=None if options.no_cache else Path(options.output) / "correlation-kept",
         told=tell,
     )
     return _finish("correlation", study, correlation_page, options, command)

@@ -70,10 +70,8 @@ class Correlations:
         return next(one for one in self.mean if one.predictor == predictor)
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "mean": [asdict(one) for one in self.mean],
-            "by_perturbation": [asdict(one) for one in self.single],
-        }
+        tables = {"mean": self.mean, "by_perturbation": self.single}
+        return {name: [asdict(one) for one in table] for name, table in tables.items()}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -127,18 +125,12 @@ def correlation_study(
     where fewer than three structured models of different recipes are left.
     """
 
+    how: Any = {"seed": seed, "execution": measuring.execution, "folder": folder}
+
     def compared(model: StudyModel, classifier: Classifier) -> ComparedModel:
-        return ComparedModel(
-            **vars(measuring.measured(model, classifier)),
-            robustness=robustness(
-                classifier,
-                measuring.reference,
-                perturbations,
-                seed=seed,
-                execution=measuring.execution,
-                folder=folder,
-            ),
-        )
+        measured = measuring.measured(model, classifier)
+        found = robustness(classifier, measuring.reference, perturbations, **how)
+        return ComparedModel(**vars(measured), robustness=found)
 
     found = measuring.each(models, compared, told, level)
     recipes = {one.model.recipe for one in found.models}
@@ -178,7 +170,6 @@ def _predictors(models: Sequence[ComparedModel], labelled: bool) -> Quantities:
     bands = psi.shape[-1]
 
     def means(columns: Sequence[Floats]) -> Floats:
-        """Means (K+1, N) of values (K,) of N models."""
         return _whole_and_without(np.stack(columns, axis=1))
 
     found: Quantities = {

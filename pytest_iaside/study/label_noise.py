@@ -113,14 +113,9 @@ def label_noise_study(
         correlate(shares, [quantity(one) for one in found.models], level)
         for quantity in QUANTITIES.values()
     ]
-    return LabelNoiseStudy(
-        **vars(found),
-        levels=[
-            _level(noise, [one for one in found.models if one.model.noise == noise])
-            for noise in noises
-        ],
-        follows=dict(zip(QUANTITIES, adjust(correlations), strict=True)),
-    )
+    levels = [_level(x, [one for one in found.models if one.model.noise == x]) for x in noises]
+    follows = dict(zip(QUANTITIES, adjust(correlations), strict=True))
+    return LabelNoiseStudy(**vars(found), levels=levels, follows=follows)
 
 
 def _level(noise: float, models: Sequence[MeasuredModel]) -> NoiseLevel:

@@ -53,12 +53,9 @@ class StudyModel:
         for what in ("group", "recipe"):
             if not isinstance(found := getattr(self, what), str):
                 raise SettingsError(f"{what}={found!r} cannot be used; expected text")
-        if self.noise is None:
-            return
-        if not is_number(self.noise) or not 0 <= self.noise <= 1:
-            raise SettingsError(
-                f"noise={self.noise!r} must be the share of wrong labels, from 0 to 1"
-            )
+        noise = self.noise
+        if noise is not None and not (is_number(noise) and 0 <= noise <= 1):
+            raise SettingsError(f"noise={noise!r} must be the share of wrong labels, from 0 to 1")
 
     def load(self) -> Classifier:
         """The model itself, under its name; raises ModelError where it cannot be had."""
@@ -154,9 +151,8 @@ class MeasuredModels(Generic[M]):
     @property
     def counted(self) -> str:
         """How many are structured, for a message."""
-        return (
-            f"{len(self.models)} of {len(self.measured)} models have ψ that can be told from noise"
-        )
+        count = f"{len(self.models)} of {len(self.measured)}"
+        return f"{count} models have ψ that can be told from noise"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything that was found, in plain values and arrays, NaN and infinite ones too."""

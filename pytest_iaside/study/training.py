@@ -222,11 +222,10 @@ def sentence(study: TrainingStudy) -> str:
 def _changes(study: TrainingStudy) -> Figure:
     rows = []
     for band, label in enumerate(study.points[-1].profile.partition.labels):
-        row = [f"band {band} ({label})"]
+        rows.append([f"band {band} ({label})"])
         for moved in (study.psi, study.sid):
             interval = interval_text(moved.low[band], moved.high[band], signed)
-            row += [signed(moved.change[band]), interval]
-        rows.append(row)
+            rows[-1] += [signed(moved.change[band]), interval]
     first, last = study.structured[0].step, study.structured[-1].step
     interval = confidence(study.level)
     return Figure(
