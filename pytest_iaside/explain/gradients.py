@@ -71,7 +71,7 @@ def opened(classifier: Any, images: Any, labels: Any, *, execution: Execution) -
         yield Subject(runner=runner, sample=sample, classes=classes.to(runner.device))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class IntegratedGradients:
     """Means of g = ∇f over the line from the baseline b to the image x; f = log Q(class|x).
 
@@ -117,16 +117,8 @@ def integrated_gradients(
         start = runner.classifier.normalise(start[None])[0] if baseline == "black" else start
         rows = [_explained(subject, image, start, steps) for image in range(len(subject.sample))]
         ig, ig2, xig, gap = (np.stack(each) for each in zip(*rows, strict=True))
-        return IntegratedGradients(
-            ig=ig,
-            ig2=ig2,
-            xig=xig,
-            gap=gap,
-            baseline=baseline,
-            steps=steps,
-            classes=subject.classes.cpu().numpy(),
-            names=subject.sample.names,
-        )
+        classes, names = subject.classes.cpu().numpy(), subject.sample.names
+        return IntegratedGradients(ig, ig2, xig, gap, baseline, steps, classes, names)
 
 
 def _explained(

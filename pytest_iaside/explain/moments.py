@@ -54,7 +54,7 @@ class Sampling:
         return inputs + scale * self.noise * (inputs.max() - inputs.min()) * draws
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Moments:
     """What is known of g = ∇f at one scale around one image."""
 
@@ -156,14 +156,9 @@ class _Cell:
         self._norms = np.append(self._norms, squares.flatten(1).sum(dim=1).cpu().numpy())
 
     def moments(self) -> Moments:
-        samples = len(self._norms)
-        return Moments(
-            first=self._first / samples,
-            second=self._second / samples,
-            samples=samples,
-            norm=float(self._norms.mean()),
-            relative_error=self._error(),
-        )
+        samples, norm = len(self._norms), float(self._norms.mean())
+        first, second = self._first / samples, self._second / samples
+        return Moments(first, second, samples, norm, self._error())
 
     def _error(self) -> float:
         return 0.0 if self._scale == 0 else relative_error(self._norms)

@@ -28,8 +28,6 @@ from pytest_iaside.models.gradients import PixelNetwork, device_of, with_gradien
 Attack = Callable[[nn.Module, Tensor, Tensor], Any]
 AttackNorm = Literal["linf", "l2"]
 
-# What torchattacks adds to a gradient's length, so that no division is by 0.
-LEAST_LENGTH = 1e-10
 PIXELS = ", in units of pixels"
 
 
@@ -146,11 +144,8 @@ class _Target:
     """A model that is open to attack, and the images and labels it is attacked with."""
 
     def __init__(self, model: PixelNetwork, sample: ReferenceSample, home: torch.device) -> None:
-        self.model = model
+        self.model, self._sample, self._home = model, sample, home
         self.pixels = sample.pixels().to(device_of(model))
-        self.names = sample.names
-        self._sample = sample
-        self._home = home
 
     @cached_property
     def answers(self) -> Tensor:
@@ -172,9 +167,8 @@ class _Target:
         gradient = None
         if logits.requires_grad:
             # With respect to the pixels alone: nothing is left on the model's parameters.
-            (gradient,) = torch.autograd.grad(
-                functional.cross_entropy(logits, answers), leaf, allow_unused=True
-            )
+            loss = functional.cross_entropy(logits, answers)
+            (gradient,) = torch.autograd.grad(loss, leaf, allow_unused=True)
         if gradient is None:
             raise ModelError(
                 f"{self.model.classifier.name} has no gradient with respect to its pixels; an "
@@ -184,7 +178,7 @@ class _Target:
         finite = gradient.flatten(1).isfinite().all(dim=1)
         if not finite.all():
             raise ModelError(
-                f"{self.names[int((~finite).nonzero()[0])]}: the gradient of the model's "
+                f"{self._sample.names[int((~finite).nonzero()[0])]}: the gradient of the model's "
                 "cross-entropy is NaN or infinite; check that its logits are finite"
             )
         return gradient
@@ -204,7 +198,8 @@ def _target(classifier: Any, images: Pictures, labels: Labels) -> Iterator[_Targ
 def _direction(gradient: Tensor, norm: AttackNorm) -> Tensor:
     if norm == "linf":
         return gradient.sign()
-    return gradient / (_lengths(gradient) + LEAST_LENGTH)
+    # What torchattacks adds, so that no division is by 0.
+    return gradient / (_lengths(gradient) + 1e-10)
 
 
 def _project(offsets: Tensor, eps: float, norm: AttackNorm) -> Tensor:

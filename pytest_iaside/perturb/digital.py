@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -39,31 +40,27 @@ def elastic_transform(image: Image, severity: int, random: Generator) -> Image:
     ImageNet-C also moves the corners of a triangle at random, mostly at severities 1 and 2.
     """
     strength = 250 * (0.05, 0.065, 0.085, 0.1, 0.12)[severity - 1]
-    height, width, channels = image.shape
+    height, width, _ = image.shape
     coordinates = np.indices((height, width), dtype=np.float64)
     for along, size in zip(coordinates, (height, width), strict=True):
         shifts = random.uniform(-0.005 * size, 0.005 * size, (height, width))
         smoothness = (0.01 * height, 0.01 * width)
         shifts = ndimage.gaussian_filter(shifts, smoothness, mode="reflect", truncate=3)
         along += strength * shifts
-    warped = [
-        ndimage.map_coordinates(image[..., channel], coordinates, order=1, mode="reflect")
-        for channel in range(channels)
-    ]
-    return np.stack(warped, axis=2)
+    warp = partial(ndimage.map_coordinates, coordinates=coordinates, order=1, mode="reflect")
+    return np.stack([warp(channel) for channel in np.moveaxis(image, 2, 0)], axis=2)
 
 
 def pixelate(image: Image, severity: int, random: Generator) -> Image:
     """ImageNet-C's pixelation, on 8 bits: shrunk by means over boxes, enlarged by repetition."""
     share = PIXELATED_SIZES[severity - 1]
-    height, width, channels = image.shape
+    height, width, _ = image.shape
     large, small = (width, height), (int(width * share), int(height * share))
-    pixels = _eight_bits(image)
     pixelated = [
-        PIL.Image.fromarray(np.ascontiguousarray(pixels[..., channel]))
+        PIL.Image.fromarray(pixels)
         .resize(small, PIL.Image.Resampling.BOX)
         .resize(large, PIL.Image.Resampling.NEAREST)
-        for channel in range(channels)
+        for pixels in np.ascontiguousarray(_eight_bits(image).transpose(2, 0, 1))
     ]
     return np.stack([np.asarray(channel) for channel in pixelated], axis=2) / 255
 

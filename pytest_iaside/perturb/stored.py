@@ -58,14 +58,8 @@ def stored_corruption(
             f"{corruption}.npy beside {LABELS}"
         )
     check_corruption(corruption, there)
-    return ReferenceSample.from_folder(
-        root / corruption / str(severity),
-        labels=labels,
-        resize=resize,
-        crop=crop,
-        limit=limit,
-        seed=seed,
-    )
+    chosen: Any = {"labels": labels, "resize": resize, "crop": crop, "limit": limit, "seed": seed}
+    return ReferenceSample.from_folder(root / corruption / str(severity), **chosen)
 
 
 def _fifth(folder: Path, corruption: str, severity: int) -> list[tuple[NDArray[Any], int]]:

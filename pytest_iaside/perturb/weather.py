@@ -19,9 +19,7 @@ FROST_VARIABLE = "IASIDE_FROST_DIR"
 GREY = np.array([0.299, 0.587, 0.114])
 # The generated textures resemble the photographs that ImageNet-C uses: crops of 224×224 of
 # those have means of 0.34 to 0.80, deviations of 0.06 to 0.15 and spectra like r^-2.
-TEXTURE_MEANS = (0.35, 0.8)
-TEXTURE_DEVIATION = 0.1
-TEXTURE_EXPONENT = 2.0
+TEXTURE_MEANS, TEXTURE_DEVIATION, TEXTURE_EXPONENT = (0.35, 0.8), 0.1, 2.0
 TEXTURE_TINT = np.array([-0.04, 0.0, 0.04])
 
 
