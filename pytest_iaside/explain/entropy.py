@@ -56,8 +56,8 @@ def entropy_cutoff(
     where the model fails.
     """
     found = as_row(noises)
-    right = len(found) > 1 and bool(np.isfinite(found).all())
-    if not right or found[0] < 0 or not (np.diff(found) > 0).all():
+    ascends = len(found) > 1 and found[0] >= 0 and (np.diff(found) > 0).all()
+    if not ascends or not np.isfinite(found).all():
         raise SettingsError(
             f"noises={noises!r}; expected at least two finite numbers from 0 upwards, each greater "
             "than the one before, in units of standardised pixels"

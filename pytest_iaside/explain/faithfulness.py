@@ -24,8 +24,7 @@ from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.stats.arrays import Floats, random_by
 from pytest_iaside.stats.estimate import Estimate
 
-Masks = NDArray[np.bool_]
-"""What is removed in each variant of an image, (n, H, W)."""
+Masks = NDArray[np.bool_]  # What is removed in each variant of an image, (n, H, W).
 Kind = Literal["pixels", "cells", "erosion"]
 Replacement = Literal["blur", "black"]
 # The paper blurs images of 224 pixels by 100; smaller ones are blurred in proportion.
@@ -107,9 +106,7 @@ class Removal:
 
 def as_removal(removal: Removal | str) -> Removal:
     """``removal`` itself, or the usual one of that kind; raises SettingsError for others."""
-    if isinstance(removal, Removal):
-        return removal
-    return Removal(kind=removal)  # type: ignore[arg-type]
+    return removal if isinstance(removal, Removal) else Removal(kind=removal)  # type: ignore[arg-type]
 
 
 def usual_blur(height: int, width: int) -> int:
@@ -152,10 +149,9 @@ def checked_maps(maps: Any, sample: ReferenceSample) -> Floats:
     values = found.astype(np.float64)
     finite = np.isfinite(values).all(axis=(1, 2))
     if not finite.all():
-        name = sample.names[int(np.flatnonzero(~finite)[0])]
         raise SettingsError(
-            f"the map of {name} holds NaN or infinite values; give finite ones, which can be put "
-            "in an order"
+            f"the map of {sample.names[int(finite.argmin())]} holds NaN or infinite values; give "
+            "finite ones, which can be put in an order"
         )
     return values
 
@@ -296,13 +292,14 @@ def random_subsets(count: int, size: int, samples: int, key: str) -> Masks:
 
 def correlation(first: Floats, second: Floats) -> float:
     """Pearson's, of two (n,); 0 where one of them does not vary but for rounding."""
-    deviations = [each - each.mean() for each in (first, second)]
-    lengths = [float(np.linalg.norm(each)) for each in deviations]
-    sizes = [float(np.abs(each).max()) * math.sqrt(len(each)) for each in (first, second)]
-    if any(length <= 1e-12 * size for length, size in zip(lengths, sizes, strict=True)):
-        return 0.0
-    cosine = float(deviations[0] @ deviations[1]) / lengths[0] / lengths[1]
-    return min(max(cosine, -1.0), 1.0)
+    unit = []
+    for values in (first, second):
+        deviations = values - values.mean()
+        length = np.linalg.norm(deviations)
+        if length <= 1e-12 * np.abs(values).max() * math.sqrt(len(values)):
+            return 0.0
+        unit.append(deviations / length)
+    return float(np.clip(unit[0] @ unit[1], -1, 1))
 
 
 def _deleted(ranks: NDArray[np.int64], shares: Floats) -> Masks:

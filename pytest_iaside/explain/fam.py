@@ -30,15 +30,12 @@ class FourierAttribution:
     """
 
     indices: Floats = field(repr=False)
-    share_errors: Floats = field(repr=False)
-    """Standard errors of ``shares``, (K, B)."""
+    share_errors: Floats = field(repr=False)  # Standard errors of ``shares``, (K, B).
     band: NDArray[np.int64] = field(repr=False)
     """Which band each frequency belongs to, (H, W) in the order of ``numpy.fft.fft2``."""
-    classes: NDArray[np.int64]
-    """The class of each image whose output is explained, (K,)."""
+    classes: NDArray[np.int64]  # The class of each image whose output is explained, (K,).
     names: tuple[str, ...]
-    forward_passes: int
-    """points·(B + 2) for each image."""
+    forward_passes: int  # points·(B + 2) for each image.
     mask: Mask
     rules: MaskRules
 

@@ -78,10 +78,8 @@ class IntegratedGradients:
     Gradients are per standardised pixel: with respect to what the network is fed.
     """
 
-    ig: Floats = field(repr=False)
-    """E[g] summed over channels, (K, H, W) float64."""
-    ig2: Floats = field(repr=False)
-    """E[g⊙g] summed over channels, (K, H, W) float64."""
+    ig: Floats = field(repr=False)  # E[g] summed over channels, (K, H, W) float64.
+    ig2: Floats = field(repr=False)  # E[g⊙g] summed over channels, (K, H, W) float64.
     xig: Floats = field(repr=False)
     """(x − b)⊙E[g] summed over channels, (K, H, W) float64: shares of f(x) − f(b), in nats."""
     gap: Floats  # What the sum of ``xig`` lacks to f(x) − f(b), (K,): the error of too few steps.
@@ -141,7 +139,7 @@ def _explained(
     subject.check_gradients(math.isfinite(float(second.sum())), image)
     shares = (point - start) * first
     with torch.no_grad():
-        ends = f(torch.stack([point, start]), label.expand(2))
-    gap = (ends[0] - ends[1]).to(torch.float64) - shares.sum()
+        top, bottom = f(torch.stack([point, start]), label.expand(2))
+    gap = (top - bottom).to(torch.float64) - shares.sum()
     ig, ig2, xig = (each.sum(dim=0).cpu().numpy() for each in (first, second, shares))
     return ig, ig2, xig, gap.item()

@@ -45,21 +45,15 @@ class Lens:
     scales: tuple[float, ...]
     noise: float
     mixing: Mixing
-    exponent: float
-    """γ of the optimal scale."""
+    exponent: float  # γ of the optimal scale.
     tolerance: float
-    sg: Floats = field(repr=False)
-    """E[g] summed over channels, (S, K, H, W) float64."""
-    sg2: Floats = field(repr=False)
-    """E[g⊙g] summed over channels, (S, K, H, W) float64."""
-    samples: NDArray[np.int64] = field(repr=False)
-    """How many points were drawn, (S, K)."""
-    norms: Floats = field(repr=False)
-    """‖SG2‖₁, (S, K)."""
+    sg: Floats = field(repr=False)  # E[g] summed over channels, (S, K, H, W) float64.
+    sg2: Floats = field(repr=False)  # E[g⊙g] summed over channels, (S, K, H, W) float64.
+    samples: NDArray[np.int64] = field(repr=False)  # How many points were drawn, (S, K).
+    norms: Floats = field(repr=False)  # ‖SG2‖₁, (S, K).
     relative_errors: Floats = field(repr=False)
     """The standard error of ``norms`` as a share of them, (S, K)."""
-    classes: NDArray[np.int64]
-    """The classes (K,) whose log-likelihood is explained."""
+    classes: NDArray[np.int64]  # The classes (K,) whose log-likelihood is explained.
     names: tuple[str, ...]
     forward_passes: int
     """Of the clean images and at every point; ``gradients`` of them went backwards too."""

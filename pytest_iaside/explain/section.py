@@ -1,5 +1,7 @@
 """The report's section on the explained images of a red gate."""
 
+from itertools import zip_longest
+
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.explain.records import ExplanationRecord, LevelRecord, PictureRecord, moved
 from pytest_iaside.report.figures import Cell, Table, moved_cell
@@ -29,12 +31,10 @@ def explanation_section(
                     "name": image["name"],
                     "sentence": image["sentence"],
                     "levels": level_table(image["levels"], level),
-                    "picture": Picture("image", pictures[at]["image"], image["name"])
-                    if pictures
-                    else None,
-                    "maps": _maps(image["name"], pictures[at]) if pictures else {},
+                    "picture": Picture("image", drawn["image"], image["name"]) if drawn else None,
+                    "maps": _maps(image["name"], drawn) if drawn else {},
                 }
-                for at, image in enumerate(images)
+                for image, drawn in zip_longest(images, pictures or [])
             ],
         },
     )

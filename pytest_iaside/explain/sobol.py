@@ -69,10 +69,9 @@ def sobol_points(inputs: int, points: int, seed: int | list[int]) -> Points:
 
 def check_points(points: int) -> None:
     """Raise SettingsError unless ``points`` is a power of two: others unbalance the sequence."""
-    whole = is_whole(points)
-    if whole and points >= 2 and points.bit_count() == 1:
+    if is_whole(points) and points >= 2 and points.bit_count() == 1:
         return
-    lower = 1 << (int(points).bit_length() - 1) if whole and points > 2 else 0
+    lower = 1 << (points.bit_length() - 1) if is_whole(points) and points > 2 else 0
     near = f": {lower} or {2 * lower}" if lower else ""
     raise SettingsError(f"points={points!r} must be a power of two, at least 2{near}")
 

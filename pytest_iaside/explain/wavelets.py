@@ -101,7 +101,13 @@ class _Step:
     def __init__(
         self, side: int, filters: Filters, dtype: torch.dtype, device: torch.device | str
     ) -> None:
-        matrix = _analysis(side, *filters)
+        # Low-pass rows above high-pass rows, with PyWavelets' phase in the mode "periodization". A
+        # filter longer than the side wraps around more than once, and its taps add up.
+        half, taps = np.arange(side // 2)[:, None], np.arange(len(filters[0]))
+        at = (2 * half + len(taps) // 2 - taps) % side
+        matrix = np.zeros((side, side))
+        for row, filter_ in zip((half, half + side // 2), filters, strict=True):
+            np.add.at(matrix, (row, at), filter_)
         inverse: Floats = matrix.T
         if np.abs(matrix @ inverse - np.eye(side)).max() > ROUNDING:
             # The taps of dmey are cut off: its transpose brings images back only to 0.5 %.
@@ -140,19 +146,6 @@ def analysis_filters(wavelet: str) -> Filters:
     if not found.orthogonal:
         raise SettingsError(f"wavelet={wavelet!r} is not orthonormal; {advice}")
     return np.array(found.dec_lo), np.array(found.dec_hi)
-
-
-def _analysis(side: int, low: Floats, high: Floats) -> Floats:
-    """One level for ``side`` samples: low-pass rows above high-pass rows, (side, side)."""
-    half, taps = side // 2, np.arange(len(low))
-    # PyWavelets' phase in the mode "periodization". A filter longer than the side wraps around
-    # more than once, and its taps add up.
-    at = (2 * np.arange(half)[:, None] + len(low) // 2 - taps) % side
-    matrix = np.zeros((side, side))
-    rows = np.arange(half)[:, None]
-    np.add.at(matrix, (rows, at), low)
-    np.add.at(matrix, (rows + half, at), high)
-    return matrix
 
 
 class CellParts:

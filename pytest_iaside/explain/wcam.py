@@ -49,17 +49,12 @@ class WaveletAttribution:
     """
 
     map: Floats = field(repr=False)
-    level_errors: Floats = field(repr=False)
-    """Standard errors of ``levels``, (K, depth + 1)."""
-    classes: NDArray[np.int64]
-    """The class of each image whose output is explained, (K,)."""
+    level_errors: Floats = field(repr=False)  # Standard errors of ``levels``, (K, depth + 1).
+    classes: NDArray[np.int64]  # The class of each image whose output is explained, (K,).
     names: tuple[str, ...]
-    forward_passes: int
-    """points·(g² + 2) for each image."""
-    shape: tuple[int, int]
-    """Height and width of the images."""
-    depth: int
-    """How often the images were halved: ``levels`` has one entry more."""
+    forward_passes: int  # points·(g² + 2) for each image.
+    shape: tuple[int, int]  # Height and width of the images.
+    depth: int  # How often the images were halved: ``levels`` has one entry more.
     wavelet: str
     rules: MaskRules
 

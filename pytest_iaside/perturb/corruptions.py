@@ -113,9 +113,8 @@ def check_corruption(corruption: str, known: Sequence[str] = CORRUPTIONS) -> Non
         return
     nearest = difflib.get_close_matches(str(corruption), known, n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    raise SettingsError(
-        f"there is no corruption {corruption!r}; {hint}Use one of {', '.join(known)}"
-    )
+    known_ones = ", ".join(known)
+    raise SettingsError(f"there is no corruption {corruption!r}; {hint}Use one of {known_ones}")
 
 
 def check_severity(severity: int) -> None:

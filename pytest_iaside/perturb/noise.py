@@ -13,15 +13,13 @@ Image = Floats
 
 def white_noise(image: Image, severity: int, random: Generator) -> Image:
     """Gaussian noise of deviation 0.1 to 0.2 (SPEC.md 2)."""
-    deviation = (0.1, 0.125, 0.15, 0.175, 0.2)[severity - 1]
-    return image + random.normal(scale=deviation, size=image.shape)
+    return image + random.normal(0, (0.1, 0.125, 0.15, 0.175, 0.2)[severity - 1], image.shape)
 
 
 def poisson(image: Image, severity: int, random: Generator) -> Image:
     """Photon counting, 255 photons in a full pixel (an 8-bit camera at unit gain) down to 16.
 
-    At the strongest its deviation in a full pixel is 0.25. ImageNet-C's own, with far fewer
-    photons, is ``shot_noise``.
+    ImageNet-C's own, with far fewer photons, is ``shot_noise``.
     """
     photons = (255, 128, 64, 32, 16)[severity - 1]
     return random.poisson(image * photons) / photons
@@ -38,8 +36,7 @@ def salt_and_pepper(image: Image, severity: int, random: Generator) -> Image:
 
 def gaussian_noise(image: Image, severity: int, random: Generator) -> Image:
     """ImageNet-C's Gaussian noise."""
-    deviation = (0.08, 0.12, 0.18, 0.26, 0.38)[severity - 1]
-    return image + random.normal(scale=deviation, size=image.shape)
+    return image + random.normal(0, (0.08, 0.12, 0.18, 0.26, 0.38)[severity - 1], image.shape)
 
 
 def shot_noise(image: Image, severity: int, random: Generator) -> Image:

@@ -50,8 +50,7 @@ class ArchitecturesStudy(MeasuredModels[MeasuredModel]):
     """What ``architectures_study`` found; ``projection`` has a point for each of ``models``."""
 
     projection: Projection
-    agreement: Agreement | None
-    """None where there are not two groups, one of which has two models."""
+    agreement: Agreement | None  # None where there are not two groups, one of which has two models.
 
     @property
     def groups(self) -> list[str]:
@@ -234,14 +233,12 @@ def _mean_sid(study: ArchitecturesStudy, group: str) -> np.ndarray:
 def _plane(study: ArchitecturesStudy) -> Figure:
     groups = study.groups
     dots, rows = [], []
-    for one, (x, y) in zip(study.models, study.projection.points, strict=True):
+    for one, (x, y) in zip(study.models, study.projection.points.tolist(), strict=True):
         group = one.model.group
-        dots.append(Dot(one.name, float(x), float(y), groups.index(group)))
+        dots.append(Dot(one.name, x, y, groups.index(group)))
         rows.append([one.name, group or NONE, fixed(x, 2), fixed(y, 2), share(one.accuracy)])
     title = "SIDs in a plane"
-    return Figure(
-        title,
-        f"{study.projection.how}. What is near has a similar SID; the axes mean nothing.",
-        Table(("model", "group", "x", "y", "accuracy"), rows),
-        plane_chart("plane", dots, groups=groups, title=title),
-    )
+    about = f"{study.projection.how}. What is near has a similar SID; the axes mean nothing."
+    table = Table(("model", "group", "x", "y", "accuracy"), rows)
+    chart = plane_chart("plane", dots, groups=groups, title=title)
+    return Figure(title, about, table, chart)

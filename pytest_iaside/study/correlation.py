@@ -60,8 +60,7 @@ class Correlations:
     """Every predictor against one kind of target."""
 
     targets: Quantities
-    mean: Sequence[Follows]
-    """Against the mean over all perturbations, the closest first."""
+    mean: Sequence[Follows]  # Against the mean over all perturbations, the closest first.
     single: Sequence[Follows]
     """Against each perturbation: for every predictor in turn, every perturbation."""
 

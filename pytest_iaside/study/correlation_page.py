@@ -146,23 +146,18 @@ def _scatter(study: CorrelationStudy, predictor: str) -> Figure:
     errors = (jackknife_error(np.array(each)) for each in (left_x, left_y))
     dots, rows = [], []
     for one, x, y, x_error, y_error in zip(study.models, xs, ys, *errors, strict=True):
-        across, upright = (
-            (finite(value - error), finite(value + error))
-            for value, error in ((x, x_error), (y, y_error))
-        )
+        across = finite(x - x_error), finite(x + x_error)
+        upright = finite(y - y_error), finite(y + y_error)
         group = groups.index(one.model.group)
         dots.append(Dot(one.name, float(x), float(y), group, across, upright))
         rows.append([one.name, one.model.recipe, *map(fixed, (x, x_error, y, y_error))])
     title = f"{predictor} against mean mPE"
     ident = f"scatter-{int(predictor != SIGNED_SRC)}"
-    return Figure(
-        title,
-        "One mark for each model; lines are one standard error over images either way.",
-        Table(("model", "recipe", predictor, "± se", "mean mPE", "± se"), rows),
-        scatter_chart(
-            ident, dots, across=predictor, upright="mean mPE", groups=groups, title=title
-        ),
-    )
+    about = "One mark for each model; lines are one standard error over images either way."
+    table = Table(("model", "recipe", predictor, "± se", "mean mPE", "± se"), rows)
+    axes = {"across": predictor, "upright": "mean mPE"}
+    chart = scatter_chart(ident, dots, **axes, groups=groups, title=title)
+    return Figure(title, about, table, chart)
 
 
 def _by_perturbation(

@@ -218,9 +218,6 @@ def _followers(study: LabelNoiseStudy) -> Figure:
         rows.append([name, *rank, *r, p_value(one.p_value), p_value(one.adjusted)])
     interval = confidence(study.level)
     head = ("quantity", "Spearman's ρ", interval, "Pearson's r", interval, "p", "Holm's p")
-    return Figure(
-        "What follows the noise",
-        f"Over {len(study.models)} models. p-values are those of r, Holm's for all of the table.",
-        Table(head, rows),
-        wide=True,
-    )
+    count = len(study.models)
+    about = f"Over {count} models. p-values are those of r, Holm's for all of the table."
+    return Figure("What follows the noise", about, Table(head, rows), wide=True)

@@ -65,12 +65,8 @@ def _models_figure(study: MeasuredModels[Any]) -> Figure:
         rows.append([one.name, one.model.group or NONE, *numbers, profile.unstructured_because])
     interval = confidence(study.level)
     head = ("model", "group", "signed SRC", interval, "v(all), nats", interval, "accuracy")
-    return Figure(
-        "The models",
-        f"Each measured on the same images; {interval} over images.",
-        Table((*head, "unstructured because"), rows),
-        wide=True,
-    )
+    about = f"Each measured on the same images; {interval} over images."
+    return Figure("The models", about, Table((*head, "unstructured because"), rows), wide=True)
 
 
 def curves_figure(
@@ -88,12 +84,10 @@ def curves_figure(
     rows = [[line.name or NONE, *map(fixed, line.values)] for line in lines]
     for row, count in zip(rows, counts, strict=False):
         row.insert(1, str(count))
-    return Figure(
-        title,
-        about,
-        Table((*head, *(f"band {band}" for band in range(partition.bands))), rows),
-        curves_by_band("sid", partition.edges.tolist(), lines, ordered=ordered, title=title),
-    )
+    table = Table((*head, *(f"band {band}" for band in range(partition.bands))), rows)
+    edges = partition.edges.tolist()
+    chart = curves_by_band("sid", edges, lines, ordered=ordered, title=title)
+    return Figure(title, about, table, chart)
 
 
 def study_settings(profile: SpectralProfile, more: Mapping[str, str] | None = None) -> Table:

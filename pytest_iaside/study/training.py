@@ -49,8 +49,7 @@ class TrainingStudy:
     points: Sequence[Point]
     structured: Sequence[Point]
     distances: Floats
-    settled: Point
-    """The first point from which on no distance is above 0.05."""
+    settled: Point  # The first point from which on no distance is above 0.05.
     sid: Moved
     psi: Moved
     signed_src: Moved
@@ -228,9 +227,6 @@ def _changes(study: TrainingStudy) -> Figure:
             rows[-1] += [signed(moved.change[band]), interval]
     first, last = study.structured[0].step, study.structured[-1].step
     interval = confidence(study.level)
-    return Figure(
-        f"From step {first} to {last}",
-        f"What each band gained or lost, paired by image; {interval} for each band by itself.",
-        Table(("", "change in ψ, nats", interval, "change in SID", interval), rows),
-        wide=True,
-    )
+    about = f"What each band gained or lost, paired by image; {interval} for each band by itself."
+    table = Table(("", "change in ψ, nats", interval, "change in SID", interval), rows)
+    return Figure(f"From step {first} to {last}", about, table, wide=True)
