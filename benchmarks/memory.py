@@ -29,7 +29,7 @@ from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import BackendRunner
 from pytest_iaside.measure.game.play import Shard, play_on, ready, shards
 from pytest_iaside.measure.game.rules import Rules
-from pytest_iaside.models.backends import Workload, open_backend
+from pytest_iaside.models.backends import open_backend
 
 PAPER = 51_200  # Forward passes: 200 images, 8 bands.
 GAMES = {"8 bands, exact": (8, "exact"), "12 bands, exact": (12, "exact")}
@@ -56,9 +56,9 @@ def peak() -> float:
 def bare(passes: int) -> tuple[int, float]:
     """Only the model."""
     classifier, images = lite0(), sample(200)
-    workload = Workload(classifier.normalise(images.pixels(0, 8)), PAPER)
-    with open_backend(classifier, workload=workload) as backend:
-        chunk = workload.inputs[: backend.chunk]
+    inputs = classifier.normalise(images.pixels(0, 8))
+    with open_backend(classifier, inputs=inputs, passes=PAPER) as backend:
+        chunk = inputs[: backend.chunk]
         batches = (chunk for _ in range(passes // len(chunk)))
         return sum(len(logits) for logits in backend.forward_many(batches)), peak()
 

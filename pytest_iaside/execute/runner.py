@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution, check_execution
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.models.backends import Backend, Workload, open_backend
+from pytest_iaside.models.backends import Backend, open_backend
 from pytest_iaside.models.backends.base import usual_batch
 from pytest_iaside.models.backends.devices import module_device, moved, usable_device
 from pytest_iaside.models.classifier import Classifier
@@ -169,7 +169,8 @@ def open_runner(
         device=execution.device,
         dtype=execution.dtype,
         batch_size=execution.batch_size,
-        workload=Workload(inputs, passes),
+        inputs=inputs,
+        passes=passes,
     ) as backend:
         yield BackendRunner(classifier, backend)
 

@@ -176,7 +176,7 @@ class _Explained:
             settings={**self._options, **settings, "seed": self._seed, **self.execution.settings},
             reference=ReferenceInfo.of(self._reference),
             # What is explained is one class; how many there are is not looked at.
-            model=ModelInfo(name=model.name, classes=0, fingerprint=model.fingerprint()),
+            model=ModelInfo.of(model, classes=0),
             forward_passes=self.passes,
             environment=environment(),
             seconds=time.perf_counter() - self._began,

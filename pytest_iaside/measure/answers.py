@@ -78,13 +78,10 @@ class _Run:
         self._clean: Floats | None = None
 
     def logits(self, perturbation: Any, kind: Kind) -> Floats:
-        if kind == "clean":
-            return self._clean_logits()
         if kind == "attack":
             return self._forward(self._attacked(perturbation))
-        return self._forward(self._perturbed(perturbation, kind))
-
-    def _clean_logits(self) -> Floats:
+        if kind != "clean":
+            return self._forward(self._perturbed(perturbation, kind))
         if self._clean is None:
             self._clean = self._forward(self._pixels(some) for some in self._pieces())
         return self._clean
@@ -115,11 +112,9 @@ class _Run:
             )
 
     def _attacked(self, attack: Attack) -> Iterator[Tensor]:
-        labels = torch.from_numpy(
-            self._clean_logits().argmax(axis=1)
-            if self._reference.labels is None
-            else self._reference.labels.numpy()
-        )
+        labels = self._reference.labels
+        if labels is None:
+            labels = torch.from_numpy(self.logits(None, "clean"))
         classes = labels.argmax(dim=1) if labels.ndim == 2 else labels
         device = self._runner.device
         for some in self._pieces():

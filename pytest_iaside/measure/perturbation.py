@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -97,9 +97,7 @@ def measure_perturbations(
         settings=perturbation_settings(perturbations, temperature, normaliser, seed)
         | execution.settings,
         reference=ReferenceInfo.of(reference),
-        model=ModelInfo(
-            name=classifier.name, classes=clean.shape[1], fingerprint=classifier.fingerprint()
-        ),
+        model=ModelInfo.of(classifier, clean.shape[1]),
         forward_passes=len(sample) * (1 + len(perturbed)),
         environment=environment(),
         seconds=time.perf_counter() - began,
@@ -113,30 +111,22 @@ def without_model(
 
     Of ``reference``, that is; attacks are left out.
     """
-    found: dict[str, Callable[[ReferenceSample], Tensor]] = {}
-    for name, perturbation in _named(perturbations).items():
-        kind, given = kind_of(perturbation, reference), cast(Any, perturbation)
-        if kind == "sample":
-            found[name] = partial(_stored, given)
-        elif kind == "corruption":
-            corruption, severity = given
-            found[name] = partial(_corrupted, corruption, severity, seed)
-        elif kind == "function":
-            found[name] = partial(_applied, given)
-    return found
+    kinds = {name: kind_of(each, reference) for name, each in _named(perturbations).items()}
+    return {
+        name: partial(_perturbed, perturbation, kinds[name], seed)
+        for name, perturbation in _named(perturbations).items()
+        if kinds[name] != "attack"
+    }
 
 
-def _applied(function: Callable[[Tensor], Any], sample: ReferenceSample) -> Tensor:
-    return ReferenceSample(function(sample.pixels())).pixels()
-
-
-def _stored(perturbed: ReferenceSample, sample: ReferenceSample) -> Tensor:
-    return perturbed.pixels(0, len(sample))
-
-
-def _corrupted(name: str, severity: int, seed: int, sample: ReferenceSample) -> Tensor:
+def _perturbed(given: Any, kind: str, seed: int, sample: ReferenceSample) -> Tensor:
+    if kind == "sample":
+        stored: Tensor = given.pixels(0, len(sample))
+        return stored
+    if kind == "function":
+        return ReferenceSample(given(sample.pixels())).pixels()
     # Of the images as they are, as for the model: the noise is keyed by their digests.
-    return ReferenceSample(corrupt(sample.images, name, severity, seed=seed)).pixels()
+    return ReferenceSample(corrupt(sample.images, *given, seed=seed)).pixels()
 
 
 def perturbation_settings(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pytest_iaside.images.reference import LabelKind, ReferenceSample
+from pytest_iaside.models.classifier import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,10 @@ class ModelInfo:
     name: str
     classes: int
     fingerprint: str | None = None
+
+    @classmethod
+    def of(cls, classifier: Classifier, classes: int) -> ModelInfo:
+        return cls(name=classifier.name, classes=classes, fingerprint=classifier.fingerprint())
 
 
 def environment() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import inspect
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -144,29 +145,20 @@ MEASURE_SETTINGS = tuple(
 
 
 def _results(game: Game, kept: CachedGame | None) -> Iterator[GameRows]:
-    """The rows of the sample's images, in their order; those that are kept are not played."""
+    """The rows of each of the sample's images, in their order; those kept are not played."""
     known: Sequence[GameRows | None] = [None] * len(game.sample) if kept is None else kept.rows()
-    missing = [i for i, rows in enumerate(known) if rows is None]
+    missing = [image for image, rows in enumerate(known) if rows is None]
     played = _play(game, tuple(missing))
-    at = 0  # In the sample.
+    ahead: deque[GameRows] = deque()
     with closing(played):
-        while at < len(known):
-            if (rows := known[at]) is not None:
-                at += 1
-                yield rows
-                continue
-            found = next(played)
-            images, missing = missing[: len(found)], missing[len(found) :]
-            if kept is not None:
-                kept.keep(images, found)
-            if images[-1] == at + len(found) - 1:  # None is kept between them.
-                at += len(found)
-                yield found
-                continue
-            for image, row in zip(images, found.each(), strict=True):
-                yield from (rows for rows in known[at:image] if rows is not None)
-                at = image + 1
-                yield row
+        for rows in known:
+            if rows is None and not ahead:
+                found = next(played)
+                images, missing = missing[: len(found)], missing[len(found) :]
+                if kept is not None:
+                    kept.keep(images, found)
+                ahead.extend(found.each())
+            yield ahead.popleft() if rows is None else rows
 
 
 def _play(game: Game, images: Sequence[int]) -> Generator[GameRows]:

@@ -14,13 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError
-from pytest_iaside.models.backends import (
-    Backend,
-    BackendName,
-    Workload,
-    available_backends,
-    open_backend,
-)
+from pytest_iaside.models.backends import Backend, BackendName, available_backends, open_backend
 from pytest_iaside.models.backends.probe import AGREEMENT
 from pytest_iaside.models.classifier import Classifier
 
@@ -87,9 +81,8 @@ MODELS: dict[str, Callable[[Path], Any]] = {
 
 
 def opened(model: Any, backend: str, batch_size: int = BATCH) -> Any:
-    workload = Workload(pictures(2), passes=10)
     settings = {"backend": backend, "device": "cpu", "batch_size": batch_size}
-    return open_backend(Classifier(model), workload=workload, **settings)
+    return open_backend(Classifier(model), inputs=pictures(2), passes=10, **settings)
 
 
 def state(model: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pytest_iaside import ReferenceSample, measure
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.models.backends import Workload, open_backend
+from pytest_iaside.models.backends import open_backend
 from pytest_iaside.models.backends.base import Unfit
 from pytest_iaside.models.classifier import Classifier
 
@@ -38,8 +38,9 @@ def pictures(count: int, seed: int = 1) -> Tensor:
 
 
 def opened(model: Any, backend: str = "openvino", **settings: Any) -> Any:
-    workload = Workload(pictures(4), passes=1)
-    return open_backend(Classifier(model), backend=backend, workload=workload, **settings)
+    return open_backend(
+        Classifier(model), backend=backend, inputs=pictures(4), passes=1, **settings
+    )
 
 
 def eager(model: nn.Module, inputs: Tensor) -> Tensor:

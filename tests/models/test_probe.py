@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError
-from pytest_iaside.models.backends import Workload, open_backend
+from pytest_iaside.models.backends import open_backend
 from pytest_iaside.models.backends import probe as choosing
 from pytest_iaside.models.backends.base import Backend, Setup
 from pytest_iaside.models.classifier import Classifier
@@ -59,9 +59,13 @@ def pictures(count: int) -> Tensor:
 
 
 def taken(model: Any, *, backend: str = "auto", passes: int = LARGE, **settings: Any) -> Backend:
-    workload = Workload(pictures(4), passes)
     with open_backend(
-        Classifier(model), backend=backend, workload=workload, device="cpu", **settings
+        Classifier(model),
+        backend=backend,
+        inputs=pictures(4),
+        passes=passes,
+        device="cpu",
+        **settings,
     ) as opened:
         return opened
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pytest_iaside.checks import check_choice
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.models.backends.base import Backend, Setup, Workload, usual_batch
+from pytest_iaside.models.backends.base import Backend, Setup, usual_batch
 from pytest_iaside.models.backends.devices import in_eval_mode, module_device, moved, usable_device
 from pytest_iaside.models.backends.eager import EagerBackend
 from pytest_iaside.models.backends.onnx import OnnxBackend
@@ -21,8 +21,7 @@ from pytest_iaside.models.backends.probe import Workshop, choose
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.tuning import keep_freed_memory, limited_threads
 
-__all__ = ["Backend", "BackendName", "ComputeType", "Setup", "Workload", "available_backends"]
-__all__ += ["open_backend"]
+__all__ = ["Backend", "BackendName", "ComputeType", "Setup", "available_backends", "open_backend"]
 
 BackendName = Literal["auto", "eager", "compile", "openvino", "onnx"]
 ComputeType = Literal["float32", "bfloat16"]
@@ -43,14 +42,16 @@ def open_backend(
     device: str | torch.device = "auto",
     dtype: str = "float32",
     batch_size: int | str = "auto",
-    workload: Workload | None = None,
+    inputs: Tensor | None = None,
+    passes: int = 0,
 ) -> Iterator[Backend]:
     """Make ``classifier`` ready to run, and put its module back as it was afterwards.
 
     ``device="auto"``: where the module's weights lie if that is not the CPU, else CUDA where
     there is one. A plain function stays on the CPU unless a device is named.
     ``backend="auto"``: for a module on the CPU the fastest one that is installed and agrees
-    with PyTorch on ``workload``, if the workload is worth the choice; else PyTorch.
+    with PyTorch on ``inputs``, some of what the network will be fed, if so many ``passes`` are
+    worth the choice; else PyTorch.
 
     Raises SettingsError when the backend, device or dtype is unknown, unavailable or does not
     fit the network; ModelError when the network cannot be prepared.
@@ -61,7 +62,6 @@ def open_backend(
     _check_fits(classifier, backend, dtype)
     keep_freed_memory()
     with limited_threads():
-        inputs, passes = (None, 0) if workload is None else (workload.inputs, workload.passes)
         if isinstance(network, nn.Module):
             target = module_device(network, device)
             if backend == "openvino" and target.type != "cpu":

@@ -25,17 +25,6 @@ class Setup:
     """Whether batches lie in memory pixel by pixel, or channel by channel."""
 
 
-@dataclass(frozen=True, eq=False)
-class Workload:
-    """What a backend is opened for: ``passes`` inputs, of which ``inputs`` are some.
-
-    ``inputs`` (batch, channels, height, width) float32 are what the network is fed.
-    """
-
-    inputs: Tensor
-    passes: int
-
-
 class Unfit(ModelError):
     """A backend cannot run a network, though PyTorch may; ``why`` in a few words."""
 
