@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import special
 
 from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import Perturbation, answers, labels_of
+from pytest_iaside.measure.game.replay import agree
 from pytest_iaside.measure.metrics import correct, prediction_errors
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.identity import identity
@@ -25,7 +27,7 @@ from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.store import archive
 
 # Raised whenever what is kept, or what is computed from a model, changes.
-VERSION = 1
+VERSION = 2
 ATTACKS = ("fgsm", "pgd")
 USUAL = (
     *("white_noise:3", "poisson:3", "salt_and_pepper:3", "gaussian_blur:3", "defocus_blur:3"),
@@ -112,8 +114,10 @@ def robustness(
 ) -> Robustness:
     """How ``perturbations`` move the answers of ``classifier``; raises as ``answers``.
 
-    It is kept in ``folder`` where the model can be told from any other (models/identity.py).
+    It is kept in ``folder`` under the model's weights (models/identity.py), and taken from there as
+    long as the model answers the clean images as it did.
     """
+    run = partial(answers, classifier, reference, seed=seed, execution=execution)
     path = None
     if folder is not None and (model := identity(classifier)) is not None:
         facts = {
@@ -130,9 +134,10 @@ def robustness(
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
         path = folder / f"{key}.yaml"
         with suppress(BaselineError):  # Missing or damaged, it is found anew.
-            return Robustness(**archive.read(path)[1])
-    asked = [None, *perturbations.values()]
-    clean, *perturbed = answers(classifier, reference, asked, seed=seed, execution=execution)
+            known = archive.read(path)[1]
+            if agree(special.log_softmax(run([None])[0], axis=1), known.pop("clean")):
+                return Robustness(**known)
+    clean, *perturbed = run([None, *perturbations.values()])
     labels = labels_of(reference, clean)
     found = Robustness(
         errors=np.stack([prediction_errors(clean, each, labels) for each in perturbed]),
@@ -140,8 +145,9 @@ def robustness(
         right_perturbed=np.stack([correct(each, labels) for each in perturbed]),
     )
     if path is not None:
+        kept = {"clean": special.log_softmax(clean, axis=1).astype(np.float32)}
         try:
-            archive.write(path, {}, vars(found))
+            archive.write(path, {}, {**vars(found), **kept})
         except BaselineError as error:
             raise SettingsError(f"{error}; the folder is that of --output") from error
     return found

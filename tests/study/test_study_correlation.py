@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -202,22 +203,33 @@ class TestKept:
             folder=folder,
         )
 
-    def test_what_is_kept_is_not_run_again(
+    def test_what_is_kept_is_looked_at_and_not_run_again(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first = self.found(tmp_path)
         (kept,) = tmp_path.glob("*.npz")
 
-        def refuse(*_: object, **__: object) -> None:
-            raise AssertionError("run again")
+        asked = []
+        ask = robust.answers
+
+        def counted(classifier: Any, reference: Any, perturbations: Any, **settings: Any) -> Any:
+            asked.append(len(perturbations))
+            return ask(classifier, reference, perturbations, **settings)
 
         with monkeypatch.context() as patch:
-            patch.setattr(robust, "answers", refuse)
+            patch.setattr(robust, "answers", counted)
             again = self.found(tmp_path)
             np.testing.assert_array_equal(again.errors, first.errors)
             np.testing.assert_array_equal(again.drops, first.drops)
-            with pytest.raises(AssertionError, match="run again"):
-                self.found(tmp_path, Classifier(Waves(0.31)))
+            assert asked == [1]  # The clean images: whether they are answered as they were.
+            self.found(tmp_path, Classifier(Waves(0.31)))
+            assert asked == [1, 2]
+            # Of the same weights, and other answers.
+            network = Waves(0.3)
+            network.register_forward_hook(lambda module, given, logits: 2 * logits)
+            self.found(tmp_path, Classifier(network))
+            assert asked == [1, 2, 1, 2]
+        self.found(tmp_path)
         kept.write_bytes(kept.read_bytes()[:100])
         np.testing.assert_array_equal(self.found(tmp_path).errors, first.errors)
         assert len(kept.read_bytes()) > 100

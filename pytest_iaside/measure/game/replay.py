@@ -55,13 +55,14 @@ def replay(game: Game, images: Sequence[int], kept: Sequence[GameRows]) -> tuple
                     place = drawn[done]
                     expected = rows.log_likelihood[place, columns[done]]
                     both = (answer, expected), (log_probabilities, rows.log_probabilities[place])
-                    if not all(_agree(one, other, game.rules.dtype) for one, other in both):
+                    if not all(agree(one, other, game.rules.dtype) for one, other in both):
                         return count, game.sample.names[images[place]]
                     done += 1
     return count, ""
 
 
-def _agree(found: Floats, kept: Floats, dtype: str) -> bool:
+def agree(found: Floats, kept: Floats, dtype: str = "float32") -> bool:
+    """Whether log-probabilities of the same answers differ by no more than backends do."""
     relative, absolute = AGREEMENT[dtype]
     return found.shape == kept.shape and np.allclose(found, kept, rtol=relative, atol=absolute)
 
