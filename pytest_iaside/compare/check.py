@@ -1,10 +1,8 @@
-"""Check: one quantity and its limit, and the one place that decides between them."""
+"""Check: one quantity and its limit, and the rule that decides between them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from pytest_iaside.measure.measurement import Better
 from pytest_iaside.stats.arrays import Floats
@@ -51,6 +49,10 @@ class Estimates:
     low: Floats
     high: Floats
 
+    def at(self, place: int) -> dict[str, Any]:
+        """The five numbers at one place, by name."""
+        return {each.name: float(getattr(self, each.name)[place]) for each in fields(self)}
+
 
 def decide(
     low: float,
@@ -72,49 +74,6 @@ def decide(
     if low >= -allowed and (direction == "worse" or high <= allowed):
         return "pass"
     return "inconclusive"  # NaN ends here as well: every comparison with it is false
-
-
-def check_places(
-    name: str,
-    places: Sequence[str],
-    found: Estimates,
-    limit: float,
-    *,
-    better: Sequence[Better],
-    direction: Direction = "worse",
-    resolution: float = 0.0,
-    bound: bool = False,
-) -> Check:
-    """The check of one limit at several places: the worst verdict, where it is the plainest.
-
-    ``better`` says of each place which way is. With ``bound`` the limit is for the candidate
-    itself, which ``found`` has as its change. Changes within ``resolution`` count as none.
-    """
-    low, high = (found.low - limit, found.high - limit) if bound else (found.low, found.high)
-    allowed = 0.0 if bound else limit
-    verdicts = [
-        decide(a, b, allowed, better=way, direction=direction)
-        for a, b, way in zip(low.tolist(), high.tolist(), better, strict=True)
-    ]
-    verdict = worst(verdicts)
-    candidates = [place for place, each in enumerate(verdicts) if each == verdict]
-    signs = np.array([1 if way == "higher" else -1 for way in better])
-    gain = -np.abs(found.change) if direction == "any" else signs * found.change
-    at = min(candidates, key=lambda place: float(gain[place]))
-    outside = (found.low > resolution) | (found.high < -resolution)
-    return Check(
-        name=name,
-        where=places[at],
-        better=better[at],
-        baseline=float(found.baseline[at]),
-        candidate=float(found.candidate[at]),
-        change=float(found.change[at]),
-        low=float(found.low[at]),
-        high=float(found.high[at]),
-        limit=limit if bound or better[at] == "lower" else -limit,
-        verdict=verdict,
-        changed=not bound and bool(np.any(outside)),
-    )
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:

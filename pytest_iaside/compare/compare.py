@@ -1,10 +1,10 @@
 """compare(): what changed between two measurements, image by image, and whether it is real."""
 
 from pytest_iaside.checks import check_level
-from pytest_iaside.compare.check import Check
+from pytest_iaside.compare.check import Check, Verdict
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
 from pytest_iaside.compare.drivers import image_changes
-from pytest_iaside.compare.evidence import Evidence
+from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.families import families_of, run_checks
 from pytest_iaside.compare.fit import DEFINITIONS, Pairs, by_digest, pair, require_same_measurement
 from pytest_iaside.compare.words import percent, signed, within
@@ -12,7 +12,7 @@ from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats.intervals import STUDENT, Law, holm
 from pytest_iaside.stats.structured import RESOLUTION as PSI_RESOLUTION
-from pytest_iaside.thresholds import LEVEL, Direction, Limits, Thresholds
+from pytest_iaside.thresholds import LEVEL, Direction, Limit, Limits, Thresholds
 
 # Answers that differ by less than this, on every image and in every quantity, are the same: other
 # batch sizes and backends move them by so much.
@@ -120,28 +120,20 @@ def quantity_changes(evidence: Evidence) -> tuple[QuantityChange, ...]:
     """The change of every quantity, with intervals together by family and Holm's p-values."""
     quantities = evidence.quantities
     p_values = holm(evidence.p_values(0.0 if evidence.resolution else PSI_RESOLUTION))
-    columns: dict[str, list[int]] = {}
-    for column, quantity in enumerate(quantities):
-        columns.setdefault(quantity.family, []).append(column)
     found = []
-    for some in columns.values():
-        estimates = evidence.change_of_means(some)
-        for place, column in enumerate(some):
-            found.append(
-                QuantityChange(
-                    index=column,
-                    name=quantities[column].name,
-                    family=quantities[column].family,
-                    better=quantities[column].better,
-                    baseline=float(estimates.baseline[place]),
-                    candidate=float(estimates.candidate[place]),
-                    change=float(estimates.change[place]),
-                    low=float(estimates.low[place]),
-                    high=float(estimates.high[place]),
-                    p_value=float(p_values[column]),
-                    moved=bool(p_values[column] < 1 - evidence.level),
-                )
+    for columns in by_family(quantities).values():
+        estimates = evidence.change_of_means(columns)
+        for place, column in enumerate(columns):
+            change = QuantityChange(
+                index=column,
+                name=quantities[column].name,
+                family=quantities[column].family,
+                better=quantities[column].better,
+                **estimates.at(place),
+                p_value=float(p_values[column]),
+                moved=bool(p_values[column] < 1 - evidence.level),
             )
+            found.append(change)
     return tuple(sorted(found, key=lambda change: change.index))
 
 
@@ -149,13 +141,12 @@ def _label_notes(
     candidate: Measurement, baseline: Measurement, candidate_rows: Pairs, baseline_rows: Pairs
 ) -> list[str]:
     differ = candidate.labels[candidate_rows] != baseline.labels[baseline_rows]
-    other = int(differ.reshape(len(candidate_rows), -1).any(axis=1).sum())
-    if not other:
-        return []
-    return [
-        f"the predicted labels of {other} of {len(candidate_rows)} images differ: each model is "
+    other = int(differ.reshape(len(differ), -1).any(axis=1).sum())
+    note = (
+        f"the predicted labels of {other} of {len(differ)} images differ: each model is "
         "scored on its own predictions"
-    ]
+    )
+    return [note] if other else []
 
 
 def _notes(
@@ -173,18 +164,16 @@ def _notes(
     titles = {"src": "signed SRC", "sid": "SID", "value": "v(all)"}
     better = [titles[c.name] for c in checks if c.name in titles and c.low > -c.limit]
     for each in changes:
-        limit = limits.get(each.family)
+        allowed = limits.get(each.family, Limit()).change
         gain = each.low if each.better == "higher" else -each.high
         # A band's limit is a share of v(all): what improves there is told by v(all) itself.
-        allowed = None if limit is None or each.family == "band" else limit.change
-        if allowed is not None and gain > allowed:
+        if allowed is not None and each.family != "band" and gain > allowed:
             better.append(each.name)
-    if not better:
-        return []
-    return [
+    note = (
         f"better than the baseline by more than may be lost ({', '.join(better)}): refresh the "
         "test's baseline, so that the gain is kept (run it alone with --iaside-update=all)"
-    ]
+    )
+    return [note] if better else []
 
 
 def _structured(candidate: SpectralProfile, baseline: SpectralProfile) -> Check:
@@ -193,6 +182,10 @@ def _structured(candidate: SpectralProfile, baseline: SpectralProfile) -> Check:
         for whose, profile in (("the candidate", candidate), ("the baseline", baseline))
         if not profile.structured
     ]
+    verdict: Verdict = "inconclusive" if reasons else "pass"
+    # A model that lost its structure has changed; one that never had it decides nothing.
+    if reasons and baseline.structured and len(candidate) > 1:
+        verdict = "drift"
     return Check(
         name="structured",
         baseline=float(baseline.structured),
@@ -201,14 +194,7 @@ def _structured(candidate: SpectralProfile, baseline: SpectralProfile) -> Check:
         low=0.0,
         high=0.0,
         limit=0.0,
-        # A model that lost its structure has changed; one that never had it decides nothing.
-        verdict=(
-            "pass"
-            if not reasons
-            else "drift"
-            if baseline.structured and len(candidate) > 1
-            else "inconclusive"
-        ),
+        verdict=verdict,
         where="; ".join(reasons),
         sentence="; ".join(reasons),
     )

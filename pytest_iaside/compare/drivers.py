@@ -11,7 +11,7 @@ from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.compare.families import Family
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.stats.arrays import Floats
-from pytest_iaside.stats.intervals import Change, leave_one_out
+from pytest_iaside.stats.intervals import leave_one_out
 
 # Of checks with the same verdict the one that says the most of single images.
 ORDER = ("band", "value", "src", "sid")
@@ -54,28 +54,32 @@ def image_changes(
 
     ``rows`` are those of ``candidate`` that ``evidence`` is of, in its order.
     """
-    if candidate.kind != "spectral" or len(evidence.candidate) < 2 or not evidence.paired:
+    count = len(evidence.candidate)
+    if candidate.kind != "spectral" or count < 2 or not evidence.paired:
         return None
     check = _deciding(checks)
-    name = check.name if check else "value"
-    change = families[name].change_at(check.where if check else "")
+    name, where = (check.name, check.where) if check else ("value", "")
+    change = families[name].change_at(where)
     found = change(*evidence.means())
-    contributions = _contributions(evidence, change)
+    without = change(leave_one_out(evidence.candidate), leave_one_out(evidence.baseline))
+    contributions = found - (count - 1) / count * without
     order = np.argsort(contributions if found <= 0 else -contributions, kind="stable")
-    quantity = {
-        "band": f"ψ of {check.where}" if check else "",
-        "sid": f"importance below {check.where}" if check else "",
+    quantities = {
+        "band": f"ψ of {where}",
+        "value": "v(all)",
         "src": "signed SRC",
-    }.get(name, "v(all)")
+        "sid": f"importance below {where}",
+    }
+    hard = candidate.labels.ndim == 1
     return ImageChanges(
-        quantity=quantity,
+        quantity=quantities[name],
         unit="nats" if name in ("band", "value") else "",
         change=float(found),
         images=tuple(
             ImageChange(
                 name=candidate.names[rows[at]],
                 digest=candidate.digests[rows[at]],
-                label=_label(candidate, rows[at]),
+                label=int(candidate.labels[rows[at]]) if hard else None,
                 contribution=float(contributions[at]),
                 baseline_psi=evidence.baseline[at],
                 candidate_psi=evidence.candidate[at],
@@ -89,19 +93,6 @@ def _deciding(checks: Sequence[Check]) -> Check | None:
     """The check that says the most of those with the worst verdict; None where all pass."""
     verdict = worst([check.verdict for check in checks])
     found = [check for check in checks if check.verdict == verdict and check.name in ORDER]
-    return None if verdict == "pass" else min(found, key=_rank, default=None)
-
-
-def _rank(check: Check) -> int:
-    return ORDER.index(check.name)
-
-
-def _contributions(evidence: Evidence, change: Change) -> Floats:
-    count = len(evidence.candidate)
-    whole = change(*evidence.means())
-    without = change(leave_one_out(evidence.candidate), leave_one_out(evidence.baseline))
-    return np.asarray(whole - (count - 1) / count * without)
-
-
-def _label(measurement: Measurement, row: int) -> int | None:
-    return int(measurement.labels[row]) if measurement.labels.ndim == 1 else None
+    if verdict == "pass":
+        return None
+    return min(found, key=lambda check: ORDER.index(check.name), default=None)

@@ -1,7 +1,7 @@
 """Evidence: values of the same quantities of candidate and baseline, and how far they differ."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,9 +42,8 @@ class Evidence:
     @property
     def same(self) -> bool:
         """Whether both gave the same answers to every image."""
-        if not self.paired or not self.resolution:
-            return False
-        return bool((np.abs(self.candidate - self.baseline) <= self.resolution).all())
+        comparable = self.paired and self.resolution > 0
+        return comparable and bool((abs(self.candidate - self.baseline) <= self.resolution).all())
 
     def means(self) -> tuple[Floats, Floats]:
         """The mean of every quantity, (Q,): candidate's, baseline's."""
@@ -72,18 +71,15 @@ class Evidence:
         )
         return Estimates(baseline, candidate, candidate - baseline, low, high)
 
-    def change_of_means(self, columns: Sequence[int]) -> Estimates:
-        """The change of the mean of some quantities, together."""
-        some = list(columns)
+    def change_of_means(self, some: list[int]) -> Estimates:
+        """The change of the mean of the quantities ``some``, together."""
         found = self.change_of(
             lambda mean: mean[..., some],
-            lambda candidate, baseline: np.asarray((candidate - baseline)[..., some]),
+            lambda candidate, baseline: (candidate - baseline)[..., some],
             len(some),
         )
         if self.same:
-            return Estimates(
-                found.baseline, found.candidate, found.change, found.change, found.change
-            )
+            return replace(found, low=found.change, high=found.change)
         for place, column in enumerate(some):
             if self._hits(column):
                 centre, error = self._proportion(column)
@@ -105,9 +101,8 @@ class Evidence:
         ratio = np.divide(excess, error, out=certain, where=error > 0)
         return self.law.p_value(ratio, freedom)
 
-    def bounds_of_means(self, columns: Sequence[int]) -> Estimates:
-        """The candidate's own means of some quantities, with intervals, together."""
-        some = list(columns)
+    def bounds_of_means(self, some: list[int]) -> Estimates:
+        """The candidate's own means of the quantities ``some``, with intervals, together."""
         rows = self.candidate[:, some]
         error = jackknife_error(rows, lambda mean: mean)
         error = np.where(np.isnan(error), np.inf, error)
@@ -157,3 +152,11 @@ class Evidence:
         count = len(rows) + 2
         centre = (won - lost) / count
         return centre, np.sqrt((won + lost) / count - centre**2) / np.sqrt(count)
+
+
+def by_family(quantities: Sequence[Quantity]) -> dict[str, list[int]]:
+    """The columns of each family of ``quantities``."""
+    columns: dict[str, list[int]] = {}
+    for column, quantity in enumerate(quantities):
+        columns.setdefault(quantity.family, []).append(column)
+    return columns

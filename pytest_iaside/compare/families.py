@@ -2,19 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
-from pytest_iaside.compare.check import Check, Estimates, check_places
-from pytest_iaside.compare.evidence import Evidence
+from pytest_iaside.compare.check import Check, Estimates, decide, worst
+from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.words import confidence, nats, number, percent, share, signed, within
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.measure.measurement import Better, Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats.arrays import Floats
-from pytest_iaside.stats.intervals import Change
+from pytest_iaside.stats.intervals import Change, Statistic
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.stats.sid_intervals import Shares, least
 from pytest_iaside.thresholds import Direction, Limits
@@ -28,26 +26,25 @@ SHARE_RESOLUTION = 1e-3
 class Family:
     """Quantities that share a limit; ``places`` names them, or what is read off them.
 
-    ``estimate`` is of their changes, ``bounds`` of the candidate's own values, where they can be
-    bounded. ``change(candidate, baseline, place)`` is what ``estimate`` estimates, of two means.
+    ``better`` says of each place which way is. ``read`` reads the values at all places off means
+    (…, Q); ``estimate`` is of their changes, ``bounds`` of the candidate's own, if they can be
+    bounded. Changes up to ``resolution`` count as none; without one, quantities themselves say.
     """
 
     name: str
     places: Sequence[str]
     better: Sequence[Better]
-    """Of each place."""
+    read: Statistic
     estimate: Callable[[Evidence], Estimates]
     bounds: Callable[[Evidence], Estimates] | None
-    change: Callable[[Floats, Floats], Floats]
     sentence: Callable[[Check, float], str]
     bound_name: str = "bound"
     resolution: float = np.inf
-    """Up to which a change counts as none; without one, quantities themselves say."""
 
     def change_at(self, where: str) -> Change:
         """The change at the place ``where``, a function of two means."""
         place = list(self.places).index(where)
-        return lambda candidate, baseline: np.asarray(self.change(candidate, baseline)[..., place])
+        return lambda candidate, baseline: (self.read(candidate) - self.read(baseline))[..., place]
 
 
 def run_checks(
@@ -61,125 +58,80 @@ def run_checks(
                 f"there is a limit for {name!r}, but no such quantity was measured; limits can "
                 f"be given for {', '.join(sorted(families))}"
             )
-        family = families[name]
-        of_limit = []
-        if limit.change is not None:
-            of_limit.append(_change_check(family, evidence, limit.change, direction))
-        if limit.bound is not None:
-            of_limit.append(_bound_check(family, evidence, limit.bound))
         # The least score comes before its change, as it always did.
-        checks += reversed(of_limit) if name == "src" else of_limit
+        for bound in (True, False) if name == "src" else (False, True):
+            value = limit.bound if bound else limit.change
+            if value is not None:
+                checks.append(_check(families[name], evidence, value, direction, bound=bound))
     return checks
 
 
 def families_of(measurement: Measurement) -> dict[str, Family]:
     """What limits can be given for on ``measurement``, by name."""
     if isinstance(measurement, SpectralProfile):
-        return spectral_families(measurement.partition)
-    columns: dict[str, list[int]] = {}
-    for column, quantity in enumerate(measurement.quantities):
-        columns.setdefault(quantity.family, []).append(column)
+        partition = measurement.partition
+        edges = [f"{edge:.2f} cycles/px" for edge in partition.edges[1:-1]]
+        bands = [quantity.name for quantity in measurement.quantities]
+        return {
+            "src": _share_family("src", [""], _score),
+            "sid": _share_family("sid", edges, _importance_below),
+            "value": _nats_family("value", [""], lambda psi: psi.sum(axis=-1, keepdims=True)),
+            "band": _nats_family("band", bands, lambda psi: psi),
+        }
+    columns = by_family(measurement.quantities)
     return {name: _mean_family(measurement, name, some) for name, some in columns.items()}
 
 
-def spectral_families(partition: BandPartition) -> dict[str, Family]:
-    """What limits can be given for on a spectral profile."""
-    edges = [f"{edge:.2f} cycles/px" for edge in partition.edges[1:-1]]
-    bands = [f"band {band} ({label})" for band, label in enumerate(partition.labels)]
-    return {
-        "src": _share_family("src", [""], _score),
-        "sid": _share_family("sid", edges, _importance_below),
-        "value": _nats_family("value", [""], _value),
-        "band": _nats_family("band", bands, _bands),
-    }
-
-
-def _share_family(name: Literal["src", "sid"], places: Sequence[str], shares: Shares) -> Family:
+def _share_family(name: str, places: Sequence[str], shares: Shares) -> Family:
     """What is read off the SID, whose intervals stats/sid_intervals.py explains."""
-
-    def change(candidate: Floats, baseline: Floats) -> Floats:
-        return np.asarray(shares(candidate, least(candidate)) - shares(baseline, least(baseline)))
-
     return Family(
         name=name,
         places=places,
         better=["higher"] * len(places),
+        read=lambda psi: shares(psi, least(psi)),
         estimate=lambda evidence: evidence.change_of_shares(shares, len(places)),
         bounds=(lambda evidence: evidence.bounds_of_shares(shares)) if name == "src" else None,
-        change=change,
-        sentence=_SENTENCES[name],
+        sentence=_spectral_sentence,
         bound_name="min_src",
         resolution=SHARE_RESOLUTION,
     )
 
 
-def _nats_family(
-    name: Literal["value", "band"], places: Sequence[str], statistic: Callable[[Floats], Floats]
-) -> Family:
+def _nats_family(name: str, places: Sequence[str], read: Statistic) -> Family:
     """What is linear in ψ; its change is a share of the baseline's v(all)."""
 
     def relative(candidate: Floats, baseline: Floats) -> Floats:
-        difference = statistic(candidate) - statistic(baseline)
+        difference = read(candidate) - read(baseline)
         value = baseline.sum(axis=-1, keepdims=True)
         # A baseline that gains nothing has no share to lose: undecided, see `structured`.
-        return np.asarray(
-            np.divide(difference, value, out=np.full_like(difference, np.nan), where=value > 0)
-        )
+        lost: Floats = np.full_like(difference, np.nan)
+        np.divide(difference, value, out=lost, where=value > 0)
+        return lost
 
     return Family(
         name=name,
         places=places,
         better=["higher"] * len(places),
-        estimate=lambda evidence: evidence.change_of(statistic, relative, len(places)),
+        read=read,
+        estimate=lambda evidence: evidence.change_of(read, relative, len(places)),
         bounds=None,
-        change=lambda candidate, baseline: np.asarray(statistic(candidate) - statistic(baseline)),
-        sentence=_SENTENCES[name],
+        sentence=_spectral_sentence,
         resolution=SHARE_RESOLUTION,
     )
 
 
-def _mean_family(measurement: Measurement, name: str, columns: Sequence[int]) -> Family:
+def _mean_family(measurement: Measurement, name: str, columns: list[int]) -> Family:
     """Quantities as they are, whose means count."""
     quantities = [measurement.quantities[column] for column in columns]
-    some = list(columns)
     return Family(
         name=name,
         places=[quantity.name for quantity in quantities],
         better=[quantity.better for quantity in quantities],
-        estimate=lambda evidence: evidence.change_of_means(some),
-        bounds=lambda evidence: evidence.bounds_of_means(some),
-        change=lambda candidate, baseline: np.asarray((candidate - baseline)[..., some]),
+        read=lambda mean: mean[..., columns],
+        estimate=lambda evidence: evidence.change_of_means(columns),
+        bounds=lambda evidence: evidence.bounds_of_means(columns),
         sentence=_mean_sentence,
     )
-
-
-def _change_check(
-    family: Family, evidence: Evidence, allowed: float, direction: Direction
-) -> Check:
-    found = check_places(
-        family.name,
-        family.places,
-        family.estimate(evidence),
-        allowed,
-        better=family.better,
-        direction=direction,
-        resolution=family.resolution,
-    )
-    return replace(found, sentence=family.sentence(found, evidence.level))
-
-
-def _bound_check(family: Family, evidence: Evidence, bound: float) -> Check:
-    if family.bounds is None:
-        raise SettingsError(f"{family.name!r} can have no bound; limit its change instead")
-    found = check_places(
-        family.bound_name,
-        family.places,
-        family.bounds(evidence),
-        bound,
-        better=family.better,
-        bound=True,
-    )
-    return replace(found, sentence=_bound_sentence(found, evidence.level))
 
 
 def _score(psi: Floats, at: Floats) -> Floats:
@@ -188,15 +140,45 @@ def _score(psi: Floats, at: Floats) -> Floats:
 
 def _importance_below(psi: Floats, at: Floats) -> Floats:
     """Share of importance below each inner band edge, (…, M−1)."""
-    return np.asarray(np.cumsum(sid(psi, at), axis=-1)[..., :-1])
+    return np.cumsum(sid(psi, at), axis=-1)[..., :-1]
 
 
-def _value(psi: Floats) -> Floats:
-    return np.asarray(psi.sum(axis=-1, keepdims=True))
+def _check(
+    family: Family, evidence: Evidence, limit: float, direction: Direction, *, bound: bool
+) -> Check:
+    """The check of one limit at all places of ``family``: the worst verdict, at the plainest.
 
-
-def _bands(psi: Floats) -> Floats:
-    return psi
+    With ``bound`` the limit is for the candidate itself, which estimates have as their change.
+    """
+    if not bound:
+        found = family.estimate(evidence)
+        low, high, allowed = found.low, found.high, limit
+    elif family.bounds is None:
+        raise SettingsError(f"{family.name!r} can have no bound; limit its change instead")
+    else:
+        found, direction = family.bounds(evidence), "worse"
+        low, high, allowed = found.low - limit, found.high - limit, 0.0
+    verdicts = [
+        decide(lower, upper, allowed, better=better, direction=direction)
+        for lower, upper, better in zip(low.tolist(), high.tolist(), family.better, strict=True)
+    ]
+    verdict = worst(verdicts)
+    signs = np.array([1 if better == "higher" else -1 for better in family.better])
+    gain = -np.abs(found.change) if direction == "any" else signs * found.change
+    candidates = [place for place, each in enumerate(verdicts) if each == verdict]
+    at = min(candidates, key=lambda place: float(gain[place]))
+    outside = (found.low > family.resolution) | (found.high < -family.resolution)
+    check = Check(
+        name=family.bound_name if bound else family.name,
+        where=family.places[at],
+        better=family.better[at],
+        **found.at(at),
+        limit=limit if bound or family.better[at] == "lower" else -limit,
+        verdict=verdict,
+        changed=not bound and bool(np.any(outside)),
+    )
+    sentence = _bound_sentence if bound else family.sentence
+    return replace(check, sentence=sentence(check, evidence.level))
 
 
 def _bound_sentence(check: Check, level: float) -> str:
@@ -217,32 +199,19 @@ def _fitting(value: float) -> str:
     return signed(value, 3 if abs(value) < 10 else 1)
 
 
-def _score_sentence(check: Check, level: float) -> str:
-    return f"signed SRC {signed(check.change)} ({within(check, level, signed)})"
-
-
-def _importance_sentence(check: Check, level: float) -> str:
-    # Told as what moved upwards: a loss below the frequency.
+def _spectral_sentence(check: Check, level: float) -> str:
+    match check.name:
+        case "src":
+            return f"signed SRC {signed(check.change)} ({within(check, level, signed)})"
+        case "value":
+            change = f"{percent(check.change)}, {within(check, level, percent)}"
+            return f"v(all) {nats(check.baseline)} → {nats(check.candidate)} nats ({change})"
+        case "band":
+            change = f"{percent(check.change)} of v(all)"
+            return f"{check.where} {change} ({within(check, level, percent)})"
+    # The SID's, told as what moved upwards: a loss below the frequency.
     moved = replace(check, low=-check.high, high=-check.low, limit=-check.limit)
     return (
         f"{share(-check.change)} of the importance moved above {check.where} "
         f"({within(moved, level, share)})"
     )
-
-
-def _value_sentence(check: Check, level: float) -> str:
-    change = f"{percent(check.change)}, {within(check, level, percent)}"
-    return f"v(all) {nats(check.baseline)} → {nats(check.candidate)} nats ({change})"
-
-
-def _band_sentence(check: Check, level: float) -> str:
-    change = f"{percent(check.change)} of v(all)"
-    return f"{check.where} {change} ({within(check, level, percent)})"
-
-
-_SENTENCES: dict[str, Callable[[Check, float], str]] = {
-    "src": _score_sentence,
-    "sid": _importance_sentence,
-    "value": _value_sentence,
-    "band": _band_sentence,
-}

@@ -78,9 +78,9 @@ def compare_sequentially(
     one last look, with ordinary intervals, when the reference sample is ``exhausted``.
     """
     law = _sequence(level)
-    if exhausted:
-        return compare(candidate, baseline, thresholds, level=law.level, law=STUDENT)
-    return compare(candidate, baseline, thresholds, level=law.level, law=law)
+    return compare(
+        candidate, baseline, thresholds, level=law.level, law=STUDENT if exhausted else law
+    )
 
 
 def _sequence(level: float) -> Anytime:

@@ -16,7 +16,7 @@ from pytest_iaside.compare.compare import moved_most, quantity_changes
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.compare.families import families_of, run_checks
-from pytest_iaside.compare.words import confidence, known
+from pytest_iaside.compare.words import confidence, fixed, share
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats import sid_intervals
@@ -89,11 +89,7 @@ def compare_trend(
         for check in found
     ]
     changes = quantity_changes(evidence)
-    notes = []
-    if last.reference.labels == "predicted":
-        notes.append(
-            "the reference sample has no labels: each checkpoint is scored on its own predictions"
-        )
+    note = "the reference sample has no labels: each checkpoint is scored on its own predictions"
     return Comparison(
         candidate=last,
         baseline=first,
@@ -103,7 +99,7 @@ def compare_trend(
         images=rows.shape[1],
         checks=tuple(checks),
         quantities=changes,
-        notes=tuple(notes),
+        notes=(note,) if last.reference.labels == "predicted" else (),
         tail=moved_most(changes),
     )
 
@@ -134,25 +130,14 @@ def _line(steps: Sequence[int]) -> tuple[Floats, Floats]:
 
 
 def _sentence(check: Check, level: float, over: str) -> str:
-    show = _score if check.name == "src" else _percent
+    title, show = "v(all)", share
+    if check.name == "src":
+        title = "signed SRC" if min(check.baseline, check.candidate) < 0 else "SRC"
+        show = fixed
     rose = check.change > 0
     low, high = (check.low, check.high) if rose else (-check.high, -check.low)
     allowed = f"allowed {'is a fall of ' if rose else ''}{show(-check.limit)}"
     return (
-        f"{_title(check)} {'rose' if rose else 'fell'} by {show(abs(check.change))} "
+        f"{title} {'rose' if rose else 'fell'} by {show(abs(check.change))} "
         f"({confidence(level)} {show(low)}…{show(high)}){over}, {allowed}"
     )
-
-
-def _title(check: Check) -> str:
-    if check.name == "value":
-        return "v(all)"
-    return "signed SRC" if min(check.baseline, check.candidate) < 0 else "SRC"
-
-
-def _score(value: float) -> str:
-    return known(f"{round(value, 3) + 0.0:.3f}")
-
-
-def _percent(value: float) -> str:
-    return known(f"{round(100 * value, 1) + 0.0:.1f}%")

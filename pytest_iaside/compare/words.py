@@ -22,7 +22,8 @@ def within(check: Check, level: float, show: Callable[[float], str]) -> str:
 
 def signed(value: float, digits: int = 3) -> str:
     """A change with its sign."""
-    return known(f"{round(value, digits) + 0.0:+.{digits}f}")
+    # Adding 0 takes the sign off a zero: "−0.000" of nothing reads like a loss.
+    return _known(f"{round(value, digits) + 0.0:+.{digits}f}")
 
 
 def number(value: float) -> str:
@@ -30,14 +31,18 @@ def number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
+def fixed(value: float, digits: int = 3) -> str:
+    """A value without a plus sign."""
+    return signed(value, digits).removeprefix("+")
+
+
 def nats(value: float) -> str:
-    return known(f"{value:.2f}")
+    return fixed(value, 2)
 
 
 def percent(value: float) -> str:
     """A relative change with its sign."""
-    # Adding 0 takes the sign off a zero: "−0.0%" of nothing reads like a loss.
-    return known(f"{round(100 * value, 1) + 0.0:+.1f}%")
+    return _known(f"{round(100 * value, 1) + 0.0:+.1f}%")
 
 
 def share(value: float) -> str:
@@ -45,7 +50,6 @@ def share(value: float) -> str:
     return percent(value).removeprefix("+")
 
 
-def known(text: str) -> str:
-    """``text`` of a number, readable where there is none."""
+def _known(text: str) -> str:
     # Of a degenerate profile, or of one image, some numbers do not exist.
     return "n/a" if "nan" in text else text.replace("-", "−").replace("inf", "∞")
