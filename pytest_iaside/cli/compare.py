@@ -5,25 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pytest_iaside.cli.options import (
-    DRIFTED,
-    PASSED,
-    Commands,
-    add_settings,
-    read_settings,
-    written_by,
-)
+from pytest_iaside.cli import options as cli
 from pytest_iaside.settings import THRESHOLDS
-
-if TYPE_CHECKING:
-    from pytest_iaside.compare.comparison import Comparison
 
 COMPARING = (*THRESHOLDS, "level", "fail_on")
 
 
-def add(commands: Commands[argparse.ArgumentParser]) -> None:
+def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("compare", help="compare two saved profiles", allow_abbrev=False)
     parser.add_argument("candidate", help="the profile under test, a .yaml file")
     parser.add_argument("baseline", help="the profile that it is compared with")
@@ -34,12 +23,12 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--json", metavar="PATH", help="write the comparison as JSON")
     parser.add_argument("--html", metavar="PATH", help="write the HTML report")
-    add_settings(parser, COMPARING)
+    cli.add_settings(parser, COMPARING)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, command: str) -> int:
-    settings = read_settings(options, COMPARING)
+    settings = cli.read_settings(options, COMPARING)
     from pytest_iaside.compare.compare import compare
     from pytest_iaside.measure.profile import SpectralProfile
     from pytest_iaside.report.record import comparison_record, gate_record
@@ -65,8 +54,13 @@ def run(options: argparse.Namespace, command: str) -> int:
         comparison=comparison_record(comparison),
         seconds=comparison.candidate.seconds,
     )
-    print("\n".join(_lines(comparison)))
-    meta = written_by(command)
+    print(f"{comparison.verdict}: {comparison.summary()}")
+    for check in comparison.checks:
+        sentence = check.sentence or "both profiles can be told from noise"
+        print(f"  {check.name:<10}  {check.verdict:<12}  {sentence}")
+    for note in comparison.notes:
+        print(f"  note: {note}")
+    meta = cli.written_by(command)
     if options.json:
         from pytest_iaside.report.json_document import json_document
 
@@ -76,12 +70,4 @@ def run(options: argparse.Namespace, command: str) -> int:
         from pytest_iaside.report.html import write_html
 
         write_html([record], options.html, meta=meta)
-    return DRIFTED if failed else PASSED
-
-
-def _lines(comparison: Comparison) -> list[str]:
-    lines = [f"{comparison.verdict}: {comparison.summary()}"]
-    for check in comparison.checks:
-        sentence = check.sentence or "both profiles can be told from noise"
-        lines.append(f"  {check.name:<10}  {check.verdict:<12}  {sentence}")
-    return [*lines, *(f"  note: {note}" for note in comparison.notes)]
+    return cli.DRIFTED if failed else cli.PASSED

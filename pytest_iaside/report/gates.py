@@ -107,7 +107,7 @@ class Gate:
             self.score.changed_by,
             f"{self.mark} {self.word}",
             compact(self.forward_passes),
-            duration(self.seconds),
+            duration(self.record["seconds"]),
         )
 
     @property
@@ -132,19 +132,11 @@ class Gate:
         return self.comparison["notes"] if self.comparison else ()
 
     @property
-    def level(self) -> float | None:
-        return self.comparison["level"] if self.comparison else None
-
-    @property
-    def seconds(self) -> float | None:
-        return finite(self.record["seconds"])
-
-    @property
     def forward_passes(self) -> int | None:
         """How many this run needed."""
-        if self.candidate is None:
-            return None
         found = self.candidate
+        if found is None:
+            return None
         return found["forward_passes"] - found["passes_from_cache"] + found["passes_replayed"]
 
 
@@ -182,7 +174,7 @@ def tally(found: Sequence[Gate]) -> dict[str, int]:
 
 def interval_name(found: Sequence[Gate]) -> str:
     """``95% CI`` where the gates' intervals are all of one level."""
-    levels = {gate.level for gate in found if gate.level is not None}
+    levels = {gate.comparison["level"] for gate in found if gate.comparison}
     return confidence(levels.pop()) if len(levels) == 1 else "CI"
 
 
@@ -214,35 +206,30 @@ def _gate(record: GateRecord, label: str) -> Gate:
         label=label,
         word=word,
         sentence=sentence,
-        score=_spectral_score(comparison, spectral) if spectral else _score(comparison),
+        score=_score(comparison, spectral),
     )
 
 
-def _spectral_score(comparison: ComparisonRecord | None, spectral: SpectralRecord) -> Score:
-    """Signed SRC: of a check on its change that check's numbers, else the profiles'."""
+def _score(comparison: ComparisonRecord | None, spectral: SpectralRecord | None) -> Score:
+    """Signed SRC of a spectral gate, else the quantity of the first check with the worst verdict.
+
+    Of a check on the change of signed SRC that check's numbers, else the profiles'.
+    """
     if comparison is None:
-        return Score(after=spectral["signed_src"])
-    for check in comparison["checks"]:
-        if check["name"] == "src":
-            return _checked("", check)
-    baseline = comparison["baseline"]["spectral"]
-    before, after = baseline["signed_src"] if baseline else None, spectral["signed_src"]
-    nan = float("nan")
-    change = (nan if after is None else after) - (nan if before is None else before)
-    return Score(before=before, after=after, change=change)
-
-
-def _score(comparison: ComparisonRecord | None) -> Score:
-    """The quantity of the first check with the worst verdict."""
-    if comparison is None:
-        return Score()
-    check = min(comparison["checks"], key=lambda check: VERDICTS.index(check["verdict"]))
-    if check["name"] in BOUNDS:
-        return Score(quantity=check["where"], after=check["candidate"])
-    return _checked(check["where"], check)
-
-
-def _checked(quantity: str, check: CheckRecord) -> Score:
+        return Score(after=spectral["signed_src"] if spectral else None)
+    checks, quantity = comparison["checks"], ""
+    if spectral:
+        check = next((each for each in checks if each["name"] == "src"), None)
+        if check is None:
+            baseline, nan = comparison["baseline"]["spectral"], float("nan")
+            before, after = baseline["signed_src"] if baseline else None, spectral["signed_src"]
+            change = (nan if after is None else after) - (nan if before is None else before)
+            return Score(before=before, after=after, change=change)
+    else:
+        check = min(checks, key=lambda each: VERDICTS.index(each["verdict"]))
+        quantity = check["where"]
+        if check["name"] in BOUNDS:
+            return Score(quantity=quantity, after=check["candidate"])
     return Score(
         quantity=quantity,
         before=check["baseline"],

@@ -5,19 +5,36 @@ It shows every verdict and check, and as many charts and pictures as fit into it
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
-from pytest_iaside.report.gates import Gate, gates, headline, interval_name, score_name, tally
-from pytest_iaside.report.record import GateRecord, MetaRecord
-from pytest_iaside.report.sections import Detail, section
+from pytest_iaside.compare.words import confidence
+from pytest_iaside.report.figures import Cell, Table, interval_text, settings_table
+from pytest_iaside.report.gate_figures import gate_figures
+from pytest_iaside.report.gates import (
+    BOUNDS,
+    Gate,
+    gates,
+    headline,
+    interval_name,
+    score_name,
+    tally,
+)
+from pytest_iaside.report.numbers import NONE, fixed, percent, share, signed
+from pytest_iaside.report.pictures import images_of
+from pytest_iaside.report.record import CheckRecord, GateRecord, MetaRecord
+from pytest_iaside.report.spectrum import spectrum_sentence
+from pytest_iaside.report.wings import ReportSection, wings
 from pytest_iaside.report.writing import templates, write_text
 
 LIMIT_MB = 3.0
-# The parts of a Detail, and what is said where they are left out; the last go first.
-LEFT_OUT = {
+# Checks whose changes are shares, in percent.
+SHARES = ("sid", "value", "band")
+# What is shown of a gate besides verdict and checks, and how it is called; the last go first.
+PARTS = {
     "charts": "the charts",
     "maps": "the maps",
     "thumbnails": "the small pictures",
@@ -50,8 +67,8 @@ def render(records: Sequence[GateRecord], *, meta: MetaRecord, limit: float = LI
     page = environment.get_template("report.html.j2")
     body = environment.get_template("gate.html.j2")
 
-    def draw(number: int, detail: Detail) -> str:
-        return body.render(section=section(found[number], number + 1, detail))
+    def draw(number: int, parts: Collection[str]) -> str:
+        return body.render(section=_section(found[number], number + 1, parts))
 
     def bind(articles: Sequence[str], left_out: Sequence[str]) -> str:
         return page.render(
@@ -69,60 +86,122 @@ def render(records: Sequence[GateRecord], *, meta: MetaRecord, limit: float = LI
             script_digest=digest,
         )
 
-    room = int(limit * 1e6) - len(bind([], [""] * len(LEFT_OUT)).encode())
+    room = int(limit * 1e6) - len(bind([], [""] * len(PARTS)).encode())
     return bind(*_fitted(found, room, draw))
 
 
 def _fitted(
-    gates: Sequence[Gate], room: int, draw: Callable[[int, Detail], str]
+    gates: Sequence[Gate], room: int, draw: Callable[[int, Collection[str]], str]
 ) -> tuple[list[str], list[str]]:
-    """The article of each of ``gates``, drawn with as much detail as fits into ``room`` bytes.
+    """The article of each of ``gates``, drawn with as many parts as fit into ``room`` bytes.
 
     Failed gates go before others, worse ones before better. Returns what was left out, in words,
     beside the articles.
     """
-    parts = list(LEFT_OUT)
+    parts = list(PARTS)
     given = [0] * len(gates)  # how many of the parts each has
-    articles = [draw(number, _detail(0)) for number in range(len(gates))]
-    room -= sum(map(_size, articles))
+    articles = [draw(number, ()) for number in range(len(gates))]
+    room -= sum(len(article.encode()) for article in articles)
     failed = [number for number, gate in enumerate(gates) if gate.failed]
     others = [number for number, gate in enumerate(gates) if not gate.failed]
     stages = ((failed, 1), (failed, 2), (failed, 3), (others, 1), (others, 3), (failed + others, 4))
     for number, count in ((number, count) for some, count in stages for number in some):
         if not _has(gates[number], parts[count - 1]):
             continue
-        article = draw(number, _detail(count))
-        room -= _size(article) - _size(articles[number])
+        article = draw(number, parts[:count])
+        room -= len(article.encode()) - len(articles[number].encode())
         if room < 0:
             # The next one might fit, but the order is by how much a gate matters.
             break
         articles[number], given[number] = article, count
-    missing = {
-        LEFT_OUT[part]: sum(
-            _has(gate, part) and count <= at for gate, count in zip(gates, given, strict=True)
-        )
-        for at, part in enumerate(parts)
-    }
-    return articles, [
-        f"{what} of {count} gate{'' if count == 1 else 's'}"
-        for what, count in missing.items()
-        if count
-    ]
-
-
-def _detail(count: int) -> Detail:
-    """The first ``count`` parts."""
-    return Detail(**{part: at < count for at, part in enumerate(LEFT_OUT)})
+    left_out = []
+    for at, (part, words) in enumerate(PARTS.items()):
+        missing = [
+            count <= at and _has(gate, part) for gate, count in zip(gates, given, strict=True)
+        ]
+        if count := sum(missing):
+            left_out.append(f"{words} of {count} gate{'' if count == 1 else 's'}")
+    return articles, left_out
 
 
 def _has(gate: Gate, part: str) -> bool:
-    match part:
-        case "charts":
-            return bool(gate.measurements)
-        case "maps":
-            return bool(gate.record.get("section_pictures"))
-    return bool(gate.record.get("pictures"))
+    if part == "charts":
+        return bool(gate.measurements)
+    return bool(gate.record.get("section_pictures" if part == "maps" else "pictures"))
 
 
-def _size(text: str) -> int:
-    return len(text.encode())
+def _section(gate: Gate, number: int, parts: Collection[str]) -> dict[str, Any]:
+    """What gate.html.j2 shows of ``gate``; ``ident`` is unique in the page, as ``number`` is."""
+    ident, drawn = f"gate-{number}", "charts" in parts and bool(gate.measurements)
+    settings, differences = settings_table(gate.measurements) if drawn else (None, 0)
+    return {
+        "ident": ident,
+        "gate": gate,
+        "charts": "charts" in parts,
+        "warnings": _warnings(gate),
+        "checks": _checks_table(gate),
+        "figures": gate_figures(gate, ident) if drawn else [],
+        "images": images_of(gate, "thumbnails" in parts, "examples" in parts) if drawn else None,
+        "sections": _sections_of_wings(gate, ident, "maps" in parts) if drawn else [],
+        "settings": settings,
+        "differences": differences,
+    }
+
+
+def _sections_of_wings(gate: Gate, ident: str, maps: bool) -> list[ReportSection]:
+    contents = gate.record["sections"]
+    pictures = gate.record.get("section_pictures", {}) if maps else {}
+    found = [
+        wing.draw(contents[wing.name], pictures.get(wing.name), f"{ident}-{wing.name}")
+        for wing in wings()
+        if wing.draw is not None and wing.name in contents
+    ]
+    return [each for each in found if each is not None]
+
+
+def _warnings(gate: Gate) -> list[str]:
+    notes = list(gate.notes)
+    profile, spectrum = gate.profiles.get("candidate"), gate.record["spectrum"]
+    # A comparison has a check for it, and a failed gate says it in its sentence.
+    if profile and not gate.comparison and not gate.failed and not profile["structured"]:
+        notes.insert(0, f"The profile is unstructured: {profile['unstructured_because']}")
+    # Only the score takes a natural spectrum for granted.
+    if profile and spectrum and not spectrum["natural"]:
+        notes.append(spectrum_sentence(spectrum))
+    return notes
+
+
+def _checks_table(gate: Gate) -> Table | None:
+    if gate.comparison is None:
+        return None
+    either = gate.comparison["direction"] == "any"
+    level = confidence(gate.comparison["level"])
+    head = ("check", "baseline", "candidate", "change", level, "allowed", "verdict")
+    return Table(head, [_check_row(check, either) for check in gate.checks])
+
+
+def _check_row(check: CheckRecord, either: bool) -> list[str | Cell]:
+    """``either``: whether changes for the better count too."""
+    name, verdict = check["name"], Cell(check["verdict"], check["verdict"])
+    if name == "structured":
+        both = check["baseline"], check["candidate"]
+        words = ["structured" if each else "unstructured" for each in both]
+        return ["ψ told from noise", *words, NONE, NONE, "structured", verdict]
+    title = {
+        "min_src": "signed SRC, least",
+        "src": "signed SRC",
+        "sid": f"importance below {check['where']}",
+        "value": "v(all), nats",
+        "band": f"ψ of {check['where']}, nats",
+    }.get(name, check["where"])
+    show: Callable[[Any], str] = share if name == "sid" else fixed
+    values = show(check["baseline"]), show(check["candidate"])
+    if name in BOUNDS:
+        sign = "≤" if check["better"] == "lower" else "≥"
+        interval = interval_text(check["low"], check["high"])
+        return [title, *values, NONE, interval, f"{sign} {fixed(check['limit'])}", verdict]
+    form, plain = (percent, share) if name in SHARES else (signed, fixed)
+    change = form(check["change"]) + (" of v(all)" if name in ("value", "band") else "")
+    allowed = f"±{plain(abs(check['limit'] or 0.0))}" if either else form(check["limit"])
+    interval = interval_text(check["low"], check["high"], form)
+    return [title, *values, change, interval, allowed, verdict]
