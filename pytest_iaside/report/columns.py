@@ -1,6 +1,7 @@
 """Text in terminal columns: how wide it is, how to shorten it."""
 
 import unicodedata
+from collections.abc import Sequence
 
 
 def cells(text: str) -> int:
@@ -36,6 +37,18 @@ def pad(text: str, room: int, *, right: bool = False) -> str:
     """``text`` filled up with spaces to ``room`` columns, at its left where ``right``."""
     space = " " * (room - cells(text))
     return space + text if right else text + space
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of texts as lines: the first column at the left, the others at the right."""
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            pad(cell, width, right=column > 0)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def _width(character: str) -> int:
