@@ -1,10 +1,10 @@
-"""Figures of a training run: its SIDs as a heat map, and curves, column by column alike.
+"""Figures of a training run: its SIDs as a heat map, and curves.
 
-Checkpoints stand side by side in their order, each in a column of its own, whatever lies between
-their steps, so that the heat map and the curves can be read together.
+Each checkpoint has a column of its own, whatever lies between their steps, so that the heat map
+and the curves can be read together.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -18,8 +18,8 @@ from pytest_iaside.report.charts import svg
 from pytest_iaside.report.charts.heat import colours, encoded
 from pytest_iaside.report.charts.svg import RIGHT, TOP, Scale
 from pytest_iaside.report.figures import Figure, Table, interval_text
-from pytest_iaside.report.numbers import finite_list, fixed, share, signed
-from pytest_iaside.track.records import PointRecord, TrendRecord
+from pytest_iaside.report.numbers import finite_list, fixed, share
+from pytest_iaside.track.records import PointRecord
 
 HUNDREDTHS = partial(fixed, digits=2)
 Values = Sequence[float | None]
@@ -35,8 +35,8 @@ FEW = 40  # checkpoints up to which each has a mark in a curve
 class Curve:
     """One quantity of every checkpoint with its interval; None where it is not known.
 
-    ``form`` writes a value, ``bound_form`` a bound. The axis spans ``least`` at least. ``hollow``
-    marks checkpoints whose value says little; ``line`` is drawn through the last ones, dashed.
+    ``form`` writes a number. The axis spans ``least`` at least. ``hollow`` marks checkpoints whose
+    value says little; ``line`` is drawn through the last ones, dashed.
     """
 
     name: str
@@ -44,26 +44,9 @@ class Curve:
     low: Values = ()
     high: Values = ()
     form: Callable[[Any], str] = fixed
-    bound_form: Callable[[Any], str] = fixed
     least: float = 0.0
     hollow: Sequence[bool] = ()
     line: Sequence[float] = ()
-
-
-def trend_figures(record: TrendRecord, ident: str) -> list[Figure]:
-    """The SIDs and the scores of the checkpoints that a trend is fitted to."""
-    points = record["points"]
-    return [
-        sid_figure(f"{ident}-sids", "Spectral importance over checkpoints", points),
-        scores_figure(
-            f"{ident}-scores",
-            "Scores over checkpoints",
-            "With the intervals of signed SRC over images.",
-            points,
-            curves_of(points),
-            more={"checkpoint": [point["name"] for point in points]},
-        ),
-    ]
 
 
 def sid_figure(
@@ -100,14 +83,14 @@ def scores_figure(
 ) -> Figure:
     """Quantities of checkpoints as curves, and in numbers; ``more`` are columns of the table."""
     steps = [point["step"] for point in points]
-    columns = [("step", [str(step) for step in steps])]
+    columns: list[tuple[str, Iterable[str]]] = [("step", map(str, steps))]
     for curve in curves:
-        columns.append((curve.name, list(map(curve.form, curve.values))))
+        columns.append((curve.name, map(curve.form, curve.values)))
         if curve.low:
             bounds = zip(curve.low, curve.high, strict=True)
-            columns.append((interval, [interval_text(*each, curve.bound_form) for each in bounds]))
-    columns += [(name, list(texts)) for name, texts in (more or {}).items()]
-    table = Table([name for name, _ in columns], zip(*(texts for _, texts in columns), strict=True))
+            columns.append((interval, [interval_text(*each, curve.form) for each in bounds]))
+    head, texts = zip(*columns, *(more or {}).items(), strict=True)
+    table = Table(head, zip(*texts, strict=True))
     known = [curve for curve in curves if any(value is not None for value in curve.values)]
     return Figure(title, about, table, curves_chart(ident, known, steps))
 
@@ -128,7 +111,6 @@ def curves_of(
             finite_list([point["signed_src"] for point in points]),
             finite_list([point["low"] for point in points]),
             finite_list([point["high"] for point in points]),
-            bound_form=signed,
             least=0.02,
             hollow=hollow,
             line=line,
@@ -139,7 +121,6 @@ def curves_of(
             value_low,
             value_high,
             form=HUNDREDTHS,
-            bound_form=HUNDREDTHS,
             least=0.1,
         ),
         Curve("accuracy", [point["accuracy"] for point in points], form=share, least=0.02),
@@ -159,31 +140,31 @@ def sid_heat_map(
     bottom = TOP + height
     known = shares[np.isfinite(shares)]
     most = float(known.max()) if known.size else 1.0
-    pixels = _coloured(np.where(np.isnan(shares), np.nan, shares / most).T[::-1])
     unit = "cycles/pixel" if bands[0].endswith("cycles/px") else ""
     parts = [svg.text(2, TOP - 9, unit, "note", "start")]
-    parts.append(_image(pixels, LEFT, TOP, RIGHT - LEFT, height))
+    parts.append(_coloured((shares / most).T[::-1], TOP, height))
     skip = int(np.ceil(11 / (height / rows)))
     for band in range(0, rows, skip):
         y = bottom - (band + 0.5) * height / rows
         name = bands[band].removesuffix(" cycles/px")
         parts.append(svg.text(LEFT - 5, y + 3.5, name, "", "end"))
     parts += _columns(steps, bottom)
-    parts += _colour_scale(most, bottom + 44)
+    scale = bottom + 44
+    parts.append(svg.text(LEFT - 5, scale + SCALE_BAR, "SID", "note", "end"))
+    parts.append(_coloured(np.linspace(0, 1, 64)[None], scale, SCALE_BAR))
+    parts += svg.horizontal_axis(Scale(0.0, most, LEFT, RIGHT), scale + SCALE_BAR)
     last = ", ".join(fixed(share, 2) for share in shares[-1])
     title = f"SID of {rows} bands over {count} checkpoints"
     described = f"Steps {steps[0]} to {steps[-1]}. Of the last, band 0 to {rows - 1}: {last}."
-    return svg.document(ident, title, described, bottom + 44 + SCALE_BAR + 18, parts)
+    return svg.document(ident, title, described, scale + SCALE_BAR + 20, parts)
 
 
 def curves_chart(ident: str, curves: Sequence[Curve], steps: Sequence[int]) -> Markup:
     """``curves`` one below the other, each on a scale of its own."""
     parts: list[str] = []
-    top = TOP
-    for curve in curves:
-        parts += _panel(curve, top)
-        top += PANEL + GAP
-    bottom = top - GAP
+    for number, curve in enumerate(curves):
+        parts += _panel(curve, TOP + number * (PANEL + GAP))
+    bottom = TOP + len(curves) * (PANEL + GAP) - GAP
     parts += _columns(steps, bottom)
     described = " ".join(
         f"{curve.name}: {curve.form(curve.values[0])} at step {steps[0]}, "
@@ -199,15 +180,18 @@ def _panel(curve: Curve, top: float) -> list[str]:
     up = Scale(*_extent(curve), bottom, top)
     count = len(curve.values)
     parts = svg.value_axis(up, curve.name, 4, left=LEFT)
-    for stretch in _stretches(curve.values):
+    for missing, stretch in groupby(range(count), lambda place: curve.values[place] is None):
+        if missing:
+            continue
+        places = list(stretch)
         if curve.low and curve.high:
-            parts.append(_ribbon(curve, stretch, up))
-        points = [(_middle(i, count), up(v)) for i, v in stretch]
+            parts.append(_ribbon(curve, places, up))
+        points = [(_middle(place, count), up(curve.values[place] or 0.0)) for place in places]
         parts.append(svg.polyline(points, "path candidate"))
-        for (place, _), (x, y) in zip(stretch, points, strict=True):
+        for place, (x, y) in zip(places, points, strict=True):
             if curve.hollow and curve.hollow[place]:
                 parts.append(svg.circle(x, y, "mark baseline"))
-            elif count <= FEW or len(stretch) == 1:
+            elif count <= FEW or len(places) == 1:
                 parts.append(svg.diamond(x, y, "mark candidate"))
     if curve.line:
         first = count - len(curve.line)
@@ -228,27 +212,17 @@ def _extent(curve: Curve) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _stretches(values: Values) -> list[list[tuple[int, Any]]]:
-    """Places and values without a gap between them."""
-    groups = groupby(enumerate(values), lambda pair: pair[1] is not None)
-    return [list(stretch) for known, stretch in groups if known]
-
-
-def _ribbon(curve: Curve, stretch: Sequence[tuple[int, float]], up: Scale) -> str:
-    count = len(curve.values)
-
-    def along(bounds: Values, missing: float) -> list[str]:
-        # An infinite bound is none: the ribbon then fills the panel.
-        found = [(place, bounds[place]) for place, _ in stretch]
-        return [
-            f"{svg.at(_middle(i, count))},{svg.at(up(up.clip(missing if b is None else b)))}"
-            for i, b in found
-        ]
-
-    outline = [*along(curve.low, up.low), *reversed(along(curve.high, up.high))]
+def _ribbon(curve: Curve, places: Sequence[int], up: Scale) -> str:
+    # An infinite bound is none: the ribbon then fills the panel.
+    ends = [(place, curve.low[place], up.low) for place in places]
+    ends += [(place, curve.high[place], up.high) for place in reversed(places)]
+    outline = " ".join(
+        f"{svg.at(_middle(place, len(curve.values)))},"
+        f"{svg.at(up(up.clip(missing if bound is None else bound)))}"
+        for place, bound, missing in ends
+    )
     return (
-        f'<polygon points="{" ".join(outline)}" class="ribbon" fill="var(--candidate)" '
-        'fill-opacity=".17"/>'
+        f'<polygon points="{outline}" class="ribbon" fill="var(--candidate)" fill-opacity=".17"/>'
     )
 
 
@@ -275,27 +249,14 @@ def _columns(steps: Sequence[int], bottom: float) -> list[str]:
     ]
 
 
-def _colour_scale(most: float, y: float) -> list[str]:
-    across = Scale(0.0, most, LEFT, RIGHT)
-    parts = [svg.text(LEFT - 5, y + SCALE_BAR, "SID", "note", "end")]
-    parts.append(_image(_coloured(np.linspace(0, 1, 64)[None]), LEFT, y, RIGHT - LEFT, SCALE_BAR))
-    step = svg.nice_step(0.0, most, 6)
-    for tick in svg.nice_ticks(0.0, most, 6):
-        parts.append(svg.text(across(tick), y + SCALE_BAR + 13, svg.tick_text(tick, step)))
-    return parts
-
-
-def _coloured(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """(rows, columns, 4) of values between 0 and 1; NaN is transparent."""
-    opaque = np.where(np.isnan(shares), 0, 255).astype(np.uint8)
-    return np.dstack([colours(np.nan_to_num(shares)), opaque])
-
-
-def _image(pixels: NDArray[np.uint8], x: float, y: float, width: float, height: float) -> str:
+def _coloured(values: NDArray[np.float64], y: float, height: float) -> str:
+    """A map of (rows, columns) between 0 and 1 over the whole width; NaN is transparent."""
+    opaque = np.where(np.isnan(values), 0, 255).astype(np.uint8)
     # A PNG of a pixel for each cell: a rectangle for each would be a hundred times as large.
+    content = encoded(np.dstack([colours(np.nan_to_num(values)), opaque]))
     return (
-        f'<image href="data:image/png;base64,{encoded(pixels)}" '
-        f'x="{svg.at(x)}" y="{svg.at(y)}" '
-        f'width="{svg.at(width)}" height="{svg.at(height)}" preserveAspectRatio="none" '
+        f'<image href="data:image/png;base64,{content}" '
+        f'x="{svg.at(LEFT)}" y="{svg.at(y)}" '
+        f'width="{svg.at(RIGHT - LEFT)}" height="{svg.at(height)}" preserveAspectRatio="none" '
         'style="image-rendering:pixelated"/>'
     )

@@ -5,40 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
+from pytest_iaside.report.record import Number
+
 if TYPE_CHECKING:
     from pytest_iaside.track.history import Point
-
-Number = float | None
 
 
 class PointRecord(TypedDict):
     """One checkpoint, with the interval of its signed SRC."""
 
-    step: int
-    """Of the training."""
-    name: str
-    """Of the checkpoint."""
+    step: int  # Of the training.
+    name: str  # Of the checkpoint.
     signed_src: Number
-    low: Number
-    """Of the signed SRC's interval at the gate's level."""
+    low: Number  # Of the signed SRC's interval at the gate's level.
     high: Number
-    value: Number
-    """v(all), in nats."""
-    accuracy: Number
-    """As the training logged it; None where it did not."""
-    loss: Number
-    """As the training logged it; None where it did not."""
-    sid: list[Number]
-    """Of each band."""
+    value: Number  # v(all), in nats.
+    accuracy: Number  # As the training logged it; None where it did not.
+    loss: Number  # As the training logged it; None where it did not.
+    sid: list[Number]  # Of each band.
 
 
 class TrendRecord(TypedDict):
     """The checkpoints of a run that a trend is fitted to."""
 
-    run: str
-    """The name of the training run."""
-    points: list[PointRecord]
-    """By ascending step."""
+    run: str  # The name of the training run.
+    points: list[PointRecord]  # By ascending step.
 
 
 def trend_record(points: Sequence[Point], level: float) -> TrendRecord:

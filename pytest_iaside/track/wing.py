@@ -9,12 +9,22 @@ from pytest_iaside.track.records import TrendRecord
 
 def draw(record: TrendRecord, pictures: Any, ident: str) -> ReportSection:
     """The SIDs and the scores of all checkpoints; there are no pictures."""
-    from pytest_iaside.track.charts import trend_figures
+    from pytest_iaside.track.charts import curves_of, scores_figure, sid_figure
 
+    points = record["points"]
+    scores = scores_figure(
+        f"{ident}-scores",
+        "Scores over checkpoints",
+        "With the intervals of signed SRC over images.",
+        points,
+        curves_of(points),
+        more={"checkpoint": [point["name"] for point in points]},
+    )
+    sids = sid_figure(f"{ident}-sids", "Spectral importance over checkpoints", points)
     return ReportSection(
         title="The checkpoints",
         about=f"Those of run {record['run']} that the trend is fitted to.",
-        figures=trend_figures(record, ident),
+        figures=[sids, scores],
     )
 
 
