@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -131,11 +131,18 @@ def mean_corruption_error(
     Raises SettingsError where corruptions, severities or images do not match, or a rate is none.
     """
     check_level(level)
-    measured, normal = _Rates.of("errors", errors), _normaliser(normaliser)
+    measured, normal = _rates("errors", errors), _normaliser(normaliser)
     _check_match(measured, normal)
-    names = list(measured.rates)
-    rows = np.stack([measured.rates[name] for name in names], axis=1)
-    divisors = np.stack([normal.rates[name] for name in names], axis=1)
+    names = list(measured)
+    # The mean over severities: of every image, or of one row that stands for all.
+    rows, divisors = (
+        np.stack(
+            [np.atleast_1d(each[name].mean(axis=0 if each[name].ndim else None)) for name in names],
+            axis=1,
+        )
+        for each in (measured, normal)
+    )
+    of_images, paired = (each[names[0]].ndim == 2 for each in (measured, normal))
     fixed = divisors.mean(axis=0)
     if (fixed == 0).any():
         name = names[int(np.flatnonzero(fixed == 0)[0])]
@@ -144,9 +151,9 @@ def mean_corruption_error(
             "model that makes some"
         )
     estimate = Estimate.of_mean(100 * (rows / fixed).mean(axis=1), level)
-    if measured.images is None:
+    if not of_images:
         return replace(estimate, image_values=None)
-    if normal.images is None or len(rows) < 2:
+    if not paired or len(rows) < 2:
         return estimate
 
     def statistic(mean: Floats) -> Floats:
@@ -191,56 +198,44 @@ def _for_labels(reference: Any) -> list[None]:
     return [None] if getattr(reference, "labels", None) is None else []
 
 
-@dataclass(frozen=True)
-class _Rates:
-    """Error rates of each corruption, the mean over severities: (K,), or (1,) without images."""
-
-    rates: dict[str, Floats]
-    severities: int | None
-    images: int | None
-
-    @classmethod
-    def of(cls, what: str, given: Mapping[str, ArrayLike]) -> _Rates:
-        if not isinstance(given, Mapping) or not given:
-            raise SettingsError(
-                f"{what}={given!r} must map each corruption to its error rates; corruption_errors "
-                "measures them"
-            )
-        arrays = {name: np.asarray(values, dtype=np.float64) for name, values in given.items()}
-        shapes = sorted({array.shape for array in arrays.values()})
-        if len(shapes) > 1 or len(shapes[0]) > 2 or 0 in shapes[0]:
-            raise SettingsError(
-                f"{what}: error rates have shape {' and '.join(map(str, shapes))}; give every "
-                "corruption the same: a number, (severities,) or (severities, images)"
-            )
-        for name, array in arrays.items():
-            # Written so that NaN, which fails every comparison, counts as wrong.
-            if not ((array >= 0) & (array <= 1)).all():
-                raise SettingsError(
-                    f"{what}: error rates of {name} go from {array.min():.4g} to "
-                    f"{array.max():.4g}; expected [0, 1]: divide percentages by 100"
-                )
-        return cls(
-            {name: np.atleast_1d(a.mean(axis=0 if a.ndim else None)) for name, a in arrays.items()},
-            severities=shapes[0][0] if shapes[0] else None,
-            images=shapes[0][1] if len(shapes[0]) == 2 else None,
+def _rates(what: str, given: Mapping[str, ArrayLike]) -> dict[str, Floats]:
+    """Error rates of each corruption, all of one shape; raises SettingsError for others."""
+    if not isinstance(given, Mapping) or not given:
+        raise SettingsError(
+            f"{what}={given!r} must map each corruption to its error rates; corruption_errors "
+            "measures them"
         )
+    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in given.items()}
+    shapes = sorted({array.shape for array in arrays.values()})
+    if len(shapes) > 1 or len(shapes[0]) > 2 or 0 in shapes[0]:
+        raise SettingsError(
+            f"{what}: error rates have shape {' and '.join(map(str, shapes))}; give every "
+            "corruption the same: a number, (severities,) or (severities, images)"
+        )
+    for name, array in arrays.items():
+        # Written so that NaN, which fails every comparison, counts as wrong.
+        if not ((array >= 0) & (array <= 1)).all():
+            raise SettingsError(
+                f"{what}: error rates of {name} go from {array.min():.4g} to {array.max():.4g}; "
+                "expected [0, 1]: divide percentages by 100"
+            )
+    return arrays
 
 
-def _normaliser(given: str | Mapping[str, ArrayLike]) -> _Rates:
+def _normaliser(given: str | Mapping[str, ArrayLike]) -> dict[str, Floats]:
     if not isinstance(given, str):
-        return _Rates.of("normaliser", given)
+        return _rates("normaliser", given)
     if given != "alexnet":
         raise SettingsError(
             f"normaliser={given!r} is unknown; use 'alexnet', or map the same corruptions to "
             "another model's errors"
         )
-    return replace(_Rates.of("normaliser", ALEXNET_ERRORS), severities=len(SEVERITIES))
+    return {name: np.full(len(SEVERITIES), error) for name, error in ALEXNET_ERRORS.items()}
 
 
-def _check_match(measured: _Rates, normal: _Rates) -> None:
-    unknown = sorted(set(measured.rates) - set(normal.rates))
-    missing = sorted(set(normal.rates) - set(measured.rates))
+def _check_match(measured: Mapping[str, Floats], normal: Mapping[str, Floats]) -> None:
+    unknown = sorted(measured.keys() - normal.keys())
+    missing = sorted(normal.keys() - measured.keys())
     if unknown or missing:
         parts = [f"it has no {', '.join(unknown)}"] if unknown else []
         parts += [f"they lack {', '.join(missing)}"] if missing else []
@@ -248,11 +243,9 @@ def _check_match(measured: _Rates, normal: _Rates) -> None:
             f"errors do not fit the normaliser: {'; '.join(parts)}; give both the same "
             "corruptions (AlexNet's are the 15 of ImageNet-C)"
         )
-    for what, mine, other in (
-        ("severities", measured.severities, normal.severities),
-        ("images", measured.images, normal.images),
-    ):
-        if mine is not None and other is not None and mine != other:
+    shapes = (next(iter(each.values())).shape for each in (measured, normal))
+    for what, mine, other in zip(("severities", "images"), *shapes, strict=False):
+        if mine != other:
             raise SettingsError(
                 f"errors are of {mine} {what}, the normaliser's of {other}; give both the same"
             )
