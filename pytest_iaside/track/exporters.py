@@ -12,7 +12,6 @@ from pytest_iaside.checks import library
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.track.history import Point
 
-PREFIX = "iaside"
 Exporter = Callable[[str, float, int], Any]
 """Takes a metric's name, its value and the step; raises where it cannot."""
 
@@ -24,16 +23,13 @@ def metrics(point: Point) -> dict[str, float]:
     profile is degenerate; ``iaside/value`` (nats) always; ``iaside/accuracy`` and ``iaside/loss``
     where they are known. Bands count from 0, with zeros in front where there are more than ten.
     """
-    profile, found = point.profile, dict[str, float]()
+    profile, found = point.profile, dict[str, float | None]()
     if not profile.degenerate:
         digits = len(str(profile.rules.bands - 1))
-        found["src"], found["signed_src"] = profile.src, profile.signed_src
+        found |= {"src": profile.src, "signed_src": profile.signed_src}
         found |= {f"sid/{band:0{digits}}": float(x) for band, x in enumerate(profile.sid)}
-    found["value"] = profile.value
-    for name, known in (("accuracy", point.accuracy), ("loss", point.loss)):
-        if known is not None:
-            found[name] = known
-    return {f"{PREFIX}/{name}": value for name, value in found.items()}
+    found |= {"value": profile.value, "accuracy": point.accuracy, "loss": point.loss}
+    return {f"iaside/{name}": value for name, value in found.items() if value is not None}
 
 
 def export(point: Point, exporter: Exporter) -> None:
@@ -68,9 +64,8 @@ def to_tensorboard(where: Any) -> Exporter:
             f"to_tensorboard was given a {type(where).__name__}; give the folder to log to, or a "
             "SummaryWriter"
         )
-    library(
-        "torch.utils.tensorboard", "for this exporter", error=SettingsError, package="tensorboard"
-    )
+    module, package = "torch.utils.tensorboard", "tensorboard"
+    library(module, "for this exporter", error=SettingsError, package=package)
     return TensorBoardExporter(str(where))
 
 

@@ -92,7 +92,7 @@ class History:
         It takes the place of what has the same run and step, or the same run and name. ``key``
         (``key_of``) is what ``find`` finds it by.
         """
-        row = (point.run, point.step, point.name, point.accuracy, point.loss, *pack(point.profile))
+        row = point.run, point.step, point.name, point.accuracy, point.loss, *pack(point.profile)
         with self._opened("rwc") as database:
             database.execute(
                 f"INSERT OR REPLACE INTO points ({COLUMNS}, key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -101,8 +101,7 @@ class History:
 
     def points(self, run: str | None = None) -> list[Point]:
         """The points of ``run`` by step; without it those of every run, one run after another."""
-        where, values = ("", ()) if run is None else ("WHERE run = ?", (run,))
-        return self._read(where, *values)
+        return self._read("") if run is None else self._read("WHERE run = ?", run)
 
     def runs(self) -> list[str]:
         """The names of all runs, in alphabetical order."""
@@ -117,18 +116,19 @@ class History:
         return next(iter(self._read("WHERE run = ? AND step = ?", run, step)), None)
 
     def _read(self, where: str, *values: str | int) -> list[Point]:
-        rows = self._rows(f"SELECT {COLUMNS} FROM points {where} ORDER BY run, step", values)
-        return [self._point(*row) for row in rows]
-
-    def _point(self, run: str, step: int, name: str, *rest: Any) -> Point:
-        accuracy, loss, facts, arrays = rest
-        try:
-            profile = unpack(facts, arrays)
-        except BaselineError as error:
-            raise BaselineError(
-                f"{self.path}: step {step} of run {run!r} ({name}) {error}, or add that point again"
-            ) from error
-        return Point(run=run, step=step, name=name, profile=profile, accuracy=accuracy, loss=loss)
+        points = []
+        query = f"SELECT {COLUMNS} FROM points {where} ORDER BY run, step"
+        for run, step, name, accuracy, loss, facts, arrays in self._rows(query, values):
+            try:
+                profile = unpack(facts, arrays)
+            except BaselineError as error:
+                raise BaselineError(
+                    f"{self.path}: step {step} of run {run!r} ({name}) {error}, or add that point "
+                    "again"
+                ) from error
+            known = {"profile": profile, "accuracy": accuracy, "loss": loss}
+            points.append(Point(run=run, step=step, name=name, **known))
+        return points
 
     def _rows(self, query: str, values: Sequence[str | int] = ()) -> list[Any]:
         # SQLite leaves an empty file where the first add is cut.
@@ -157,9 +157,10 @@ class History:
                     database.execute(TABLE)
                 yield database
                 database.execute("COMMIT")
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise BaselineError(
-                f"cannot use the history {self.path}: {error}; make it and its folder writable, "
+                f"cannot use the history {self.path}: {reason}; make it and its folder writable, "
                 "end what else writes to it, or choose another path"
             ) from error
         except sqlite3.DatabaseError as error:
@@ -167,21 +168,12 @@ class History:
                 f"{self.path} is no history, or a damaged one ({error}); choose another path, or "
                 "restore it from a copy (it was not touched)"
             ) from error
-        except OSError as error:
-            raise BaselineError(
-                f"cannot use the history {self.path}: {error.strerror or error}; make its folder "
-                "writable, or choose another path"
-            ) from error
 
     def _check(self, database: sqlite3.Connection) -> None:
         """Raise BaselineError unless ``database`` is a history that this version can use."""
-        application, version, tables = (
-            database.execute(query).fetchone()[0]
-            for query in (
-                *("PRAGMA application_id", "PRAGMA user_version"),
-                "SELECT COUNT(*) FROM sqlite_master",
-            )
-        )
+        (application,) = database.execute("PRAGMA application_id").fetchone()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if application != APPLICATION and (application or version or tables):
             raise BaselineError(
                 f"{self.path} is another program's database, expected a history of "
@@ -199,9 +191,7 @@ def pack(profile: SpectralProfile) -> tuple[str, bytes]:
     """Plain values as JSON and arrays as NPZ of ``profile``, without its log-likelihoods."""
     document, arrays = replace(profile, log_likelihood=None).files()
     content = io.BytesIO()
-    # Plainly typed: numpy's own signature takes a name `allow_pickle` for an option.
-    named: dict[str, Any] = dict(arrays)
-    np.savez_compressed(content, **named)
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # no name is allow_pickle
     return json.dumps(document), content.getvalue()
 
 
@@ -236,12 +226,8 @@ def key_of(model: str, rules: Rules, reference: ReferenceInfo, digests: Sequence
     ``model`` says what the model computes (models/identity.py, or its fingerprint); ``digests``
     are of the images to be measured.
     """
-    facts = {
-        "model": model,
-        "rules": rules.as_dict(),
-        "reference": asdict(reference),
-        "images": list(digests),
-    }
+    facts = {"model": model, "rules": rules.as_dict()}
+    facts |= {"reference": asdict(reference), "images": list(digests)}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -28,26 +28,24 @@ def load_weights(network: nn.Module, content: State) -> None:
     Raises ModelError, which names the first differences, where they do not fit.
     """
     expected = network.state_dict()
-    states = [
-        state
+    variants = [
+        variant
         for state in _states(content)
         if any(isinstance(value, Tensor) for value in state.values())
+        for variant in _variants(state, expected)
     ]
-    if not states:
+    if not variants:
         raise ModelError(
             f"it holds no weights, only {_listed([repr(name) for name in content])}; expected a "
             "state dict, or one under 'state_dict' or 'model'"
         )
-    variants = [variant for state in states for variant in _variants(state, expected)]
-    fitting = (
-        each
-        for each in variants
-        if each.keys() == expected.keys() and not _misshapen(each, expected)
-    )
+
+    def fit(state: State) -> tuple[bool, int]:
+        fits = state.keys() == expected.keys() and not _misshapen(state, expected)
+        return fits, len(state.keys() & expected.keys())
+
     # Where none fits by its names, the closest is tried: a network may rename what it loads.
-    chosen = next(fitting, None) or max(
-        variants, key=lambda each: len(each.keys() & expected.keys())
-    )
+    chosen = max(variants, key=fit)
     try:
         network.load_state_dict(dict(chosen), strict=True)
     except Exception as error:  # Whatever a network's own loading raises.
@@ -84,26 +82,27 @@ def _variants(state: State, expected: State) -> Iterator[State]:
 
 
 def _misshapen(state: State, expected: State) -> list[str]:
-    """Names of weights of another shape; None is that of what is no tensor, or not made yet."""
+    """Names of weights of another shape."""
     shapes = {
-        name: (_shape(state[name]), _shape(value))
-        for name, value in expected.items()
-        if name in state
+        name: (_shape(state[name]), _shape(expected[name])) for name in expected if name in state
     }
-    return [name for name, pair in shapes.items() if None not in pair and pair[0] != pair[1]]
+    return [
+        name for name, (found, wanted) in shapes.items() if found and wanted and found != wanted
+    ]
 
 
-def _shape(value: Any) -> tuple[int, ...] | None:
+def _shape(value: Any) -> str:
+    """A tensor's shape in words; empty for what is none, and for what is not made yet."""
     if not isinstance(value, Tensor) or nn.parameter.is_lazy(value):
-        return None
-    return tuple(value.shape)
+        return ""
+    return str(tuple(value.shape)).replace(",)", ")")
 
 
 def _differences(state: State, expected: State) -> str:
-    missing = [f"{name} {_shown(expected[name])}" for name in expected if name not in state]
-    extra = [f"{name} {_shown(state[name])}" for name in state if name not in expected]
+    missing = [f"{name} {_shape(expected[name])}" for name in expected if name not in state]
+    extra = [f"{name} {_shape(state[name])}" for name in state if name not in expected]
     misshapen = [
-        f"{name} {_shown(state[name])} in place of {_shown(expected[name])}"
+        f"{name} {_shape(state[name])} in place of {_shape(expected[name])}"
         for name in _misshapen(state, expected)
     ]
     kinds = (
@@ -116,11 +115,6 @@ def _differences(state: State, expected: State) -> str:
         for kind, names, every in kinds
         if names
     )
-
-
-def _shown(value: Any) -> str:
-    shape = _shape(value)
-    return "" if shape is None else str(shape).replace(",)", ")")
 
 
 def _listed(names: Sequence[str]) -> str:
