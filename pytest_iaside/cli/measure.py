@@ -69,14 +69,13 @@ def _table(profile: SpectralProfile, level: float) -> list[str]:
         ),
     ]
     lines = [profile.model.name, "", *aligned(rows), ""]
-    for title, name, show in (
-        ("SRC", "src", fixed),
-        ("signed SRC", "signed_src", signed),
-        ("v(all), nats", "value", fixed),
+    for title, value, found, show in (
+        ("SRC", profile.src, profile.interval("src", level), fixed),
+        ("signed SRC", profile.signed_src, profile.interval("signed_src", level), signed),
+        ("v(all), nats", profile.value, profile.interval("value", level), fixed),
     ):
-        found = profile.interval(name, level)
-        between = f"{interval} {interval_text(found.low, found.high, show)}"
-        lines.append(f"{title:<13} {show(getattr(profile, name))}  ({between})")
+        between = interval_text(found.low, found.high, show)
+        lines.append(f"{title:<13} {show(value)}  ({interval} {between})")
     why = profile.unstructured_because
     lines.append(f"{'structured':<13} {f'no: {why}' if why else 'yes'}")
     kept = profile.passes_from_cache

@@ -17,45 +17,41 @@ def finite_list(values: Sequence[Any]) -> list[float | None]:
     return [finite(value) for value in values]
 
 
+def _shown(value: Any, form: str) -> str:
+    number = finite(value)
+    # The z of a form takes the sign off a zero: "−0.000" of nothing reads like a loss.
+    return NONE if number is None else f"{number:{form}}".replace("-", "−")
+
+
 def fixed(value: Any, digits: int = 3) -> str:
     """A number with so many digits and a minus sign that is one; — where there is none."""
-    number = finite(value)
-    if number is None:
-        return NONE
-    text = f"{number:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+    return _shown(value, f"z.{digits}f")
 
 
 def signed(value: Any, digits: int = 3) -> str:
     """A change: like ``fixed``, with its sign."""
-    number = finite(value)
-    # Adding 0 takes the sign off a zero: "−0.000" of nothing reads like a loss.
-    text = NONE if number is None else f"{round(number, digits) + 0.0:+.{digits}f}"
-    return text.replace("-", "−")
+    return _shown(value, f"+z.{digits}f")
 
 
 def percent(value: Any, digits: int = 1) -> str:
     """A relative change in percent, with its sign."""
-    number = finite(value)
-    return NONE if number is None else f"{signed(100 * number, digits)}%"
+    return _shown(value, f"+z.{digits}%")
 
 
 def share(value: Any, digits: int = 1) -> str:
     """A share in percent, without a sign."""
-    number = finite(value)
-    return NONE if number is None else f"{fixed(100 * number, digits)}%"
+    return _shown(value, f"z.{digits}%")
 
 
 def p_value(value: Any) -> str:
     """A p-value; below a thousandth, that it is below."""
     number = finite(value)
-    return NONE if number is None else "<0.001" if number < 0.001 else f"{number:.3f}"
+    return "<0.001" if number is not None and number < 0.001 else _shown(number, ".3f")
 
 
 def count(value: Any) -> str:
     """A whole number with its thousands separated: 51,200."""
-    number = finite(value)
-    return NONE if number is None else f"{number:,.0f}"
+    return _shown(value, ",.0f")
 
 
 def compact(value: Any) -> str:
@@ -93,9 +89,6 @@ def printable(text: object) -> str:
     Test ids may hold line breaks, terminal escapes, marks that turn the writing direction,
     and lone surrogates that no file can be written with.
     """
-    text = str(text)
-    if text.isprintable():
-        return text
     return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
     )

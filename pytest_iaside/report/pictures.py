@@ -20,16 +20,12 @@ from pytest_iaside.report.charts.heat import encoded, reduced
 from pytest_iaside.report.charts.svg import spark
 from pytest_iaside.report.figures import Table
 from pytest_iaside.report.gates import Gate
-from pytest_iaside.report.numbers import NONE, finite, finite_list, fixed, share, signed
-from pytest_iaside.report.record import (
-    ImageRecord,
-    MeasurementRecord,
-    Number,
-    PicturesRecord,
-    SpectralRecord,
-)
+from pytest_iaside.report.numbers import finite, finite_list, fixed, share, signed
+from pytest_iaside.report.record import ImageRecord, PicturesRecord
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pytest_iaside.images.reference import ReferenceSample
     from pytest_iaside.measure.game.rules import Rules
 
@@ -62,23 +58,29 @@ def pictures(
     Images that ``sample`` does not have are left out.
     """
     place = {digest: i for i, digest in enumerate(sample.digests)}
-    known = [image for image in images if image["digest"] in place]
+    known = [
+        (image, sample.pixels(at, at + 1))
+        for image in images
+        if (at := place.get(image["digest"])) is not None
+    ]
     _, height, width = sample.shape
     partition = BandPartition(height, width, rules.bands, rules.partition)
-    thirds = [part.tolist() for part in np.array_split(np.arange(rules.bands), len(PARTS))]
+    thirds = np.array_split(np.arange(rules.bands), len(PARTS))
+    parts = {name: bands.tolist() for name, bands in zip(PARTS, thirds, strict=True) if len(bands)}
     return {
         "thumbnails": {
-            image["digest"]: _thumbnail(sample, place[image["digest"]]) for image in known
+            image["digest"]: encoded(reduced(_shown(pixels[0].numpy()), THUMBNAIL))
+            for image, pixels in known
         },
         "examples": [
             {
                 "digest": image["digest"],
                 "name": image["name"],
-                "pictures": _example(sample, place[image["digest"]], partition, thirds),
+                "pictures": _example(pixels, partition, parts),
             }
-            for image in known[:EXAMPLES]
+            for image, pixels in known[:EXAMPLES]
         ],
-        "parts": {name: bands for name, bands in zip(PARTS, thirds, strict=True) if bands},
+        "parts": parts,
         "size": [min(height, CROP), min(width, CROP)],
         "cropped": max(height, width) > CROP,
     }
@@ -104,33 +106,29 @@ def image_bytes(picture: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray((shown.clip(0, 1) * 255).round().astype(np.uint8))
 
 
+def _shown(picture: NDArray[Any]) -> NDArray[np.uint8]:
+    return image_bytes(picture.transpose(1, 2, 0))
+
+
 def _example(
-    sample: ReferenceSample, place: int, partition: BandPartition, thirds: list[list[int]]
+    pixels: Tensor, partition: BandPartition, thirds: dict[str, list[int]]
 ) -> dict[str, str]:
-    """The image, and what is left of it in the low, middle and high bands."""
+    """An image (1, C, H, W), and what is left of it in the low, middle and high bands."""
     # Here, where a model has run: the controller of xdist's workers draws reports without torch.
     from pytest_iaside.images.filters import split
 
-    pixels = sample.pixels(place, place + 1)
     parts = split(pixels, partition)[0].numpy()
     shown = {"whole": pixels[0].numpy()}
-    for name, bands in zip(PARTS, thirds, strict=True):
-        if bands:
-            shown[name] = parts[bands].sum(axis=0)
-            if 0 not in bands:
-                # Without the lowest band the mean is gone: around mid-grey instead of black.
-                shown[name] = 0.5 + CONTRAST * shown[name]
-    _, height, width = sample.shape
-    top, left = max(0, (height - CROP) // 2), max(0, (width - CROP) // 2)
+    for name, bands in thirds.items():
+        shown[name] = parts[bands].sum(axis=0)
+        if 0 not in bands:
+            # Without the lowest band the mean is gone: around mid-grey instead of black.
+            shown[name] = 0.5 + CONTRAST * shown[name]
+    top, left = (max(0, (side - CROP) // 2) for side in pixels.shape[-2:])
     return {
-        name: encoded(image_bytes(each.transpose(1, 2, 0)[top : top + CROP, left : left + CROP]))
+        name: encoded(_shown(each[:, top : top + CROP, left : left + CROP]))
         for name, each in shown.items()
     }
-
-
-def _thumbnail(sample: ReferenceSample, place: int) -> str:
-    picture = sample.pixels(place, place + 1)[0].numpy().transpose(1, 2, 0)
-    return encoded(reduced(image_bytes(picture), THUMBNAIL))
 
 
 def images_of(gate: Gate, thumbnails: bool, examples: bool) -> dict[str, Any] | None:
@@ -138,91 +136,63 @@ def images_of(gate: Gate, thumbnails: bool, examples: bool) -> dict[str, Any] | 
     changes = gate.comparison["image_changes"] if gate.comparison else None
     if changes is None or gate.candidate is None or gate.candidate["spectral"] is None:
         return None
+    reference, settings = gate.candidate["reference"], gate.candidate["settings"]
     pictures = gate.record.get("pictures")
     small = pictures["thumbnails"] if pictures and thumbnails else {}
-    change, unit = finite(changes["change"]), changes["unit"]
-    listed = _worth_a_row(changes["images"], change)
+    listed, shares = _worth_a_row(changes["images"], finite(changes["change"]))
     psi = [(finite_list(i["baseline_psi"]), finite_list(i["candidate_psi"])) for i in listed]
     known = [value for both in psi for one in both for value in one if value is not None]
     extent = min(known, default=0.0), max(known, default=0.0)
-    rows = [
-        {
-            "name": image["name"],
-            "label": "" if image["label"] is None else str(image["label"]),
-            "thumbnail": small.get(image["digest"], ""),
-            "contribution": signed(image["contribution"], 4),
-            "share": _share(image["contribution"], change),
-            "chart": spark(before, after, extent),
-        }
-        for image, (before, after) in zip(listed, psi, strict=True)
-    ]
-    numbers = [
-        [
-            image["name"],
-            *(f"{fixed(old, 2)} → {fixed(new, 2)}" for old, new in zip(*both, strict=True)),
-        ]
-        for image, both in zip(listed, psi, strict=True)
-    ]
-    shown, count = len(rows), changes["count"]
+    rows, numbers = [], []
+    for image, part, (before, after) in zip(listed, shares, psi, strict=True):
+        rows.append(
+            {
+                "name": image["name"],
+                "label": "" if image["label"] is None else str(image["label"]),
+                "thumbnail": small.get(image["digest"], ""),
+                "contribution": signed(image["contribution"], 4),
+                "share": share(part, 0),
+                "chart": spark(before, after, extent),
+            }
+        )
+        pairs = zip(before, after, strict=True)
+        numbers.append([image["name"], *(f"{fixed(x, 2)} → {fixed(y, 2)}" for x, y in pairs)])
+    sides = reference["height"], reference["width"]
+    masks = band_masks(*sides, settings["bands"], settings["partition"])
+    shown, count, unit = len(rows), changes["count"], changes["unit"]
     about = "What each image adds"
     if shown < count:
         about = f"The {shown} of {count} images that add most"
-    about += f" to the change of {changes['quantity']} ({signed(change)} {unit}".rstrip()
-    bands = range(len(gate.candidate["spectral"]["psi"]))
+    about += f" to the change of {changes['quantity']} ({signed(changes['change'])} {unit}".rstrip()
     return {
         "about": f"{about}), the most harmful first.",
         "head": f"adds{f', {unit}' if unit else ''}",
         "rows": rows,
-        "numbers": Table(("ψ in nats", *(f"band {band}" for band in bands)), numbers),
-        "masks": _masks(gate.candidate, gate.candidate["spectral"]),
-        "examples": _examples(pictures) if pictures and examples else [],
+        "numbers": Table(("ψ in nats", *(f"band {band}" for band in range(len(masks)))), numbers),
+        "masks": list(zip(masks, gate.candidate["spectral"]["band_labels"], strict=True)),
+        "examples": pictures["examples"] if pictures and examples else [],
+        "titles": {part: _title(part, pictures) for part in TITLES} if pictures else {},
         "cropped": pictures["size"] if pictures and pictures["cropped"] else None,
         "contrast": CONTRAST,
     }
 
 
-def _worth_a_row(images: Sequence[ImageRecord], change: float | None) -> Sequence[ImageRecord]:
-    """Those that add something that can be seen, and a few at least."""
+def _worth_a_row(
+    images: Sequence[ImageRecord], change: float | None
+) -> tuple[Sequence[ImageRecord], Sequence[float | None]]:
+    """Those that add something that can be seen, a few at least, and their shares of ``change``."""
     if change is None or abs(change) < LEAST:
-        return images
+        return images, [None] * len(images)  # A share of almost nothing says nothing.
     parts = [finite(image["contribution"]) for image in images]
-    visible = [part is not None and part / change >= VISIBLE for part in parts]
-    return list(compress(images, visible)) if sum(visible) >= FEWEST else images[:FEWEST]
+    shares = [None if part is None else part / change for part in parts]
+    visible = [part is not None and part >= VISIBLE for part in shares]
+    if sum(visible) < FEWEST:
+        return images[:FEWEST], shares[:FEWEST]
+    return list(compress(images, visible)), list(compress(shares, visible))
 
 
-def _share(contribution: Number, change: float | None) -> str:
-    part = finite(contribution)
-    if part is None or change is None or abs(change) < LEAST:
-        return NONE  # A share of almost nothing says nothing.
-    return share(part / change, 0)
-
-
-def _masks(measurement: MeasurementRecord, spectral: SpectralRecord) -> list[Picture]:
-    reference, settings = measurement["reference"], measurement["settings"]
-    sides = reference["height"], reference["width"]
-    drawn = band_masks(*sides, settings["bands"], settings["partition"])
-    return [
-        Picture(f"band {band}", content, f"band {band}: {label}")
-        for band, (content, label) in enumerate(zip(drawn, spectral["band_labels"], strict=True))
-    ]
-
-
-def _examples(pictures: PicturesRecord) -> list[tuple[str, list[Picture]]]:
-    titles = {part: _title(part, pictures["parts"].get(part)) for part in TITLES}
-    return [
-        (
-            example["name"],
-            [
-                Picture(title, example["pictures"][part], f"{example['name']}: {title}")
-                for part, title in titles.items()
-                if part in example["pictures"]
-            ],
-        )
-        for example in pictures["examples"]
-    ]
-
-
-def _title(part: str, bands: Sequence[int] | None) -> str:
+def _title(part: str, pictures: PicturesRecord) -> str:
+    bands = pictures["parts"].get(part)
     if not bands:
         return TITLES[part]
     which = f"band {bands[0]}" if len(bands) == 1 else f"bands {bands[0]}–{bands[-1]}"
