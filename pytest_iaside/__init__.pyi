@@ -33,5 +33,5 @@ from .testing.perturbation import assert_perturbation_robustness as assert_pertu
 from .testing.spectral import assert_spectral_robustness as assert_spectral_robustness
 from .thresholds import Limit as Limit
 from .thresholds import Thresholds as Thresholds
-from .track.decline import assert_no_robustness_decline as assert_no_robustness_decline
 from .track.history import History as History
+from .track.trend import assert_no_robustness_decline as assert_no_robustness_decline

@@ -20,9 +20,8 @@ from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.stats.intervals import leave_one_out
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.stats.sid_intervals import certain, contrast_interval
-from pytest_iaside.track.decline import assert_no_robustness_decline
 from pytest_iaside.track.history import History, Point
-from pytest_iaside.track.trend import trend_of
+from pytest_iaside.track.trend import assert_no_robustness_decline, trend_of
 
 # As TRAINED, but with one band that is the least beyond doubt.
 CLEAR = np.array([4.75, 1.47, 0.50, 0.20, 0.16, -0.05, -0.90, -0.23])
@@ -320,7 +319,7 @@ def test_in_a_test_it_is_an_assertion_as_any(pytester: pytest.Pytester, plugin: 
         history.add(point)
     pytester.makepyfile(
         """
-        from pytest_iaside.track.decline import assert_no_robustness_decline
+        from pytest_iaside.track.trend import assert_no_robustness_decline
         def test_training_keeps_robustness():
             assert_no_robustness_decline("h.sqlite")
         """
