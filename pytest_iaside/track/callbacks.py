@@ -66,8 +66,8 @@ def lightning_callback(
             importlib.import_module(name)
         except ImportError:
             continue
-        given = (watch, every_n_epochs, network, mean, std)
-        return _callback(LightningHooks, name, "Callback", *given)
+        kind = _kind(LightningHooks, name, "Callback")
+        return kind(watch, every_n_epochs, network, mean, std)
     raise SettingsError(
         "lightning is needed for this callback and cannot be imported; pip install lightning"
     )
@@ -97,21 +97,20 @@ def transformers_callback(
     check_choice("when", when, When)
     watch = Watch(reference, history=history, exporters=exporters, run=run, settings=settings)
     library("transformers", "for this callback", error=SettingsError)
-    given = (watch, when, every, processor, network)
-    return _callback(TransformersHooks, "transformers", "TrainerCallback", *given)
+    kind = _kind(TransformersHooks, "transformers", "TrainerCallback")
+    return kind(watch, when, every, processor, network)
 
 
 class Hooks:
     """What a callback does, apart from the class that its library wants it to be of."""
 
-    library: ClassVar[tuple[str, str]]
-    """The library's module and the name of that class."""
+    kind: ClassVar[tuple[Any, ...]]
+    """What ``_kind`` made its class of."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Its class has no name to be found by; what starts processes pickles it.
-        kind = next(each for each in HOOKS if isinstance(self, each))
-        given = [getattr(self, each.name) for each in fields(kind) if each.init]
-        return _callback, (kind, *self.library, *given)
+        given = [getattr(self, each.name) for each in fields(self.kind[0]) if each.init]
+        return _callback, (self.kind, *given)
 
 
 @dataclass(eq=False)
@@ -135,10 +134,8 @@ class LightningHooks(Hooks):
         if not trainer.is_global_zero or (epoch + 1) % self.every:
             return
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        point = self.watch.measure(
-            self._classifier(pl_module), step=epoch, name=f"epoch={epoch}", logged=logged
-        )
-        if point is not None:
+        classifier, name = self._classifier(pl_module), f"epoch={epoch}"
+        if point := self.watch.measure(classifier, step=epoch, name=name, logged=logged):
             pl_module.log_dict(metrics(point), rank_zero_only=True)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
@@ -148,10 +145,8 @@ class LightningHooks(Hooks):
         self.watch.end()
 
     def _classifier(self, pl_module: Any) -> Classifier:
-        network = self.network
-        if network is None:
-            found = pl_module
-        elif isinstance(network, str):
+        found, network = pl_module, self.network
+        if isinstance(network, str):
             try:
                 found = attrgetter(network)(pl_module)
             except AttributeError as error:
@@ -159,7 +154,7 @@ class LightningHooks(Hooks):
                     f"network={network!r}: {type(pl_module).__name__} has no such attribute; give "
                     "the name of the one that holds the network, or a function of the module"
                 ) from error
-        else:
+        elif network is not None:
             found = network(pl_module)
         if not isinstance(found, Classifier):
             return Classifier(found, mean=self.mean, std=self.std)
@@ -202,11 +197,8 @@ class TransformersHooks(Hooks):
         if self.when != "evaluate" or not self.training or state.global_step == self.measured:
             return
         # The steps at which there was an evaluation, also before the training was resumed.
-        steps = {
-            entry["step"]
-            for entry in state.log_history
-            if any(name.startswith(EVALUATED) for name in entry)
-        }
+        logs = state.log_history
+        steps = {log["step"] for log in logs if any(name.startswith(EVALUATED) for name in log)}
         if len(steps) % self.every == 0:
             self._measure(state, kwargs, kwargs.get("metrics") or {})
 
@@ -224,9 +216,8 @@ class TransformersHooks(Hooks):
             for name, value in evaluated.items()
             if isinstance(value, (int, float))
         }
-        self.watch.measure(
-            self._classifier(kwargs), step=step, name=f"checkpoint-{step}", logged=logged
-        )
+        classifier, name = self._classifier(kwargs), f"checkpoint-{step}"
+        self.watch.measure(classifier, step=step, name=name, logged=logged)
 
     def _classifier(self, kwargs: Mapping[str, Any]) -> Classifier:
         model = kwargs["model"]
@@ -248,16 +239,13 @@ def _sharded(how: str) -> SettingsError:
     )
 
 
-HOOKS = (LightningHooks, TransformersHooks)
-
-
-def _callback(hooks: Any, package: str, base: str, *given: Any) -> Any:
-    """A callback that does what ``hooks`` do, of the class ``base`` of the library."""
-    return _kind(hooks, package, base)(*given)
-
-
 @cache
 def _kind(hooks: Any, package: str, base: str) -> type:
+    """A class that does what ``hooks`` do, of the kind ``base`` of the library."""
     bases = (hooks, getattr(importlib.import_module(package), base))
-    members = {"library": (package, base), "__module__": __name__}
+    members = {"kind": (hooks, package, base), "__module__": __name__}
     return type("SpectralRobustness", bases, members)
+
+
+def _callback(kind: tuple[Any, ...], *given: Any) -> Any:
+    return _kind(*kind)(*given)

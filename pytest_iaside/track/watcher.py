@@ -69,9 +69,8 @@ class Watch:
                 f"exporters={exporters!r} cannot be used; give a list of functions of (name, "
                 "value, step), such as to_tensorboard and to_mlflow return"
             )
-        self._points = []
-        if self._history is not None:
-            self._points = [Outbox(self._history.add, f"the history {self._history.path}")]
+        kept = [] if self._history is None else [self._history]
+        self._points = [Outbox(each.add, f"the history {each.path}") for each in kept]
         self._numbers = [
             Outbox(each, f"the exporter {getattr(each, '__name__', each)}") for each in exporters
         ]
@@ -102,13 +101,9 @@ class Watch:
         try:
             with undisturbed():
                 settings = self._settings_of(classifier)
+                given = {"run": self._run, "for_accuracy": settings["execution"]}
                 point = measured_point(
-                    classifier,
-                    self._reference,
-                    checkpoint,
-                    run=self._run,
-                    settings=settings,
-                    for_accuracy=settings["execution"],
+                    classifier, self._reference, checkpoint, settings=settings, **given
                 )
         except Exception as error:  # Out of memory, weights that are NaN: whatever it is.
             warnings.warn(
@@ -141,8 +136,7 @@ class Outbox:
     """Calls ``receiver`` once with each item that is sent, in that order.
 
     Items that fail are kept and sent again when more is sent, but less and less often: a call may
-    take minutes to fail.
-    ``what`` names it in the warning, which is given once.
+    take minutes to fail. ``what`` names it in the warning, which is given once.
     """
 
     def __init__(self, receiver: Callable[..., Any], what: str) -> None:
@@ -158,8 +152,7 @@ class Outbox:
         if self._pause:
             self._pause -= 1
             return
-        error = self._attempt()
-        if error is None:
+        if not (error := self._attempt()):
             return
         self._pause = 2**self._failures - 1
         self._failures += 1
@@ -173,8 +166,7 @@ class Outbox:
 
     def close(self) -> None:
         """Try a last time, and warn of what never got there."""
-        error = self._attempt()
-        if error is not None:
+        if error := self._attempt():
             warnings.warn(
                 f"{self._what}: {len(self._waiting)} of what was to reach it did not "
                 f"({one_line(error)})",
