@@ -19,7 +19,7 @@ from pytest_iaside.report.record import QuantityRecord
 
 Values = Sequence[float | None]
 TOP = 20.0
-AXIS = 48.0  # height of the bands and their frequencies under a chart
+AXIS = 50.0  # height of the bands and their frequencies under a chart
 LEAST_NATS = 0.01  # what a chart of nats spans at least: ten times what rounding moves
 ROW = 30.0  # of the chart of changes: the name of a quantity, and its interval below it
 EDGE = 12.0  # what that chart leaves at its sides
@@ -38,6 +38,9 @@ class Series:
     def interval(self, place: int) -> tuple[float | None, float | None]:
         return (self.low[place], self.high[place]) if self.low and self.high else (None, None)
 
+    def whisker(self, up: Scale, x: float, place: int) -> str:
+        return svg.whisker(up, x, *self.interval(place), self.role, along="y")
+
 
 def score_chart(
     ident: str,
@@ -55,10 +58,8 @@ def score_chart(
     top, step = 14.0 + 13 * len(thresholds), 24.0
     bottom = top + step * len(points)
     parts: list[str] = []
-    for near, far in (
-        (attainable[0], max(thresholds.values(), default=None)),
-        (most, attainable[1]),
-    ):
+    least = max(thresholds.values(), default=None)
+    for near, far in ((attainable[0], least), (most, attainable[1])):
         if near is not None and far is not None:
             left, right = across(across.clip(near)), across(across.clip(far))
             parts.append(svg.box(left, top, right - left, bottom - top, "beyond"))
@@ -66,9 +67,8 @@ def score_chart(
     parts.append(svg.line(across(0), top, across(0), bottom, "zero"))
     labels: list[str] = []
     for number, (name, limit) in enumerate(thresholds.items()):
-        place = across(across.clip(limit))
+        place, height = across(across.clip(limit)), 10.0 + 13 * number
         anchor = "start" if place < (across.start + across.end) / 2 else "end"
-        height = 10.0 + 13 * number
         parts.append(svg.line(place, height + 3, place, bottom, "limit"))
         labels.append(svg.text(place, height, f"{name} {fixed(limit)}", "note", anchor))
     parts += labels  # over every line, so that none crosses a label
@@ -104,15 +104,13 @@ def sid_chart(ident: str, edges: Sequence[float], series: Sequence[Series]) -> M
             value, x = one.values[place], start + slot * number
             if value is not None:
                 parts.append(svg.box(x, up(value), slot - 0.6, up(0) - up(value), one.role))
-            parts.append(_interval(up, x + slot / 2, one, place))
+            parts.append(one.whisker(up, x + slot / 2, place))
     parts += _band_axis(across, edges, bottom)
-    parts += _hits(across, edges, bottom)
     without = [one.role for one in series if all(value is None for value in one.values)]
     if without:
         missing = f"{' and '.join(without)}: all ψ equal, no SID"
         parts.append(svg.text(RIGHT, TOP + 16, missing, "note", "end"))
-    description = _described(series, "band", 3)
-    return svg.document(ident, "SID by band", description, bottom + AXIS, parts)
+    return svg.document(ident, "SID by band", _described(series, "band"), bottom + AXIS, parts)
 
 
 def psi_chart(
@@ -141,14 +139,14 @@ def psi_chart(
         for number, one in enumerate(series):
             value = one.values[place]
             x = middle + apart * (2 * number - len(series) + 1)
-            parts.append(_interval(up, x, one, place))
+            parts.append(one.whisker(up, x, place))
             if value is not None:
                 parts.append(MARKER[one.role](x, up(value), f"mark {one.role}"))
-    description = _described(series, "band", 3)
+    description = _described(series, "band")
     if changes:
         parts += _change_panel(across, edges, changes, allowed, bottom + 28, lower)
         description += f" Moved bands: {', '.join(map(str, moved)) or 'none'}."
-    parts += [*_band_axis(across, edges, lower), *_hits(across, edges, lower)]
+    parts += _band_axis(across, edges, lower)
     return svg.document(ident, "Raw ψ by band, in nats", description, lower + AXIS, parts)
 
 
@@ -163,8 +161,7 @@ def size_chart(ident: str, series: Sequence[Series]) -> Markup:
     across = Scale(0, sizes, LEFT + 8, RIGHT - 8)
     parts = value_axis(up, "log-likelihood in nats", zero=False)
     parts.append(svg.line(LEFT, bottom, RIGHT, bottom, "axis"))
-    skip = 1 if sizes <= 16 else 2
-    for size in range(0, sizes + 1, skip):
+    for size in range(0, sizes + 1, 1 if sizes <= 16 else 2):
         parts.append(svg.text(across(size), bottom + 14, str(size)))
     parts.append(svg.text((LEFT + RIGHT) / 2, bottom + 29, "bands in the coalition", "note"))
     for one in series:
@@ -176,8 +173,8 @@ def size_chart(ident: str, series: Sequence[Series]) -> Markup:
     middles = [across(size - 0.5) for size in range(sizes + 2)]
     for size, (left, right) in enumerate(pairwise(middles)):
         parts.append(svg.hit(max(left, LEFT), min(right, RIGHT), TOP, bottom, size))
-    description = _described(series, "size", 2)
-    return svg.document(ident, "Log-likelihood by coalition size", description, bottom + 36, parts)
+    title, description = "Log-likelihood by coalition size", _described(series, "size", 2)
+    return svg.document(ident, title, description, bottom + 36, parts)
 
 
 def changes_chart(
@@ -255,31 +252,19 @@ def _vertical(series: Sequence[Series], bottom: float, least: float = 0.0) -> Sc
     return Scale(*svg.domain(values, bounds, least), bottom, TOP)
 
 
-def _interval(up: Scale, x: float, one: Series, place: int) -> str:
-    return svg.whisker(up, x, *one.interval(place), one.role, along="y")
-
-
 def _band_axis(across: Scale, edges: Sequence[float], y: float) -> list[str]:
+    """The bands and their frequencies under a chart that ends at ``y``, for the pointer too."""
     parts = [svg.text(LEFT - 5, y + 13, "band", "note", "end")]
-    slot = (across.end - across.start) / (len(edges) - 1)
-    skip = 1 if slot >= 14 else 2
+    skip = 1 if (across.end - across.start) / (len(edges) - 1) >= 14 else 2
     parts.append(svg.strokes([(across(edge), y, 0.0, 4.0) for edge in edges], "axis"))
-    for band, (left, right) in enumerate(pairwise(edges)):
+    for band, (left, right) in enumerate(pairwise(map(across, edges))):
         if band % skip == 0:
-            parts.append(svg.text(across((left + right) / 2), y + 13, str(band)))
-    parts += horizontal_axis(across, y + 17)
-    parts.append(svg.text(across.end, y + 43, "cycles/pixel", "note", "end"))
-    return parts
+            parts.append(svg.text((left + right) / 2, y + 13, str(band)))
+        parts.append(svg.hit(left, right, TOP, y, band))
+    return parts + horizontal_axis(across, y + 17, name="cycles/pixel")
 
 
-def _hits(across: Scale, edges: Sequence[float], bottom: float) -> list[str]:
-    return [
-        svg.hit(across(left), across(right), TOP, bottom, band)
-        for band, (left, right) in enumerate(pairwise(edges))
-    ]
-
-
-def _described(series: Sequence[Series], place: str, digits: int) -> str:
+def _described(series: Sequence[Series], place: str, digits: int = 3) -> str:
     return " ".join(
         f"{one.role}, {place} 0 to {len(one.values) - 1}: "
         f"{', '.join(fixed(value, digits) for value in one.values)}."

@@ -76,9 +76,8 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
 def nice_step(low: float, high: float, most: int) -> float:
     """The least step of 1, 2 or 5·10ⁿ that leaves at most ``most`` ticks in ``low``…``high``."""
     power = math.floor(math.log10((high - low) / most))
-    for step in (
-        factor * 10.0**exponent for exponent in (power, power + 1) for factor in (1, 2, 5)
-    ):
+    for factor in (1, 2, 5, 10, 20, 50):
+        step = factor * 10.0**power
         if math.floor(high / step + 1e-9) - math.ceil(low / step - 1e-9) + 1 <= most:
             return step
     return 10.0 ** (power + 2)
@@ -89,13 +88,12 @@ def tick_text(value: float, step: float) -> str:
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     if digits > 4 or abs(value) >= 1e5:
         return f"{value:.0e}".replace("-", "−") if value else "0"
-    text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+    return f"{value:z.{digits}f}".replace("-", "−")
 
 
 def at(value: float) -> str:
     """A coordinate to a tenth, without zeros that say nothing."""
-    return f"{value:.1f}".removesuffix(".0").replace("-0.0", "0")
+    return f"{value:z.1f}".removesuffix(".0")
 
 
 def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
@@ -175,15 +173,14 @@ def value_axis(
     *,
     name_at: float | None = None,
     left: float = LEFT,
-    right: float = RIGHT,
     zero: bool = True,
 ) -> list[str]:
     """An upright axis called ``name``, with lines across the chart at round numbers and at 0."""
     parts = [text(2, up.end - 8 if name_at is None else name_at, name, "note", "start")]
     ticks = _ticks(up, most)
-    parts.append(strokes([(left, y, right - left, 0) for y in ticks], "grid"))
+    parts.append(strokes([(left, y, RIGHT - left, 0) for y in ticks], "grid"))
     if zero and up.covers(0):
-        parts.append(line(left, up(0), right, up(0), "zero"))
+        parts.append(line(left, up(0), RIGHT, up(0), "zero"))
     return parts + [text(left - 5, y + 3.5, told, "", "end") for y, told in ticks.items()]
 
 
@@ -218,10 +215,9 @@ def whisker(
     if low is None or high is None or high < scale.low or low > scale.high:
         return ""
     near, far = scale(scale.clip(low)), scale(scale.clip(high))
+    caps = [place for bound, place in ((low, near), (high, far)) if scale.covers(bound)]
     segments = [(near, cross, far - near, 0.0)]
-    for bound, place in ((low, near), (high, far)):
-        if scale.covers(bound):
-            segments.append((place, cross - CAP, 0.0, 2 * CAP))
+    segments += [(place, cross - CAP, 0.0, 2 * CAP) for place in caps]
     if along == "y":
         segments = [(y, x, dy, dx) for x, y, dx, dy in segments]
     return strokes(segments, f"whisker {css}".rstrip())
