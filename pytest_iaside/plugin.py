@@ -120,7 +120,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     session = config.stash[state.SESSION]
     told = {**session.ini.values, **session.command_line.values}
     for name in ("reference", "model"):
-        if (value := settings.ini_value(config, name)) is not settings.UNSET:
+        if value := settings.ini_value(config, name):
             told[name] = value
     if update := config.getoption("iaside_update"):
         told["update"] = update
@@ -135,7 +135,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not state.is_worker(config):
             raise pytest.UsageError(str(error)) from None
         # A worker that raises is taken for a crash: the controller is told, and nothing runs.
-        config.stash[state.SESSION].settings_errors.append(str(error))
+        config.stash[state.SESSION].settings_errors[str(error)] = None
         items.clear()
 
 
@@ -146,15 +146,15 @@ def pytest_make_collect_report(
     report = yield
     session = collector.config.stash[state.SESSION]
     if report.failed:
-        session.collection_failed = True
+        session.incomplete["some tests could not be collected"] = None
     elif report.passed and isinstance(collector, pytest.File):
-        session.files.add(collector.nodeid)
+        session.files[collector.nodeid] = None
     return report
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     for item in items[:1]:
-        item.config.stash[state.SESSION].deselected = True
+        item.config.stash[state.SESSION].incomplete["some tests were deselected"] = None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -25,14 +25,9 @@ if TYPE_CHECKING:
     from pytest_iaside.measure.game.rules import DType
 
 
-class SettingKeywords(TypedDict, total=False):
-    """Every setting as a keyword; what is left out is decided by the next source."""
+class GateKeywords(TypedDict, total=False):
+    """Settings that all gates share; what is left out is decided by the next source."""
 
-    bands: int
-    partition: Norm
-    absence: Absence
-    space: Space
-    design: Design
     samples: int | Literal["auto"] | None
     seed: int
     device: str
@@ -40,15 +35,25 @@ class SettingKeywords(TypedDict, total=False):
     batch_size: int | Literal["auto"]
     dtype: DType
     execution: Execution
+    direction: Direction
+    level: float
+    fail_on: FailOn
+
+
+class SettingKeywords(GateKeywords, total=False):
+    """Every setting as a keyword; what is left out is decided by the next source."""
+
+    bands: int
+    partition: Norm
+    absence: Absence
+    space: Space
+    design: Design
     cache: bool
     min_src: float | None
     max_src_drop: float | None
     max_sid_shift: float | None
     max_value_drop: float | None
     max_band_drop: float | None
-    direction: Direction
-    level: float
-    fail_on: FailOn
 
 
 @dataclass(frozen=True)
@@ -239,17 +244,15 @@ def ini_layer(config: pytest.Config) -> Layer:
     for key in _ini_keys(config):
         if key.startswith("iaside") and key not in known:
             raise SettingsError(f"{_ini_name(config)}: {unknown('key', key, known)}")
-    values = {name: ini_value(config, name) for name in SETTINGS}
-    return Layer(
-        _ini_name(config), {name: value for name, value in values.items() if value is not UNSET}
-    )
+    values = {name: ini_value(config, name, UNSET) for name in SETTINGS}
+    return Layer(_ini_name(config), {k: v for k, v in values.items() if v is not UNSET})
 
 
 UNSET = object()
 
 
-def ini_value(config: pytest.Config, name: str) -> Any:
-    """What the ini file says of ``iaside_<name>``, UNSET where it is silent."""
+def ini_value(config: pytest.Config, name: str, otherwise: Any = None) -> Any:
+    """What the ini file says of ``iaside_<name>``, ``otherwise`` where it is silent."""
     key = f"iaside_{name}"
     try:
         found = config.getini(key)
@@ -257,7 +260,7 @@ def ini_value(config: pytest.Config, name: str) -> Any:
         expected = (SETTINGS | INI_ONLY)[name][0].expected
         raise SettingsError(f"{_ini_name(config)}: {key}: {error}; expected {expected}") from error
     if found is None:
-        return UNSET
+        return otherwise
     source = f"{_ini_name(config)}: {key}"
     if type(found) is str:
         return read_text(name, found, source)

@@ -12,13 +12,8 @@ from pytest_iaside.explain.measurements import (
 )
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.testing.kinds import (
-    GateKeywords,
-    GateKind,
-    LimitOption,
-    assert_kind,
-    own_options,
-)
+from pytest_iaside.settings import GateKeywords
+from pytest_iaside.testing.kinds import GateKind, LimitOption, assert_kind, own_options
 
 
 class WaveletKeywords(GateKeywords, total=False):

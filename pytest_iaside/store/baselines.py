@@ -11,10 +11,10 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import yaml
 
@@ -58,22 +58,8 @@ def path_for(test_file: Path, owner: Owner) -> Path:
     return test_file.parent / FOLDER / test_file.stem / f"{slug}-{digest}.yaml"
 
 
-class Storable(Protocol):
-    """What can be a baseline: it knows how to write itself, with a ``header`` for people."""
-
-    def save(self, path: str | Path, **header: Any) -> Path: ...
-
-
-Stored = TypeVar("Stored", bound=Storable)
-
-
-def load(path: Path, owner: Owner, read: Callable[[Path], Stored]) -> Stored:
-    """The baseline of ``owner`` at ``path``, as ``read`` reads it.
-
-    Raises BaselineError when it is missing, truncated or corrupt, ForeignBaselineError when it
-    belongs to another test or to none.
-    """
-    stored = read(path)
+def check_owner(path: Path, owner: Owner) -> None:
+    """Raise ForeignBaselineError where the baseline ``path`` is another test's or no test's."""
     found = owner_of(path)
     if found is None or found.key != owner.key:
         whose = "names no test" if found is None else f"belongs to {found}"
@@ -81,15 +67,6 @@ def load(path: Path, owner: Owner, read: Callable[[Path], Stored]) -> Stored:
             f"{path} {whose}, expected {owner}; move it away or restore the right one from version "
             "control (it was not touched)"
         )
-    return stored
-
-
-def save(path: Path, measured: Storable, owner: Owner) -> None:
-    """Write ``measured`` as the baseline of ``owner``.
-
-    Raises BaselineError when the folder cannot be written; what was there then stands.
-    """
-    measured.save(path, test={"node_id": owner.node_id, "name": owner.name})
 
 
 def owner_of(path: Path) -> Owner | None:
@@ -111,14 +88,10 @@ def baselines(scope: Iterable[Path], skip: Sequence[str] = ()) -> Iterator[Path]
     """
     seen: set[Path] = set()
     for place in scope:
-        if place.is_dir():
-            found = _below(place, skip)
-        else:
-            found = (place.parent / FOLDER / place.stem).glob("*.yaml")
-        for path in sorted(found):
-            if path not in seen:
-                seen.add(path)
-                yield path
+        beside = place.parent / FOLDER / place.stem
+        found = set(_below(place, skip) if place.is_dir() else beside.glob("*.yaml"))
+        yield from sorted(found - seen)
+        seen |= found
 
 
 def _below(folder: Path, skip: Sequence[str]) -> Iterator[Path]:
@@ -150,15 +123,11 @@ def unused(
     """
     result = []
     for path in found:
-        owner = None if path in used else owner_of(path)
-        if owner is None:
+        if path in used or (owner := owner_of(path)) is None:
             continue
         file, test, _ = owner.key
         module = path.parent.parent.parent / file
-        if (module, test) in tests:
-            idle = tests[module, test]
-        else:
-            idle = module in files or not module.exists()
-        if idle:
+        gone = module in files or not module.exists()
+        if tests.get((module, test), gone):
             result.append(path)
     return result

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.settings import UNSET, ini_value
+from pytest_iaside.settings import ini_value
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -22,7 +22,7 @@ def spectral_reference(pytestconfig: pytest.Config) -> ReferenceSample:
     """The images that models are measured on: the ini key iaside_reference names them."""
     from pytest_iaside.testing.factories import named_reference
 
-    text = _configured(pytestconfig, "reference")
+    text = ini_value(pytestconfig, "reference")
     if text is None:
         raise SettingsError(
             "there is no reference sample; pass one to assert_spectral_robustness, set the ini "
@@ -32,8 +32,8 @@ def spectral_reference(pytestconfig: pytest.Config) -> ReferenceSample:
     return named_reference(
         text,
         _base(pytestconfig),
-        labels=_configured(pytestconfig, "reference_labels"),
-        limit=_configured(pytestconfig, "reference_limit"),
+        labels=ini_value(pytestconfig, "reference_labels"),
+        limit=ini_value(pytestconfig, "reference_limit"),
     )
 
 
@@ -42,7 +42,7 @@ def spectral_classifier(pytestconfig: pytest.Config) -> Classifier:
     """The model under test: the ini key iaside_model names it."""
     from pytest_iaside.testing.factories import named_model
 
-    text = _configured(pytestconfig, "model")
+    text = ini_value(pytestconfig, "model")
     if text is None:
         raise SettingsError(
             "there is no model; set the ini key iaside_model (package.module:factory, or an .onnx "
@@ -56,7 +56,7 @@ def spectral_baseline_classifier(pytestconfig: pytest.Config) -> Classifier | No
     """The model that baselines were made from, to look at beside one that fails; or None."""
     from pytest_iaside.testing.factories import named_model
 
-    text = _configured(pytestconfig, "baseline_model")
+    text = ini_value(pytestconfig, "baseline_model")
     return None if text is None else named_model(text, _base(pytestconfig))
 
 
@@ -64,11 +64,6 @@ def spectral_baseline_classifier(pytestconfig: pytest.Config) -> Classifier | No
 def spectral_executor() -> Executor | None:
     """Where models are measured: a concurrent.futures.Executor, or None for this process."""
     return None
-
-
-def _configured(config: pytest.Config, name: str) -> Any:
-    found = ini_value(config, name)
-    return None if found is UNSET else found
 
 
 def _base(config: pytest.Config) -> Path:

@@ -5,35 +5,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 from pytest_iaside.checks import checked_limit
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.execute.execution import Execution, scattered
+from pytest_iaside.execute.execution import scattered
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.measure.game.rules import DType
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.report.record import ComparisonRecord
-from pytest_iaside.settings import Layer, Settings, unknown
+from pytest_iaside.settings import GateKeywords, Layer, Settings, unknown
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.gate import Gate, Told, run_gate
-from pytest_iaside.thresholds import Direction, FailOn, Limit, check_limits
-
-
-class GateKeywords(TypedDict, total=False):
-    """Settings that all gates share; what is left out is decided by the next source."""
-
-    samples: int | Literal["auto"] | None
-    seed: int
-    device: str
-    backend: str
-    batch_size: int | Literal["auto"]
-    dtype: DType
-    execution: Execution
-    direction: Direction
-    level: float
-    fail_on: FailOn
+from pytest_iaside.thresholds import Limit, check_limits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,9 @@ from pytest_iaside.measure.perturbation import (
     perturbation_settings,
     without_model,
 )
+from pytest_iaside.settings import GateKeywords
 from pytest_iaside.testing.gate import Gate, Told
-from pytest_iaside.testing.kinds import GateKeywords, GateKind, LimitOption, assert_kind
+from pytest_iaside.testing.kinds import GateKind, LimitOption, assert_kind
 from pytest_iaside.testing.red import surviving
 
 

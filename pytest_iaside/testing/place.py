@@ -1,6 +1,6 @@
 """Where a gate's baseline is, and what the command line says is to become of it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,20 +56,19 @@ class Place:
                 )
             return None
         try:
-            found = store.load(self.path, self.owner, Measurement.load)
-        except store.ForeignBaselineError:
-            raise
+            found = Measurement.load(self.path)
         except BaselineError as error:
             if self.mode in ("changed", "all"):
                 return None
             raise self.advised(error) from None
+        store.check_owner(self.path, self.owner)
         return None if self.mode == "all" else found
 
     def write(self, measured: Measurement) -> None:
         """Make ``measured`` the test's own baseline."""
         assert self.path is not None
         assert self.owner is not None
-        store.save(self.path, measured, self.owner)
+        measured.save(self.path, test=asdict(self.owner))
 
     def advised(self, error: BaselineError) -> BaselineError:
         """``error``, and the command that mends it."""
@@ -92,23 +91,19 @@ def locate(
 
     Raises SettingsError where there is none to be named.
     """
-    if baseline is None:
-        return _own(test, name)
     if isinstance(baseline, Measurement):
         what = "profile" if isinstance(baseline, SpectralProfile) else "measurement"
         return Place(given=baseline, shown=f"the given {what} of {baseline.model.name}")
-    if not isinstance(baseline, (str, Path)):
+    if isinstance(baseline, (str, Path)):
+        path = Path(baseline)
+        shown = test.relative(path.absolute()) if test else str(baseline)
+        command = f'iaside measure MODEL REFERENCE --output "{shown}"' if kind == "spectral" else ""
+        return Place(path=path, shown=shown, accept=command)
+    if baseline is not None:
         raise SettingsError(
             f"baseline is a {type(baseline).__name__}; expected the path of a saved one, or "
             "what was measured before"
         )
-    path = Path(baseline)
-    shown = test.relative(path.absolute()) if test else str(baseline)
-    command = f'iaside measure MODEL REFERENCE --output "{shown}"' if kind == "spectral" else ""
-    return Place(path=path, shown=shown, accept=command)
-
-
-def _own(test: CurrentTest | None, name: str | None) -> Place:
     if test is None:
         raise SettingsError(
             "no test is running (or the plugin is switched off), so there is no baseline of "

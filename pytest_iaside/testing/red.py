@@ -10,7 +10,7 @@ from pytest_iaside.errors import one_line
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.report.wings import Wing, wings
-from pytest_iaside.settings import UNSET, ini_value, read_text
+from pytest_iaside.settings import ini_value, read_text
 from pytest_iaside.testing.current_test import CurrentTest
 
 OPTION = "--iaside-diagnose"
@@ -33,7 +33,7 @@ class RedGate:
         config = self.test.config
         text = config.getoption("iaside_diagnose")
         value = read_text("diagnose", text, OPTION) if text else ini_value(config, "diagnose")
-        return None if value in (UNSET, "auto") else int(value)
+        return None if value in (None, "auto") else int(value)
 
     def other_model(self) -> Any:
         """The model of the baseline, to look at beside this one; None where there is none."""

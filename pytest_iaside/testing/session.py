@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_iaside.settings import UNSET, Layer, ini_value
+from pytest_iaside.settings import Layer, ini_value
 
 if TYPE_CHECKING:
     from pytest_iaside.report.record import GateRecord, MetaRecord
@@ -47,13 +47,13 @@ class SpectralSession:
     command_line: Layer
     ini: Layer
     records: dict[tuple[str, str | None], GateRecord] = field(default_factory=dict)
-    settings_errors: list[str] = field(default_factory=list)
+    settings_errors: dict[str, None] = field(default_factory=dict)
+    files: dict[str, None] = field(default_factory=dict)
+    incomplete: dict[str, None] = field(default_factory=dict)
+    """Why this run cannot tell which baselines are used."""
     collected: set[str] = field(default_factory=set)
-    files: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
     not_passed: set[str] = field(default_factory=set)
-    deselected: bool = False
-    collection_failed: bool = False
     lines: list[str] = field(default_factory=list)
     """What the terminal summary says besides the records."""
     report: Path | None = None
@@ -68,8 +68,8 @@ class SpectralSession:
                 # By test and name: the reports of a test that is run again replace its first.
                 self.records[record["test"], record["name"]] = record
             elif name == SETTINGS_ERROR:
-                if report.failed and value not in self.settings_errors:
-                    self.settings_errors.append(str(value))
+                if report.failed:
+                    self.settings_errors[str(value)] = None
             else:
                 kept.append((name, value))
         report.user_properties = kept
@@ -78,21 +78,13 @@ class SpectralSession:
         if report.when == "teardown":
             self.finished.add(report.nodeid)
 
-    def worker_output(self) -> dict[str, Any]:
+    def worker_output(self) -> dict[str, dict[str, None]]:
         """What a worker tells the controller when it is done."""
-        return {
-            "files": sorted(self.files),
-            "deselected": self.deselected,
-            "collection_failed": self.collection_failed,
-            "settings_errors": self.settings_errors,
-        }
+        return {name: getattr(self, name) for name in ("files", "incomplete", "settings_errors")}
 
-    def add_worker_output(self, output: dict[str, Any]) -> None:
-        self.files.update(output["files"])
-        self.deselected |= output["deselected"]
-        self.collection_failed |= output["collection_failed"]
-        new = [error for error in output["settings_errors"] if error not in self.settings_errors]
-        self.settings_errors.extend(new)
+    def add_worker_output(self, output: dict[str, dict[str, None]]) -> None:
+        for name, found in output.items():
+            getattr(self, name).update(found)
 
     def finish(self, session: pytest.Session) -> None:
         """Write every export and settle the exit status; called in the controller only."""
@@ -102,8 +94,7 @@ class SpectralSession:
             pytest.ExitCode.NO_TESTS_COLLECTED,
         )
         refused = False
-        for error in self.settings_errors:
-            self.lines.append(f"wrong setting: {error}")
+        self.lines += [f"wrong setting: {error}" for error in self.settings_errors]
         if self.records:
             self._export()
         if self.records or self.config.getoption("iaside_prune"):
@@ -132,12 +123,11 @@ class SpectralSession:
         }
         if wanted or any(record["failed"] for record in records):
             with self._surviving("HTML report"):
-                from pytest_iaside.report.html import write_html
+                from pytest_iaside.report.html import LIMIT_MB, write_html
 
-                limit = ini_value(self.config, "report_mb")
-                options = {} if limit is UNSET else {"limit": float(limit)}
+                limit = ini_value(self.config, "report_mb", LIMIT_MB)
                 path = self._path(wanted or REPORT)
-                self.report = write_html(records, path, meta=meta, **options)
+                self.report = write_html(records, path, meta=meta, limit=float(limit))
                 self.lines.append(f"report: {self._shown(self.report)}")
         if wanted := self.config.getoption("iaside_json"):
             with self._surviving("JSON"):
@@ -197,9 +187,10 @@ class SpectralSession:
             if prune:
                 self.lines.append(f"--iaside-prune refused: {why}; nothing was removed")
             return bool(prune)
-        root = self.config.rootpath
+        root, start = self.config.rootpath, self.config.invocation_params.dir
+        scope = [_absolute(start, argument) for argument in self.config.args]
         found = baselines.unused(
-            baselines.baselines(self._scope(), self.config.getini("norecursedirs")),
+            baselines.baselines(scope, self.config.getini("norecursedirs")),
             used={_absolute(root, record["baseline"]) for record in self.records.values()},
             tests={
                 (_absolute(root, path), test): node_id not in self.not_passed
@@ -227,17 +218,11 @@ class SpectralSession:
         """Why this run cannot tell which baselines are used; empty where it can."""
         if found := partial_options(self.config):
             return f"{found} runs only some of the tests"
-        if self.collection_failed:
-            return "some tests could not be collected"
-        if self.deselected:
-            return "some tests were deselected"
+        if self.incomplete:
+            return next(iter(self.incomplete))
         if not ended or not self.collected <= self.finished:
             return "the run stopped before its end"
         return ""
-
-    def _scope(self) -> list[Path]:
-        start = self.config.invocation_params.dir
-        return [_absolute(start, argument) for argument in self.config.args]
 
     def _path(self, text: str) -> Path:
         return self.config.invocation_params.dir / text
@@ -261,10 +246,8 @@ def partial_options(config: pytest.Config) -> str:
         "--pyargs": "pyargs",
         "--collect-only": "collectonly",
     }
-    for option, name in options.items():
-        if config.getoption(name, None):
-            return option
-    return next((argument for argument in config.args if "::" in argument), "")
+    given = [option for option, name in options.items() if config.getoption(name, None)]
+    return next(iter(given + [argument for argument in config.args if "::" in argument]), "")
 
 
 def _absolute(base: Path, path: str) -> Path:
