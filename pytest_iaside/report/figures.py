@@ -20,20 +20,14 @@ class Cell:
     mark: str = ""
 
 
-@dataclass(frozen=True, init=False)
 class Table:
     """Texts in rows; the first of each row is its name."""
-
-    head: tuple[str, ...]
-    rows: list[list[Cell]]
 
     def __init__(self, head: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> None:
         """Rows that are shorter than ``head`` end with empty cells."""
         found = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
-        object.__setattr__(self, "head", tuple(head))
-        object.__setattr__(
-            self, "rows", [row + [Cell("")] * (len(self.head) - len(row)) for row in found]
-        )
+        self.head = tuple(head)
+        self.rows = [row + [Cell("")] * (len(head) - len(row)) for row in found]
 
 
 @dataclass(frozen=True)
@@ -66,17 +60,16 @@ def interval_text(low: Any, high: Any, form: Callable[[Any], str] = fixed) -> st
 def settings_table(measurements: Mapping[str, MeasurementRecord]) -> tuple[Table, int]:
     """Settings and environments side by side, and how many of their rows differ."""
     columns = [settings_of(measurement) for measurement in measurements.values()]
-    names = list(dict.fromkeys(name for column in columns for name in column))
     rows: list[list[str | Cell]] = []
     differences = 0
-    for name in names:
+    for name in dict.fromkeys(name for column in columns for name in column):
         texts = [column.get(name, NONE) for column in columns]
         differ = len(set(texts)) > 1 and not name.startswith("cost: ")
         differences += differ
         mark = "differs" if differ else ""
         rows.append([name, *(Cell(text, mark) for text in texts)])
-        if len(texts) > 1:
-            rows[-1].append(Cell("≠ differs" if differ else "", mark))
+        if differ:
+            rows[-1].append(Cell("≠ differs", mark))
     return Table(("", *measurements, *([""] if len(columns) > 1 else [])), rows), differences
 
 

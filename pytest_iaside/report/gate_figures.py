@@ -74,7 +74,7 @@ def _score_figure(gate: Gate, ident: str, profiles: Profiles) -> Figure:
     return Figure(
         "Spectral robustness score",
         about,
-        Table(("", "signed SRC", _level(profiles), "SRC (the paper's)"), rows),
+        Table(("", "signed SRC", confidence(_any(profiles)["level"]), "SRC (the paper's)"), rows),
         charts.score_chart(ident, points, thresholds, attainable, most=most),
         "point",
     )
@@ -161,11 +161,12 @@ def _change_cells(quantity: QuantityRecord) -> list[str | Cell]:
 
 
 def _band_table(profiles: Profiles, series: Sequence[Series]) -> Table:
+    first = _any(profiles)
     head = ["band", "cycles/pixel"]
     for role in profiles:
-        head += [role, _level(profiles)]
+        head += [role, confidence(first["level"])]
     rows = []
-    for band, label in enumerate(_any(profiles)["band_labels"]):
+    for band, label in enumerate(first["band_labels"]):
         row = [str(band), label.removesuffix(" cycles/px")]
         for one in series:
             row += [fixed(one.values[band]), interval_text(*one.interval(band))]
@@ -180,10 +181,6 @@ def _series(profiles: Profiles, what: Literal["sid", "psi"]) -> list[Series]:
         values, bounds = profile[what], profile["intervals"][what]
         found.append(Series(role, *map(finite_list, (values, bounds["low"], bounds["high"]))))
     return found
-
-
-def _level(profiles: Profiles) -> str:
-    return confidence(_any(profiles)["level"])
 
 
 def _any(profiles: Profiles) -> SpectralRecord:

@@ -15,7 +15,6 @@ from pytest_iaside.thresholds import Direction, FailOn
 
 if TYPE_CHECKING:
     from pytest_iaside.compare.comparison import Comparison
-    from pytest_iaside.compare.drivers import ImageChanges
     from pytest_iaside.measure.measurement import Measurement
 
 SHOWN_IMAGES = 12  # images behind a change, of those a record tells
@@ -288,11 +287,15 @@ def gate_record(
 def comparison_record(comparison: Comparison) -> ComparisonRecord:
     """``comparison`` in plain values."""
     changes, level = comparison.image_changes, comparison.level
+    shown = None
+    if changes is not None:
+        images = [_record(ImageRecord, image) for image in changes.images[:SHOWN_IMAGES]]
+        shown = _record(ImagesRecord, changes, count=len(changes.images), images=images)
     return _record(
         ComparisonRecord,
         comparison,
         summary=comparison.summary(),
-        image_changes=None if changes is None else _images_record(changes),
+        image_changes=shown,
         candidate=measurement_record(comparison.candidate, level),
         baseline=measurement_record(comparison.baseline, level),
     )
@@ -326,11 +329,6 @@ def _spectral_record(profile: Any, level: float) -> SpectralRecord:
         band_labels=list(profile.partition.labels),
         band_edges=profile.partition.edges.tolist(),
     )
-
-
-def _images_record(changes: ImageChanges) -> ImagesRecord:
-    images = [_record(ImageRecord, image) for image in changes.images[:SHOWN_IMAGES]]
-    return _record(ImagesRecord, changes, count=len(changes.images), images=images)
 
 
 def _record(kind: type[T], source: Any, **more: Any) -> T:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil, floor, log10
+from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
 from pytest_iaside.report.charts import svg
 from pytest_iaside.report.charts.svg import LEFT, RIGHT, Scale, value_axis
 from pytest_iaside.report.figures import Figure, Table
 from pytest_iaside.report.numbers import NONE, finite, finite_list, fixed
-from pytest_iaside.report.record import SpectrumRecord
+from pytest_iaside.report.record import SnrRecord, SpectrumRecord
 
 if TYPE_CHECKING:
     from pytest_iaside.images.reference import ReferenceSample
@@ -41,35 +41,29 @@ def spectrum_record(
     dB, where the perturbation is scaled to 10 % of their energy.
     """
     # Here, where a model has run: the controller of xdist's workers draws reports without torch.
-    from pytest_iaside.images.density import energy_spectral_density, power_law_exponent
+    from pytest_iaside.images import density as spectra
 
     some = sample.take(range(min(IMAGES, len(sample))))
     pixels = some.pixels()
-    radius, density = energy_spectral_density(pixels)
-    exponent = power_law_exponent(radius, density)
+    radius, density = spectra.energy_spectral_density(pixels)
+    exponent = spectra.power_law_exponent(radius, density)
     places = np.unique(np.geomspace(1, max(len(radius) - 1, 1), POINTS).round().astype(int))
     places = places[places < len(radius)]
+    snr: list[SnrRecord] = []
+    for name, perturb in perturbations.items():
+        perturbed = perturb(some)
+        # Some corruptions leave some images as they are, as fog does a white one.
+        moved = (pixels != perturbed).flatten(1).any(dim=1)
+        _, decibel = spectra.spectral_snr(pixels[moved], perturbed[moved])
+        snr.append({"perturbation": name, "decibel": decibel[places].tolist()})
     return {
         "images": len(pixels),
         "frequencies": (radius[places] / min(sample.shape[1:])).tolist(),
         "density": density[places].tolist(),
         "exponent": exponent if np.isfinite(exponent) else None,
         "natural": bool(exponent >= NATURAL),
-        "snr": [
-            {"perturbation": name, "decibel": _snr(some, perturb(some))[places].tolist()}
-            for name, perturb in perturbations.items()
-        ],
+        "snr": snr,
     }
-
-
-def _snr(sample: ReferenceSample, perturbed: Any) -> NDArray[np.float64]:
-    from pytest_iaside.images.density import spectral_snr
-
-    pixels = sample.pixels()
-    # Some corruptions leave some images as they are, as fog does a white one.
-    moved = (pixels != perturbed).flatten(1).any(dim=1)
-    _, decibel = spectral_snr(pixels[moved], perturbed[moved])
-    return decibel
 
 
 def spectrum_sentence(record: SpectrumRecord) -> str:
@@ -91,54 +85,50 @@ def spectrum_sentence(record: SpectrumRecord) -> str:
 def spectrum_figures(record: SpectrumRecord, ident: str) -> list[Figure]:
     """Energy by frequency, and before it the perturbations' share where there are any."""
     frequencies, density = record["frequencies"], finite_list(record["density"])
-    rows = [
-        [fixed(frequency, 4), NONE if value is None else f"{value:.3g}"]
-        for frequency, value in zip(frequencies, density, strict=True)
-    ]
+    names = [fixed(frequency, 4) for frequency in frequencies]
+    shown = [NONE if value is None else f"{value:.3g}" for value in density]
     energy = Figure(
         "Spectrum of the images",
         f"{spectrum_sentence(record)} Measured on {record['images']} images of the reference "
         "sample.",
-        Table(("cycles/pixel", "mean energy"), rows),
-        spectrum_chart(f"{ident}-spectrum", frequencies, density, finite(record["exponent"])),
+        Table(("cycles/pixel", "mean energy"), zip(names, shown, strict=True)),
+        _spectrum_chart(f"{ident}-spectrum", frequencies, density, finite(record["exponent"])),
     )
     if not record["snr"]:
         return [energy]
     curves = {each["perturbation"]: finite_list(each["decibel"]) for each in record["snr"]}
-    rows = [
-        [fixed(frequency, 4), *(fixed(curve[at], 1) for curve in curves.values())]
-        for at, frequency in enumerate(frequencies)
-    ]
+    columns = [[fixed(value, 1) for value in curve] for curve in curves.values()]
     perturbed = Figure(
         "Where the perturbations lie",
         "Energy of the images over that of each perturbation, which is scaled to 10 % of theirs: "
         "a perturbation lies where its line is low. Measured on "
         f"{record['images']} images; attacks are left out, as they depend on the model.",
-        Table(("cycles/pixel", *curves), rows),
-        snr_chart(f"{ident}-snr", frequencies, curves),
+        Table(("cycles/pixel", *curves), zip(names, *columns, strict=True)),
+        _snr_chart(f"{ident}-snr", frequencies, curves),
     )
     return [perturbed, energy]
 
 
-def spectrum_chart(
+def _spectrum_chart(
     ident: str, frequencies: Sequence[float], density: Values, exponent: float | None
 ) -> Markup:
     """Energy at each frequency, itself on a logarithmic scale, and the power law that fits best."""
     points = [
         (log10(f), log10(d)) for f, d in zip(frequencies, density, strict=True) if d and d > 0
     ]
-    low, high = min((y for _, y in points), default=-1.0), max((y for _, y in points), default=0.0)
-    up = Scale(low - 0.3, high + 0.3, BOTTOM, TOP)
-    parts = [svg.text(2, TOP - 8, "mean energy", "note", "start")]
+    heights = [y for _, y in points]
+    up = Scale(min(heights, default=-1.0) - 0.3, max(heights, default=0.0) + 0.3, BOTTOM, TOP)
+    across, parts = _frequency_axis(frequencies)
+    parts.append(svg.text(2, TOP - 8, "mean energy", "note", "start"))
     ticks = list(range(ceil(up.low), floor(up.high) + 1))
     ticks = ticks[:: max(1, len(ticks) // 5)]
     parts.append(svg.strokes([(LEFT, up(tick), RIGHT - LEFT, 0) for tick in ticks], "grid"))
-    parts += [svg.text(LEFT - 5, up(t) + 3.5, _power(t), "", "end") for t in ticks]
-    across, axis = _frequency_axis(frequencies)
-    parts += axis
+    for tick in ticks:
+        told = f"{10.0**tick:g}" if abs(tick) <= 2 else f"1e{tick}".replace("-", "−")
+        parts.append(svg.text(LEFT - 5, up(tick) + 3.5, told, "", "end"))
     if exponent is not None and points:
         # The line of least squares goes through the points' mean.
-        x, y = (sum(values) / len(points) for values in zip(*points, strict=True))
+        x, y = np.mean(points, axis=0).tolist()
         ends = [(at, y - exponent * (at - x)) for at in (points[0][0], points[-1][0])]
         inside = [(across(at), up(up.clip(value))) for at, value in ends]
         parts.append(svg.polyline(inside, "path baseline"))
@@ -148,30 +138,28 @@ def spectrum_chart(
     return svg.document(ident, "Energy by frequency", description, BOTTOM + 36, parts)
 
 
-def snr_chart(ident: str, frequencies: Sequence[float], curves: Mapping[str, Values]) -> Markup:
+def _snr_chart(ident: str, frequencies: Sequence[float], curves: Mapping[str, Values]) -> Markup:
     """A curve of decibels for each perturbation, by its name."""
     known = [value for curve in curves.values() for value in curve if value is not None]
     up = Scale(*svg.domain(known), BOTTOM, TOP)
-    across, axis = _frequency_axis(frequencies)
-    parts = [*value_axis(up, "SNR in dB"), *axis]
+    across, parts = _frequency_axis(frequencies)
+    parts += value_axis(up, "SNR in dB")
     told = []
+    y = BOTTOM + 44
     for number, (name, curve) in enumerate(curves.items()):
         css = f"path series-{number % DASHES}"
         points = [
-            (value, frequency)
-            for frequency, value in zip(frequencies, curve, strict=True)
-            if value is not None
+            (f, value) for f, value in zip(frequencies, curve, strict=True) if value is not None
         ]
-        parts.append(svg.polyline([(across(log10(f)), up(value)) for value, f in points], css))
-        y = BOTTOM + 44 + number * LINE
+        parts.append(svg.polyline([(across(log10(f)), up(value)) for f, value in points], css))
         parts.append(svg.polyline([(LEFT, y - 3.5), (LEFT + 26, y - 3.5)], css))
         parts.append(svg.text(LEFT + 32, y, name, "", "start"))
+        y += LINE
         if points:
-            value, frequency = min(points)
+            frequency, value = min(points, key=itemgetter(1))
             told.append(f"{name} {fixed(value, 0)} dB at {frequency:.3g}")
     description = f"Least SNR of each perturbation, at cycles/pixel: {'; '.join(told)}."
-    height = BOTTOM + 44 + len(curves) * LINE
-    return svg.document(ident, "SNR by frequency", description, height, parts)
+    return svg.document(ident, "SNR by frequency", description, y, parts)
 
 
 def _frequency_axis(frequencies: Sequence[float]) -> tuple[Scale, list[str]]:
@@ -183,7 +171,3 @@ def _frequency_axis(frequencies: Sequence[float]) -> tuple[Scale, list[str]]:
             parts.append(svg.text(across(log10(place)), BOTTOM + 14, f"{place:g}"))
     parts.append(svg.text(across.end, BOTTOM + 29, "cycles/pixel", "note", "end"))
     return across, parts
-
-
-def _power(exponent: int) -> str:
-    return f"1e{exponent}".replace("-", "−") if abs(exponent) > 2 else f"{10.0**exponent:g}"
