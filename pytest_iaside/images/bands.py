@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -45,9 +45,9 @@ class BandPartition:
             raise SettingsError(f"{self.bands} bands asked for; use 1 to {MAX_BANDS}")
         empty = np.flatnonzero(self.counts == 0)
         if empty.size:
-            fewer = range(self.bands - 1, 1, -1)
-            held = (np.unique(_band_index(self.height, self.width, m, self.norm)) for m in fewer)
-            most = next((m for m, found in zip(fewer, held, strict=True) if len(found) == m), 1)
+            sides, fewer = (self.height, self.width), range(1, self.bands)
+            held = [np.unique(_band_index(*sides, bands, self.norm)).size for bands in fewer]
+            most = max(bands for bands, found in zip(fewer, held, strict=True) if found == bands)
             raise SettingsError(
                 f"band {empty[0]} of {self.bands} holds no frequency for "
                 f"{self.height}×{self.width} images; use at most {most} bands"
@@ -70,16 +70,14 @@ class BandPartition:
         Along an axis the radius of ``linf`` ends at 0.5, the Nyquist frequency; that of
         ``l2`` ends in the corner, at √½.
         """
-        highest = 0.5 if self.norm == "linf" else sqrt(0.5)
-        return np.linspace(0.0, highest, self.bands + 1)
+        return np.linspace(0.0, 0.5 if self.norm == "linf" else 0.5**0.5, self.bands + 1)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """Names of the bands, such as ``0.25–0.31 cycles/px``."""
         digits = 2 if self.bands <= 16 else 3
         return tuple(
-            f"{low:.{digits}f}–{high:.{digits}f} cycles/px"
-            for low, high in zip(self.edges[:-1], self.edges[1:], strict=True)
+            f"{low:.{digits}f}–{high:.{digits}f} cycles/px" for low, high in pairwise(self.edges)
         )
 
 

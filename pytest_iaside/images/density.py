@@ -51,7 +51,7 @@ def spectral_snr(images: Pictures, perturbed: Pictures, *, energy: float = 0.10)
             "give each image with what it became"
         )
     rings = _rings(*before.shape[-2:])
-    signal, noise = np.zeros(len(rings)), np.zeros(len(rings))
+    signal, noise = np.zeros((2, len(rings)))
     for number, (one, other) in enumerate(zip(before, after, strict=True)):
         change = other - one
         strength = float(change.square().sum())
@@ -59,9 +59,8 @@ def spectral_snr(images: Pictures, perturbed: Pictures, *, energy: float = 0.10)
             raise ReferenceSampleError(
                 f"image {number} is not perturbed: there is no change whose spectrum could be told"
             )
-        scale = energy * float(one.square().sum()) / strength
         signal += _energy(one, rings)
-        noise += scale * _energy(change, rings)
+        noise += energy * float(one.square().sum()) / strength * _energy(change, rings)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.arange(len(rings), dtype=np.float64), 10 * np.log10(signal / noise)
 
@@ -105,6 +104,5 @@ def _rings(height: int, width: int) -> list[NDArray[np.int64]]:
 
 def _energy(picture: Tensor, rings: list[NDArray[np.int64]]) -> Floats:
     """Mean energy of a picture (C, H, W) at each radius."""
-    spectrum = torch.fft.fft2(picture, norm="ortho").abs().square().mean(dim=0)
-    energy = spectrum.flatten().numpy()
+    energy = torch.fft.fft2(picture, norm="ortho").abs().square().mean(dim=0).flatten().numpy()
     return np.array([energy[ring].mean() for ring in rings])

@@ -83,16 +83,15 @@ def components(
     """
     pictures = images.to(torch.float64)
     count, channels, height, width = pictures.shape
-    zero, one = pictures.new_zeros(1), pictures.new_ones(1)
-    mean = (zero if mean is None else mean.to(pictures)).view(-1, 1, 1)
-    std = (one if std is None else std.to(pictures)).view(-1, 1, 1)
-    parts = split((pictures - mean) / std if space == "input" else pictures, partition)
+    centre = 0.0 if mean is None else mean.to(pictures).view(-1, 1, 1)
+    scale = 1.0 if std is None else std.to(pictures).view(-1, 1, 1)
+    parts = split((pictures - centre) / scale if space == "input" else pictures, partition)
     offset = None
     if absent is not None:
         parts, offset = parts - split(absent, partition), absent.to(torch.float64)
     if space == "pixel":
         offset = torch.zeros_like(pictures) if offset is None else offset
-        parts, offset = parts / std, (offset - mean) / std
+        parts, offset = parts / scale, (offset - centre) / scale
     order = (0, 1, 3, 4, 2) if channels_last else (0, 1, 2, 3, 4)
     parts = parts.permute(order).reshape(count, partition.bands, -1).to(dtype)
     if offset is not None:

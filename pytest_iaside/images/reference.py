@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ LabelKind = Literal["dataset", "soft", "predicted"]
 ROUNDING = 1e-5
 # Distributions written with three decimals, or computed in float16, sum to 1 this closely.
 SUM_TOLERANCE = 1e-3
+EXPECTED_LABELS = "expected class indices (images,) or distributions (images, classes)"
 DIGEST_LENGTH = 32
 
 
@@ -151,11 +153,9 @@ class ReferenceSample:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all images and labels, whatever their order, 32 hexadecimal digits."""
-        labels = [b""] * len(self)
-        if self.labels is not None:
-            labels = [_little_endian(label) for label in self.labels]
-        pairs = zip(self.digests, labels, strict=True)
-        lines = sorted(f"{digest} {label.hex()}\n" for digest, label in pairs)
+        labels = [] if self.labels is None else [_little_endian(each).hex() for each in self.labels]
+        pairs = zip_longest(self.digests, labels, fillvalue="")
+        lines = sorted(f"{digest} {label}\n" for digest, label in pairs)
         return _sha256("".join(lines).encode())
 
     def pixels(self, start: int = 0, stop: int | None = None) -> Tensor:
@@ -277,24 +277,23 @@ def _check_number(given: int, noun: str, images: int) -> None:
 def _checked_labels(labels: Any, names: Sequence[str]) -> Tensor | None:
     if labels is None:
         return None
-    expected = "expected class indices (images,) or distributions (images, classes)"
     try:
         array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
     except (TypeError, ValueError) as error:
-        raise ReferenceSampleError(f"labels make no array ({error}); {expected}") from error
+        raise ReferenceSampleError(f"labels make no array ({error}); {EXPECTED_LABELS}") from error
     if array.ndim not in (1, 2):
-        raise ReferenceSampleError(f"labels have shape {array.shape}; {expected}")
+        raise ReferenceSampleError(f"labels have shape {array.shape}; {EXPECTED_LABELS}")
     _check_number(len(array), "label", len(names))
     checked = _class_indices if array.ndim == 1 else _distributions
-    return torch.from_numpy(checked(array, names, expected))
+    return torch.from_numpy(checked(array, names))
 
 
-def _class_indices(array: NDArray[Any], names: Sequence[str], expected: str) -> NDArray[np.int64]:
+def _class_indices(array: NDArray[Any], names: Sequence[str]) -> NDArray[np.int64]:
     if array.dtype.kind not in "iu":
         hint = "; convert them with .astype('int64')" if array.dtype.kind == "f" else ""
         raise ReferenceSampleError(
-            f"labels are {array.dtype} (the first is {array[0]!r}); {expected} as whole numbers"
-            f"{hint}"
+            f"labels are {array.dtype} (the first is {array[0]!r}); {EXPECTED_LABELS} as whole "
+            f"numbers{hint}"
         )
     indices = array.astype(np.int64)
     if (indices < 0).any():
@@ -306,13 +305,13 @@ def _class_indices(array: NDArray[Any], names: Sequence[str], expected: str) -> 
     return indices
 
 
-def _distributions(array: NDArray[Any], names: Sequence[str], expected: str) -> Floats:
+def _distributions(array: NDArray[Any], names: Sequence[str]) -> Floats:
     if array.dtype.kind not in "iuf":
-        raise ReferenceSampleError(f"labels are {array.dtype}; {expected}")
+        raise ReferenceSampleError(f"labels are {array.dtype}; {EXPECTED_LABELS}")
     if array.shape[1] < 2:
         raise ReferenceSampleError(
             f"labels have shape {array.shape}, but a distribution needs at least 2 classes; "
-            f"{expected}: for class indices pass labels[:, 0]"
+            f"{EXPECTED_LABELS}: for class indices pass labels[:, 0]"
         )
     rows = array.astype(np.float64)
     sums = rows.sum(axis=1)

@@ -68,8 +68,8 @@ def classes_in(source: Labelled, sample: ReferenceSample) -> list[int]:
     Raises ReferenceSampleError where ``source`` lacks some of the images.
     """
     known = dict(zip(source.digests, source.labels.tolist(), strict=True))
-    missing = [name for name, d in zip(sample.names, sample.digests, strict=True) if d not in known]
-    if missing:
+    images = zip(sample.names, sample.digests, strict=True)
+    if missing := [name for name, digest in images if digest not in known]:
         raise ReferenceSampleError(
             f"{missing[0]} and {len(missing) - 1} more images have no label in the measurement "
             "whose predictions were to be used; measure that on the same reference sample"
@@ -84,9 +84,7 @@ def sample_of(images: Any) -> ReferenceSample:
     """
     if isinstance(images, ReferenceSample):
         return images
-    if getattr(images, "ndim", None) == 3:
-        images = images[None]
-    return ReferenceSample(images)
+    return ReferenceSample(images[None] if getattr(images, "ndim", None) == 3 else images)
 
 
 def classes_of(labels: Any, logits: Tensor) -> Tensor:
@@ -99,7 +97,7 @@ def classes_of(labels: Any, logits: Tensor) -> Tensor:
     if labels is None:
         return logits.argmax(dim=1).cpu()
     found = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
-    if found.ndim == 2 and found.shape == (count, classes):
+    if found.shape == (count, classes):
         found = found.argmax(axis=1)
     if found.ndim == 0:
         found = np.full(count, found)

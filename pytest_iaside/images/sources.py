@@ -41,7 +41,8 @@ def read_folder(
     """What ``ReferenceSample.from_folder`` promises, as arrays."""
     check_whole("resize", resize, 1, or_none=True)
     check_whole("crop", crop, 1, or_none=True)
-    _check_drawing(limit, seed)
+    check_whole("limit", limit, 1, or_none=True)
+    check_whole("seed", seed, 0, or_none=True)
     check_folder(root, "the reference images")
     if labels is None:
         entries: list[tuple[str, int | None]] = [(file, None) for file in _image_files(root)]
@@ -51,8 +52,7 @@ def read_folder(
         entries = _by_csv(root, Path(labels))
     chosen = [entries[i] for i in _draw(len(entries), limit, seed)]
     files = [file for file, _ in chosen]
-    missing = [file for file in files if not (root / file).is_file()]
-    if missing:
+    if missing := [file for file in files if not (root / file).is_file()]:
         raise ReferenceSampleError(
             f"{labels} names {_listed(missing)} not found in {root}; correct the file column "
             "(paths relative to that folder) or add the images"
@@ -64,7 +64,8 @@ def read_folder(
 
 def read_dataset(dataset: Any, *, limit: int | None, seed: int | None) -> Loaded:
     """What ``ReferenceSample.from_dataset`` promises, as arrays."""
-    _check_drawing(limit, seed)
+    check_whole("limit", limit, 1, or_none=True)
+    check_whole("seed", seed, 0, or_none=True)
     try:
         length = len(dataset)
         getter = dataset.__getitem__
@@ -91,11 +92,6 @@ def read_dataset(dataset: Any, *, limit: int | None, seed: int | None) -> Loaded
 
     images = _stack(len(chosen), read, names)
     return images, None if labels[0] is None else labels, names
-
-
-def _check_drawing(limit: int | None, seed: int | None) -> None:
-    check_whole("limit", limit, 1, or_none=True)
-    check_whole("seed", seed, 0, or_none=True)
 
 
 def check_folder(root: Path, content: str) -> None:
@@ -136,8 +132,7 @@ def _by_folder(root: Path) -> list[tuple[str, int | None]]:
     files = _image_files(root)
     folders = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     ranks = {folder: rank for rank, folder in enumerate(folders)}
-    loose = [file for file in files if "/" not in file]
-    if loose:
+    if loose := [file for file in files if "/" not in file]:
         raise ReferenceSampleError(
             f"{_listed(loose)} lying directly in {root}, but labels='folder' reads the class from "
             "a sub-folder; sort the images into one folder per class, give labels=<a csv file>, "
@@ -192,6 +187,10 @@ def read_image(
     too small for the crop.
     """
     return _file_reader(path.parent, resize, crop, "L" if grey else "RGB")(path.name)
+
+
+def _library(name: str, package: str) -> Any:
+    return library(name, "to read image files", error=ReferenceSampleError, package=package)
 
 
 def _file_reader(
@@ -287,7 +286,3 @@ def _listed(files: Sequence[str]) -> str:
     few = ", ".join(files[:LISTED])
     more = f" and {len(files) - LISTED} more" if len(files) > LISTED else ""
     return f"{len(files)} image{'s' if len(files) != 1 else ''} ({few}{more})"
-
-
-def _library(name: str, package: str) -> Any:
-    return library(name, "to read image files", error=ReferenceSampleError, package=package)
