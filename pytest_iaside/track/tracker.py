@@ -115,13 +115,7 @@ class Tracker:
         else:
             settings = {**self._settings, "progress": progress, "cache": not self._anew}
             point = measured_point(
-                self._classifier,
-                self._reference,
-                checkpoint,
-                run=self._run,
-                settings=settings,
-                # A few passes: not worth the choice of a backend.
-                for_accuracy=replace(settings.get("execution", Execution()), backend="auto"),
+                self._classifier, self._reference, checkpoint, run=self._run, settings=settings
             )
             outcome = Outcome(checkpoint, "measured", point)
         self._history.add(point, key=key)
@@ -135,7 +129,6 @@ def measured_point(
     *,
     run: str,
     settings: Mapping[str, Any],
-    for_accuracy: Execution,
 ) -> Point:
     """``classifier`` measured at the step of ``checkpoint``; raises as ``measure``.
 
@@ -145,7 +138,9 @@ def measured_point(
     found = checkpoint.accuracy
     if reference.labels is not None:
         sample = first_images(reference, settings.get("samples"))
-        found = accuracy(classifier, sample, execution=for_accuracy).value
+        # A few passes: not worth the choice of a backend.
+        execution = replace(settings.get("execution", Execution()), backend="auto")
+        found = accuracy(classifier, sample, execution=execution).value
     return Point(
         run=run,
         step=checkpoint.step,

@@ -101,9 +101,8 @@ class Watch:
         try:
             with undisturbed():
                 settings = self._settings_of(classifier)
-                given = {"run": self._run, "for_accuracy": settings["execution"]}
                 point = measured_point(
-                    classifier, self._reference, checkpoint, settings=settings, **given
+                    classifier, self._reference, checkpoint, run=self._run, settings=settings
                 )
         except Exception as error:  # Out of memory, weights that are NaN: whatever it is.
             warnings.warn(
