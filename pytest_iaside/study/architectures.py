@@ -9,7 +9,7 @@ import numpy as np
 
 from pytest_iaside.checks import check_choice, library
 from pytest_iaside.errors import ModelError, SettingsError
-from pytest_iaside.report.charts.band_curves import Line
+from pytest_iaside.report.charts.groups import Line
 from pytest_iaside.report.figures import Figure, Table
 from pytest_iaside.report.numbers import NONE, fixed, p_value, share, signed
 from pytest_iaside.report.pages import Page

@@ -9,7 +9,7 @@ from scipy import special
 
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.errors import ModelError, SettingsError
-from pytest_iaside.report.charts.band_curves import Line
+from pytest_iaside.report.charts.groups import Line
 from pytest_iaside.report.figures import Figure, Table, interval_text
 from pytest_iaside.report.numbers import finite, fixed, p_value, share, signed
 from pytest_iaside.report.pages import Page

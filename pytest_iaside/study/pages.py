@@ -7,7 +7,7 @@ from typing import Any
 
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.measure.profile import SpectralProfile
-from pytest_iaside.report.charts.band_curves import Line, curves_by_band
+from pytest_iaside.report.charts.groups import Line, curves_by_band
 from pytest_iaside.report.columns import cells, pad, shorten
 from pytest_iaside.report.figures import Figure, Table, interval_text, settings_of
 from pytest_iaside.report.numbers import NONE, fixed, printable, share, signed

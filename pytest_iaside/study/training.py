@@ -8,7 +8,7 @@ import numpy as np
 
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.report.charts.band_curves import Line
+from pytest_iaside.report.charts.groups import Line
 from pytest_iaside.report.figures import Figure, Table, interval_text
 from pytest_iaside.report.numbers import fixed, share, signed
 from pytest_iaside.report.pages import Page

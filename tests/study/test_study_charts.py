@@ -8,8 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pytest_iaside.report.charts.band_curves import Line, curves_by_band
-from pytest_iaside.report.charts.groups import COLOURS, SHAPES, mark
+from pytest_iaside.report.charts.groups import COLOURS, SHAPES, Line, curves_by_band, mark
 from pytest_iaside.study.charts import (
     Bar,
     Dot,

@@ -1,13 +1,16 @@
-"""Groups of models told apart by shape and colour, and their legend."""
+"""Groups of models told apart by shape and colour: marks, a legend, and curves over frequency."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
+
+from markupsafe import Markup
 
 from pytest_iaside.report.charts import svg
-from pytest_iaside.report.charts.svg import WIDTH
-from pytest_iaside.report.numbers import printable
+from pytest_iaside.report.charts.svg import LEFT, RIGHT, TOP, WIDTH, Scale
+from pytest_iaside.report.numbers import fixed, printable
 
-LEFT = 40.0
 LINE = 13.0
 CHARACTER = 5.4  # width of one in a legend
 # On light pages and on dark ones: Okabe and Ito's colours, darkened or lightened until they stand
@@ -41,7 +44,7 @@ def tone(group: int) -> str:
     return f"--tone:light-dark({light},{dark})"
 
 
-def styles(count: int, *, ordered: bool) -> list[str]:
+def _styles(count: int, ordered: bool) -> list[str]:
     """A style for each of so many: colours of groups, or of one that grows stronger."""
     if not ordered:
         return [tone(number) for number in range(count)]
@@ -50,10 +53,10 @@ def styles(count: int, *, ordered: bool) -> list[str]:
 
 def mark(x: float, y: float, group: int, name: str) -> str:
     """The mark of a group in its colour; pointing at it shows ``name``."""
-    return f'<g style="{tone(group)}">{shape(x, y, group, name)}</g>'
+    return f'<g style="{tone(group)}">{_shape(x, y, group, name)}</g>'
 
 
-def shape(x: float, y: float, group: int, name: str) -> str:
+def _shape(x: float, y: float, group: int, name: str) -> str:
     """A group's mark in the colour --tone of what it stands in."""
     path = SHAPES[(group + group // len(COLOURS)) % len(SHAPES)]
     return (
@@ -69,13 +72,46 @@ def legend(names: Sequence[str], y: float, *, ordered: bool = False) -> tuple[li
     if len(names) < 2 and not any(names):
         return parts, y - 8
     x = LEFT
-    for number, (name, style) in enumerate(
-        zip(names, styles(len(names), ordered=ordered), strict=True)
-    ):
+    for number, (name, style) in enumerate(zip(names, _styles(len(names), ordered), strict=True)):
         room = 16 + len(name) * CHARACTER + 10
         if x > LEFT and x + room > WIDTH:
             x, y = LEFT, y + LINE
-        parts.append(f'<g style="{style}">{shape(x + 5, y - 3.5, number, name)}</g>')
+        parts.append(f'<g style="{style}">{_shape(x + 5, y - 3.5, number, name)}</g>')
         parts.append(svg.text(x + 13, y, printable(name) or "others", "", "start"))
         x += room
     return parts, y + 8
+
+
+@dataclass(frozen=True)
+class Line:
+    """One value for each band."""
+
+    name: str
+    values: Sequence[float]
+
+
+def curves_by_band(
+    ident: str, edges: Sequence[float], lines: Sequence[Line], *, ordered: bool, title: str
+) -> Markup:
+    """The share of importance of each band, a curve for each of ``lines``.
+
+    ``ordered`` lines fade from the last to the first; others have the colours of groups.
+    """
+    bottom = TOP + 150
+    across = Scale(edges[0], edges[-1], LEFT, RIGHT)
+    up = Scale(*svg.domain([value for line in lines for value in line.values]), bottom, TOP)
+    parts = svg.value_axis(up, "share of importance", name_at=TOP - 10)
+    parts += svg.horizontal_axis(across, bottom, name="cycles/pixel")
+    middles = [across((left + right) / 2) for left, right in pairwise(edges)]
+    for number, (line, style) in enumerate(zip(lines, _styles(len(lines), ordered), strict=True)):
+        points = [(x, up(value)) for x, value in zip(middles, line.values, strict=True)]
+        parts.append(f'<g style="{style}">')
+        parts.append(f'<g style="stroke:var(--tone)">{svg.polyline(points, "path")}</g>')
+        parts += [_shape(x, y, number, line.name) for x, y in points]
+        parts.append("</g>")
+    key, height = legend([line.name for line in lines], bottom + 46, ordered=ordered)
+    described = " ".join(
+        f"{printable(line.name)}: {', '.join(fixed(value, 2) for value in line.values)}."
+        for line in lines
+    )
+    return svg.document(ident, title, described, height, parts + key)
