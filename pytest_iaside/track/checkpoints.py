@@ -79,17 +79,17 @@ def find_checkpoints(patterns: Sequence[str]) -> list[Checkpoint]:
             )
         found.update(files)
     paths = sorted(found, key=lambda path: _natural(path.as_posix()))
-    numbers: list[dict[str, float] | None] = []
-    unreadable = dict[Path, str]()
+    numbers, unreadable = dict[Path, dict[str, float]](), dict[Path, str]()
     for path in paths:
         try:
-            numbers.append(_numbers(read_checkpoint(path, only_numbers=True)))
+            numbers[path] = _numbers(read_checkpoint(path, only_numbers=True))
         except ModelError as error:
-            numbers.append(None)
             unreadable[path] = str(error)
     return [
-        Checkpoint(path=path, step=step, numbers=known or {}, unreadable=unreadable.get(path, ""))
-        for path, step, known in zip(paths, _steps(paths, numbers), numbers, strict=True)
+        Checkpoint(
+            path=path, step=step, numbers=numbers.get(path, {}), unreadable=unreadable.get(path, "")
+        )
+        for path, step in zip(paths, _steps(paths, numbers), strict=True)
     ]
 
 
@@ -139,25 +139,24 @@ def _natural(text: str) -> list[tuple[int, int, str]]:
     return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts]
 
 
-def _steps(paths: Sequence[Path], numbers: Sequence[Mapping[str, float] | None]) -> list[int]:
-    readable = [place for place, known in enumerate(numbers) if known is not None]
-    order: list[int | None] = list(range(len(paths)))
+def _steps(paths: Sequence[Path], numbers: Mapping[Path, Mapping[str, float]]) -> list[int]:
+    """The step of each of ``paths``; ``numbers`` are those in the files that can be read."""
     own = [
-        *([_whole((known or {}).get(name)) for known in numbers] for name in STEPS),
+        *([_whole(numbers.get(path, {}).get(name)) for path in paths] for name in STEPS),
         [_last_number(path.stem) for path in paths],
     ]
     folders = [_last_number(path.parent.as_posix()) for path in paths]
 
     def different(steps: Sequence[int | None]) -> int:
         """How many there are, 0 where a readable file has none."""
-        found = {steps[place] for place in readable}
+        found = {step for path, step in zip(paths, steps, strict=True) if path in numbers}
         return 0 if None in found else len(found)
 
-    apart = (each for each in (*own, folders) if different(each) == len(readable))
+    apart = (each for each in (*own, folders) if different(each) == len(numbers))
     # The order tells everything apart. But an epoch that two files share, such as the best
     # one's, says more: whoever measures them sees whether they are the same.
     shared = (each for each in own if different(each))
-    chosen = next(apart, None) or next(shared, order)
+    chosen = next(apart, None) or next(shared, range(len(paths)))
     return [place if step is None else step for place, step in enumerate(chosen)]
 
 

@@ -102,7 +102,7 @@ class TestSteps:
         paths = sorted(
             (Path(f"run3/epoch_{step}.pt") for step in steps), key=lambda p: _natural(p.as_posix())
         )
-        assert _steps(paths, [{} for _ in paths]) == sorted(steps)
+        assert _steps(paths, {path: {} for path in paths}) == sorted(steps)
 
 
 class TestNumbers:
