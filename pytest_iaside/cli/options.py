@@ -97,7 +97,7 @@ def terminal_progress(name: str) -> Iterator[Callable[[Progress], None] | None]:
         return
     import shutil
 
-    from pytest_iaside.report.progress import ProgressLine
+    from pytest_iaside.report.terminal import ProgressLine
 
     def write(text: str) -> None:
         print(text, end="", file=sys.stderr, flush=True)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 def cells(text: str) -> int:
     """Columns that ``text`` takes on a terminal: two for wide characters, none for accents."""
-    if text.isascii():
-        return len(text)
-    return sum(map(_width, text))
+    return sum(
+        0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF")
+        for each in text
+    )
 
 
 def shorten(text: str, room: int) -> str:
@@ -20,17 +21,14 @@ def shorten(text: str, room: int) -> str:
         return text
     if room < 1:
         return ""
-    front, back = 0, len(text)
-    in_front, behind = 0, 0  # columns taken so far
+    front, back = "", ""
     while True:
-        from_back = behind < in_front
-        width = _width(text[back - 1] if from_back else text[front])
-        if in_front + behind + width > room - 1:
-            return f"{text[:front]}…{text[back:]}"
-        if from_back:
-            back, behind = back - 1, behind + width
-        else:
-            front, in_front = front + 1, in_front + width
+        rest = text[len(front) : len(text) - len(back)]
+        from_back = cells(back) < cells(front)
+        longer = (front, rest[-1] + back) if from_back else (front + rest[0], back)
+        if sum(map(cells, longer)) > room - 1:
+            return f"{front}…{back}"
+        front, back = longer
 
 
 def pad(text: str, room: int, *, right: bool = False) -> str:
@@ -49,9 +47,3 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
-
-
-def _width(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

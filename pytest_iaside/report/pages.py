@@ -26,9 +26,5 @@ def write_page(page: Page, path: str | Path, *, meta: MetaRecord) -> Path:
 
     Raises SpectralRobustnessError when it cannot be written; what was there then stands.
     """
-    return write_text(render_page(page, meta=meta), path, "choose another path")
-
-
-def render_page(page: Page, *, meta: MetaRecord) -> str:
-    """``page`` as HTML."""
-    return templates().get_template("page.html.j2").render(page=page, meta=meta)
+    content = templates().get_template("page.html.j2").render(page=page, meta=meta)
+    return write_text(content, path, "choose another path")

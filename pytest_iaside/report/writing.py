@@ -1,7 +1,5 @@
 """Templates and files of all pages."""
 
-import contextlib
-import os
 import tempfile
 from pathlib import Path
 
@@ -40,15 +38,11 @@ def write_text(content: str, path: str | Path, advice: str) -> Path:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content.encode())
-            os.chmod(name, 0o644)  # mkstemp's own mode hides the file from a web server
-            os.replace(name, path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+        # Beside it, so that the move is atomic.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name[:100]}.") as folder:
+            draft = Path(folder, "draft")
+            draft.write_bytes(content.encode())
+            draft.replace(path)
     except OSError as error:
         raise SpectralRobustnessError(
             f"cannot write {path}: {error.strerror or error}; make the folder writable or {advice}"

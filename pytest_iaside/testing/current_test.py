@@ -100,7 +100,7 @@ class CurrentTest:
         if reporter is None or not reporter.isatty or on_ci() or is_worker(self.config):
             yield None
             return
-        from pytest_iaside.report.progress import ProgressLine
+        from pytest_iaside.report.terminal import ProgressLine
 
         def write(text: str) -> None:
             uncaptured = capture.global_and_fixture_disabled() if capture else None

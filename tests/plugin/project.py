@@ -11,7 +11,6 @@ import pytest
 # pytester forgets, after each run in process, the modules that the run imported; torch cannot
 # be imported twice.
 import pytest_iaside.report.html
-import pytest_iaside.report.progress
 import pytest_iaside.report.terminal
 import pytest_iaside.testing.spectral  # noqa: F401
 

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_iaside.measure.spectral import Progress
 from pytest_iaside.report.columns import cells
-from pytest_iaside.report.progress import ProgressLine
+from pytest_iaside.report.terminal import ProgressLine
 
 
 def state(done: int, seconds: float, images: int = 200, passes: int | None = None) -> Progress:

@@ -174,7 +174,7 @@ def test_shorten_keeps_both_ends() -> None:
 
 def test_text_reports_import_nothing_heavy() -> None:
     code = (
-        "import sys; from pytest_iaside.report import json_document, markdown, progress, terminal;"
+        "import sys; from pytest_iaside.report import json_document, markdown, terminal;"
         "print(sorted({'numpy', 'torch', 'scipy', 'jinja2'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,20 +10,9 @@ from PIL import Image
 MAP_COLOURS = 128  # of a palette that is enough for maps
 # Dark to light by lightness as much as by hue, and legible on any page: from matplotlib's viridis
 # (public domain), every eighth of the way.
-COLOURS = np.array(
-    [
-        [68, 1, 84],
-        [71, 44, 122],
-        [59, 81, 139],
-        [44, 113, 142],
-        [33, 144, 141],
-        [39, 173, 129],
-        [92, 200, 99],
-        [170, 220, 50],
-        [253, 231, 37],
-    ],
-    dtype=np.float64,
-)
+COLOURS = np.frombuffer(
+    bytes.fromhex("440154 472c7a 3b518b 2c718e 21908d 27ad81 5cc863 aadc32 fde725"), np.uint8
+).reshape(-1, 3)
 
 
 def colours(values: NDArray[np.float64]) -> NDArray[np.uint8]:
