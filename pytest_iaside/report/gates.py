@@ -11,7 +11,6 @@ from pytest_iaside.report.record import (
     CheckRecord,
     ComparisonRecord,
     GateRecord,
-    MeasurementRecord,
     Number,
     SpectralRecord,
 )
@@ -68,30 +67,55 @@ class Score:
         return "" if self.change is None else f"{signed(self.change)}{after}"
 
 
-@dataclass(frozen=True, kw_only=True)
 class Gate:
-    """One gate as reports show it.
+    """One gate as reports show it, called ``label``.
 
     ``word`` is its verdict, or what was done where nothing was compared; a gate that passes its
     checks and fails all the same, under fail_on='any-change', is ``changed``. ``comparison`` is
-    None where nothing was compared, or a new baseline with itself.
+    None where nothing was compared, or a new baseline with itself. ``measurements`` are by role:
+    baseline, where there is one, and candidate; so are ``profiles``, empty for other kinds of
+    gates than spectral ones. ``forward_passes`` are those that this run needed.
     """
 
-    record: GateRecord
-    comparison: ComparisonRecord | None
-    candidate: MeasurementRecord | None
-    label: str
-    word: str
-    sentence: str
-    score: Score
+    def __init__(self, record: GateRecord, label: str) -> None:
+        self.record, self.label, self.failed = record, label, record["failed"]
+        compared, done = record["comparison"], record["status"]
+        self.comparison: ComparisonRecord | None = compared if done == "compared" else None
+        self.candidate = compared["candidate"] if compared else record["measurement"]
+        self.checks: Sequence[CheckRecord] = self.comparison["checks"] if self.comparison else ()
+        self.notes: Sequence[str] = self.comparison["notes"] if self.comparison else ()
+        baseline = self.comparison["baseline"] if self.comparison else None
+        both = (("baseline", baseline), ("candidate", self.candidate))
+        self.measurements = {role: one for role, one in both if one}
+        self.profiles = {
+            role: spectral
+            for role, one in self.measurements.items()
+            if (spectral := one["spectral"]) is not None
+        }
+        self.score = _score(self.comparison, self.profiles.get("candidate"))
+        self.word = str(record["verdict"] if self.comparison else done)
+        if self.word == "pass" and self.failed:
+            self.word = "changed"
+        self.mark = MARKS[self.word]
+        self.sentence = self._sentence()
+        self.forward_passes: int | None = None
+        if cost := self.candidate:
+            known = cost["passes_from_cache"] - cost["passes_replayed"]
+            self.forward_passes = cost["forward_passes"] - known
 
-    @property
-    def failed(self) -> bool:
-        return bool(self.record["failed"])
-
-    @property
-    def mark(self) -> str:
-        return MARKS[self.word]
+    def _sentence(self) -> str:
+        """What came of it, and where it failed what made it fail."""
+        told, fail_on = printable(self.record["summary"]), self.record["fail_on"]
+        if not self.failed:
+            return told
+        if self.word in ("changed", "inconclusive") and fail_on != "drift":
+            told += f" (fails under fail_on={printable(fail_on)})"
+        spectral = self.profiles.get("candidate")
+        if self.comparison is None and spectral and not spectral["structured"]:
+            because = printable(spectral["unstructured_because"])
+            # A baseline that is refused for this reason already says so.
+            told += "" if because in told else f"; unstructured: {because}"
+        return told
 
     @property
     def full_label(self) -> str:
@@ -110,35 +134,6 @@ class Gate:
             duration(self.record["seconds"]),
         )
 
-    @property
-    def measurements(self) -> dict[str, MeasurementRecord]:
-        """What was measured, by role: baseline, where there is one, and candidate."""
-        baseline = self.comparison["baseline"] if self.comparison else None
-        both = (("baseline", baseline), ("candidate", self.candidate))
-        return {role: one for role, one in both if one}
-
-    @property
-    def profiles(self) -> dict[str, SpectralRecord]:
-        """What is read off the spectral profiles, by role; empty for other kinds of gates."""
-        measured = self.measurements.items()
-        return {role: one["spectral"] for role, one in measured if one["spectral"] is not None}
-
-    @property
-    def checks(self) -> Sequence[CheckRecord]:
-        return self.comparison["checks"] if self.comparison else ()
-
-    @property
-    def notes(self) -> Sequence[str]:
-        return self.comparison["notes"] if self.comparison else ()
-
-    @property
-    def forward_passes(self) -> int | None:
-        """How many this run needed."""
-        found = self.candidate
-        if found is None:
-            return None
-        return found["forward_passes"] - found["passes_from_cache"] + found["passes_replayed"]
-
 
 def gates(records: Sequence[GateRecord]) -> list[Gate]:
     """One Gate for each record, worst first: failed before not, then by verdict and change."""
@@ -148,7 +143,7 @@ def gates(records: Sequence[GateRecord]) -> list[Gate]:
     short = [_label(record, name) for record, name in zip(records, names, strict=True)]
     taken = Counter(short)
     found = [
-        _gate(record, label if taken[label] == 1 else _label(record, record["test"]))
+        Gate(record, label if taken[label] == 1 else _label(record, record["test"]))
         for record, label in zip(records, short, strict=True)
     ]
     return sorted(
@@ -181,33 +176,6 @@ def interval_name(found: Sequence[Gate]) -> str:
 def score_name(found: Sequence[Gate]) -> str:
     """The title of the column of scores: spectral gates alone have signed SRC."""
     return "score" if any(gate.score.quantity for gate in found) else "signed SRC"
-
-
-def _gate(record: GateRecord, label: str) -> Gate:
-    compared = record["comparison"]
-    candidate = compared["candidate"] if compared else record["measurement"]
-    comparison = compared if record["status"] == "compared" else None
-    spectral = candidate["spectral"] if candidate else None
-    word = str(record["verdict"] if record["status"] == "compared" else record["status"])
-    if word == "pass" and record["failed"]:
-        word = "changed"
-    sentence = printable(record["summary"])
-    if record["failed"]:
-        if word in ("changed", "inconclusive") and record["fail_on"] != "drift":
-            sentence += f" (fails under fail_on={printable(record['fail_on'])})"
-        if comparison is None and spectral and not spectral["structured"]:
-            because = printable(spectral["unstructured_because"])
-            # A baseline that is refused for this reason already says so.
-            sentence += "" if because in sentence else f"; unstructured: {because}"
-    return Gate(
-        record=record,
-        comparison=comparison,
-        candidate=candidate,
-        label=label,
-        word=word,
-        sentence=sentence,
-        score=_score(comparison, spectral),
-    )
 
 
 def _score(comparison: ComparisonRecord | None, spectral: SpectralRecord | None) -> Score:

@@ -32,15 +32,12 @@ def markdown(records: Sequence[GateRecord]) -> str:
         "|---|---:|---|---|---:|---:|\n"
     )
     # The table may take three quarters, so that some of the failures are always explained.
-    rows, left_out = _first_that_fit(
-        [_row(gate) for gate in found], MARKDOWN_BYTES * 3 // 4 - _size(top)
-    )
-    text = top + rows
+    rows = [_row(gate) for gate in found]
+    text, left_out = _with_first(top, rows, MARKDOWN_BYTES * 3 // 4)
     if left_out:
         text += f"\n… and {left_out} more gates, no worse than the last one above.\n"
     failed = [_details(gate) for gate in found if gate.failed]
-    details, left_out = _first_that_fit(failed, MARKDOWN_BYTES - _size(text) - 100)
-    text += details
+    text, left_out = _with_first(text, failed, MARKDOWN_BYTES - 100)
     if left_out:
         text += f"\n… and {left_out} more failed gates; the HTML report shows all of them.\n"
     return text
@@ -90,11 +87,8 @@ def _escape(text: Any) -> str:
     return marked.translate(entities | {ord("&"): "&amp;", ord("@"): "@&#8203;"})
 
 
-def _first_that_fit(parts: Sequence[str], room: int) -> tuple[str, int]:
-    """As many of the first parts as fit into ``room`` bytes, and how many did not."""
-    fit = sum(taken <= room for taken in accumulate(map(_size, parts)))
-    return "".join(parts[:fit]), len(parts) - fit
-
-
-def _size(text: str) -> int:
-    return len(text.encode())
+def _with_first(text: str, parts: Sequence[str], most: int) -> tuple[str, int]:
+    """``text`` and as many of ``parts`` as fit into ``most`` bytes, and how many did not."""
+    sizes = accumulate(len(part.encode()) for part in (text, *parts))
+    fit = max(sum(size <= most for size in sizes) - 1, 0)
+    return text + "".join(parts[:fit]), len(parts) - fit
