@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +59,7 @@ def read_folder(
             f"{labels} names {_listed(missing)} not found in {root}; correct the file column "
             "(paths relative to that folder) or add the images"
         )
-    read = _file_reader(root, resize, crop)
-    images = _stack(len(files), lambda i: read(files[i]), files)
+    images = _stack((_read(root / file, file, resize, crop) for file in files), files)
     return images, None if labels is None else [label for _, label in chosen], files
 
 
@@ -80,17 +81,18 @@ def read_dataset(dataset: Any, *, limit: int | None, seed: int | None) -> Loaded
     names = [f"image {i}" for i in chosen]
     labels: list[Any] = []
 
-    def read(position: int) -> NDArray[Any]:
-        image, label = _pair(getter(chosen[position]), names[position])
-        if position > 0 and (label is None) != (labels[0] is None):
-            raise ReferenceSampleError(
-                f"{names[position]} and {names[0]} differ: only one of them has a label; give "
-                "all of them one, or none"
-            )
-        labels.append(label)
-        return _pixels(image, names[position])
+    def read() -> Iterator[NDArray[Any]]:
+        for place, name in zip(chosen, names, strict=True):
+            image, label = _pair(getter(place), name)
+            if labels and (label is None) != (labels[0] is None):
+                raise ReferenceSampleError(
+                    f"{name} and {names[0]} differ: only one of them has a label; give all of "
+                    "them one, or none"
+                )
+            labels.append(label)
+            yield _pixels(image, name)
 
-    images = _stack(len(chosen), read, names)
+    images = _stack(read(), names)
     return images, None if labels[0] is None else labels, names
 
 
@@ -186,41 +188,34 @@ def read_image(
     In colour, or ``grey`` with one channel. Raises ReferenceSampleError when it is unreadable or
     too small for the crop.
     """
-    return _file_reader(path.parent, resize, crop, "L" if grey else "RGB")(path.name)
+    return _read(path, path.name, resize, crop, "L" if grey else "RGB")
 
 
-def _library(name: str, package: str) -> Any:
-    return library(name, "to read image files", error=ReferenceSampleError, package=package)
-
-
-def _file_reader(
-    root: Path, resize: int | None, crop: int | None, mode: str = "RGB"
-) -> Callable[[str], NDArray[np.uint8]]:
-    functional = _library("torchvision.transforms.v2.functional", "torchvision")
-    pil = _library("PIL.Image", "pillow")
-
-    def read(file: str) -> NDArray[np.uint8]:
-        try:
-            with pil.open(root / file) as picture:
-                image: Tensor = functional.pil_to_tensor(picture.convert(mode))
-        except Exception as error:  # Decoders raise a dozen kinds on broken files.
+def _read(
+    path: Path, name: str, resize: int | None, crop: int | None, mode: str = "RGB"
+) -> NDArray[np.uint8]:
+    need = partial(library, purpose="to read image files", error=ReferenceSampleError)
+    functional = need("torchvision.transforms.v2.functional", package="torchvision")
+    pil = need("PIL.Image", package="pillow")
+    try:
+        with pil.open(path) as picture:
+            image: Tensor = functional.pil_to_tensor(picture.convert(mode))
+    except Exception as error:  # Decoders raise a dozen kinds on broken files.
+        raise ReferenceSampleError(
+            f"{name} cannot be read as an image ({one_line(error)}); restore it or leave it out"
+        ) from error
+    if resize is not None:
+        image = functional.resize(image, [resize], antialias=True)
+    if crop is not None:
+        height, width = image.shape[-2:]
+        if min(height, width) < crop:
+            # torchvision would pad with black: edges that no photograph has.
             raise ReferenceSampleError(
-                f"{file} cannot be read as an image ({one_line(error)}); restore it or leave it out"
-            ) from error
-        if resize is not None:
-            image = functional.resize(image, [resize], antialias=True)
-        if crop is not None:
-            height, width = image.shape[-2:]
-            if min(height, width) < crop:
-                # torchvision would pad with black: edges that no photograph has.
-                raise ReferenceSampleError(
-                    f"{file} is {height}×{width} pixels, too small for crop={crop}; "
-                    f"use a smaller crop, or resize={crop} or more"
-                )
-            image = functional.center_crop(image, [crop, crop])
-        return np.asarray(image)
-
-    return read
+                f"{name} is {height}×{width} pixels, too small for crop={crop}; "
+                f"use a smaller crop, or resize={crop} or more"
+            )
+        image = functional.center_crop(image, [crop, crop])
+    return np.asarray(image)
 
 
 def _pair(item: Any, name: str) -> tuple[Any, Any]:
@@ -266,16 +261,15 @@ def _pixels(image: Any, name: str) -> NDArray[Any]:
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
-def _stack(count: int, read: Callable[[int], NDArray[Any]], names: Sequence[str]) -> NDArray[Any]:
+def _stack(found: Iterator[NDArray[Any]], names: Sequence[str]) -> NDArray[Any]:
     # Filled in place: a list of images and a stack of them would need twice the memory.
-    first = read(0)
-    images = np.empty((count, *first.shape), dtype=first.dtype)
-    for position in range(count):
-        image = read(position) if position else first
+    first = next(found)
+    images = np.empty((len(names), *first.shape), dtype=first.dtype)
+    for position, image in enumerate(chain([first], found)):
         if image.shape != first.shape or image.dtype != first.dtype:
-            found, wanted = (f"{'×'.join(map(str, x.shape))} {x.dtype}" for x in (image, first))
+            given, wanted = (f"{'×'.join(map(str, x.shape))} {x.dtype}" for x in (image, first))
             raise ReferenceSampleError(
-                f"{names[position]} is {found} but {names[0]} is {wanted}; a reference sample has "
+                f"{names[position]} is {given} but {names[0]} is {wanted}; a reference sample has "
                 "images of one size and type: resize and crop them alike"
             )
         images[position] = image
