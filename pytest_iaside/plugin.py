@@ -88,8 +88,6 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(message)
     if not state.is_worker(config):
         config.pluginmanager.register(_Reports(session), "iaside_reports")
-    if any(config.pluginmanager.hasplugin(name) for name in ("xdist", "xdist.plugin")):
-        config.pluginmanager.register(_XdistHooks(session), "iaside_xdist")
 
 
 def _refusal(config: pytest.Config) -> str:
@@ -197,6 +195,18 @@ def pytest_terminal_summary(
             terminalreporter.write_line(line)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
+    node.config.stash[state.SESSION].collected.update(ids)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # A worker that crashed leaves no output.
+    output = getattr(node, "workeroutput", None) or {}
+    node.config.stash[state.SESSION].add_worker_output(output.get("iaside", {}))
+
+
 class _Reports:
     """Hooks of the process that collects all reports; they are not told the configuration."""
 
@@ -212,19 +222,3 @@ class _Reports:
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_summary(self, prefix: list[str]) -> None:
         prefix.extend(self._session.links())
-
-
-class _XdistHooks:
-    """Hooks that exist only where xdist is."""
-
-    def __init__(self, session: state.SpectralSession) -> None:
-        self._session = session
-
-    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
-        self._session.collected.update(ids)
-
-    def pytest_testnodedown(self, node: Any) -> None:
-        # A worker that crashed leaves no output.
-        output = getattr(node, "workeroutput", None) or {}
-        if "iaside" in output:
-            self._session.add_worker_output(output["iaside"])

@@ -53,9 +53,8 @@ def check_execution(execution: Any) -> None:
 
 def gathered(settings: Mapping[str, Any]) -> dict[str, Any]:
     """``settings`` with those that are fields of an Execution in one, under ``execution``."""
-    names = {field.name for field in fields(Execution)}
-    own = {name: value for name, value in settings.items() if name in names}
-    rest = {name: value for name, value in settings.items() if name not in names}
+    rest = dict(settings)
+    own = {each.name: rest.pop(each.name) for each in fields(Execution) if each.name in rest}
     return {"execution": Execution(**own), **rest}
 
 
@@ -64,16 +63,13 @@ def scattered(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises SettingsError where it brings an executor: that is a fixture of pytest.
     """
-    rest = {name: value for name, value in settings.items() if name != "execution"}
-    if "execution" not in settings:
-        return rest
-    execution = settings["execution"]
+    rest, usual = dict(settings), Execution()
+    execution = rest.pop("execution", usual)
     check_execution(execution)
     if execution.executor is not None:
         raise SettingsError(
             "execution: an executor cannot be used here; let the fixture spectral_executor "
             "return it"
         )
-    own = {field.name: getattr(execution, field.name) for field in fields(Execution)}
-    usual = Execution()
-    return {n: v for n, v in own.items() if v != getattr(usual, n)} | rest
+    own = {each.name: getattr(execution, each.name) for each in fields(Execution)}
+    return {name: value for name, value in own.items() if value != getattr(usual, name)} | rest

@@ -32,10 +32,11 @@ def write(path: Path, document: Mapping[str, Any], arrays: Arrays) -> None:
     named: dict[str, Any] = dict(arrays)
     np.savez_compressed(packed, **named)
     content = packed.getvalue()
-    store = _arrays_path(path)
+    store = path.with_suffix(".npz")
     label = {"file": store.name, "sha256": hashlib.sha256(content).hexdigest()}
-    whole = {**document, "arrays": label}
-    text = yaml.safe_dump(whole, sort_keys=True, allow_unicode=True, width=100)
+    text = yaml.safe_dump(
+        {**document, "arrays": label}, sort_keys=True, allow_unicode=True, width=100
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(store, content) as new_arrays, _temporary(path, text.encode()) as new_text:
@@ -72,7 +73,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         raise BaselineError(
             f"{path} was not written by pytest-iaside (it names no arrays); {advice}"
         ) from error
-    store = _arrays_path(path)
+    store = path.with_suffix(".npz")
     for candidate in (store, _spare_path(store)):
         with contextlib.suppress(OSError):
             content = candidate.read_bytes()
@@ -88,7 +89,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 
 def remove(path: Path) -> None:
     """Delete the record at ``path``, both files; folders left empty go with it."""
-    store = _arrays_path(path)
+    store = path.with_suffix(".npz")
     for file in (path, store, _spare_path(store)):
         file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
@@ -102,10 +103,6 @@ def _unpack(path: Path, content: bytes, advice: str) -> dict[str, NDArray[Any]]:
             return {name: packed[name] for name in packed.files}
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise BaselineError(f"{path} cannot be unpacked ({one_line(error)}); {advice}") from error
-
-
-def _arrays_path(path: Path) -> Path:
-    return path.with_suffix(".npz")
 
 
 def _spare_path(store: Path) -> Path:

@@ -68,14 +68,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Contents:
-    """What the cache holds of one game."""
+    """What the cache holds of one game: ``size`` in bytes, last ``used`` in seconds since 1970."""
 
     title: str
     images: int
     size: int
-    """Bytes."""
     used: float
-    """Seconds since 1970."""
 
 
 class ResultCache:
@@ -96,7 +94,6 @@ class ResultCache:
 
     def get(self, game: str, entries: Sequence[Entry]) -> list[Found | None]:
         """What was found for each of ``entries`` in ``game``, one image each, or None."""
-
         nothing: list[Found | None] = [None] * len(entries)
         if not self._exists():
             return nothing
@@ -146,9 +143,8 @@ class ResultCache:
 
     def forget(self, game: str) -> None:
         """Forget all rows of ``game``."""
-        self._try(
-            lambda database: database.execute("DELETE FROM found WHERE game = ?", (game,)), None
-        )
+        delete = "DELETE FROM found WHERE game = ?"
+        self._try(lambda database: database.execute(delete, (game,)), None)
 
     def clear(self) -> None:
         """Forget all that is kept; raises OSError where the file cannot be removed."""
@@ -198,9 +194,8 @@ class ResultCache:
         surplus = total - 0.9 * self.limit
         oldest = database.execute("SELECT rowid, size FROM found ORDER BY used").fetchall()
         for rowid, size in oldest:
-            if surplus <= 0:
-                break
-            database.execute("DELETE FROM found WHERE rowid = ?", (rowid,))
+            if surplus > 0:
+                database.execute("DELETE FROM found WHERE rowid = ?", (rowid,))
             surplus -= size
         database.execute("DELETE FROM games WHERE game NOT IN (SELECT game FROM found)")
 
@@ -212,13 +207,10 @@ def game_key(facts: Mapping[str, Any]) -> str:
 
 
 def _look_up(database: sqlite3.Connection, game: str, entry: Entry) -> Found | None:
-    label, values = "?3", [game, entry.image, entry.label]
-    if entry.label is None:
-        label, values = "predicted", values[:2]
     row = database.execute(
         "SELECT rowid, facts, checksum, content FROM found "
-        f"WHERE game = ?1 AND image = ?2 AND label = {label}",
-        values,
+        "WHERE game = ? AND image = ? AND label = COALESCE(?, predicted)",
+        (game, entry.image, entry.label),
     ).fetchone()
     if row is None:
         return None

@@ -64,11 +64,8 @@ def named_reference(
                 f"{text} returned a {type(made).__name__}; it must return a ReferenceSample"
             )
         return made
-    wanted: str | Path | None = "folder" if labels is None else labels
-    if labels == "none":
-        wanted = None
-    elif labels not in (None, "folder"):
-        wanted = base / labels
+    words: dict[str | None, str | None] = {None: "folder", "folder": "folder", "none": None}
+    wanted = words[labels] if labels in words else base / str(labels)
     return ReferenceSample.from_folder(folder, labels=wanted, limit=limit, seed=seed)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.numbers import fixed, signed
-from pytest_iaside.report.record import CheckRecord, ComparisonRecord, QuantityRecord
+from pytest_iaside.report.record import ComparisonRecord
 
 if TYPE_CHECKING:
     from pytest_iaside.testing.place import Place
@@ -57,26 +57,28 @@ def wrapped(text: str) -> list[str]:
 def _checks(comparison: ComparisonRecord) -> list[str]:
     lines = []
     for check in comparison["checks"]:
-        if _failing(check) or check["changed"]:
-            word = check["verdict"] if _failing(check) else "changed"
+        failing = check["verdict"] != "pass"
+        if failing or check["changed"]:
+            word = check["verdict"] if failing else "changed"
             lines += wrapped(f"{check['name']}: {word}: {check['sentence']}")
     return lines
-
-
-def _failing(check: CheckRecord) -> bool:
-    return check["verdict"] != "pass"
 
 
 def _moved(comparison: ComparisonRecord) -> list[str]:
     """The quantities that moved: every band, and of others those that no check tells of."""
     moved = [each for each in comparison["quantities"] if each["moved"]]
+    lines = []
     if comparison["candidate"]["spectral"]:
         level = confidence(comparison["level"])
-        return [line for band in moved for line in wrapped(_band(band, level))]
-    told = {check["where"] for check in comparison["checks"] if _failing(check)}
+        for band in moved:
+            before, after = fixed(band["baseline"], 2), fixed(band["candidate"], 2)
+            change, low, high = (signed(band[key], 2) for key in ("change", "low", "high"))
+            interval = f"{level} {low}…{high}"
+            lines += wrapped(f"{band['name']} {before} → {after} nats ({change}, {interval})")
+        return lines
+    told = {check["where"] for check in comparison["checks"] if check["verdict"] != "pass"}
     others = [each for each in moved if each["name"] not in told]
     others.sort(key=lambda each: each["p_value"] or 0.0)
-    lines = []
     for each in others[:MOST]:
         before, after = fixed(each["baseline"]), fixed(each["candidate"])
         lines += wrapped(f"changed: {each['name']} {before} → {after}")
@@ -85,20 +87,10 @@ def _moved(comparison: ComparisonRecord) -> list[str]:
     return lines
 
 
-def _band(band: QuantityRecord, level: str) -> str:
-    interval = f"{signed(band['low'], 2)}…{signed(band['high'], 2)}"
-    return (
-        f"{band['name']} {fixed(band['baseline'], 2)} → {fixed(band['candidate'], 2)} nats "
-        f"({signed(band['change'], 2)}, {level} {interval})"
-    )
-
-
 def _images(comparison: ComparisonRecord) -> list[str]:
     changes = comparison["image_changes"]
     if changes is None:
         return []
-    some = "; ".join(
-        f"{image['name']} {signed(image['contribution'])}" for image in changes["images"][:FEW]
-    )
-    whole = f"{signed(changes['change'])} {changes['unit']}".strip()
-    return wrapped(f"images that add most to {changes['quantity']} {whole}: {some}")
+    some = [f"{each['name']} {signed(each['contribution'])}" for each in changes["images"][:FEW]]
+    whole = f"{changes['quantity']} {signed(changes['change'])} {changes['unit']}".strip()
+    return wrapped(f"images that add most to {whole}: {'; '.join(some)}")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,19 +34,13 @@ from pytest_iaside.testing.failure import failure_message
 from pytest_iaside.testing.place import Place, locate
 from pytest_iaside.thresholds import LEVEL, Direction, FailOn, Limits, Thresholds
 
-Compared = tuple[Measurement, Comparison]
-
-
-def _nothing_more(gate: Gate, told: Told, compared: ComparisonRecord) -> dict[str, Any]:
-    return {}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
     """What one call of an assertion measures and how it decides; how it runs is ``run_gate``'s.
 
-    ``measure(model, sample, labels_from)`` measures ``model``; without labels in ``sample`` on
-    those of the baseline ``labels_from``. ``settings`` are what a baseline must have been measured
+    ``measure(model, sample, baseline)`` measures ``model``; without labels in ``sample`` on those
+    of the baseline, if there is one. ``settings`` are what a baseline must have been measured
     with. The rest has a use that suits most gates.
     """
 
@@ -64,12 +57,10 @@ class Gate:
     needs_reference: bool = True
     predicts_labels: bool = False
     """Whether labels are the model's predictions, whatever the sample's are."""
-    against: Callable[[Any, Any, Measurement], Compared] | None = None
-    """How ``model`` is measured and compared with a baseline, where that is one step."""
     compare: Callable[[Measurement, Measurement], Comparison] | None = None
     storable: Callable[[Measurement], Measurement] = lambda measured: measured
     """What of a measurement is stored; raises BaselineError where it makes no baseline."""
-    tell_more: Callable[[Gate, Told, ComparisonRecord], dict[str, Any]] = _nothing_more
+    tell_more: Callable[[Gate, Told, ComparisonRecord], dict[str, Any]] = lambda *_: {}
     """What else the record holds, for reports."""
     details: Callable[[], Sequence[str]] = tuple
     """What a failure says besides its checks."""
@@ -78,13 +69,6 @@ class Gate:
         if self.compare is not None:
             return self.compare(candidate, baseline)
         return compare(candidate, baseline, self.limits, level=self.level, direction=self.direction)
-
-    def compared_with(self, model: Any, sample: Any, baseline: Measurement) -> Compared:
-        with _labels_from(baseline, sample):
-            if self.against is not None:
-                return self.against(model, sample, baseline)
-            measured = self.measure(model, sample, baseline)
-        return measured, self.compared(measured, baseline)
 
 
 @dataclass(kw_only=True)
@@ -99,22 +83,24 @@ class Told:
     sample: ReferenceSample | None = None
     measured: Measurement | None = None
     comparison: Comparison | None = None
-    status: Status = "refused"
+    status: Status = "compared"
     began: float = field(default_factory=time.perf_counter)
 
     def record(self, **more: Any) -> None:
         """Hand the record to the session, where there is one."""
         if self.test is not None:
-            known = {
-                "test": self.test.node_id,
-                "name": self.name,
-                "kind": self.kind,
-                "baseline": self.place.shown,
-                "accept": self.place.accept,
-                "reproduce": self.test.command(),
-                "seconds": time.perf_counter() - self.began,
-            }
-            self.test.add(gate_record(**{**known, **more}))
+            record = gate_record(
+                test=self.test.node_id,
+                name=self.name,
+                kind=self.kind,
+                status=self.status,
+                baseline=self.place.shown,
+                accept=self.place.accept,
+                reproduce=self.test.command(),
+                seconds=time.perf_counter() - self.began,
+                **more,
+            )
+            self.test.add(record)
 
 
 def run_gate(
@@ -142,31 +128,32 @@ def run_gate(
             told.place = place
         elif baseline is not None or gate.needs_baseline:
             told.place = locate(kind, baseline, test, told.name)
-        comparison, status = _judged(gate, told, reference)
+        comparison = told.comparison = _judged(gate, told, reference)
     except SpectralRobustnessError as error:
-        _record_refusal(told, error)
+        told.status = "refused"
+        measured = measurement_record(told.measured) if told.measured else None
+        summary = str(error).partition("\n")[0]
+        told.record(failed=True, verdict=None, summary=summary, measurement=measured)
         # Where inside this package it was raised tells a reader nothing; what the model itself
         # raised does.
         cause = error.__cause__ if isinstance(error, ModelError) else None
         raise error.with_traceback(None) from cause
-    if failure := _recorded(gate, told, comparison, status):
+    if failure := _recorded(gate, told, comparison):
         raise AssertionError(failure)
     return comparison
 
 
-def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> tuple[Comparison, Status]:
-    """The gate's comparison, and whether it was made or a baseline was written instead."""
+def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Comparison:
+    """The gate's comparison: with its baseline, or of the one that is written with itself."""
     place = told.place
     old = None if place.nowhere else place.read()
-    sample = told.sample = reference_of(reference, told.test) if gate.needs_reference else None
+    sample = told.sample = _reference_of(reference, told.test) if gate.needs_reference else None
     if place.nowhere:
         told.measured = gate.measure(told.model, sample, None)
-        return gate.compared(told.measured, told.measured), "compared"
+        return gate.compared(told.measured, told.measured)
     assert sample is not None
-    if old is not None:
-        comparison = _against(gate, told, sample, old)
-        if comparison is not None:
-            return comparison, "compared"
+    if old is not None and (comparison := _against(gate, told, sample, old)):
+        return comparison
     # The new one is to be what a first one would have been: not measured with the labels of the old
     # baseline, nor on the few images that were enough to tell the two apart.
     count = 0 if told.measured is None else len(told.measured)
@@ -174,13 +161,14 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> tuple[
     if told.measured is None or partly or sample.labels is None or gate.predicts_labels:
         told.measured = gate.measure(told.model, sample, None)
     comparison = gate.compared(told.measured, told.measured)
-    if comparison.fails(gate.fail_on) and not _unstructured(told.measured):
+    # An unstructured profile is stored by nobody: ``storable`` says why.
+    if comparison.fails(gate.fail_on) and getattr(told.measured, "structured", True):
         # It does not pass even against itself: no baseline mends that.
         told.place = replace(place, accept="")
-        return comparison, "compared"
-    status: Status = "updated" if place.exists else "created"
+        return comparison
+    told.status = "updated" if place.exists else "created"
     place.write(gate.storable(told.measured))
-    return comparison, status
+    return comparison
 
 
 def _against(
@@ -190,11 +178,13 @@ def _against(
     try:
         # Before the measurement, which takes minutes and would be in vain.
         _require_fit(gate, sample, old)
-        told.measured, comparison = gate.compared_with(told.model, sample, old)
+        measured = _measured_for(old, gate, told.model, sample)
+        comparison = gate.compared(measured, old)
     except BaselineError as error:
         if told.place.mode == "changed":
             return None
         raise told.place.advised(error) from None
+    told.measured = measured
     holds = comparison.verdict == "pass" and not comparison.fails(gate.fail_on)
     return comparison if holds or told.place.mode != "changed" else None
 
@@ -218,23 +208,10 @@ def _require_fit(gate: Gate, sample: ReferenceSample, old: Measurement) -> None:
         )
 
 
-def reference_of(reference: Any, test: CurrentTest | None) -> ReferenceSample:
-    """``reference``, or by default the fixture ``spectral_reference``."""
-    found = reference
-    if found is None and test is not None:
-        found = test.fixture("spectral_reference")
-    if found is None:
-        raise SettingsError("no test is running, so reference= is needed: the images to use")
-    check_reference(found)
-    sample: ReferenceSample = found
-    return sample
-
-
-@contextmanager
-def _labels_from(baseline: Measurement, sample: ReferenceSample) -> Iterator[None]:
-    """While ``sample`` is measured on labels that ``baseline`` predicted, errors are its own."""
+def _measured_for(old: Measurement, gate: Gate, model: Any, sample: ReferenceSample) -> Measurement:
+    """``model`` measured for a comparison with ``old``, on its labels where ``sample`` has none."""
     try:
-        yield
+        return gate.measure(model, sample, old)
     except ReferenceSampleError as error:
         if sample.labels is not None:
             raise
@@ -244,9 +221,15 @@ def _labels_from(baseline: Measurement, sample: ReferenceSample) -> Iterator[Non
         ) from None
 
 
-def _unstructured(measured: Measurement) -> bool:
-    # Such a profile is stored by nobody: ``storable`` says why.
-    return not getattr(measured, "structured", True)
+def _reference_of(reference: Any, test: CurrentTest | None) -> ReferenceSample:
+    """``reference``, or by default the fixture ``spectral_reference``."""
+    found: ReferenceSample | None = reference
+    if found is None and test is not None:
+        found = test.fixture("spectral_reference")
+    if found is None:
+        raise SettingsError("no test is running, so reference= is needed: the images to use")
+    check_reference(found)
+    return found
 
 
 def _record_name(kind: str, name: str | None) -> str | None:
@@ -279,31 +262,18 @@ def _claimed_name(told: Told, given: str | None, *, shared: bool) -> str | None:
     return name
 
 
-def _recorded(gate: Gate, told: Told, comparison: Comparison, status: Status) -> str:
+def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
     """Record what came out; the message of the failure, empty where there is none."""
-    failed = comparison.fails(gate.fail_on)
-    told.comparison, told.status = comparison, status
-    compared: ComparisonRecord = comparison_record(comparison)
-    place = told.place
-    summary = comparison.summary() if status == "compared" else f"{status} {place.shown}"
+    failed, place = comparison.fails(gate.fail_on), told.place
+    compared = comparison_record(comparison)
+    written = f"{told.status} {place.shown}"
     told.record(
-        status=status,
         failed=failed,
         verdict=comparison.verdict,
-        summary=summary,
+        summary=comparison.summary() if told.status == "compared" else written,
         fail_on=gate.fail_on,
         comparison=compared,
         **gate.tell_more(gate, told, compared),
     )
     report = told.test.report_path if told.test else None
     return failure_message(compared, place, gate.details(), report) if failed else ""
-
-
-def _record_refusal(told: Told, error: SpectralRobustnessError) -> None:
-    told.record(
-        status="refused",
-        failed=True,
-        verdict=None,
-        summary=str(error).partition("\n")[0],
-        measurement=measurement_record(told.measured) if told.measured else None,
-    )

@@ -13,10 +13,9 @@ from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import scattered
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.report.record import ComparisonRecord
 from pytest_iaside.settings import GateKeywords, Layer, Settings, unknown
 from pytest_iaside.testing.current_test import CurrentTest
-from pytest_iaside.testing.gate import Gate, Told, run_gate
+from pytest_iaside.testing.gate import Gate, run_gate
 from pytest_iaside.thresholds import Limit, check_limits
 
 
@@ -50,7 +49,7 @@ class GateKind:
     measure: Callable[..., Measurement]
     settings: Callable[..., Mapping[str, Any]]
     predicts_labels: bool = False
-    tell_more: Callable[..., dict[str, Any]] | None = None
+    tell_more: Callable[..., dict[str, Any]] = lambda *_, **__: {}
 
 
 def assert_kind(
@@ -70,7 +69,7 @@ def assert_kind(
     names itself; ``keywords`` are all others.
     """
     __tracebackhide__ = True
-    prepare = partial(_prepared, row, dict(limits), dict(options or {}), dict(keywords))
+    prepare = partial(_prepared, row, limits, options or {}, keywords)
     return run_gate(
         row.kind, prepare, model=model, reference=reference, baseline=baseline, name=name
     )
@@ -93,41 +92,32 @@ def _prepared(
     keywords: Mapping[str, Any],
     test: CurrentTest | None,
 ) -> Gate:
-    valid = {**GateKeywords.__annotations__, **own_options(row.measure)}
+    shared = GateKeywords.__annotations__
+    valid = {**shared, **own_options(row.measure)}
     for name in keywords:
         if name not in valid:
             raise SettingsError(f"{row.function}: {unknown('setting', name, valid)}")
-    common = {k: v for k, v in keywords.items() if k in GateKeywords.__annotations__}
-    options = {**options, **{k: v for k, v in keywords.items() if k not in common}}
-    layers = test.layers if test else []
-    settings = Settings.of([Layer(row.function, scattered(common)), *layers])
+    options = {**options, **{k: v for k, v in keywords.items() if k not in shared}}
+    common = scattered({k: v for k, v in keywords.items() if k in shared})
+    settings = Settings.of([Layer(row.function, common), *(test.layers if test else [])])
     allowed = _limits(row, limits)
     names = ("samples", "seed", "execution")
     running = {name: settings.measure[name] for name in names if name in settings.measure}
-
-    def measure(model: Any, sample: Any, labels_from: Measurement | None) -> Measurement:
-        return row.measure(model, sample, **options, **running, labels_from=labels_from)
-
-    def tell_more(gate: Gate, told: Told, compared: ComparisonRecord) -> dict[str, Any]:
-        if row.tell_more is None:
-            return {}
-        return row.tell_more(gate, told, compared["notes"], **options, seed=running.get("seed", 0))
-
+    seeded = {**options, "seed": running.get("seed", 0)}
     return Gate(
         kind=row.kind,
-        measure=measure,
+        measure=lambda model, sample, baseline: row.measure(
+            model, sample, **options, **running, labels_from=baseline
+        ),
         limits=allowed,
-        settings={
-            **row.settings(**options, seed=running.get("seed", 0)),
-            **settings.execution.settings,
-        },
+        settings={**row.settings(**seeded), **settings.execution.settings},
         level=settings.level,
         direction=settings.thresholds.direction,
         fail_on=settings.fail_on,
         samples=running.get("samples"),
         needs_baseline=any(limit.change is not None for limit in allowed.values()),
         predicts_labels=row.predicts_labels,
-        tell_more=tell_more,
+        tell_more=lambda gate, told, record: row.tell_more(gate, told, record["notes"], **seeded),
     )
 
 
@@ -139,7 +129,8 @@ def _limits(row: GateKind, given: Mapping[str, Any]) -> dict[str, Limit]:
         bound = checked_limit(option.bound, given[option.bound]) if option.bound else None
         if change is None and bound is None:
             change = option.usual
-        found[option.family] = Limit(change=change, bound=bound)
-    found = {family: limit for family, limit in found.items() if not limit.empty}
+        limit = Limit(change=change, bound=bound)
+        if not limit.empty:
+            found[option.family] = limit
     check_limits(found, row.function, (option.change for option in row.limits))
     return found

@@ -61,13 +61,10 @@ def told_by_wings(red: RedGate, notes: list[str]) -> dict[str, Any]:
     with surviving("what wings say", notes):
         found = wings()
     for wing in found:
-        if wing.tell_red is None:
-            continue
-        content = shown = None
         with surviving(f"what {wing.name} says", notes):
-            content, shown = wing.tell_red(red)
-        if content is not None:
-            sections[wing.name] = content
-        if shown is not None:
-            pictures[wing.name] = shown
+            content, shown = (None, None) if wing.tell_red is None else wing.tell_red(red)
+            if content is not None:
+                sections[wing.name] = content
+            if shown is not None:
+                pictures[wing.name] = shown
     return {"sections": sections, "section_pictures": pictures}

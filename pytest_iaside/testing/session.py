@@ -9,7 +9,7 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -93,10 +93,10 @@ class SpectralSession:
             pytest.ExitCode.TESTS_FAILED,
             pytest.ExitCode.NO_TESTS_COLLECTED,
         )
-        refused = False
         self.lines += [f"wrong setting: {error}" for error in self.settings_errors]
         if self.records:
             self._export()
+        refused = False
         if self.records or self.config.getoption("iaside_prune"):
             with self._surviving("list of unused baselines"):
                 refused = self._look_for_unused(ended)
@@ -114,6 +114,11 @@ class SpectralSession:
         return [*shown, *self.lines]
 
     def _export(self) -> None:
+        from json import dumps
+
+        from pytest_iaside.report.json_document import json_document
+        from pytest_iaside.report.markdown import markdown
+
         records = list(self.records.values())
         wanted = self.config.getoption("iaside_report")
         meta: MetaRecord = {
@@ -129,27 +134,24 @@ class SpectralSession:
                 path = self._path(wanted or REPORT)
                 self.report = write_html(records, path, meta=meta, limit=float(limit))
                 self.lines.append(f"report: {self._shown(self.report)}")
-        if wanted := self.config.getoption("iaside_json"):
-            with self._surviving("JSON"):
-                import json
+        self._write(
+            "JSON",
+            self.config.getoption("iaside_json"),
+            lambda: dumps(json_document(records, meta=meta), indent=1) + "\n",
+        )
+        self._write("markdown", self.config.getoption("iaside_markdown"), lambda: markdown(records))
+        summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        self._write("step summary", summary, lambda: markdown(records), "a")
 
-                from pytest_iaside.report.json_document import json_document
-
-                document = json.dumps(json_document(records, meta=meta), indent=1)
-                path = self._write(wanted, document + "\n")
-                self.lines.append(f"JSON: {self._shown(path)}")
-        if wanted := self.config.getoption("iaside_markdown"):
-            with self._surviving("markdown"):
-                from pytest_iaside.report.markdown import markdown
-
-                path = self._write(wanted, markdown(records))
-                self.lines.append(f"markdown: {self._shown(path)}")
-        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-            with self._surviving("step summary"):
-                from pytest_iaside.report.markdown import markdown
-
-                with open(summary, "a", encoding="utf-8") as file:
-                    file.write(markdown(records))
+    def _write(self, what: str, to: str | None, make: Callable[[], str], mode: str = "w") -> None:
+        if to:
+            path = self._path(to)
+            with self._surviving(what):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open(mode, encoding="utf-8") as file:
+                    file.write(make())
+                if mode == "w":
+                    self.lines.append(f"{what}: {self._shown(path)}")
 
     def links(self) -> list[str]:
         """HTML for the report of pytest-html: a link to this plugin's, if it was written."""
@@ -163,12 +165,6 @@ class SpectralSession:
                 # Quoted, nothing is left in it that HTML would have to escape.
                 return [f'<p><a href="{quote(os.fsencode(target))}">Spectral robustness</a></p>']
         return []
-
-    def _write(self, wanted: str, text: str) -> Path:
-        path = self._path(wanted)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        return path
 
     @contextlib.contextmanager
     def _surviving(self, what: str) -> Iterator[None]:
@@ -208,10 +204,8 @@ class SpectralSession:
                 archive.remove(path)
             self.lines += [f"{count} removed{':' if found else ''}", *shown]
         elif found:
-            self.lines += [
-                f"{count} (--iaside-prune removes what a full run does not use):",
-                *shown,
-            ]
+            count += " (--iaside-prune removes what a full run does not use):"
+            self.lines += [count, *shown]
         return False
 
     def _partial(self, ended: bool) -> str:

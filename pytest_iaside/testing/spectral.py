@@ -1,6 +1,6 @@
 """assert_spectral_robustness: the gate on what a model makes of each frequency band."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import partial
@@ -14,13 +14,12 @@ from pytest_iaside.errors import BaselineError
 from pytest_iaside.execute.execution import scattered
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.game.rules import Rules
-from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.spectral import measure
 from pytest_iaside.report.record import ComparisonRecord
 from pytest_iaside.settings import Layer, SettingKeywords, Settings
 from pytest_iaside.testing.current_test import CurrentTest
-from pytest_iaside.testing.gate import Compared, Gate, Told, run_gate
+from pytest_iaside.testing.gate import Gate, Told, run_gate
 from pytest_iaside.testing.red import RedGate, surviving, told_by_wings
 from pytest_iaside.thresholds import Thresholds, check_limits
 
@@ -49,75 +48,57 @@ def assert_spectral_robustness(
     """
     __tracebackhide__ = True
 
-    def prepare(test: CurrentTest | None) -> Gate:
-        keywords = Layer("assert_spectral_robustness", scattered(settings))
-        found = Settings.of([keywords, *(test.layers if test else [])])
-        return spectral_gate(found, test, baseline_model)
-
+    prepare = partial(_prepared, settings, baseline_model)
     return run_gate(
         "spectral", prepare, model=model, reference=reference, baseline=baseline, name=name
     )
 
 
-def spectral_gate(settings: Settings, test: CurrentTest | None, baseline_model: Any) -> Gate:
-    """The gate that ``settings`` describe; raises SettingsError."""
+def _prepared(keywords: Mapping[str, Any], baseline_model: Any, test: CurrentTest | None) -> Gate:
+    own = Layer("assert_spectral_robustness", scattered(keywords))
+    settings = Settings.of([own, *(test.layers if test else [])])
+    thresholds, level = settings.thresholds, settings.level
     names = (field.name for field in fields(Thresholds) if field.name != "direction")
-    check_limits(settings.thresholds.limits, "assert_spectral_robustness", names)
-    measuring = partial(_measure, settings, test)
+    check_limits(thresholds.limits, own.source, names)
+    auto = settings.measure.get("samples") == "auto"
+    exhausted = False
+
+    def measured(model: Any, sample: ReferenceSample, baseline: Any) -> SpectralProfile:
+        nonlocal exhausted
+        options = {"cache": True, **settings.measure}
+        if auto and baseline is not None:
+            # Images that the baseline lacks could tell nothing: they come last, not measured.
+            known = set(baseline.digests)
+            lacking = [digest not in known for digest in sample.digests]
+            order = drawing_order(sample.digests, settings.measure.get("seed", 0))
+            sample = sample.take(sorted(order, key=lacking.__getitem__))
+            options["samples"] = lacking.count(False) or "auto"
+            options["until"] = stopping_rule(baseline, thresholds, level=level)
+        executor = test.fixture("spectral_executor") if test else None
+        options["execution"] = replace(settings.execution, executor=executor)
+        with test.progress() if test else nullcontext() as progress:
+            found = measure(model, sample, **options, progress=progress, labels_from=baseline)
+        exhausted = len(found) == options.get("samples")
+        return found
+
+    def compared(candidate: Any, baseline: Any) -> Comparison:
+        if auto and candidate is not baseline:
+            return compare_sequentially(
+                candidate, baseline, thresholds, level=level, exhausted=exhausted
+            )
+        return compare(candidate, baseline, thresholds, level=level)
+
     return Gate(
         kind="spectral",
-        measure=measuring,
-        limits=settings.thresholds,
+        measure=measured,
+        compare=compared,
+        limits=thresholds,
         settings=Rules.of(settings.measure).as_dict(),
-        level=settings.level,
+        level=level,
         fail_on=settings.fail_on,
         samples=settings.measure.get("samples"),
-        against=partial(_against, settings, measuring),
         storable=storable,
         tell_more=partial(_tell_more, settings, baseline_model),
-    )
-
-
-def _measure(
-    settings: Settings,
-    test: CurrentTest | None,
-    model: Any,
-    sample: ReferenceSample,
-    labels_from: Measurement | None,
-    **others: Any,
-) -> SpectralProfile:
-    executor = test.fixture("spectral_executor") if test else None
-    execution = replace(settings.execution, executor=executor)
-    with test.progress() if test else nullcontext() as progress:
-        return measure(
-            model,
-            sample,
-            **{"cache": True, **settings.measure, "execution": execution, **others},
-            progress=progress,
-            labels_from=labels_from,
-        )
-
-
-def _against(
-    settings: Settings,
-    measuring: Callable[..., SpectralProfile],
-    model: Any,
-    sample: ReferenceSample,
-    baseline: SpectralProfile,
-) -> Compared:
-    thresholds, level = settings.thresholds, settings.level
-    if settings.measure.get("samples") != "auto":
-        measured = measuring(model, sample, baseline)
-        return measured, compare(measured, baseline, thresholds, level=level)
-    # Images that the baseline lacks could tell nothing: they come last, and are not measured.
-    known = [digest in set(baseline.digests) for digest in sample.digests]
-    order = drawing_order(sample.digests, settings.measure.get("seed", 0))
-    sample = sample.take(sorted(order, key=lambda image: not known[image]))
-    rule = stopping_rule(baseline, thresholds, level=level)
-    measured = measuring(model, sample, baseline, until=rule, samples=sum(known) or "auto")
-    exhausted = len(measured) == sum(known)
-    return measured, compare_sequentially(
-        measured, baseline, thresholds, level=level, exhausted=exhausted
     )
 
 
