@@ -29,8 +29,7 @@ def gate_figures(gate: Gate, ident: str) -> list[Figure]:
     if profiles := gate.profiles:
         found += [
             _score_figure(gate, f"{ident}-src", profiles),
-            _sid_figure(f"{ident}-sid", profiles),
-            _psi_figure(gate, f"{ident}-psi", profiles),
+            *_band_figures(gate, ident, profiles),
             _size_figure(f"{ident}-size", profiles),
         ]
     elif gate.comparison:
@@ -80,22 +79,22 @@ def _score_figure(gate: Gate, ident: str, profiles: Profiles) -> Figure:
     )
 
 
-def _sid_figure(ident: str, profiles: Profiles) -> Figure:
+def _band_figures(gate: Gate, ident: str, profiles: Profiles) -> tuple[Figure, Figure]:
+    """The SID and the raw ψ of each band."""
+    edges = _any(profiles)["band_edges"]
     series = _series(profiles, "sid")
-    return Figure(
+    sid = Figure(
         "Spectral importance distribution (SID)",
         "How importance is shared among bands; the least important one counts as 0. The more lies "
         "on the left, the higher the score.",
         _band_table(profiles, series),
-        charts.sid_chart(ident, _any(profiles)["band_edges"], series),
+        charts.sid_chart(f"{ident}-sid", edges, series),
         "bar",
     )
-
-
-def _psi_figure(gate: Gate, ident: str, profiles: Profiles) -> Figure:
     series = _series(profiles, "psi")
-    table, edges = _band_table(profiles, series), _any(profiles)["band_edges"]
-    chart = charts.psi_chart(ident, edges, series)
+    table = _band_table(profiles, series)
+    bands: Sequence[QuantityRecord] = ()
+    allowed = None
     about = "What each band adds to the log-likelihood of the label; below 0 it harms."
     if comparison := gate.comparison:
         bands = comparison["quantities"]
@@ -103,7 +102,6 @@ def _psi_figure(gate: Gate, ident: str, profiles: Profiles) -> Figure:
         limit = comparison["limits"].get("band", NO_LIMIT)["change"]
         value = finite(profiles["baseline"]["value"])
         allowed = -limit * value if limit is not None and value and value > 0 else None
-        chart = charts.psi_chart(ident, edges, series, bands, allowed)
         table = Table(
             (*table.head, "change", f"{confidence(comparison['level'])}, all bands", *MOVED),
             [[*row, *_change_cells(band)] for row, band in zip(table.rows, bands, strict=True)],
@@ -112,7 +110,8 @@ def _psi_figure(gate: Gate, ident: str, profiles: Profiles) -> Figure:
             " Below, the paired change on a larger scale: a triangle marks a band whose change "
             "noise does not explain, pointing down where its ψ fell."
         )
-    return Figure("Raw ψ, in nats", about, table, chart, "point")
+    chart = charts.psi_chart(f"{ident}-psi", edges, series, bands, allowed)
+    return sid, Figure("Raw ψ, in nats", about, table, chart, "point")
 
 
 def _size_figure(ident: str, profiles: Profiles) -> Figure:

@@ -59,22 +59,19 @@ def _details(gate: Gate) -> str:
     ]
     if reasons:
         lines += ["", *reasons]
-    for what, command in (
-        ("Accept the change", gate.record["accept"]),
-        ("Reproduce it", gate.record["reproduce"]),
-    ):
-        if command:
-            lines += ["", f"{what}:", "", *_fenced(printable(command))]
+    commands = {
+        "Accept the change": gate.record["accept"],
+        "Reproduce it": gate.record["reproduce"],
+    }
+    for what, text in commands.items():
+        if command := printable(text):
+            fence = "`" * (1 + max(2, *map(len, re.findall("`*", command))))
+            lines += ["", f"{what}:", "", f"{fence}sh", command, fence]
     return "\n".join(lines) + "\n"
 
 
 def _code(label: str) -> str:
     return f"<code>{_escape(shorten(label, LONGEST_LABEL))}</code>"
-
-
-def _fenced(code: str) -> tuple[str, str, str]:
-    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", code)), 0)
-    return f"{fence}sh", code, fence
 
 
 def _escape(text: Any) -> str:

@@ -37,8 +37,6 @@ PARTS = ("low", "middle", "high")
 LEAST = 1e-3  # a change, in nats or of a score, that is worth a share
 VISIBLE = 0.005  # share of a change that is not rounded to 0 %
 FEWEST = 3
-# What each part of a picture is called; the whole comes first.
-TITLES = {"whole": "all bands", "low": "low", "middle": "middle", "high": "high"}
 
 
 @dataclass(frozen=True)
@@ -159,6 +157,9 @@ def images_of(gate: Gate, thumbnails: bool, examples: bool) -> dict[str, Any] | 
         numbers.append([image["name"], *(f"{fixed(x, 2)} → {fixed(y, 2)}" for x, y in pairs)])
     sides = reference["height"], reference["width"]
     masks = band_masks(*sides, settings["bands"], settings["partition"])
+    titles = {"whole": "all bands"}
+    for part, (first, *rest) in (pictures["parts"] if pictures else {}).items():
+        titles[part] = f"{part}: bands {first}–{rest[-1]}" if rest else f"{part}: band {first}"
     shown, count, unit = len(rows), changes["count"], changes["unit"]
     about = "What each image adds"
     if shown < count:
@@ -171,7 +172,7 @@ def images_of(gate: Gate, thumbnails: bool, examples: bool) -> dict[str, Any] | 
         "numbers": Table(("ψ in nats", *(f"band {band}" for band in range(len(masks)))), numbers),
         "masks": list(zip(masks, gate.candidate["spectral"]["band_labels"], strict=True)),
         "examples": pictures["examples"] if pictures and examples else [],
-        "titles": {part: _title(part, pictures) for part in TITLES} if pictures else {},
+        "titles": titles,
         "cropped": pictures["size"] if pictures and pictures["cropped"] else None,
         "contrast": CONTRAST,
     }
@@ -189,11 +190,3 @@ def _worth_a_row(
     if sum(visible) < FEWEST:
         return images[:FEWEST], shares[:FEWEST]
     return list(compress(images, visible)), list(compress(shares, visible))
-
-
-def _title(part: str, pictures: PicturesRecord) -> str:
-    bands = pictures["parts"].get(part)
-    if not bands:
-        return TITLES[part]
-    which = f"band {bands[0]}" if len(bands) == 1 else f"bands {bands[0]}–{bands[-1]}"
-    return f"{TITLES[part]}: {which}"

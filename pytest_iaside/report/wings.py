@@ -11,22 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from pytest_iaside.errors import one_line
 
 if TYPE_CHECKING:
-    import argparse
-
     from pytest_iaside.report.figures import Figure
 
 GROUP = "pytest_iaside.wings"
-
-
-class Command(Protocol):
-    """A command of ``iaside``: a module that adds its parser, with its function as ``run``."""
-
-    def add(self, commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +38,8 @@ class ReportSection:
 class Wing:
     """What a wing adds to the core.
 
-    ``commands`` are commands of ``iaside``. ``tell_red`` says more of a red spectral gate
+    ``commands`` are commands of ``iaside``: modules whose function ``add(commands)`` adds a parser,
+    with what runs it as ``run``. ``tell_red`` says more of a red spectral gate
     (testing/red.py): its answer becomes the section ``name`` of the gate's record, and the pictures
     of that section. ``draw`` makes the report's section of the record's, of its pictures where the
     file has room for them, and of an identifier that is unique in the page. ``record`` is the type
@@ -53,7 +47,7 @@ class Wing:
     """
 
     name: str
-    commands: Sequence[Command] = ()
+    commands: Sequence[ModuleType] = ()
     tell_red: Callable[..., tuple[Any, Any]] | None = None
     draw: Callable[[Any, Any, str], ReportSection | None] | None = None
     record: Any = None

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pytest_iaside.errors import SpectralRobustnessError
@@ -17,7 +17,7 @@ def templates() -> Environment:
     """The templates of reports and wings; they escape whatever is not our own markup."""
     folders = [TEMPLATES, *(wing.templates for wing in wings() if wing.templates is not None)]
     environment = Environment(
-        loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
+        loader=FileSystemLoader(folders),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
