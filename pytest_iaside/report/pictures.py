@@ -158,8 +158,8 @@ def images_of(gate: Gate, thumbnails: bool, examples: bool) -> dict[str, Any] | 
     sides = reference["height"], reference["width"]
     masks = band_masks(*sides, settings["bands"], settings["partition"])
     titles = {"whole": "all bands"}
-    for part, (first, *rest) in (pictures["parts"] if pictures else {}).items():
-        titles[part] = f"{part}: bands {first}–{rest[-1]}" if rest else f"{part}: band {first}"
+    for name, (first, *rest) in (pictures["parts"] if pictures else {}).items():
+        titles[name] = f"{name}: bands {first}–{rest[-1]}" if rest else f"{name}: band {first}"
     shown, count, unit = len(rows), changes["count"], changes["unit"]
     about = "What each image adds"
     if shown < count:
