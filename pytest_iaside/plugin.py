@@ -87,7 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if message := _refusal(config):
         raise pytest.UsageError(message)
     if not state.is_worker(config):
-        config.pluginmanager.register(_Reports(session), "iaside_reports")
+        config.pluginmanager.register(session, "iaside_reports")
 
 
 def _refusal(config: pytest.Config) -> str:
@@ -205,20 +205,3 @@ def pytest_testnodedown(node: Any) -> None:
     # A worker that crashed leaves no output.
     output = getattr(node, "workeroutput", None) or {}
     node.config.stash[state.SESSION].add_worker_output(output.get("iaside", {}))
-
-
-class _Reports:
-    """Hooks of the process that collects all reports; they are not told the configuration."""
-
-    def __init__(self, session: state.SpectralSession) -> None:
-        self._session = session
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._session.log(report)
-
-    # Of pytest-html, whose own pytest_sessionfinish comes last: when it asks, the report of this
-    # plugin is written.
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_html_results_summary(self, prefix: list[str]) -> None:
-        prefix.extend(self._session.links())

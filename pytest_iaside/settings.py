@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
@@ -65,16 +66,19 @@ class Kind:
     read: Callable[[str], Any]
     ini: Literal["string", "int", "float"] = "string"
 
+    def check(self, value: Any, told: str) -> None:
+        """Raise SettingsError, which begins with ``told``, unless ``value`` is of this kind."""
+        if not self.accepts(value):
+            raise SettingsError(f"{told} cannot be used; expected {self.expected}")
+
 
 def _number(text: str) -> Any:
     """``text`` as a number or None where it is one; otherwise as it stands, to be refused."""
     if text.strip().lower() == "none":
         return None
     for kind in (int, float):
-        try:
+        with suppress(ValueError):
             return kind(text)
-        except ValueError:
-            continue
     return text.strip()
 
 
@@ -161,11 +165,7 @@ class Layer:
         for name, value in self.values.items():
             if name not in SETTINGS:
                 raise SettingsError(f"{self.source}: {unknown('setting', name, SETTINGS)}")
-            kind = SETTINGS[name][0]
-            if not kind.accepts(value):
-                raise SettingsError(
-                    f"{self.source}: {name}={value!r} cannot be used; expected {kind.expected}"
-                )
+            SETTINGS[name][0].check(value, f"{self.source}: {name}={value!r}")
         try:
             Thresholds(**{name: v for name, v in self.values.items() if name in THRESHOLDS})
         except SettingsError as error:
@@ -174,10 +174,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What counts for one assertion.
-
-    ``measure`` are keywords of ``measure()``: its execution, and what some source set.
-    """
+    """What counts for one assertion; ``measure`` are keywords of ``measure()``."""
 
     measure: Mapping[str, Any]
     thresholds: Thresholds
@@ -207,8 +204,7 @@ def read_text(name: str, text: str, source: str) -> Any:
     """The value of setting ``name`` written as ``text``; raises SettingsError where it is none."""
     kind = (SETTINGS | INI_ONLY)[name][0]
     value = kind.read(text)
-    if not kind.accepts(value):
-        raise SettingsError(f"{source}: {text!r} cannot be used; expected {kind.expected}")
+    kind.check(value, f"{source}: {text!r}")
     return value
 
 
@@ -230,8 +226,7 @@ def command_line_layer(config: pytest.Config) -> Layer:
     """Settings given as ``--iaside-…``; raises SettingsError."""
     values = {}
     for name in ON_COMMAND_LINE:
-        text = config.getoption(f"iaside_{name}")
-        if text is not None:
+        if (text := config.getoption(f"iaside_{name}")) is not None:
             values[name] = read_text(name, text, f"--iaside-{dashes(name)}")
     if config.getoption("iaside_no_cache"):
         values["cache"] = False
@@ -265,9 +260,8 @@ def ini_value(config: pytest.Config, name: str, otherwise: Any = None) -> Any:
     if type(found) is str:
         return read_text(name, found, source)
     # Settings of a gate are checked together with those of its other sources.
-    kind = INI_ONLY.get(name, (None,))[0]
-    if kind is not None and not kind.accepts(found):
-        raise SettingsError(f"{source}: {found!r} cannot be used; expected {kind.expected}")
+    if name in INI_ONLY:
+        INI_ONLY[name][0].check(found, f"{source}: {found!r}")
     return found
 
 

@@ -49,18 +49,8 @@ def compare(
     else:
         limits = thresholds
     require_same_measurement(candidate, baseline, paired=paired)
-    if paired:
-        candidate_rows, baseline_rows = pair(candidate, baseline)
-        notes = _label_notes(candidate, baseline, candidate_rows, baseline_rows)
-    else:
-        candidate_rows, baseline_rows = by_digest(candidate), by_digest(baseline)
-        notes = [
-            f"unpaired: {len(candidate_rows)} images of the candidate, {len(baseline_rows)} of the "
-            "baseline: what images have in common does not cancel, and intervals are wider"
-        ]
-    evidence = evidence_of(
-        candidate, baseline, candidate_rows, baseline_rows, level, paired=paired, law=law
-    )
+    rows = pair(candidate, baseline) if paired else (by_digest(candidate), by_digest(baseline))
+    evidence = evidence_of(candidate, baseline, rows, level, paired=paired, law=law)
     families = families_of(candidate)
     checks = run_checks(evidence, families, limits, direction)
     changes = quantity_changes(evidence)
@@ -68,6 +58,7 @@ def compare(
     if isinstance(candidate, SpectralProfile) and isinstance(baseline, SpectralProfile):
         checks.insert(0, _structured(candidate, baseline))
         lead = _lead(candidate, baseline, checks, changes, level)
+    notes = _image_notes(candidate, baseline, rows, paired)
     defined = candidate.settings.get(DEFINITIONS, {})
     if DEFINITIONS not in baseline.settings and any(k != v for k, v in defined.items()):
         notes.append(
@@ -83,11 +74,11 @@ def compare(
         limits=limits,
         direction=direction,
         level=level,
-        images=len(candidate_rows),
+        images=len(rows[0]),
         checks=tuple(checks),
         quantities=changes,
         notes=tuple(notes),
-        image_changes=image_changes(evidence, checks, families, candidate, candidate_rows),
+        image_changes=image_changes(evidence, checks, families, candidate, rows[0]),
         lead=lead,
         led=("src", "band") if lead else (),
     )
@@ -96,8 +87,7 @@ def compare(
 def evidence_of(
     candidate: Measurement,
     baseline: Measurement,
-    candidate_rows: Pairs,
-    baseline_rows: Pairs,
+    rows: tuple[Pairs, Pairs],
     level: float,
     *,
     paired: bool = True,
@@ -105,8 +95,8 @@ def evidence_of(
 ) -> Evidence:
     """Those rows of both as evidence, in pairs where ``paired``."""
     return Evidence(
-        candidate.values[candidate_rows],
-        baseline.values[baseline_rows],
+        candidate.values[rows[0]],
+        baseline.values[rows[1]],
         candidate.quantities,
         level,
         paired=paired,
@@ -137,10 +127,15 @@ def quantity_changes(evidence: Evidence) -> tuple[QuantityChange, ...]:
     return tuple(sorted(found, key=lambda change: change.index))
 
 
-def _label_notes(
-    candidate: Measurement, baseline: Measurement, candidate_rows: Pairs, baseline_rows: Pairs
+def _image_notes(
+    candidate: Measurement, baseline: Measurement, rows: tuple[Pairs, Pairs], paired: bool
 ) -> list[str]:
-    differ = candidate.labels[candidate_rows] != baseline.labels[baseline_rows]
+    if not paired:
+        return [
+            f"unpaired: {len(rows[0])} images of the candidate, {len(rows[1])} of the baseline: "
+            "what images have in common does not cancel, and intervals are wider"
+        ]
+    differ = candidate.labels[rows[0]] != baseline.labels[rows[1]]
     other = int(differ.reshape(len(differ), -1).any(axis=1).sum())
     note = (
         f"the predicted labels of {other} of {len(differ)} images differ: each model is "

@@ -50,10 +50,7 @@ def image_changes(
     candidate: Measurement,
     rows: NDArray[np.int64],
 ) -> ImageChanges | None:
-    """The images behind the check that decides; None where there is but one.
-
-    ``rows`` are those of ``candidate`` that ``evidence`` is of, in its order.
-    """
+    """The images (``rows`` of ``candidate``) behind what decides; None where there is but one."""
     count = len(evidence.candidate)
     if candidate.kind != "spectral" or count < 2 or not evidence.paired:
         return None

@@ -1,7 +1,7 @@
 """Evidence: values of the same quantities of candidate and baseline, and how far they differ."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -52,7 +52,8 @@ class Evidence:
     def change_of(self, statistic: Statistic, change: Change, places: int) -> Estimates:
         """``change`` of what ``statistic`` reads off the means, at so many places together."""
         candidate, baseline = self.means()
-        found, error, freedom = self._error(change)
+        found = change(candidate, baseline)
+        error, freedom = self._error(change)
         reach = self.law.reach(self._each(places), freedom) * error
         return Estimates(
             statistic(baseline), statistic(candidate), found, found - reach, found + reach
@@ -73,30 +74,20 @@ class Evidence:
 
     def change_of_means(self, some: list[int]) -> Estimates:
         """The change of the mean of the quantities ``some``, together."""
-        found = self.change_of(
-            lambda mean: mean[..., some],
-            lambda candidate, baseline: (candidate - baseline)[..., some],
-            len(some),
-        )
+        candidate, baseline = (mean[some] for mean in self.means())
+        change = candidate - baseline
         if self.same:
-            return replace(found, low=found.change, high=found.change)
-        for place, column in enumerate(some):
-            if self._hits(column):
-                centre, error = self._proportion(column)
-                reach = float(self.law.reach(self._each(len(some)), np.asarray(np.inf))) * error
-                found.low[place], found.high[place] = centre - reach, centre + reach
-        return found
+            return Estimates(baseline, candidate, change, change, change)
+        centre, error, freedom = (each[some] for each in self._changes())
+        reach = self.law.reach(self._each(len(some)), freedom) * error
+        return Estimates(baseline, candidate, change, centre - reach, centre + reach)
 
     def p_values(self, resolution: float) -> Floats:
         """Two-sided p-values (Q,) of a change of each mean beyond ``resolution``, unadjusted."""
         if self.same:
             return np.ones(len(self.quantities))
-        found, error, freedom = self._error(np.subtract)
-        for column in range(len(self.quantities)):
-            if self._hits(column):
-                found[column], error[column] = self._proportion(column)
-                freedom[column] = np.inf
-        excess = np.maximum(np.abs(found) - resolution, 0.0)
+        centre, error, freedom = self._changes()
+        excess = np.maximum(np.abs(centre) - resolution, 0.0)
         certain = np.where(excess > 0, np.inf, 0.0)
         ratio = np.divide(excess, error, out=certain, where=error > 0)
         return self.law.p_value(ratio, freedom)
@@ -126,13 +117,20 @@ class Evidence:
         """The level of each of so many intervals that are to hold together."""
         return 1 - (1 - self.level) / places
 
-    def _error(self, change: Change) -> tuple[Floats, Floats, Floats]:
-        found = change(*self.means())
+    def _error(self, change: Change) -> tuple[Floats, Floats]:
+        """Standard error and degrees of freedom of ``change``."""
         error = paired_error if self.paired else unpaired_error
-        return found, *error(self.candidate, self.baseline, change)
+        return error(self.candidate, self.baseline, change)
 
-    def _hits(self, column: int) -> bool:
-        return self.quantities[column].unit == "hit" and len(self.candidate) > 1
+    def _changes(self) -> tuple[Floats, Floats, Floats]:
+        """Centre, standard error and degrees of freedom (Q,) of the change of every mean."""
+        centre = np.subtract(*self.means())
+        error, freedom = self._error(np.subtract)
+        for column, quantity in enumerate(self.quantities):
+            if quantity.unit == "hit" and len(self.candidate) > 1:
+                centre[column], error[column] = self._proportion(column)
+                freedom[column] = np.inf
+        return centre, error, freedom
 
     def _proportion(self, column: int) -> tuple[float, float]:
         """Centre and standard error of the change of a share of hits.

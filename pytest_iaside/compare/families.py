@@ -146,10 +146,7 @@ def _importance_below(psi: Floats, at: Floats) -> Floats:
 def _check(
     family: Family, evidence: Evidence, limit: float, direction: Direction, *, bound: bool
 ) -> Check:
-    """The check of one limit at all places of ``family``: the worst verdict, at the plainest.
-
-    With ``bound`` the limit is for the candidate itself, which estimates have as their change.
-    """
+    """The check of one limit at all places of ``family``: the worst verdict, at the plainest."""
     if not bound:
         found = family.estimate(evidence)
         low, high, allowed = found.low, found.high, limit

@@ -50,10 +50,7 @@ def differences_of(
     *,
     paired: bool = True,
 ) -> list[str]:
-    """One line for each difference between what is to be measured and ``baseline``.
-
-    Needs no measurement: ``digests`` are those of the images about to be measured.
-    """
+    """One line for each difference of ``baseline`` from what is to be measured on ``digests``."""
     other = baseline.reference
     if kind != baseline.kind:
         return [f"kind: candidate {kind}, baseline {baseline.kind}"]

@@ -27,11 +27,8 @@ def drawing_order(digests: Sequence[str], seed: int) -> list[int]:
     By hash: random to what the images show, and the same whatever their order, the worker or
     the machine.
     """
-
-    def draw(index: int) -> str:
-        return hashlib.sha256(f"{seed} {digests[index]}".encode()).hexdigest()
-
-    return sorted(range(len(digests)), key=draw)
+    drawn = [hashlib.sha256(f"{seed} {digest}".encode()).hexdigest() for digest in digests]
+    return sorted(range(len(digests)), key=drawn.__getitem__)
 
 
 def stopping_rule(
@@ -52,7 +49,7 @@ def stopping_rule(
         while looked_at < len(profile):
             looked_at += 1
             first = profile.first(looked_at)
-            evidence = evidence_of(first, baseline, *pair(first, baseline), law.level, law=law)
+            evidence = evidence_of(first, baseline, pair(first, baseline), law.level, law=law)
             checks = run_checks(evidence, families, thresholds.limits, thresholds.direction)
             verdict = worst([check.verdict for check in checks])
             # One drift decides the whole; a pass takes every check, and a model that means

@@ -1,10 +1,4 @@
-"""The trend of spectral robustness over the checkpoints of a run, as a comparison.
-
-A line is fitted by least squares to the signed SRC of the checkpoints, against their steps, and
-another to v(all). What each falls from the first checkpoint to the last is compared with what may
-be lost. All checkpoints were measured on the same images: what images have in common cancels, as
-it does between a model and its baseline.
-"""
+"""The trend of spectral robustness over the checkpoints of a run, as a comparison."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -60,9 +54,9 @@ def compare_trend(
 ) -> Comparison:
     """The trend over ``profiles`` of one run, by ascending ``steps``, on the images all have.
 
-    Of each check and quantity, ``baseline`` and ``candidate`` are the fitted line's values at the
-    first and the last step. Intervals are the jackknife's over images, left out of all profiles
-    together (stats/sid_intervals.py where the least band is in doubt).
+    Of each check and quantity a line is fitted by least squares; ``baseline`` and ``candidate``
+    are its values at the first step and the last. Intervals are the jackknife's over images, left
+    out of all profiles together (stats/sid_intervals.py where the least band is in doubt).
 
     Raises BaselineError where profiles have no two images in common; SettingsError where
     thresholds ask for nothing.

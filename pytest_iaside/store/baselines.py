@@ -82,10 +82,7 @@ def owner_of(path: Path) -> Owner | None:
 
 
 def baselines(scope: Iterable[Path], skip: Sequence[str] = ()) -> Iterator[Path]:
-    """Every baseline of the test files and folders in ``scope``.
-
-    Folders whose name matches a pattern of ``skip``, and virtual environments, are left out.
-    """
+    """Every baseline in ``scope``, less folders that match ``skip`` and virtual environments."""
     seen: set[Path] = set()
     for place in scope:
         beside = place.parent / FOLDER / place.stem

@@ -49,10 +49,7 @@ CREATE INDEX IF NOT EXISTS by_use ON found (used, size);
 
 @dataclass(frozen=True)
 class Entry:
-    """What a row is found by: the image, and the label that it was scored on.
-
-    No label stands for the class that the model itself predicts.
-    """
+    """What a row is found by: an image and its label, None for what the model itself predicts."""
 
     image: str
     label: str | None

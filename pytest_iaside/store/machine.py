@@ -39,10 +39,7 @@ def recall(key: str) -> Any:
 
 
 def remember(key: str, value: Any) -> Any:
-    """Keep ``value`` unless another process was first; what holds from now on.
-
-    None where nothing can be written.
-    """
+    """Keep ``value`` unless another process was first; what holds then, None if nothing can."""
     try:
         file = _file(key)
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.settings import Layer
-from pytest_iaside.testing.session import RECORD, REPORT, SESSION, is_worker, on_ci
+from pytest_iaside.testing.session import RECORD, SESSION, is_worker, on_ci
 
 if TYPE_CHECKING:
     from pytest_iaside.measure.spectral import Progress
@@ -64,10 +64,6 @@ class CurrentTest:
     def relative(self, path: Path) -> str:
         return Path(os.path.relpath(path, self.config.rootpath)).as_posix()
 
-    @property
-    def report_path(self) -> str:
-        return str(self.config.getoption("iaside_report") or REPORT)
-
     def exported(self, failed: bool, *exports: str) -> bool:
         """Whether somebody is going to read more than the verdict."""
         return failed or any(self.config.getoption(f"iaside_{name}") for name in exports)
@@ -76,21 +72,18 @@ class CurrentTest:
         """Send ``record`` to the controller, and a few numbers of it to JUnit XML."""
         from pytest_iaside.report.numbers import printable
 
-        properties = self.item.user_properties
-        properties.append((RECORD, record))
+        numbers: dict[str, str] = {"verdict": record["verdict"] or record["status"]}
+        comparison = record["comparison"]
+        if comparison and (spectral := comparison["candidate"]["spectral"]):
+            numbers["src"] = f"{spectral['src']:.4f}"
+        for check in comparison["checks"] if comparison else ():
+            if check["name"] == "src":
+                numbers["src_change"] = f"{check['change']:.4f}"
+                numbers["interval"] = f"[{check['low']:.4f}, {check['high']:.4f}]"
         # Of a property, pytest makes the value fit for XML but not the name.
         suffix = "" if record["name"] is None else f"[{printable(record['name'])}]"
-        properties.append((f"iaside_verdict{suffix}", record["verdict"] or record["status"]))
-        comparison = record["comparison"]
-        if comparison is None:
-            return
-        if spectral := comparison["candidate"]["spectral"]:
-            properties.append((f"iaside_src{suffix}", f"{spectral['src']:.4f}"))
-        for check in comparison["checks"]:
-            if check["name"] == "src":
-                interval = f"[{check['low']:.4f}, {check['high']:.4f}]"
-                properties.append((f"iaside_src_change{suffix}", f"{check['change']:.4f}"))
-                properties.append((f"iaside_interval{suffix}", interval))
+        properties = [(f"iaside_{name}{suffix}", text) for name, text in numbers.items()]
+        self.item.user_properties += [(RECORD, record), *properties]
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Callable[[Progress], None] | None]:

@@ -32,6 +32,7 @@ from pytest_iaside.report.record import (
 from pytest_iaside.testing.current_test import CurrentTest, current_test
 from pytest_iaside.testing.failure import failure_message
 from pytest_iaside.testing.place import Place, locate
+from pytest_iaside.testing.session import REPORT
 from pytest_iaside.thresholds import LEVEL, Direction, FailOn, Limits, Thresholds
 
 
@@ -275,5 +276,5 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
         comparison=compared,
         **gate.tell_more(gate, told, compared),
     )
-    report = told.test.report_path if told.test else None
+    report = told.test.config.getoption("iaside_report") or REPORT if told.test else None
     return failure_message(compared, place, gate.details(), report) if failed else ""

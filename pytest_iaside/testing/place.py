@@ -10,8 +10,6 @@ from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.store import baselines as store
 from pytest_iaside.testing.current_test import CurrentTest
 
-Mode = Literal["new", "changed", "all"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -22,7 +20,7 @@ class Place:
     """The test whose own it is; None of a baseline that the caller names, which is only read."""
     given: Measurement | None = None
     """A baseline that the caller hands over as it is."""
-    mode: Mode | None = None
+    mode: Literal["new", "changed", "all"] | None = None
     """What --iaside-update says."""
     shown: str = ""
     """The baseline as people are told of it."""

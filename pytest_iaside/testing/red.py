@@ -52,10 +52,7 @@ def surviving(what: str, notes: list[str]) -> Iterator[None]:
 
 
 def told_by_wings(red: RedGate, notes: list[str]) -> dict[str, Any]:
-    """What wings say of a red gate: the fields ``sections`` and ``section_pictures`` of its record.
-
-    ``notes`` tell of wings that failed.
-    """
+    """Fields of a red gate's record that wings fill; ``notes`` tell of those that failed."""
     sections, pictures = {}, {}
     found: tuple[Wing, ...] = ()
     with surviving("what wings say", notes):

@@ -41,7 +41,11 @@ def is_worker(config: pytest.Config) -> bool:
 
 @dataclass(eq=False)
 class SpectralSession:
-    """State of one session, on config.stash; under xdist each process has its own."""
+    """State of one session, on config.stash; under xdist each process has its own.
+
+    A plugin by itself in the process that collects all reports: of these, hooks are not told the
+    configuration.
+    """
 
     config: pytest.Config
     command_line: Layer
@@ -59,7 +63,8 @@ class SpectralSession:
     report: Path | None = None
     """The HTML report, once it is written."""
 
-    def log(self, report: pytest.TestReport) -> None:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the records of this plugin from ``report``; called in the controller only."""
         kept = []
         for name, value in report.user_properties:
@@ -153,8 +158,10 @@ class SpectralSession:
                 if mode == "w":
                     self.lines.append(f"{what}: {self._shown(path)}")
 
-    def links(self) -> list[str]:
-        """HTML for the report of pytest-html: a link to this plugin's, if it was written."""
+    # Of pytest-html, whose own pytest_sessionfinish comes last: when it asks, the report of this
+    # plugin is written.
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_summary(self, prefix: list[str]) -> None:
         if self.report is not None:
             with self._surviving("link in the report of pytest-html"):
                 from urllib.parse import quote
@@ -163,8 +170,8 @@ class SpectralSession:
                 # Relative, so that it holds where both are moved together.
                 target = Path(os.path.relpath(self.report, other.parent)).as_posix()
                 # Quoted, nothing is left in it that HTML would have to escape.
-                return [f'<p><a href="{quote(os.fsencode(target))}">Spectral robustness</a></p>']
-        return []
+                link = quote(os.fsencode(target))
+                prefix.append(f'<p><a href="{link}">Spectral robustness</a></p>')
 
     @contextlib.contextmanager
     def _surviving(self, what: str) -> Iterator[None]:
