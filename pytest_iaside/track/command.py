@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from pytest_iaside.cli import options as cli
 from pytest_iaside.compare.words import confidence
-from pytest_iaside.errors import BaselineError, SettingsError
+from pytest_iaside.errors import BaselineError, ModelError, SettingsError
 
 if TYPE_CHECKING:
     from pytest_iaside.track.history import Point
-    from pytest_iaside.track.tracker import Outcome
+    from pytest_iaside.track.tracker import Status
 
 # As in track/history.py and track/trend.py, which are not imported for a line of help.
 HISTORY, RUN, LAST = "iaside-history.sqlite", "run", 5
@@ -75,15 +75,17 @@ def run(options: argparse.Namespace, command: str) -> int:
     )
     skipped = 0
     for number, checkpoint in enumerate(checkpoints, 1):
-        name = f"{number}/{len(checkpoints)} {checkpoint.path.name}"
-        with cli.terminal_progress(name) as progress:
-            outcome = tracker.track(checkpoint, progress)
-        if outcome.point is None:
+        path, name = checkpoint.path.as_posix(), checkpoint.path.name
+        try:
+            with cli.terminal_progress(f"{number}/{len(checkpoints)} {name}") as progress:
+                point, status = tracker.track(checkpoint, progress)
+        except ModelError as error:
             skipped += 1
-            print(f"iaside: skipped: {outcome.why}", file=sys.stderr, flush=True)
-        else:
-            # At once, also into a file: whoever looks sees how far it is.
-            print(_line(outcome, outcome.point, settings.level), flush=True)
+            where = "" if str(error).startswith(path) else f"{path}: "
+            print(f"iaside: skipped: {where}{error}", file=sys.stderr, flush=True)
+            continue
+        # At once, also into a file: whoever looks sees how far it is.
+        print(_line(point, status, path, settings.level), flush=True)
     points = history.points(options.training_run)
     print()
     if points:
@@ -95,12 +97,12 @@ def run(options: argparse.Namespace, command: str) -> int:
     return cli.DRIFTED if skipped else cli.PASSED
 
 
-def _line(outcome: Outcome, point: Point, level: float) -> str:
-    """What is known of one checkpoint."""
+def _line(point: Point, status: Status, path: str, level: float) -> str:
+    """What is known of the checkpoint at ``path``."""
     from pytest_iaside.report.figures import interval_text
     from pytest_iaside.report.numbers import fixed, share, signed
 
-    profile, path = point.profile, outcome.checkpoint.path.as_posix()
+    profile = point.profile
     found = profile.interval("signed_src", level)
     parts = [
         f"step {point.step:>4}",
@@ -111,9 +113,9 @@ def _line(outcome: Outcome, point: Point, level: float) -> str:
         path,
         "" if profile.structured else "unstructured",
     ]
-    if outcome.status == "known":
+    if status == "known":
         parts.append("already measured" + ("" if point.name == path else f" as {point.name}"))
-    if outcome.status == "same weights":
+    if status == "same weights":
         parts.append("the same weights as before, already measured")
     return "  ".join(part for part in parts if part)
 

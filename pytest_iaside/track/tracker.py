@@ -1,7 +1,7 @@
 """Checkpoints measured one after another, each kept in the history as soon as it is known."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from torch import nn
@@ -20,20 +20,8 @@ from pytest_iaside.track.checkpoints import Checkpoint, read_checkpoint
 from pytest_iaside.track.history import RUN, History, Point, key_of
 from pytest_iaside.track.weights import load_weights
 
-Showing = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What became of a checkpoint; ``why`` says of a skipped one what is wrong with it.
-
-    "known" is what the history held for its step, "same weights" what it held elsewhere.
-    """
-
-    checkpoint: Checkpoint
-    status: Literal["measured", "known", "same weights", "skipped"]
-    point: Point | None = None
-    why: str = ""
+Status = Literal["measured", "known", "same weights"]
+"""How a point came about: "known" is what the history held for its step, else for its weights."""
 
 
 class Tracker:
@@ -68,20 +56,14 @@ class Tracker:
         self._rules = Rules.of(settings)
         self._sample = first_images(reference, settings.get("samples"))
 
-    def track(self, checkpoint: Checkpoint, progress: Showing | None = None) -> Outcome:
+    def track(
+        self, checkpoint: Checkpoint, progress: Callable[[Progress], None] | None = None
+    ) -> tuple[Point, Status]:
         """Measure ``checkpoint`` unless it is known, and add it to the history.
 
-        One that cannot be read, does not fit, or makes the model fail is skipped; so is one whose
-        step another checkpoint of the run has.
+        Raises ModelError for one that cannot be read, does not fit, or makes the model fail, and
+        for one whose step another checkpoint of the run has.
         """
-        try:
-            return self._track(checkpoint, progress)
-        except ModelError as error:
-            why, path = str(error), str(checkpoint.path)
-            why = why if why.startswith(path) else f"{path}: {why}"
-            return Outcome(checkpoint, "skipped", why=why)
-
-    def _track(self, checkpoint: Checkpoint, progress: Showing | None) -> Outcome:
         if checkpoint.unreadable:
             raise ModelError(checkpoint.unreadable)
         load_weights(self._network, read_checkpoint(checkpoint.path))
@@ -101,8 +83,10 @@ class Tracker:
                     "one of the two out"
                 )
         elif not self._anew:
-            return Outcome(checkpoint, "known", known)
+            return known, "known"
+        status: Status = "measured"
         if same and not self._anew:
+            status = "same weights"
             point = replace(
                 same[0],
                 run=self._run,
@@ -111,15 +95,13 @@ class Tracker:
                 accuracy=checkpoint.accuracy if self._sample.labels is None else same[0].accuracy,
                 loss=checkpoint.loss,
             )
-            outcome = Outcome(checkpoint, "same weights", point)
         else:
             settings = {**self._settings, "progress": progress, "cache": not self._anew}
             point = measured_point(
                 self._classifier, self._reference, checkpoint, run=self._run, settings=settings
             )
-            outcome = Outcome(checkpoint, "measured", point)
         self._history.add(point, key=key)
-        return outcome
+        return point, status
 
 
 def measured_point(
