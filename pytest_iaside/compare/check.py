@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pytest_iaside.measure.measurement import Better
 from pytest_iaside.stats.arrays import Floats
-from pytest_iaside.thresholds import Direction, FailOn
+from pytest_iaside.thresholds import Direction
 
 Verdict = Literal["pass", "drift", "inconclusive"]
 WORST_FIRST: tuple[Verdict, ...] = ("drift", "inconclusive", "pass")
@@ -79,12 +79,3 @@ def decide(
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
     """Drift before inconclusive before pass; no verdicts at all are a pass."""
     return min(verdicts, key=WORST_FIRST.index, default="pass")
-
-
-def fails(verdict: Verdict, changed: bool, fail_on: FailOn) -> bool:
-    """Whether a gate with ``verdict`` is red under ``fail_on``."""
-    return (
-        verdict == "drift"
-        or (fail_on != "drift" and verdict == "inconclusive")
-        or (fail_on == "any-change" and changed)
-    )

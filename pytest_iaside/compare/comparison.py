@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pytest_iaside.compare.check import WORST_FIRST, Check, Verdict, fails, worst
+from pytest_iaside.compare.check import WORST_FIRST, Check, Verdict, worst
 from pytest_iaside.compare.drivers import ImageChanges
 from pytest_iaside.measure.measurement import Better, Measurement
 from pytest_iaside.thresholds import Direction, FailOn, Limits
@@ -75,7 +75,12 @@ class Comparison:
     def fails(self, fail_on: FailOn = "drift") -> bool:
         """Whether the gate is red under ``fail_on``; an unstructured profile never passes."""
         unstructured = any(c.name == "structured" and c.verdict != "pass" for c in self.checks)
-        return unstructured or fails(self.verdict, self.changed, fail_on)
+        return (
+            unstructured
+            or self.verdict == "drift"
+            or (fail_on != "drift" and self.verdict == "inconclusive")
+            or (fail_on == "any-change" and self.changed)
+        )
 
     def summary(self) -> str:
         """The verdict in one line, the line that CI annotations show."""

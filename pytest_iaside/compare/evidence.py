@@ -15,7 +15,7 @@ from pytest_iaside.stats.intervals import (
     Change,
     Law,
     Statistic,
-    jackknife_error,
+    jackknife_interval,
     paired_error,
     unpaired_error,
 )
@@ -94,18 +94,14 @@ class Evidence:
 
     def bounds_of_means(self, some: list[int]) -> Estimates:
         """The candidate's own means of the quantities ``some``, with intervals, together."""
-        rows = self.candidate[:, some]
-        error = jackknife_error(rows, lambda mean: mean)
-        error = np.where(np.isnan(error), np.inf, error)
-        freedom = np.full_like(error, max(len(rows) - 1, 1))
-        reach = self.law.reach(self._each(len(some)), freedom) * error
+        rows, level = self.candidate[:, some], self._each(len(some))
         candidate, baseline = (mean[some] for mean in self.means())
-        low, high = candidate - reach, candidate + reach
+        found = jackknife_interval(rows, lambda mean: mean, level, law=self.law)
         for place, column in enumerate(some):
             if self.quantities[column].unit == "hit":
-                share = Estimate.of_proportion(rows[:, place], self._each(len(some)))
-                low[place], high[place] = share.low, share.high
-        return Estimates(baseline, candidate, candidate, low, high)
+                share = Estimate.of_proportion(rows[:, place], level)
+                found.low[place], found.high[place] = share.low, share.high
+        return Estimates(baseline, candidate, candidate, found.low, found.high)
 
     def bounds_of_shares(self, shares: Shares) -> Estimates:
         """What ``shares`` reads off the candidate's own SID, with its interval."""

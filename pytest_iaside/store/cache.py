@@ -92,8 +92,6 @@ class ResultCache:
     def get(self, game: str, entries: Sequence[Entry]) -> list[Found | None]:
         """What was found for each of ``entries`` in ``game``, one image each, or None."""
         nothing: list[Found | None] = [None] * len(entries)
-        if not self._exists():
-            return nothing
         return self._try(lambda database: [_look_up(database, game, e) for e in entries], nothing)
 
     def put(
@@ -124,7 +122,7 @@ class ResultCache:
             )
             self._shrink(database)
 
-        self._try(keep, None)
+        self._try(keep, None, create=True)
 
     def contents(self) -> list[Contents]:
         """What is kept, the latest used first."""
@@ -136,7 +134,7 @@ class ResultCache:
             )
             return [Contents(*row) for row in rows]
 
-        return self._try(list_games, []) if self._exists() else []
+        return self._try(list_games, [])
 
     def forget(self, game: str) -> None:
         """Forget all rows of ``game``."""
@@ -148,13 +146,9 @@ class ResultCache:
         for ending in ("", "-journal"):
             Path(f"{self.path}{ending}").unlink(missing_ok=True)
 
-    def _exists(self) -> bool:
-        try:
-            return self.path.is_file()
-        except (OSError, RuntimeError):  # RuntimeError: there is no home.
-            return False
-
-    def _try(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+    def _try(
+        self, work: Callable[[sqlite3.Connection], T], otherwise: T, *, create: bool = False
+    ) -> T:
         """``work`` as a transaction: kept as a whole, or not at all and ``otherwise`` returned."""
         try:
             import sqlite3
@@ -162,6 +156,8 @@ class ResultCache:
             self.broken = str(error)
             return otherwise
         try:
+            if not create and not self.path.is_file():
+                return otherwise
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
             with closing(connection) as database:
@@ -174,6 +170,7 @@ class ResultCache:
                 found = work(database)
                 database.execute("COMMIT")
                 return found
+        # RuntimeError: there is no home.
         except (sqlite3.Error, OSError, RuntimeError, ValueError, KeyError) as error:
             self.broken = " ".join(str(error).split())
             operational = isinstance(error, sqlite3.OperationalError)

@@ -167,7 +167,7 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
         # It does not pass even against itself: no baseline mends that.
         told.place = replace(place, accept="")
         return comparison
-    told.status = "updated" if place.exists else "created"
+    told.status = "updated" if place.path and place.path.exists() else "created"
     place.write(gate.storable(told.measured))
     return comparison
 

@@ -71,15 +71,7 @@ def assert_perturbation_robustness(
     )
 
 
-def _spectra(
-    gate: Gate,
-    told: Told,
-    notes: list[str],
-    *,
-    perturbations: Perturbations,
-    seed: int,
-    **others: Any,
-) -> dict[str, Any]:
+def _spectra(gate: Gate, told: Told, notes: list[str], **options: Any) -> dict[str, Any]:
     """The spectra of the images and of what perturbs them, for reports."""
     test, sample, comparison = told.test, told.sample, told.comparison
     if test is None or sample is None or comparison is None:
@@ -88,7 +80,7 @@ def _spectra(
         with surviving("spectra", notes):
             from pytest_iaside.report.spectrum import spectrum_record
 
-            applied = without_model(perturbations, sample, seed)
+            applied = without_model(options["perturbations"], sample, options["seed"])
             return {"spectrum": spectrum_record(sample, applied)}
     return {}
 

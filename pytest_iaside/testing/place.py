@@ -32,10 +32,6 @@ class Place:
     def nowhere(self) -> bool:
         return self.path is None and self.given is None
 
-    @property
-    def exists(self) -> bool:
-        return self.path is not None and self.path.exists()
-
     def read(self) -> Measurement | None:
         """The baseline; None where it is to be written.
 
@@ -64,8 +60,7 @@ class Place:
 
     def write(self, measured: Measurement) -> None:
         """Make ``measured`` the test's own baseline."""
-        assert self.path is not None
-        assert self.owner is not None
+        assert self.path is not None and self.owner is not None
         measured.save(self.path, test=asdict(self.owner))
 
     def advised(self, error: BaselineError) -> BaselineError:
