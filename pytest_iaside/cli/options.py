@@ -7,6 +7,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,11 +100,7 @@ def terminal_progress(name: str) -> Iterator[Callable[[Progress], None] | None]:
 
     from pytest_iaside.report.terminal import ProgressLine
 
-    def write(text: str) -> None:
-        print(text, end="", file=sys.stderr, flush=True)
-
-    line = ProgressLine(write, name, shutil.get_terminal_size().columns)
-    try:
+    write = partial(print, end="", file=sys.stderr, flush=True)
+    columns = shutil.get_terminal_size().columns
+    with contextlib.closing(ProgressLine(write, name, columns)) as line:
         yield line
-    finally:
-        line.close()

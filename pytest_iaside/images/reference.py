@@ -196,10 +196,8 @@ class ReferenceSample:
                     f"the soft labels have {self.labels.shape[1]} columns, but the model has "
                     f"{classes} classes; {advice}"
                 )
-            return
-        unknown = (self.labels >= classes).nonzero()
-        if len(unknown):
-            first = int(unknown[0])
+        elif (unknown := self.labels >= classes).any():
+            first = int(unknown.nonzero()[0])
             raise ReferenceSampleError(
                 f"{self.names[first]} has label {int(self.labels[first])}, but the model has "
                 f"{classes} classes (0 to {classes - 1}); {advice}"

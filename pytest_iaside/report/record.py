@@ -289,9 +289,9 @@ def comparison_record(comparison: Comparison) -> ComparisonRecord:
     changes, level = comparison.image_changes, comparison.level
     shown = None
     if changes is not None:
-        images = [_record(ImageRecord, image) for image in changes.images[:SHOWN_IMAGES]]
-        shown = _record(ImagesRecord, changes, count=len(changes.images), images=images)
-    return _record(
+        images = [record_of(ImageRecord, image) for image in changes.images[:SHOWN_IMAGES]]
+        shown = record_of(ImagesRecord, changes, count=len(changes.images), images=images)
+    return record_of(
         ComparisonRecord,
         comparison,
         summary=comparison.summary(),
@@ -307,7 +307,7 @@ def measurement_record(measurement: Measurement, level: float = 0.95) -> Measure
     from pytest_iaside.measure.profile import SpectralProfile
 
     spectral = isinstance(measurement, SpectralProfile)
-    return _record(
+    return record_of(
         MeasurementRecord,
         measurement,
         images=len(measurement),
@@ -317,12 +317,12 @@ def measurement_record(measurement: Measurement, level: float = 0.95) -> Measure
 
 
 def _spectral_record(profile: Any, level: float) -> SpectralRecord:
-    return _record(
+    return record_of(
         SpectralRecord,
         profile,
         level=level,
         intervals={
-            what: _record(BoundsRecord, profile.interval(what, level))
+            what: record_of(BoundsRecord, profile.interval(what, level))
             for what in IntervalsRecord.__annotations__
         },
         by_size=profile.by_size.mean(axis=0).tolist(),
@@ -331,7 +331,7 @@ def _spectral_record(profile: Any, level: float) -> SpectralRecord:
     )
 
 
-def _record(kind: type[T], source: Any, **more: Any) -> T:
+def record_of(kind: type[T], source: Any, **more: Any) -> T:
     """A record of ``kind``: its fields are ``more`` and what ``source`` has by the same names."""
     found: Any = {
         name: more[name] if name in more else _plain(getattr(source, name))

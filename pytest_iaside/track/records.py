@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
-from pytest_iaside.report.record import Number
+from pytest_iaside.report.record import Number, record_of
 
 if TYPE_CHECKING:
     from pytest_iaside.track.history import Point
@@ -34,21 +34,15 @@ class TrendRecord(TypedDict):
 
 def trend_record(points: Sequence[Point], level: float) -> TrendRecord:
     """``points``, of one run, in plain values with intervals at ``level``."""
-    found: list[PointRecord] = []
+    found = []
     for point in points:
-        profile = point.profile
-        interval = profile.interval("signed_src", level)
-        found.append(
-            {
-                "step": point.step,
-                "name": point.name,
-                "signed_src": profile.signed_src,
-                "low": float(interval.low),
-                "high": float(interval.high),
-                "value": profile.value,
-                "accuracy": point.accuracy,
-                "loss": point.loss,
-                "sid": profile.sid.tolist(),
-            }
-        )
+        profile, interval = point.profile, point.profile.interval("signed_src", level)
+        of_profile = {
+            "signed_src": profile.signed_src,
+            "low": float(interval.low),
+            "high": float(interval.high),
+            "value": profile.value,
+            "sid": profile.sid.tolist(),
+        }
+        found.append(record_of(PointRecord, point, **of_profile))
     return {"run": points[0].run, "points": found}
