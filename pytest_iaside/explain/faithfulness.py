@@ -22,6 +22,7 @@ from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.scores import Score, Scorer, open_scorer
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.stats.arrays import Floats, random_by
+from pytest_iaside.stats.correlation import pearson
 from pytest_iaside.stats.estimate import Estimate
 
 Masks = NDArray[np.bool_]  # What is removed in each variant of an image, (n, H, W).
@@ -279,7 +280,7 @@ def mu_fidelity(
         for chosen, each in zip(subsets, importance, strict=True)
     ]
     # The drop is the clean score less what is found, and that score is the same for all subsets.
-    return Estimate.of_mean(list(map(correlation, sums, -found)), level)
+    return Estimate.of_mean(np.nan_to_num(pearson(np.stack(sums), -found)), level)
 
 
 def random_subsets(count: int, size: int, samples: int, key: str) -> Masks:
@@ -288,18 +289,6 @@ def random_subsets(count: int, size: int, samples: int, key: str) -> Masks:
     chosen = np.zeros((samples, count), dtype=np.bool_)
     np.put_along_axis(chosen, np.argpartition(lots, size - 1, axis=1)[:, :size], True, axis=1)
     return chosen
-
-
-def correlation(first: Floats, second: Floats) -> float:
-    """Pearson's, of two (n,); 0 where one of them does not vary but for rounding."""
-    unit = []
-    for values in (first, second):
-        deviations = values - values.mean()
-        length = np.linalg.norm(deviations)
-        if length <= 1e-12 * np.abs(values).max() * math.sqrt(len(values)):
-            return 0.0
-        unit.append(deviations / length)
-    return float(np.clip(unit[0] @ unit[1], -1, 1))
 
 
 def _deleted(ranks: NDArray[np.int64], shares: Floats) -> Masks:

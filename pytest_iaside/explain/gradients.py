@@ -18,6 +18,7 @@ from pytest_iaside.execute.runner import GradientRunner, open_gradient_runner
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import classes_of, sample_of
 from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.models.gradients import gradient_of
 from pytest_iaside.stats.arrays import Floats
 
 LineStart = Literal["zero", "black"]
@@ -29,17 +30,7 @@ def gradients(f: Explained, inputs: Tensor, classes: Tensor) -> Tensor:
     """∇f at each of ``inputs`` (B, C, H, W), in their dtype; raises ModelError if there is none."""
     # Pixel by pixel in memory, convolutions on CPUs are half again as fast.
     leaf = inputs.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
-    values = f(leaf, classes)
-    gradient = None
-    if values.requires_grad:
-        (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
-    if gradient is None:
-        raise ModelError(
-            "the model has no gradient with respect to its input; an explanation by gradients "
-            "needs a network that computes in PyTorch from end to end, without no_grad, detach or "
-            "numpy"
-        )
-    return gradient
+    return gradient_of(f(leaf, classes).sum(), leaf, "the model")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

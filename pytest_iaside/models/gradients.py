@@ -79,6 +79,23 @@ def with_gradients(
                 parameter.requires_grad_(True)
 
 
+def gradient_of(total: Tensor, leaf: Tensor, label: str) -> Tensor:
+    """The gradient of ``total`` () with respect to ``leaf``; raises ModelError where there is none.
+
+    Nothing is left on the model's parameters.
+    """
+    gradient = None
+    if total.requires_grad:
+        (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True)
+    if gradient is None:
+        raise ModelError(
+            f"{label} has no gradient with respect to its input; attacks and explanations by "
+            "gradients need a network that computes in PyTorch from end to end, without no_grad, "
+            "detach or numpy"
+        )
+    return gradient
+
+
 def device_of(model: PixelNetwork) -> torch.device:
     """Where the model's weights lie; the CPU for a plain function."""
     state = next(chain(model.parameters(), model.buffers()), None)

@@ -23,7 +23,7 @@ from pytest_iaside.checks import check_choice, check_positive, check_whole
 from pytest_iaside.errors import ModelError, SettingsError, SpectralRobustnessError, one_line
 from pytest_iaside.images.reference import ROUNDING, Labels, Pictures, ReferenceSample
 from pytest_iaside.models.classifier import as_classifier
-from pytest_iaside.models.gradients import PixelNetwork, device_of, with_gradients
+from pytest_iaside.models.gradients import PixelNetwork, device_of, gradient_of, with_gradients
 
 Attack = Callable[[nn.Module, Tensor, Tensor], Any]
 AttackNorm = Literal["linf", "l2"]
@@ -164,17 +164,8 @@ class _Target:
         self._sample.check_classes(logits.shape[1])
         if answers.ndim == 2:
             answers = answers.to(logits.dtype)
-        gradient = None
-        if logits.requires_grad:
-            # With respect to the pixels alone: nothing is left on the model's parameters.
-            loss = functional.cross_entropy(logits, answers)
-            (gradient,) = torch.autograd.grad(loss, leaf, allow_unused=True)
-        if gradient is None:
-            raise ModelError(
-                f"{self.model.classifier.name} has no gradient with respect to its pixels; an "
-                "attack needs a network that computes in PyTorch from end to end, without "
-                "no_grad, detach or numpy"
-            )
+        loss = functional.cross_entropy(logits, answers)
+        gradient = gradient_of(loss, leaf, self.model.classifier.name)
         finite = gradient.flatten(1).isfinite().all(dim=1)
         if not finite.all():
             raise ModelError(

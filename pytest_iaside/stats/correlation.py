@@ -68,13 +68,14 @@ def correlate(first: ArrayLike, second: ArrayLike, level: float) -> Correlation:
 def pearson(first: Floats, second: Floats) -> Floats:
     """Pearson's r (…) of pairs (…, N) and (…, N); NaN where either is constant."""
     x, y = (each - each.mean(axis=-1, keepdims=True) for each in (first, second))
-    together = (x * y).sum(axis=-1)
-    alone = np.sqrt((x**2).sum(axis=-1)) * np.sqrt((y**2).sum(axis=-1))
-    # What is left of equal numbers after their mean was subtracted is rounding.
-    least = 1e-12 * first.shape[-1] * np.abs(first).max(axis=-1) * np.abs(second).max(axis=-1)
-    known = alone > least
-    r = np.divide(together, alone, out=np.full_like(together, np.nan), where=known)
-    return np.asarray(np.clip(r, -1, 1))
+    units = []
+    for values, deviations in ((first, x), (second, y)):
+        length = np.linalg.norm(deviations, axis=-1, keepdims=True)
+        # What is left of equal numbers after their mean was subtracted is rounding.
+        least = 1e-12 * np.sqrt(values.shape[-1]) * np.abs(values).max(axis=-1, keepdims=True)
+        unit = np.full_like(deviations, np.nan)
+        units.append(np.divide(deviations, length, out=unit, where=length > least))
+    return np.asarray(np.clip((units[0] * units[1]).sum(axis=-1), -1, 1))
 
 
 def adjust(correlations: Sequence[Correlation]) -> list[Correlation]:

@@ -20,7 +20,6 @@ from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.faithfulness import (
     Removal,
     box_blur,
-    correlation,
     deletion,
     insertion,
     mu_fidelity,
@@ -235,14 +234,6 @@ class TestMuFidelity:
         assert np.abs(found.mean(axis=0) - 0.2).max() < 4 * (0.2 * 0.8 / 4000) ** 0.5
         np.testing.assert_array_equal(random_subsets(30, 6, 4000, "key"), found)
         assert (random_subsets(30, 6, 4000, "other") != found).any()
-
-    @given(st.lists(st.tuples(st.integers(-50, 50), st.integers(-50, 50)), min_size=3, max_size=9))
-    def test_correlation_is_scipys(self, pairs: list[tuple[int, int]]) -> None:
-        first, second = np.array(pairs, dtype=float).T
-        if np.ptp(first) == 0 or np.ptp(second) == 0:
-            assert correlation(first, second) == 0
-        else:
-            assert correlation(first, second) == pytest.approx(stats.pearsonr(first, second)[0])
 
 
 class TestErrors:

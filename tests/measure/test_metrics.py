@@ -250,7 +250,7 @@ class TestWhatAPerturbationIs:
         attack = partial(fgsm, eps=0.1)
         with pytest.raises(ModelError, match=r"net is an \.onnx file, which has no gradients"):
             mean_prediction_error(tmp_path / "net.onnx", flat_sample(), attack)
-        with pytest.raises(ModelError, match="has no gradient with respect to its pixels"):
+        with pytest.raises(ModelError, match="has no gradient with respect to its input"):
             mean_prediction_error(
                 lambda x: torch.ones(len(x), 2) * float(x.detach().mean()), flat_sample(), attack
             )

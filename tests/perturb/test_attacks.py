@@ -349,7 +349,7 @@ class TestTheModel:
     @pytest.mark.parametrize(
         ("function", "message"),
         [
-            (lambda x: x.detach().mean((2, 3)), "has no gradient with respect to its pixels"),
+            (lambda x: x.detach().mean((2, 3)), "has no gradient with respect to its input"),
             (lambda x: x.detach().numpy().mean((2, 3)), "has no gradient"),
             (lambda x: torch.zeros(len(x), 3, requires_grad=True), "has no gradient"),
             (lambda x: x.mean((2, 3)) / 0, "image 0: the gradient .* is NaN or infinite"),

@@ -95,3 +95,17 @@ def test_fishers_interval_covers_and_copies_break_it() -> None:
         covered["copies"] += copies.low <= -0.6 <= copies.high
     assert covered["alone"] / draws == pytest.approx(0.95, abs=0.03)
     assert covered["copies"] / draws < 0.75
+
+
+@given(st.lists(st.tuples(st.integers(-50, 50), st.integers(-50, 50)), min_size=3, max_size=9))
+def test_pearson_is_scipys_and_none_of_what_is_constant(pairs: list[tuple[int, int]]) -> None:
+    first, second = np.array(pairs, dtype=float).T
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        assert np.isnan(pearson(first, second))
+    else:
+        assert pearson(first, second) == pytest.approx(stats.pearsonr(first, second)[0])
+
+
+def test_what_varies_little_is_not_constant() -> None:
+    first, second = 1 + 1e-7 * PAIRS
+    assert pearson(first, second) == pytest.approx(np.corrcoef(PAIRS)[0, 1], abs=1e-6)
