@@ -177,7 +177,8 @@ def curves_chart(ident: str, curves: Sequence[Curve], steps: Sequence[int]) -> M
 
 def _panel(curve: Curve, top: float) -> list[str]:
     bottom = top + PANEL
-    up = Scale(*_extent(curve), bottom, top)
+    bounds = (*curve.low, *curve.high)
+    up = Scale(*svg.domain(curve.values, bounds, curve.least, zero=False), bottom, top)
     count = len(curve.values)
     parts = svg.value_axis(up, curve.name, 4, left=LEFT)
     for missing, stretch in groupby(range(count), lambda place: curve.values[place] is None):
@@ -200,16 +201,6 @@ def _panel(curve: Curve, top: float) -> list[str]:
         ]
         parts.append(svg.polyline(line, "path baseline"))
     return parts
-
-
-def _extent(curve: Curve) -> tuple[float, float]:
-    """What a curve's axis spans: all values, and of their intervals what is not far off."""
-    values = [value for value in curve.values if value is not None]
-    low, high = min(values), max(values)
-    low, high = svg.extended(low, high, (*curve.low, *curve.high), max(high - low, curve.least))
-    missing = max(curve.least, 1e-9 * max(abs(low), abs(high), 1.0)) - (high - low)
-    room = max(missing / 2, 0.05 * (high - low))
-    return low - room, high + room
 
 
 def _ribbon(curve: Curve, places: Sequence[int], up: Scale) -> str:

@@ -153,10 +153,8 @@ def psi_chart(
 def size_chart(ident: str, series: Sequence[Series]) -> Markup:
     """Mean log-likelihood over the coalitions of each size."""
     bottom = 150.0
-    values = [value for one in series for value in one.values if value is not None]
-    low, high = min(values, default=-1.0), max(values, default=0.0)
-    room = max(0.06 * (high - low), LEAST_NATS)
-    up = Scale(low - room, high + room, bottom, TOP)
+    values = [value for one in series for value in one.values]
+    up = Scale(*svg.domain(values, least=LEAST_NATS, zero=False), bottom, TOP)
     sizes = len(series[0].values) - 1
     across = Scale(0, sizes, LEFT + 8, RIGHT - 8)
     parts = value_axis(up, "log-likelihood in nats", zero=False)

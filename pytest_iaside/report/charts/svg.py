@@ -36,23 +36,33 @@ class Scale:
 
 
 def domain(
-    values: Iterable[float | None], bounds: Iterable[float | None] = (), least: float = 0.0
+    values: Iterable[float | None],
+    bounds: Iterable[float | None] = (),
+    least: float = 0.0,
+    *,
+    zero: bool = True,
 ) -> tuple[float, float]:
-    """A range with 0, all ``values``, and the ``bounds`` that are not far off them.
+    """A range with all ``values``, 0 if ``zero``, and the ``bounds`` that are not far off them.
 
     An interval of two images can be a hundred times wider than what it is about: bounds beyond
     1.5 times the values' spread are left to run off the chart. A range narrower than ``least``
     is widened to it, lest rounding errors fill a chart.
     """
-    known = [0.0, *(value for value in values if value is not None)]
+    known = [value for value in values if value is not None]
+    if zero or not known:
+        known.append(0.0)
     low, high = min(known), max(known)
-    # Where all values are 0 there is no spread to go by, and the bounds are all there is.
+    # Where all values are the same there is no spread to go by, and the bounds are all there is.
     low, high = extended(low, high, bounds, 1.5 * (high - low) or math.inf)
-    if high - low < max(least, TINY):
-        middle, half = (low + high) / 2, least / 2 or 1.0
+    if high - low < max(least, TINY, 1e-9 * max(abs(low), abs(high))):
+        middle, half = (low + high) / 2, least / 2 or max(1.0, 1e-9 * abs(low))
         low, high = middle - half, middle + half
     room = 0.06 * (high - low)
-    return low - room if low < 0 else low, high + room if high > 0 else high
+    # An axis that ends at 0 ends there.
+    return (
+        low - room if low < 0 or not zero else low,
+        high + room if high > 0 or not zero else high,
+    )
 
 
 def extended(
