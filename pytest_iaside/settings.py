@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from pytest_iaside.checks import is_number, is_whole
@@ -192,11 +192,11 @@ class Settings:
         merged: dict[str, Any] = {}
         for layer in reversed(layers):
             merged.update(layer.values)
-        own = {field.name for field in fields(cls)}
         return cls(
             measure=gathered({name: merged[name] for name in MEASURE if name in merged}),
             thresholds=Thresholds(**{name: merged[name] for name in THRESHOLDS if name in merged}),
-            **{name: value for name, value in merged.items() if name in own},
+            level=merged.get("level", LEVEL),
+            fail_on=merged.get("fail_on", "drift"),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 from pytest_iaside.checks import check_choice, is_number
@@ -69,14 +69,13 @@ class Thresholds:
 
     def __post_init__(self) -> None:
         check_choice("direction", self.direction, Direction)
-        for field in fields(self):
-            found = getattr(self, field.name)
-            if field.name == "direction" or found is None:
+        for name, found in vars(self).items():
+            if name == "direction" or found is None:
                 continue
             if not is_number(found):
-                raise SettingsError(f"{field.name}={found!r} must be a number or None")
-            if not math.isfinite(found) or (field.name != "min_src" and found < 0):
-                raise SettingsError(f"{field.name}={found!r} must be finite and not negative")
+                raise SettingsError(f"{name}={found!r} must be a number or None")
+            if not math.isfinite(found) or (name != "min_src" and found < 0):
+                raise SettingsError(f"{name}={found!r} must be finite and not negative")
 
     @property
     def limits(self) -> Limits:

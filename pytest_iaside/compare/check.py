@@ -38,10 +38,7 @@ class Check:
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
-    """What is known of a family of quantities at P places: values, change and its interval, (P,).
-
-    Intervals hold for all places together.
-    """
+    """Values, change and interval at P places of a family, (P,); intervals hold together."""
 
     baseline: Floats
     candidate: Floats

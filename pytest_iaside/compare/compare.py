@@ -209,14 +209,14 @@ def _lead(
         if negative
         else f"SRC {baseline.src:.3f} → {candidate.src:.3f}"
     )
-    for check in checks:
-        if check.name == "src":
-            line += f" ({signed(check.change)}, {within(check, level, signed)})"
-    for check in checks:
-        if check.name == "band" and check.verdict != "pass":
-            fall = next(each.change for each in changes if each.name == check.where)
-            change = f"{percent(check.change)} of v(all), {within(check, level, percent)}"
-            return line, f"{check.where} {signed(fall, 2)} nats ({change})"
+    told = {check.name: check for check in checks}
+    if src := told.get("src"):
+        line += f" ({signed(src.change)}, {within(src, level, signed)})"
+    band = told.get("band")
+    if band and band.verdict != "pass":
+        fall = next(each.change for each in changes if each.name == band.where)
+        change = f"{percent(band.change)} of v(all), {within(band, level, percent)}"
+        return line, f"{band.where} {signed(fall, 2)} nats ({change})"
     return (line, *moved_most(changes))
 
 

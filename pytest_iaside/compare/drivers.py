@@ -54,7 +54,9 @@ def image_changes(
     count = len(evidence.candidate)
     if candidate.kind != "spectral" or count < 2 or not evidence.paired:
         return None
-    check = _deciding(checks)
+    verdict = worst([check.verdict for check in checks])
+    deciding = [c for c in checks if c.verdict == verdict != "pass" and c.name in ORDER]
+    check = min(deciding, key=lambda each: ORDER.index(each.name), default=None)
     name, where = (check.name, check.where) if check else ("value", "")
     change = families[name].change_at(where)
     found = change(*evidence.means())
@@ -84,12 +86,3 @@ def image_changes(
             for at in order
         ),
     )
-
-
-def _deciding(checks: Sequence[Check]) -> Check | None:
-    """The check that says the most of those with the worst verdict; None where all pass."""
-    verdict = worst([check.verdict for check in checks])
-    found = [check for check in checks if check.verdict == verdict and check.name in ORDER]
-    if verdict == "pass":
-        return None
-    return min(found, key=lambda check: ORDER.index(check.name), default=None)

@@ -73,8 +73,9 @@ def families_of(measurement: Measurement) -> dict[str, Family]:
         edges = [f"{edge:.2f} cycles/px" for edge in partition.edges[1:-1]]
         bands = [quantity.name for quantity in measurement.quantities]
         return {
-            "src": _share_family("src", [""], _score),
-            "sid": _share_family("sid", edges, _importance_below),
+            "src": _share_family("src", [""], lambda psi, at: signed_src(sid(psi, at))[..., None]),
+            # The share of importance below each inner edge.
+            "sid": _share_family("sid", edges, lambda p, at: sid(p, at).cumsum(axis=-1)[..., :-1]),
             "value": _nats_family("value", [""], lambda psi: psi.sum(axis=-1, keepdims=True)),
             "band": _nats_family("band", bands, lambda psi: psi),
         }
@@ -132,15 +133,6 @@ def _mean_family(measurement: Measurement, name: str, columns: list[int]) -> Fam
         bounds=lambda evidence: evidence.bounds_of_means(columns),
         sentence=_mean_sentence,
     )
-
-
-def _score(psi: Floats, at: Floats) -> Floats:
-    return signed_src(sid(psi, at))[..., None]
-
-
-def _importance_below(psi: Floats, at: Floats) -> Floats:
-    """Share of importance below each inner band edge, (…, M−1)."""
-    return np.cumsum(sid(psi, at), axis=-1)[..., :-1]
 
 
 def _check(

@@ -106,11 +106,8 @@ def _same_images(profiles: Sequence[SpectralProfile]) -> Floats:
             f"the checkpoints have {len(common)} measured images in common, at least 2 are needed; "
             "measure them with the same samples="
         )
-    rows = []
-    for profile in profiles:
-        place = {digest: row for row, digest in enumerate(profile.digests)}
-        rows.append(profile.values[[place[digest] for digest in sorted(common)]])
-    return np.stack(rows)
+    rows = [dict(zip(each.digests, each.values, strict=True)) for each in profiles]
+    return np.stack([[psi[digest] for digest in sorted(common)] for psi in rows])
 
 
 def _line(steps: Sequence[int]) -> tuple[Floats, Floats]:

@@ -59,10 +59,7 @@ def gathered(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def scattered(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """``settings`` with the fields of an ``execution`` among them, where it has other than usual.
-
-    Raises SettingsError where it brings an executor: that is a fixture of pytest.
-    """
+    """``settings`` with what is unusual of their ``execution``; SettingsError for an executor."""
     rest, usual = dict(settings), Execution()
     execution = rest.pop("execution", usual)
     check_execution(execution)

@@ -241,10 +241,7 @@ def _record_name(kind: str, name: str | None) -> str | None:
 
 
 def _claimed_name(told: Told, given: str | None, *, shared: bool) -> str | None:
-    """The gate's name, which no other gate of the test has; raises SettingsError.
-
-    Where nothing is stored under it, names may be ``shared``: a number tells them apart.
-    """
+    """The gate's name, numbered where it may be ``shared``; raises SettingsError where taken."""
     if told.test is None:
         return told.name
     if given is not None and (not isinstance(given, str) or not given):

@@ -33,10 +33,7 @@ class Place:
         return self.path is None and self.given is None
 
     def read(self) -> Measurement | None:
-        """The baseline; None where it is to be written.
-
-        Raises BaselineError where it is missing or cannot be read.
-        """
+        """The baseline, None where it is to be written; BaselineError where it is missing."""
         if self.given is not None:
             return self.given
         assert self.path is not None
@@ -80,10 +77,7 @@ class Place:
 def locate(
     kind: str, baseline: str | Path | Measurement | None, test: CurrentTest | None, name: str | None
 ) -> Place:
-    """The baseline that the caller names, or the test's own; nothing is read yet.
-
-    Raises SettingsError where there is none to be named.
-    """
+    """The baseline that the caller names, or the test's own, unread; raises SettingsError."""
     if isinstance(baseline, Measurement):
         what = "profile" if isinstance(baseline, SpectralProfile) else "measurement"
         return Place(given=baseline, shown=f"the given {what} of {baseline.model.name}")

@@ -41,11 +41,7 @@ def is_worker(config: pytest.Config) -> bool:
 
 @dataclass(eq=False)
 class SpectralSession:
-    """State of one session, on config.stash; under xdist each process has its own.
-
-    A plugin by itself in the process that collects all reports: of these, hooks are not told the
-    configuration.
-    """
+    """State of one session (of each process under xdist); a plugin where reports are collected."""
 
     config: pytest.Config
     command_line: Layer
@@ -93,11 +89,8 @@ class SpectralSession:
 
     def finish(self, session: pytest.Session) -> None:
         """Write every export and settle the exit status; called in the controller only."""
-        ended = session.exitstatus in (
-            pytest.ExitCode.OK,
-            pytest.ExitCode.TESTS_FAILED,
-            pytest.ExitCode.NO_TESTS_COLLECTED,
-        )
+        code = pytest.ExitCode
+        ended = session.exitstatus in (code.OK, code.TESTS_FAILED, code.NO_TESTS_COLLECTED)
         self.lines += [f"wrong setting: {error}" for error in self.settings_errors]
         if self.records:
             self._export()

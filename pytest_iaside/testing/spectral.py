@@ -103,10 +103,7 @@ def _prepared(keywords: Mapping[str, Any], baseline_model: Any, test: CurrentTes
 
 
 def storable(profile: Any) -> SpectralProfile:
-    """The profile without its log-likelihoods.
-
-    Raises BaselineError where it is unstructured: nothing could ever be told from it.
-    """
+    """The profile without its log-likelihoods; raises BaselineError where it is unstructured."""
     if not profile.structured:
         raise BaselineError(
             f"this profile makes no baseline, nothing was written: {profile.unstructured_because}"
