@@ -35,11 +35,10 @@ def add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
 
 def read_settings(options: argparse.Namespace, names: Sequence[str]) -> Settings:
     """What ``add_settings`` read; raises SettingsError."""
-    given = {name: getattr(options, name) for name in names}
     values = {
         name: read_text(name, text, f"--{dashes(name)}")
-        for name, text in given.items()
-        if text is not None
+        for name in names
+        if (text := getattr(options, name)) is not None
     }
     return Settings.of([Layer("command line", values)])
 
@@ -64,13 +63,8 @@ def read_reference(options: argparse.Namespace) -> ReferenceSample:
     """What ``add_reference`` read; raises ReferenceSampleError or SettingsError."""
     from pytest_iaside.testing.factories import named_reference
 
-    return named_reference(
-        options.reference,
-        Path(),
-        labels=options.labels,
-        limit=options.limit,
-        seed=options.limit_seed,
-    )
+    how = {"labels": options.labels, "limit": options.limit, "seed": options.limit_seed}
+    return named_reference(options.reference, Path(), **how)
 
 
 def add_no_cache(parser: argparse.ArgumentParser) -> None:

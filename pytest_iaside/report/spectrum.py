@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil, floor, log10
 from operator import itemgetter
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,6 @@ IMAGES = 32  # of the sample: enough for the shape of a spectrum, and every imag
 POINTS = 32
 # The least exponent of the power law of natural images: they have about 2, white noise has 0.
 NATURAL = 1.0
-EMPTY: Mapping[str, Any] = MappingProxyType({})
 Values = Sequence[float | None]
 TOP, BOTTOM = 20.0, 150.0
 DASHES = 6  # strokes that the style sheet tells apart
@@ -32,7 +30,8 @@ LINE = 13.0
 
 
 def spectrum_record(
-    sample: ReferenceSample, perturbations: Mapping[str, Callable[[ReferenceSample], Any]] = EMPTY
+    sample: ReferenceSample,
+    perturbations: Mapping[str, Callable[[ReferenceSample], Any]] | None = None,
 ) -> SpectrumRecord:
     """The energy spectral density of the first images, and its power law (SPEC.md 1.8).
 
@@ -50,7 +49,7 @@ def spectrum_record(
     places = np.unique(np.geomspace(1, max(len(radius) - 1, 1), POINTS).round().astype(int))
     places = places[places < len(radius)]
     snr: list[SnrRecord] = []
-    for name, perturb in perturbations.items():
+    for name, perturb in (perturbations or {}).items():
         perturbed = perturb(some)
         # Some corruptions leave some images as they are, as fog does a white one.
         moved = (pixels != perturbed).flatten(1).any(dim=1)

@@ -167,7 +167,8 @@ def _points_of_run(history: History | Sequence[Point], run: str | None) -> list[
             )
         where, found = str(history.path), history.points()
     else:
-        if not isinstance(history, Sequence) or not all(isinstance(p, Point) for p in history):
+        # By what they have: pytester imports this package anew, and its Point is another one.
+        if not isinstance(history, Sequence) or not all(hasattr(p, "profile") for p in history):
             raise SettingsError(
                 f"the history is a {type(history).__name__}; expected a History, its path, or the "
                 "points of one"
