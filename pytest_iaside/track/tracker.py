@@ -4,14 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import first_images
+from pytest_iaside.measure.answers import answers
+from pytest_iaside.measure.game.play import log_likelihood
+from pytest_iaside.measure.game.replay import agree
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.metrics import accuracy
+from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.measure.spectral import Progress, measure
 from pytest_iaside.models.classifier import Classifier
@@ -29,7 +34,8 @@ class Tracker:
 
     ``classifier`` is made once and gets the weights of every checkpoint in turn. ``settings`` are
     those of ``measure``. What the history holds already, the same weights by the same rules on
-    the same images, is not measured again, unless ``anew``.
+    the same images, is not measured again, unless ``anew`` or where the model answers these images
+    otherwise by now.
 
     Raises ModelError for a classifier that has no weights to load, and SettingsError and
     ReferenceSampleError as ``measure`` does.
@@ -55,6 +61,8 @@ class Tracker:
         self._run, self._anew, self._settings = run, anew, settings
         self._rules = Rules.of(settings)
         self._sample = first_images(reference, settings.get("samples"))
+        # A few passes: not worth the choice of a backend.
+        self._execution = replace(settings.get("execution", Execution()), backend="auto")
 
     def track(
         self, checkpoint: Checkpoint, progress: Callable[[Progress], None] | None = None
@@ -67,11 +75,12 @@ class Tracker:
         if checkpoint.unreadable:
             raise ModelError(checkpoint.unreadable)
         load_weights(self._network, read_checkpoint(checkpoint.path))
-        # Where it cannot be told what the code computes, the weights alone say which it is.
-        model = identity(self._classifier) or str(self._classifier.fingerprint())
-        reference = ReferenceInfo.of(self._reference)
+        model, reference = str(identity(self._classifier)), ReferenceInfo.of(self._reference)
         key = key_of(model, self._rules, reference, self._sample.digests)
-        same = self._history.find(key)
+        same = [] if self._anew else self._history.find(key)
+        # Weights do not say what is computed with them.
+        if same and not self._answers_as(same[0].profile):
+            same = []
         name, own = checkpoint.path.as_posix(), (self._run, checkpoint.step)
         known = next((point for point in same if (point.run, point.step) == own), None)
         if known is None:
@@ -82,10 +91,10 @@ class Tracker:
                     f"{self._run!r} of {self._history.path}; tell runs apart with --run, or leave "
                     "one of the two out"
                 )
-        elif not self._anew:
+        else:
             return known, "known"
         status: Status = "measured"
-        if same and not self._anew:
+        if same:
             status = "same weights"
             point = replace(
                 same[0],
@@ -102,6 +111,13 @@ class Tracker:
             )
         self._history.add(point, key=key)
         return point, status
+
+    def _answers_as(self, profile: SpectralProfile) -> bool:
+        """Whether the images as they are, are answered as ``profile`` says."""
+        (logits,) = answers(self._classifier, self._sample, [None], execution=self._execution)
+        labels = torch.from_numpy(profile.labels)
+        found = log_likelihood(torch.from_numpy(logits), labels).numpy()
+        return agree(found, profile.by_size[:, -1], profile.rules.dtype)
 
 
 def measured_point(
