@@ -45,12 +45,7 @@ PARTS = {
 def write_html(
     records: Sequence[GateRecord], path: str | Path, *, meta: MetaRecord, limit: float = LIMIT_MB
 ) -> Path:
-    """Write the report of ``records`` to ``path``, making its folders; atomic.
-
-    It has at most ``limit`` megabytes, and says what was left out for that.
-
-    Raises SpectralRobustnessError when it cannot be written; what was there then stands.
-    """
+    """Write the report of ``records`` to ``path`` as ``write_text`` does, and raise as it does."""
     content = render(records, meta=meta, limit=limit)
     return write_text(content, path, "choose another path with --iaside-report")
 
@@ -58,7 +53,8 @@ def write_html(
 def render(records: Sequence[GateRecord], *, meta: MetaRecord, limit: float = LIMIT_MB) -> str:
     """The report of ``records`` as HTML.
 
-    What would make it larger than ``limit`` megabytes is left out: example pictures first.
+    What would make it larger than ``limit`` megabytes is left out, example pictures first; the
+    report says what.
     """
     environment = templates()
     script = environment.get_template("report.js.j2").render()

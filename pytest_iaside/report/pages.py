@@ -22,9 +22,6 @@ class Page:
 
 
 def write_page(page: Page, path: str | Path, *, meta: MetaRecord) -> Path:
-    """Write ``page`` to ``path``, making its folders; atomic.
-
-    Raises SpectralRobustnessError when it cannot be written; what was there then stands.
-    """
+    """Write ``page`` to ``path`` as ``write_text`` does, and raise as it does."""
     content = templates().get_template("page.html.j2").render(page=page, meta=meta)
     return write_text(content, path, "choose another path")

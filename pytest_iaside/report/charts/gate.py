@@ -120,10 +120,7 @@ def psi_chart(
     changes: Sequence[QuantityRecord] = (),
     allowed: float | None = None,
 ) -> Markup:
-    """Raw ψ of each band and, on a scale of its own below, the paired changes with moved bands.
-
-    ``allowed`` is the furthest allowed change.
-    """
+    """Raw ψ of each band; below, on a scale of its own, paired changes and what is allowed."""
     bottom = 140.0
     up = _vertical(series, bottom, LEAST_NATS)
     across = Scale(edges[0], edges[-1], LEFT, RIGHT)
