@@ -12,13 +12,7 @@ from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement, Quantity
 from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.arrays import Floats
-from pytest_iaside.stats.intervals import (
-    Interval,
-    Method,
-    Statistic,
-    bca_interval,
-    jackknife_interval,
-)
+from pytest_iaside.stats.intervals import Interval, Statistic, jackknife_interval
 from pytest_iaside.stats.score import sid, signed_src, src
 from pytest_iaside.stats.structured import why_unstructured
 
@@ -132,38 +126,27 @@ class SpectralProfile(Measurement, kind="spectral"):
         )
 
     def interval(
-        self,
-        what: Literal["psi", "sid", "src", "signed_src", "value"],
-        level: float = 0.95,
-        *,
-        method: Method = "jackknife",
+        self, what: Literal["psi", "sid", "src", "signed_src", "value"], level: float = 0.95
     ) -> Interval:
         """Confidence interval of ``what`` over images: two bounds, or two for every band.
 
-        ``jackknife`` covers as it says for psi, sid and src (benchmarks/gate_calibration.py), and
-        at least so where several bands may be the least (stats/sid_intervals.py); ``bca`` is the
-        bootstrap's, which covers less at few images.
+        The jackknife's, which covers as it says for psi, sid and src
+        (benchmarks/gate_calibration.py), and at least so where several bands may be the least
+        (stats/sid_intervals.py).
         """
-        statistics: dict[str, Statistic] = {
-            "psi": lambda mean: mean,
-            "sid": sid,
-            "src": lambda mean: src(sid(mean)),
-            "signed_src": lambda mean: signed_src(sid(mean)),
-            "value": lambda mean: mean.sum(axis=-1),
-        }
-        if what not in statistics:
-            raise ValueError(f"no interval for {what!r}; ask for one of {', '.join(statistics)}")
         if what == "src":  # The sign is lost: an interval around 0 folds up.
-            signed = self.interval("signed_src", level, method=method)
+            signed = self.interval("signed_src", level)
             bounds = np.abs([signed.low, signed.high])
             around = signed.low * signed.high <= 0
             return Interval(np.where(around, 0.0, bounds.min(axis=0)), bounds.max(axis=0), level)
-        if method == "bca":
-            return bca_interval(self.values, statistics[what], level)
-        if what in ("sid", "signed_src"):
-            read = sid if what == "sid" else _signed_src
-            return Interval(*sid_intervals.interval(self.values, read, level), level)
-        return jackknife_interval(self.values, statistics[what], level)
+        if shares := {"sid": sid, "signed_src": _signed_src}.get(what):
+            return Interval(*sid_intervals.interval(self.values, shares, level), level)
+        linear: dict[str, Statistic] = {"psi": np.asarray, "value": lambda psi: psi.sum(axis=-1)}
+        if what not in linear:
+            raise ValueError(
+                f"no interval for {what!r}; ask for psi, sid, src, signed_src or value"
+            )
+        return jackknife_interval(self.values, linear[what], level)
 
     def convergence(self) -> Floats:
         """The paper's convergence curve (K−1,): (1/M)·‖Ψ after k+1 images − Ψ after k‖₁ (fig. 15).

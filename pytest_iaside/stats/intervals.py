@@ -1,15 +1,14 @@
 """Intervals for statistics of a mean over images, linear or not.
 
-Everything a profile reports is a function of the mean of per-image rows. That makes both
-resampling schemes a matrix product: the jackknife's leave-one-out means have a closed
-form, and a bootstrap replicate is a row of counts times the rows.
+Everything a profile reports is a function of the mean of per-image rows, so that the jackknife's
+leave-one-out means have a closed form.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,8 +20,6 @@ Statistic = Callable[[Floats], Floats]
 """Of a mean (…, D), or of many at once."""
 Change = Callable[[Floats, Floats], Floats]
 """Of two means (…, D)."""
-Method = Literal["jackknife", "bca"]
-RESAMPLES = 4000
 
 
 @dataclass(frozen=True)
@@ -156,46 +153,6 @@ def jackknife_interval(
     error = jackknife_error(rows, statistic)
     reach = law.reach(level, _freedom(rows, error)) * error
     return Interval(value - reach, value + reach, level)
-
-
-def bca_interval(rows: ArrayLike, statistic: Statistic, level: float, *, seed: int = 0) -> Interval:
-    """Bias-corrected and accelerated bootstrap interval over images (Efron 1987).
-
-    Seeded: the same rows give the same interval. Bias correction and acceleration are left
-    out of an entry that the bootstrap does not move.
-    """
-    rows = np.asarray(rows, dtype=np.float64)
-    value = np.asarray(statistic(rows.mean(axis=0)))
-    count = len(rows)
-    if count < 2:
-        return Interval(*anything(value), level)
-    counts = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)
-    # NaN is a replicate without a SID (all ψ equal); it says nothing about the statistic.
-    replicates = np.asarray(statistic(counts @ rows / count))
-    below = np.mean((replicates < value) + 0.5 * (replicates == value), axis=0)
-    edge = 0.5 / RESAMPLES
-    bias = special.ndtri(np.clip(below, edge, 1 - edge))
-    influence = np.asarray(statistic(leave_one_out(rows)))
-    influence = influence.mean(axis=0) - influence
-    cubes, squares = (influence**3).sum(axis=0), (influence**2).sum(axis=0)
-    acceleration = np.divide(
-        cubes, 6 * squares**1.5, out=np.zeros_like(value, dtype=np.float64), where=squares > 0
-    )
-    shifts = (bias + special.ndtri(tail) for tail in (0.5 - level / 2, 0.5 + level / 2))
-    low, high = (
-        _columnwise_quantile(replicates, special.ndtr(bias + shift / (1 - acceleration * shift)))
-        for shift in shifts
-    )
-    return Interval(low, high, level)
-
-
-def _columnwise_quantile(replicates: Floats, at: Floats) -> Floats:
-    columns = replicates.reshape(len(replicates), -1).T
-    # numpy's nanquantile warns where all are NaN, and a warning fails a session under -W error.
-    known = (column[~np.isnan(column)] for column in columns)
-    pairs = zip(known, np.atleast_1d(at), strict=True)
-    found = [np.quantile(values, share) if len(values) else np.nan for values, share in pairs]
-    return np.reshape(found, np.shape(at))
 
 
 def holm(p_values: Floats) -> Floats:
