@@ -143,9 +143,8 @@ class SpectralProfile(Measurement, kind="spectral"):
             return Interval(*sid_intervals.interval(self.values, shares, level), level)
         linear: dict[str, Statistic] = {"psi": np.asarray, "value": lambda psi: psi.sum(axis=-1)}
         if what not in linear:
-            raise ValueError(
-                f"no interval for {what!r}; ask for psi, sid, src, signed_src or value"
-            )
+            known = "psi, sid, src, signed_src, value"
+            raise ValueError(f"no interval for {what!r}; ask for one of {known}")
         return jackknife_interval(self.values, linear[what], level)
 
     def convergence(self) -> Floats:
