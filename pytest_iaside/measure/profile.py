@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,10 +35,7 @@ class SpectralProfile(Measurement, kind="spectral"):
     quantities: tuple[Quantity, ...] = field(init=False)
     settings: Mapping[str, Any] = field(init=False)
 
-    PER_IMAGE: ClassVar[tuple[str, ...]] = (
-        *("values", "labels"),
-        *("by_size", "information", "log_likelihood"),
-    )
+    PER_IMAGE = (*Measurement.PER_IMAGE, "by_size", "information", "log_likelihood")
 
     def __post_init__(self) -> None:
         bands = tuple(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,13 @@ import torch
 
 from pytest_iaside.measure.game.play import Game, partners
 from pytest_iaside.measure.game.replay import replay
-from pytest_iaside.measure.game.rows import GameRows
+from pytest_iaside.measure.game.rows import ARRAYS, GameRows
+from pytest_iaside.models.backends.probe import version_of
 from pytest_iaside.models.identity import identity
 from pytest_iaside.store.cache import Entry, Found, ResultCache, game_key
 
 # What forward passes run on: another version may round otherwise.
-LIBRARIES = ("openvino", "onnxruntime")
-ARRAYS = ("image_psi", "by_size", "log_likelihood", "log_probabilities")
+LIBRARIES = ("torch", "numpy", "openvino", "onnxruntime")
 
 
 @dataclass(eq=False)
@@ -46,7 +45,7 @@ class CachedGame:
             "execution": [game.execution.device, game.execution.backend],
             "cuda": torch.cuda.is_available(),
             "matrix products": torch.get_float32_matmul_precision(),
-            "versions": _versions(),
+            "versions": {name: version_of(name) for name in LIBRARIES},
         }
         key = None if model is None else game_key(facts)
         return cls(game, ResultCache(), key, _entries(game))
@@ -128,13 +127,3 @@ def _label(label: np.ndarray) -> str:
     if label.ndim == 0:
         return str(int(label))
     return f"soft {hashlib.sha256(label.astype('<f8').tobytes()).hexdigest()[:32]}"
-
-
-def _versions() -> dict[str, str]:
-    found = {"torch": str(torch.__version__), "numpy": np.__version__}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "none"
-    return found

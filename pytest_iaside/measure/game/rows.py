@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from pytest_iaside.stats.arrays import Floats
+
+ARRAYS = ("image_psi", "by_size", "log_likelihood", "log_probabilities")
+PASSES = ("forward_passes", "from_cache")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,26 +39,17 @@ class GameRows:
         """The rows of each image by itself."""
         count = len(self)
         for i in range(count):
-            yield replace(
-                self,
-                image_psi=self.image_psi[i : i + 1],
-                by_size=self.by_size[i : i + 1],
-                log_likelihood=self.log_likelihood[i : i + 1],
-                log_probabilities=self.log_probabilities[i : i + 1],
-                forward_passes=self.forward_passes // count,
-                from_cache=self.from_cache // count,
-            )
+            passes = {name: getattr(self, name) // count for name in PASSES}
+            arrays = {name: getattr(self, name)[i : i + 1] for name in ARRAYS}
+            yield replace(self, **arrays, **passes)
 
 
 def join(rows: list[GameRows]) -> GameRows:
     """Several GameRows joined, the images of one after those of the other."""
+    arrays: Any = {name: np.concatenate([getattr(r, name) for r in rows]) for name in ARRAYS}
     return GameRows(
-        image_psi=np.concatenate([r.image_psi for r in rows]),
-        by_size=np.concatenate([r.by_size for r in rows]),
-        log_likelihood=np.concatenate([r.log_likelihood for r in rows]),
-        log_probabilities=np.concatenate([r.log_probabilities for r in rows]),
-        forward_passes=sum(r.forward_passes for r in rows),
-        from_cache=sum(r.from_cache for r in rows),
+        **arrays,
+        **{name: sum(getattr(r, name) for r in rows) for name in PASSES},
         # Several workers may each have another machine.
         environment={
             key: ", ".join(dict.fromkeys(r.environment[key] for r in rows))

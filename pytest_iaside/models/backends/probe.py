@@ -226,13 +226,14 @@ def _key(workshop: Workshop, inputs: Tensor, names: Sequence[str], batch_size: i
     # Functions in a module's description come with their address.
     architecture = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(workshop.network))
     state = [(name, *tensor.shape) for name, tensor in workshop.network.state_dict().items()]
-    versions = [f"{name} {_version(name)}" for name in ("torch", "openvino")]
+    versions = [f"{name} {version_of(name)}" for name in ("torch", "openvino")]
     facts = (architecture, state, tuple(inputs.shape[1:]), workshop.dtype, names, batch_size)
     machine = (_processor(), torch.get_num_threads(), versions, VERSION)
     return hashlib.sha256(repr((facts, machine)).encode()).hexdigest()[:24]
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """The version of an installed package, or ``none``."""
     with suppress(metadata.PackageNotFoundError):
         return metadata.version(package)
     return "none"
@@ -240,7 +241,6 @@ def _version(package: str) -> str:
 
 def _processor() -> str:
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        if found := re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M):
+            return found[1].strip()
     return platform.processor() or platform.machine()
