@@ -54,6 +54,12 @@ def check_between(name: str, value: Any, example: float) -> None:
         raise SettingsError(f"{name}={value!r} must lie between 0 and 1, as {example} does")
 
 
+def check_range(name: str, value: Any, low: float, high: float, what: str) -> None:
+    """Raise SettingsError unless ``value`` is a finite number from ``low`` to ``high``."""
+    if not is_number(value) or not low <= value <= high or math.isinf(value):
+        raise SettingsError(f"{name}={value!r} must be {what}")
+
+
 def check_level(level: Any) -> None:
     """Raise SettingsError unless ``level`` is the confidence of an interval."""
     check_between("level", level, 0.95)

@@ -8,15 +8,9 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pytest_iaside.errors import SpectralRobustnessError
+from pytest_iaside.explain import records
 from pytest_iaside.explain.explanation import Explanation, cost, explain
 from pytest_iaside.explain.measurements import level_title
-from pytest_iaside.explain.records import (
-    ExplanationRecord,
-    LevelRecord,
-    Number,
-    PictureRecord,
-    moved,
-)
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.report.charts.heat import MAP_COLOURS, encoded, enlarged, heat, reduced
 from pytest_iaside.report.pictures import image_bytes
@@ -58,14 +52,12 @@ def _explained(red: RedGate) -> tuple[Any, Any]:
     labels = comparison.candidate.labels[rows]
     labels = np.asarray(labels if labels.ndim == 1 else labels.argmax(axis=1), dtype=np.int64)
     candidate = explain(red.model, chosen, labels, execution=red.execution)
-    baseline = None
-    if other is not None:
-        baseline = explain(other, chosen, labels, execution=red.execution)
+    baseline = None if other is None else explain(other, chosen, labels, execution=red.execution)
     record = explanation_record(candidate, baseline, comparison.level)
     return record, explanation_pictures(chosen, candidate, baseline)
 
 
-def _nothing(why: str) -> ExplanationRecord:
+def _nothing(why: str) -> records.ExplanationRecord:
     return {
         "why_not": why,
         "level": None,
@@ -81,7 +73,7 @@ def _nothing(why: str) -> ExplanationRecord:
 
 def explanation_record(
     candidate: Explanation, baseline: Explanation | None, level: float
-) -> ExplanationRecord:
+) -> records.ExplanationRecord:
     """Class, level shares and sentence of every image, in plain values."""
     count = len(candidate.names)
     changes = [level_changes(candidate, baseline, [at], level) for at in range(count)]
@@ -111,14 +103,14 @@ def explanation_record(
 
 def level_changes(
     candidate: Explanation, baseline: Explanation | None, images: Sequence[int], level: float
-) -> list[LevelRecord]:
+) -> list[records.LevelRecord]:
     """The mean share of every wavelet level in ``images``, the coarsest first, and its change.
 
     Intervals at confidence ``level`` hold for all levels together, and are about the masks alone.
     """
     depth = candidate.wavelet.depth
     shares, errors = _mean_shares(candidate, images)
-    before: list[Number] = [None] * (depth + 1)
+    before: list[records.Number] = [None] * (depth + 1)
     change = low = high = before
     if baseline is not None:
         old, old_errors = _mean_shares(baseline, images)
@@ -143,7 +135,10 @@ def level_changes(
 
 
 def sentence(
-    candidate: Explanation, baseline: Explanation | None, image: int, changes: list[LevelRecord]
+    candidate: Explanation,
+    baseline: Explanation | None,
+    image: int,
+    changes: list[records.LevelRecord],
 ) -> str:
     """Where, and at which scale, the candidate leans on details more than the baseline does."""
     if baseline is None:
@@ -154,7 +149,7 @@ def sentence(
             f"{changes[0]['title']}; of finer ones most, {_percent(most['candidate'])}, from "
             f"{most['title']}{_around(candidate, image, most, ', ')}."
         )
-    risen = [each for each in changes if moved(each) and (each["change"] or 0.0) > 0]
+    risen = [each for each in changes if records.moved(each) and (each["change"] or 0.0) > 0]
     if not risen:
         return (
             "The candidate leans on the same scales as the baseline, as far as the masks that were "
@@ -176,7 +171,7 @@ def where(row: float, column: float) -> str:
     return f"{vertical} {horizontal}".strip() or "centre"
 
 
-def _around(explanation: Explanation, image: int, change: LevelRecord, before: str) -> str:
+def _around(explanation: Explanation, image: int, change: records.LevelRecord, before: str) -> str:
     place = explanation.place(image, change["level"])
     return "" if place is None else f"{before}around the {where(*place)}"
 
@@ -205,7 +200,7 @@ def map_pictures(explanation: Explanation, at: int) -> dict[str, Drawn]:
 
 def explanation_pictures(
     sample: ReferenceSample, candidate: Explanation, baseline: Explanation | None
-) -> list[PictureRecord]:
+) -> list[records.PictureRecord]:
     """The picture of each image, and the maps of both models."""
 
     def shown(pixels: Drawn, palette: int = 0) -> str:
@@ -215,12 +210,11 @@ def explanation_pictures(
         drawn = map_pictures(explanation, at)
         return {name: shown(each, MAP_COLOURS) for name, each in drawn.items()}
 
-    found: list[PictureRecord] = []
+    found: list[records.PictureRecord] = []
     for at, pixels in enumerate(sample.pixels()):
-        record: PictureRecord = {"image": shown(image_of(pixels)), "candidate": maps(candidate, at)}
+        found.append({"image": shown(image_of(pixels)), "candidate": maps(candidate, at)})
         if baseline is not None:
-            record["baseline"] = maps(baseline, at)
-        found.append(record)
+            found[-1]["baseline"] = maps(baseline, at)
     return found
 
 

@@ -10,7 +10,7 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from pytest_iaside.checks import check_whole, is_number
+from pytest_iaside.checks import check_range, check_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.scores import Scorer, open_scorer
@@ -56,16 +56,17 @@ def entropy_cutoff(
     where the model fails.
     """
     found = as_row(noises)
-    ascends = len(found) > 1 and found[0] >= 0 and (np.diff(found) > 0).all()
-    if not ascends or not np.isfinite(found).all():
+    # Written so that NaN, which fails every comparison, counts as wrong.
+    if len(found) < 2 or not (
+        found[0] >= 0 and (np.diff(found) > 0).all() and found[-1] < math.inf
+    ):
         raise SettingsError(
             f"noises={noises!r}; expected at least two finite numbers from 0 upwards, each greater "
             "than the one before, in units of standardised pixels"
         )
     levels = tuple(found.tolist())
     check_whole("samples", samples, 1)
-    if not is_number(rise) or not 0 <= rise < math.inf:
-        raise SettingsError(f"rise={rise!r} must be a finite number of nats, 0 or above")
+    check_range("rise", rise, 0, math.inf, "a finite number of nats, 0 or above")
     each = len(levels) * samples
     with open_scorer(classifier, images, None, variants=each, execution=execution) as scorer:
         count, classes = scorer.clean.shape
@@ -101,8 +102,7 @@ def first_flat_step(entropies: Floats, rise: float, *, after_a_rise: bool = Fals
 def _noisy(scorer: Scorer, levels: tuple[float, ...], samples: int, seed: int) -> Iterator[Tensor]:
     sample, device = scorer.sample, scorer.runner.device
     for image, digest in enumerate(sample.digests):
-        pixels = sample.pixels(image, image + 1).to(device)
-        inputs = scorer.runner.classifier.normalise(pixels)
+        inputs = scorer.runner.classifier.normalise(sample.pixels(image, image + 1).to(device))
         for noise in levels:
             random = random_by(f"entropy {seed} {digest} {noise!r}")
             for _ in range(samples):

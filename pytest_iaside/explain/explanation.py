@@ -103,8 +103,7 @@ def cost(sample: ReferenceSample, images: int) -> int:
     """About how many forward passes ``explain`` takes for so many of the images of ``sample``."""
     _, grid = fitting(sample, None, None)
     # A gradient costs a pass forwards and about two backwards.
-    gradients = 3 * len(SCALES) * LEAST
-    return images * (POINTS * (grid**2 + 2) + gradients + 1)
+    return images * (POINTS * (grid**2 + 2) + 3 * len(SCALES) * LEAST + 1)
 
 
 def fitting(sample: ReferenceSample, levels: int | None, grid: int | None) -> tuple[int, int]:

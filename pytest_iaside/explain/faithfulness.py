@@ -223,12 +223,14 @@ def score_curve(
     shares = np.arange(steps + 1) / steps
     variants = steps + 1
     with open_scorer(classifier, images, labels, variants=variants, execution=execution) as scorer:
-        ranks = map(how.ranks, checked_maps(maps, scorer.sample))
+        ranks = (how.ranks(each) for each in checked_maps(maps, scorer.sample))
         if inserted:
             # What is not shown yet is what a deletion of the rest, in the opposite order, removes.
-            masks = (_deleted(int(each.max()) - each, 1 - shares) for each in ranks)
-        else:
-            masks = (_deleted(each, shares) for each in ranks)
+            ranks, shares = (each.max() - each for each in ranks), 1 - shares
+        masks = (
+            np.stack([each < removed_parts(share, int(each.max()) + 1) for share in shares])
+            for each in ranks
+        )
         return scorer.scores(_variants(scorer, how, masks), variants, score)
 
 
@@ -289,11 +291,6 @@ def random_subsets(count: int, size: int, samples: int, key: str) -> Masks:
     chosen = np.zeros((samples, count), dtype=np.bool_)
     np.put_along_axis(chosen, np.argpartition(lots, size - 1, axis=1)[:, :size], True, axis=1)
     return chosen
-
-
-def _deleted(ranks: NDArray[np.int64], shares: Floats) -> Masks:
-    count = int(ranks.max()) + 1
-    return np.stack([ranks < removed_parts(share, count) for share in shares])
 
 
 def _variants(scorer: Scorer, how: Removal, masks: Iterable[Masks]) -> Iterator[Tensor]:

@@ -73,12 +73,11 @@ def fam(
     """
     sample = sample_of(images)
     index = band_index(*sample.shape[1:], mask, bands)
-    plane = torch.from_numpy(index)
     run = SobolRun(
         classifier=as_classifier(classifier),
         sample=sample,
         labels=labels,
-        take_apart=lambda image: BandParts(image, plane),
+        take_apart=lambda image: BandParts(image, torch.from_numpy(index)),
         parts=int(index.max()) + 1,
         rules=MaskRules(points=points, **rules),
     )

@@ -18,15 +18,8 @@ from torch.nn import functional
 from pytest_iaside.checks import check_choice, check_positive
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import pieces
+from pytest_iaside.explain import moments
 from pytest_iaside.explain.gradients import Subject, opened
-from pytest_iaside.explain.moments import (
-    ROUND,
-    Mixing,
-    Moments,
-    Sampling,
-    check_scales,
-    sample_moments,
-)
 from pytest_iaside.stats.arrays import Floats
 
 Per = Literal["sample", "image", "pixel"]
@@ -44,7 +37,7 @@ class Lens:
 
     scales: tuple[float, ...]
     noise: float
-    mixing: Mixing
+    mixing: moments.Mixing
     exponent: float  # γ of the optimal scale.
     tolerance: float
     sg: Floats = field(repr=False)  # E[g] summed over channels, (S, K, H, W) float64.
@@ -110,7 +103,7 @@ def spectral_lens(
     *,
     scales: Sequence[float] = SCALES,
     noise: float = 0.3,
-    mixing: Mixing = "convex",
+    mixing: moments.Mixing = "convex",
     exponent: float = 2.5,
     tolerance: float = 0.1,
     max_samples: int = 64,
@@ -135,8 +128,8 @@ def spectral_lens(
     of range and for classes the model does not have; ReferenceSampleError for the images;
     ModelError where the model fails, has no gradient, or a gradient is not finite.
     """
-    sampling = Sampling(
-        scales=check_scales(scales),
+    sampling = moments.Sampling(
+        scales=moments.check_scales(scales),
         noise=noise,
         mixing=mixing,
         tolerance=tolerance,
@@ -153,9 +146,7 @@ def spectral_lens(
         for image, row in enumerate(_rows(subject, sampling)):
             for scale, found in enumerate(row):
                 at = scale, image
-                sg[at], sg2[at] = (
-                    each.sum(dim=0).cpu().numpy() for each in (found.first, found.second)
-                )
+                sg[at], sg2[at] = found.first.sum(dim=0).cpu(), found.second.sum(dim=0).cpu()
                 samples[at], norms[at], errors[at] = found.samples, found.norm, found.relative_error
         return Lens(
             scales=sampling.scales,
@@ -174,12 +165,12 @@ def spectral_lens(
         )
 
 
-def _rows(subject: Subject, sampling: Sampling) -> Iterator[list[Moments]]:
+def _rows(subject: Subject, sampling: moments.Sampling) -> Iterator[list[moments.Moments]]:
     """The moments of each image in turn; as many images at once as it takes to fill a batch."""
     runner, sample = subject.runner, subject.sample
-    together = math.ceil(runner.batch_size / (len(sampling.scales) * ROUND))
+    together = math.ceil(runner.batch_size / (len(sampling.scales) * moments.ROUND))
     for some in pieces(len(sample), together):
-        found = sample_moments(
+        found = moments.sample_moments(
             runner.log_likelihood,
             runner.inputs(sample, some),
             subject.classes[some],

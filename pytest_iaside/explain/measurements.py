@@ -165,7 +165,6 @@ class _Explained:
         self, kind: str, quantities: Sequence[Quantity], values: Floats, **settings: Any
     ) -> Measurement:
         """``values`` (K, Q) read off the attribution, whose options are settings beside others."""
-        model = self.model
         return Measurement(
             kind=kind,
             quantities=tuple(quantities),
@@ -176,7 +175,7 @@ class _Explained:
             settings={**self._options, **settings, "seed": self._seed, **self.execution.settings},
             reference=ReferenceInfo.of(self._reference),
             # What is explained is one class; how many there are is not looked at.
-            model=ModelInfo.of(model, classes=0),
+            model=ModelInfo.of(self.model, classes=0),
             forward_passes=self.passes,
             environment=environment(),
             seconds=time.perf_counter() - self._began,

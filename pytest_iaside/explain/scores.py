@@ -30,10 +30,8 @@ class Scorer:
 
     def scores(self, variants: Iterable[Tensor], each: int, score: Score) -> Floats:
         """The score of each image's class on its variants, (K, each) float64."""
-        found = [
-            scored(logits, self.classes[rows // each], score)
-            for rows, logits in self.answers(variants, each)
-        ]
+        answered = self.answers(variants, each)
+        found = [scored(logits, self.classes[rows // each], score) for rows, logits in answered]
         return torch.cat(found).view(len(self.sample), each).numpy()
 
     def answers(

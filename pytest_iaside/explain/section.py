@@ -41,7 +41,6 @@ def explanation_section(
 
 
 def _maps(name: str, pictures: PictureRecord) -> dict[str, list[Picture]]:
-    """The maps of each model, under its role."""
     roles = {"baseline": pictures.get("baseline"), "candidate": pictures.get("candidate")}
     return {
         role: [Picture(TITLES[x], maps[x], f"{role}, {name}: {TITLES[x]}") for x in maps]
@@ -51,7 +50,6 @@ def _maps(name: str, pictures: PictureRecord) -> dict[str, list[Picture]]:
 
 
 def _finding(record: ExplanationRecord) -> str:
-    """What changed over the explained images together."""
     if record["baseline"] is None:
         return ""
     over = f"Over these {len(record['images'])} images"
@@ -69,7 +67,6 @@ def _finding(record: ExplanationRecord) -> str:
 
 
 def _about(record: ExplanationRecord) -> str:
-    """How the explanations came about, or why there are none."""
     if record["why_not"]:
         return f"Not explained: {record['why_not']}."
     both = "of both models" if record["baseline"] else "of the candidate alone"

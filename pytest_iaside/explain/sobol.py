@@ -27,11 +27,6 @@ class Points:
     a: Floats
     b: Floats
 
-    @property
-    def steps(self) -> Floats:
-        """How far input k of point j moves from A to C^k, (points, inputs)."""
-        return self.b - self.a
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluations:

@@ -6,7 +6,7 @@ multiplication and addition for each image, whatever the transform.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypedDict
@@ -20,16 +20,7 @@ from pytest_iaside.checks import check_choice, check_whole
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import BackendRunner, not_finite, open_runner, pieces
-from pytest_iaside.explain.sobol import (
-    Evaluations,
-    Points,
-    Variance,
-    check_points,
-    group_shares,
-    output_variance,
-    sobol_points,
-    total_indices,
-)
+from pytest_iaside.explain import sobol
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import classes_of
 from pytest_iaside.models.classifier import Classifier
@@ -65,14 +56,14 @@ class MaskRules:
     points: int
     seed: int = 0
     output: Output = "probability"
-    variance: Variance = "both"
+    variance: sobol.Variance = "both"
     mask_space: Space = "pixel"
     rescale: Rescale | None = None
 
     def __post_init__(self) -> None:
-        check_points(self.points)
+        sobol.check_points(self.points)
         check_whole("seed", self.seed, 0)
-        check_choice("variance", self.variance, Variance)
+        check_choice("variance", self.variance, sobol.Variance)
         check_choice("output", self.output, Output)
         check_choice("mask_space", self.mask_space, Space)
         if self.rescale not in (None, "authors"):
@@ -84,7 +75,7 @@ class MaskKeywords(TypedDict, total=False):
 
     output: Output
     seed: int
-    variance: Variance
+    variance: sobol.Variance
     mask_space: Space
     rescale: Rescale | None
 
@@ -144,10 +135,10 @@ class SobolRun:
         """Forward passes: points·(parts + 2) for each image."""
         return len(self.sample) * self.rules.points * (self.parts + 2)
 
-    def drawn(self, image: int) -> Points:
+    def drawn(self, image: int) -> sobol.Points:
         """The points of ``image``, drawn by its digest: what is found of it depends on no other."""
         digest = int(self.sample.digests[image], 16)
-        return sobol_points(self.parts, self.rules.points, [self.rules.seed, digest])
+        return sobol.sobol_points(self.parts, self.rules.points, [self.rules.seed, digest])
 
     def pictures(self, image: int, device: torch.device) -> ImageParts:
         pixels = self.sample.pixels(image, image + 1).to(device)
@@ -159,18 +150,18 @@ class Evaluated:
     """Of K images: the ``classes`` (K,) that were explained, and f at each one's points."""
 
     classes: NDArray[np.int64]
-    evaluations: list[Evaluations]
+    evaluations: list[sobol.Evaluations]
     rules: MaskRules
 
     @property
     def indices(self) -> Floats:
         """Total Sobol indices of the parts, (K, parts)."""
-        return np.stack([total_indices(each, self.rules.variance) for each in self.evaluations])
+        return np.stack([sobol.total_indices(x, self.rules.variance) for x in self.evaluations])
 
     def share_errors(self, groups: NDArray[np.int64]) -> Floats:
         """Standard errors of the shares of ``groups`` of parts, (K, number of groups)."""
         count = int(groups.max()) + 1
-        return np.stack([group_shares(each, groups, count)[1] for each in self.evaluations])
+        return np.stack([sobol.group_shares(each, groups, count)[1] for each in self.evaluations])
 
 
 def evaluate(run: SobolRun, execution: Execution) -> Evaluated:
@@ -183,54 +174,47 @@ def evaluate(run: SobolRun, execution: Execution) -> Evaluated:
         return evaluate_on(runner, run)
 
 
-@contextmanager
-def ready(run: SobolRun, execution: Execution) -> Iterator[BackendRunner]:
+def ready(run: SobolRun, execution: Execution) -> AbstractContextManager[BackendRunner]:
     """The runner for ``run``."""
     some = run.pictures(0, torch.device("cpu")).masked(_float32(run.drawn(0).a[:4]))
-    with open_runner(
-        run.classifier, execution, inputs=run.masking.to_network(some), passes=run.passes
-    ) as runner:
-        yield runner
+    inputs = run.masking.to_network(some)
+    return open_runner(run.classifier, execution, inputs=inputs, passes=run.passes)
 
 
 def evaluate_on(runner: BackendRunner, run: SobolRun) -> Evaluated:
     """``evaluate``, on a runner that is open."""
     classes = classes_of(run.labels, runner.clean_logits(run.sample))
     evaluations = []
-    for logits, turn in runner.run(_batches(run, runner)):
-        target = int(classes[turn.image])
-        turn.into.copy_(_answers(logits, target, run.rules).view(turn.into.shape))
-        if turn.last:
-            name = run.sample.names[turn.image]
-            evaluations.append(_evaluations(turn.found.cpu().numpy(), name, target, run.rules))
+    for logits, (image, found, into, last) in runner.run(_batches(run, runner)):
+        target = int(classes[image])
+        into.copy_(_answers(logits, target, run.rules).view(into.shape))
+        if last:
+            name = run.sample.names[image]
+            evaluations.append(_evaluations(found.cpu().numpy(), name, target, run.rules))
     return Evaluated(classes=classes.numpy(), evaluations=evaluations, rules=run.rules)
 
 
-@dataclass(frozen=True, eq=False)
-class _Turn:
-    """A batch that is with the network; its answers go ``into`` a part of ``found``."""
+def _batches(
+    run: SobolRun, runner: BackendRunner
+) -> Iterator[tuple[Tensor, tuple[int, Tensor, Tensor, bool]]]:
+    """Batches of at most ``batch_size`` images; each is made when the runner asks for it.
 
-    image: int
-    found: Tensor
-    into: Tensor
-    last: bool = False
-
-
-def _batches(run: SobolRun, runner: BackendRunner) -> Iterator[tuple[Tensor, _Turn]]:
-    """Batches of at most ``batch_size`` images; each is made when the runner asks for it."""
+    With each: its image, all that is found of it, the part that the answers go into, and whether
+    it is the last.
+    """
     size, device, layout = runner.batch_size, runner.device, runner.memory_format
     to_network = run.masking.to_network
     for image in range(len(run.sample)):
         pictures, drawn = run.pictures(image, device), run.drawn(image)
-        a, b, steps = (_float32(x).to(device) for x in (drawn.a, drawn.b, drawn.steps))
+        a, b, steps = (_float32(x).to(device) for x in (drawn.a, drawn.b, drawn.b - drawn.a))
         points, parts = a.shape
         found = torch.empty(parts + 2, points, dtype=torch.float64, device=device)
         for block in pieces(points, size):
             base = pictures.masked(a[block]).contiguous(memory_format=layout)
             fed = to_network(base)
             # A copy: networks may write to their input, and what follows is built on it.
-            yield fed.clone(), _Turn(image, found, found[0, block])
-            yield to_network(pictures.masked(b[block])), _Turn(image, found, found[1, block])
+            yield fed.clone(), (image, found, found[0, block], False)
+            yield to_network(pictures.masked(b[block])), (image, found, found[1, block], False)
             for some in pieces(parts, max(1, size // len(base))):
                 change = pictures.alone(torch.arange(some.start, some.stop))
                 if run.rules.rescale is None:
@@ -240,7 +224,7 @@ def _batches(run: SobolRun, runner: BackendRunner) -> Iterator[tuple[Tensor, _Tu
                 else:
                     mixed = to_network(_moved(base, steps[block, some], change, layout))
                 last = block.stop == points and some.stop == parts
-                yield mixed, _Turn(image, found, found[2:][some, block], last)
+                yield mixed, (image, found, found[2:][some, block], last)
 
 
 def _moved(base: Tensor, steps: Tensor, change: Tensor, layout: torch.memory_format) -> Tensor:
@@ -260,13 +244,12 @@ def _answers(logits: Tensor, target: int, rules: MaskRules) -> Tensor:
     return torch.where(logits.isfinite().all(dim=1), values[:, target], torch.nan)
 
 
-def _evaluations(values: Floats, name: str, target: int, rules: MaskRules) -> Evaluations:
+def _evaluations(values: Floats, name: str, target: int, rules: MaskRules) -> sobol.Evaluations:
     if np.isnan(values).any():
         raise not_finite(name, "under a mask")
-    evaluations = Evaluations(a=values[0], b=values[1], c=values[2:])
-    everything = values[:2]
-    nothing = float(np.ptp(everything)) <= ROUNDING * float(np.abs(everything).max())
-    if nothing or output_variance(evaluations, rules.variance) == 0:
+    evaluations = sobol.Evaluations(a=values[0], b=values[1], c=values[2:])
+    nothing = float(np.ptp(values[:2])) <= ROUNDING * float(np.abs(values[:2]).max())
+    if nothing or sobol.output_variance(evaluations, rules.variance) == 0:
         raise ModelError(
             f"the {rules.output} of class {target} is {values[0, 0]:.6g} for {name} "
             "under every mask: there is no variance to attribute; check that the model looks at "

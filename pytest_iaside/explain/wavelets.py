@@ -11,8 +11,6 @@ cell lies in one sub-band. Levels of cells are counted from the coarsest: 0 is t
 ``depth`` the finest details.
 """
 
-from __future__ import annotations
-
 from functools import cached_property, lru_cache
 from math import gcd, sqrt
 

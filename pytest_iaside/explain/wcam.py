@@ -16,22 +16,8 @@ from torch import Tensor
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import Runner, check_finite, open_runner
+from pytest_iaside.explain import sobol_runs, wavelets
 from pytest_iaside.explain.sobol import shares
-from pytest_iaside.explain.sobol_runs import (
-    ImageParts,
-    Masking,
-    MaskKeywords,
-    MaskRules,
-    SobolRun,
-    evaluate,
-)
-from pytest_iaside.explain.wavelets import (
-    CellParts,
-    cell_levels,
-    check_grid,
-    level_sums,
-    spatial_map,
-)
 from pytest_iaside.images.selection import sample_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.models.tuning import return_freed_memory
@@ -56,7 +42,7 @@ class WaveletAttribution:
     shape: tuple[int, int]  # Height and width of the images.
     depth: int  # How often the images were halved: ``levels`` has one entry more.
     wavelet: str
-    rules: MaskRules
+    rules: sobol_runs.MaskRules
 
     @property
     def grid(self) -> int:
@@ -65,12 +51,12 @@ class WaveletAttribution:
     @cached_property
     def levels(self) -> Floats:
         """Share of each level in the sum of indices, (K, depth + 1), coarsest first (SPEC 3.2)."""
-        return shares(level_sums(self.map, self.depth))
+        return shares(wavelets.level_sums(self.map, self.depth))
 
     @cached_property
     def spatial(self) -> Floats:
         """Where in the image, (K, H, W): the sub-bands of ``map`` resized to it and added."""
-        return spatial_map(self.map, self.depth, *self.shape)
+        return wavelets.spatial_map(self.map, self.depth, *self.shape)
 
 
 def wcam(
@@ -83,7 +69,7 @@ def wcam(
     points: int = 8,
     wavelet: str = "haar",
     execution: Execution = Execution(),
-    **rules: Unpack[MaskKeywords],
+    **rules: Unpack[sobol_runs.MaskKeywords],
 ) -> WaveletAttribution:
     """The wavelet scale attribution of ``images`` (SPEC.md 3.1): points·(grid² + 2) passes each.
 
@@ -101,19 +87,19 @@ def wcam(
     """
     sample = sample_of(images)
     _, height, width = sample.shape
-    check_grid(height, width, grid, wavelet_levels)
-    run = SobolRun(
+    wavelets.check_grid(height, width, grid, wavelet_levels)
+    run = sobol_runs.SobolRun(
         classifier=as_classifier(classifier),
         sample=sample,
         labels=labels,
-        take_apart=lambda image: CellParts(image, grid, wavelet_levels, wavelet),
+        take_apart=lambda image: wavelets.CellParts(image, grid, wavelet_levels, wavelet),
         parts=grid**2,
-        rules=MaskRules(points=points, **rules),
+        rules=sobol_runs.MaskRules(points=points, **rules),
     )
-    found = evaluate(run, execution)
+    found = sobol_runs.evaluate(run, execution)
     return WaveletAttribution(
         map=found.indices.reshape(-1, grid, grid),
-        level_errors=found.share_errors(cell_levels(grid, wavelet_levels).ravel()),
+        level_errors=found.share_errors(wavelets.cell_levels(grid, wavelet_levels).ravel()),
         classes=found.classes,
         names=sample.names,
         forward_passes=run.passes,
@@ -174,16 +160,14 @@ def zoom_consistency(
 
     Raises as ``wcam``, and SettingsError where the samples differ in number.
     """
-    samples = sample_of(regular), sample_of(zoomed)
-    if len(samples[0]) != len(samples[1]):
+    regular, zoomed = sample_of(regular), sample_of(zoomed)
+    if len(regular) != len(zoomed):
         raise SettingsError(
-            f"{len(samples[0])} regular and {len(samples[1])} zoomed images were given; give every "
+            f"{len(regular)} regular and {len(zoomed)} zoomed images were given; give every "
             "image both ways, in the same order"
         )
-    first = wcam(classifier, samples[0], labels, wavelet_levels=wavelet_levels, **settings)
-    second = wcam(
-        classifier, samples[1], first.classes, wavelet_levels=wavelet_levels + 1, **settings
-    )
+    first = wcam(classifier, regular, labels, wavelet_levels=wavelet_levels, **settings)
+    second = wcam(classifier, zoomed, first.classes, wavelet_levels=wavelet_levels + 1, **settings)
     return ZoomConsistency(regular=first, zoomed=second)
 
 
@@ -227,7 +211,7 @@ def reconstruct(
             "{} images of {}×{} pixels were given, but the attribution is of {} of {}×{}; give the "
             "images that it was made of".format(*given, *explained)
         )
-    masking = Masking(chosen, attribution.rules)
+    masking = sobol_runs.Masking(chosen, attribution.rules)
     cells = attribution.grid, attribution.depth, attribution.wavelet
     orders = np.argsort(-attribution.map.reshape(len(sample), -1), axis=1, kind="stable")
     # At most so many passes: how many cells suffice is not known before.
@@ -237,7 +221,7 @@ def reconstruct(
         classes = runner.clean_logits(sample).argmax(dim=1)
         for i, order in enumerate(map(torch.from_numpy, orders)):
             pixels = runner.pixels(sample, slice(i, i + 1))
-            pictures = CellParts(masking.to_masked(pixels)[0], *cells)
+            pictures = wavelets.CellParts(masking.to_masked(pixels)[0], *cells)
             growing = map(masking.to_network, _growing(pictures, order, runner.batch_size))
             depth[i] = _first_hit(runner, growing, int(classes[i]), sample.names[i])
             mask = torch.zeros(1, len(order), device=runner.device)
@@ -261,7 +245,7 @@ def _first_hit(runner: Runner, growing: Iterator[Tensor], wanted: int, name: str
     return done
 
 
-def _growing(pictures: ImageParts, order: Tensor, size: int) -> Iterator[Tensor]:
+def _growing(pictures: sobol_runs.ImageParts, order: Tensor, size: int) -> Iterator[Tensor]:
     """The image of the first 1, 2, 3, … parts of ``order``, in batches of ``size``."""
     before: Tensor | float = 0.0
     for parts in torch.split(order, size):

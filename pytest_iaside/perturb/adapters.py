@@ -4,8 +4,6 @@ Neither library is a dependency: torchattacks 3.5.1 asks for a release of reques
 libraries refuse, and is best installed with ``pip install --no-deps torchattacks``.
 """
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import inspect

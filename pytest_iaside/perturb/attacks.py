@@ -5,8 +5,6 @@ logits, ``images`` are (batch, channels, height, width) float32 in [0, 1] and ``
 class indices, all on one device. ``functools.partial(fgsm, eps=8 / 255)`` is one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence

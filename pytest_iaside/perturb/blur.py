@@ -1,7 +1,5 @@
 """Blurs: lenses out of focus, moved cameras, frosted glass."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

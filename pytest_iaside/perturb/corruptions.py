@@ -5,8 +5,6 @@ Network Robustness to Common Corruptions and Perturbations" (ICLR 2019), in the 
 image size that the package imagecorruptions gave them.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -31,23 +29,14 @@ _CLASSICAL: dict[str, Corruption] = {
     "salt_and_pepper": noise.salt_and_pepper,
     "gaussian_blur": blur.gaussian_blur,
 }
-_IMAGENET_C: dict[str, Corruption] = {
-    "gaussian_noise": noise.gaussian_noise,
-    "shot_noise": noise.shot_noise,
-    "impulse_noise": noise.impulse_noise,
-    "defocus_blur": blur.defocus_blur,
-    "glass_blur": blur.glass_blur,
-    "motion_blur": blur.motion_blur,
-    "zoom_blur": blur.zoom_blur,
-    "snow": weather.snow,
-    "frost": weather.frost,
-    "fog": weather.fog,
-    "brightness": digital.brightness,
-    "contrast": digital.contrast,
-    "elastic_transform": digital.elastic_transform,
-    "pixelate": digital.pixelate,
-    "jpeg_compression": digital.jpeg_compression,
-}
+_OF_IMAGENET_C: tuple[Corruption, ...] = (
+    *(noise.gaussian_noise, noise.shot_noise, noise.impulse_noise),
+    *(blur.defocus_blur, blur.glass_blur, blur.motion_blur, blur.zoom_blur),
+    *(weather.snow, weather.frost, weather.fog),
+    *(digital.brightness, digital.contrast, digital.elastic_transform),
+    *(digital.pixelate, digital.jpeg_compression),
+)
+_IMAGENET_C = {apply.__name__: apply for apply in _OF_IMAGENET_C}
 IMAGENET_C: tuple[str, ...] = tuple(_IMAGENET_C)
 """The 15 corruptions of ImageNet-C, in its order: noise, blur, weather, digital."""
 CORRUPTIONS: tuple[str, ...] = (*_CLASSICAL, *IMAGENET_C)

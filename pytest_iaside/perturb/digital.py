@@ -1,7 +1,5 @@
 """Digital damage: exposure, compression, resampling, warping."""
 
-from __future__ import annotations
-
 from functools import partial
 from io import BytesIO
 

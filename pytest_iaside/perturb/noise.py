@@ -1,7 +1,5 @@
 """Noise: random errors of single pixels."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.random import Generator
 

@@ -1,7 +1,5 @@
 """Corrupted images that lie on disk, as ImageNet-C's folders or CIFAR-10-C's arrays."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Weather: snow, frost and fog as ImageNet-C draws them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -52,10 +52,6 @@ class ArchitecturesStudy(MeasuredModels[MeasuredModel]):
     projection: Projection
     agreement: Agreement | None  # None where there are not two groups, one of which has two models.
 
-    @property
-    def groups(self) -> list[str]:
-        return list(dict.fromkeys(one.model.group for one in self.models))
-
     def of(self, group: str) -> list[MeasuredModel]:
         """The models of ``group``."""
         return [one for one in self.models if one.model.group == group]
@@ -105,9 +101,8 @@ def nearest_agreement(shares: Floats, groups: Sequence[str], *, seed: int = 0) -
 
     None where there are not two groups, one of which has two models.
     """
-    names, members = np.unique(np.asarray(groups), return_inverse=True)
-    sizes = np.bincount(members)
-    if len(names) < 2 or sizes.max() < 2:
+    _, members, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    if len(sizes) < 2 or sizes.max() < 2:
         return None
     distances = np.linalg.norm(shares[:, None] - shares[None], axis=-1)
     np.fill_diagonal(distances, np.inf)

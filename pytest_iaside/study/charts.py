@@ -1,6 +1,6 @@
 """Charts of many models: as points, and their correlations as intervals or as a grid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import chain
@@ -27,16 +27,6 @@ class Dot:
     group: int = 0
     across: Bounds = (None, None)
     upright: Bounds = (None, None)
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A value with its interval in a row of its own."""
-
-    name: str
-    value: float | None
-    low: float | None
-    high: float | None
 
 
 def scatter_chart(
@@ -82,24 +72,25 @@ def plane_chart(ident: str, dots: Sequence[Dot], *, groups: Sequence[str], title
     return svg.document(ident, title, described, height, parts + key)
 
 
-def interval_chart(ident: str, bars: Sequence[Bar], *, name: str, title: str) -> Markup:
-    """Correlations with their intervals, a row each, on the scale from −1 to 1."""
-    start = max((len(bar.name) for bar in bars), default=0) * CHARACTER + 12
-    across = Scale(-1, 1, start, WIDTH - 44)
+def interval_chart(
+    ident: str, bars: Mapping[str, Sequence[float | None]], *, name: str, title: str
+) -> Markup:
+    """Correlations with the two ends of their intervals, a row each, on the scale from −1 to 1."""
+    across = Scale(-1, 1, max(map(len, bars), default=0) * CHARACTER + 12, WIDTH - 44)
     top, bottom = 8.0, 8.0 + ROW * len(bars)
     parts = svg.horizontal_axis(across, bottom, 5, name)
     parts.append(svg.line(across(0), top, across(0), bottom, "zero"))
-    for number, bar in enumerate(bars):
+    for number, (bar, (value, low, high)) in enumerate(bars.items()):
         y = top + ROW * (number + 0.5)
-        parts.append(svg.text(across.start - 8, y + 3.5, bar.name, "", "end"))
-        parts.append(svg.whisker(across, y, bar.low, bar.high, "candidate", along="x"))
-        if bar.value is not None:
-            parts.append(svg.diamond(across(bar.value), y, "mark candidate"))
-        parts.append(svg.text(WIDTH - 4, y + 3.5, fixed(bar.value, 2), "value", "end"))
+        parts.append(svg.text(across.start - 8, y + 3.5, bar, "", "end"))
+        parts.append(svg.whisker(across, y, low, high, "candidate", along="x"))
+        if value is not None:
+            parts.append(svg.diamond(across(value), y, "mark candidate"))
+        parts.append(svg.text(WIDTH - 4, y + 3.5, fixed(value, 2), "value", "end"))
         parts.append(svg.hit(0, WIDTH, y - ROW / 2, y + ROW / 2, number))
     described = "; ".join(
-        f"{bar.name} {fixed(bar.value, 2)}, interval {fixed(bar.low, 2)} to {fixed(bar.high, 2)}"
-        for bar in bars
+        f"{bar} {fixed(value, 2)}, interval {fixed(low, 2)} to {fixed(high, 2)}"
+        for bar, (value, low, high) in bars.items()
     )
     return svg.document(ident, title, f"{described}.", bottom + 36, parts)
 
@@ -130,11 +121,8 @@ def grid_chart(
             x = left + column * wide
             if value is not None:
                 style = f"{tone(1 if value > 0 else 0)};fill:var(--tone)"
-                parts.append(
-                    f'<rect x="{svg.at(x)}" y="{svg.at(y)}" width="{svg.at(wide - 1)}" '
-                    f'height="{svg.at(high - 1)}" style="{style}" '
-                    f'fill-opacity="{0.6 * abs(value):.2f}"/>'
-                )
+                parts.append(f'<g style="{style}" fill-opacity="{0.6 * abs(value):.2f}">')
+                parts.append(svg.box(x, y, wide - 1, high - 1, "cell") + "</g>")
             shown = fixed(value, 1 if wide < 26 else 2).replace("0.", ".", 1)
             parts.append(svg.text(x + wide / 2, y + high / 2 + 3.5, shown))
         parts.append(svg.hit(0, WIDTH, y, y + high, row))

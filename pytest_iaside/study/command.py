@@ -72,15 +72,12 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 def correlation(options: argparse.Namespace, command: str) -> int:
     models, measuring, settings = _read(options)
     from pytest_iaside.study import correlation_page
-    from pytest_iaside.study.correlation import ComparedModel, correlation_study
+    from pytest_iaside.study.correlation import correlation_study
     from pytest_iaside.study.robustness import chosen_perturbations
 
     perturbations, left_out = chosen_perturbations(options.perturbations, measuring.reference)
     for name, reason in left_out.items():
         print(f"{name} left out: {reason}")
-
-    def tell(found: ComparedModel) -> None:
-        _tell(found, f"mean mPE {float(found.robustness.errors.mean()):.3f}")
 
     study = correlation_study(
         models,
@@ -89,7 +86,7 @@ def correlation(options: argparse.Namespace, command: str) -> int:
         seed=int(settings.measure.get("seed", 0)),
         level=settings.level,
         folder=None if options.no_cache else Path(options.output) / "correlation-kept",
-        told=tell,
+        told=lambda found: _tell(found, f"mean mPE {found.robustness.errors.mean():.3f}"),
     )
     return _finish("correlation", study, correlation_page, options, command)
 
@@ -138,7 +135,6 @@ def training(options: argparse.Namespace, command: str) -> int:
 
 
 def _read(options: argparse.Namespace) -> tuple[list[StudyModel], Measuring, Settings]:
-    """The models, and how they are to be measured; raises SettingsError."""
     settings = cli.read_settings(options, cli.MEASURING)
     from pytest_iaside.study.models import Measuring, study_models
     from pytest_iaside.testing.factories import named_object
@@ -175,10 +171,9 @@ def _finish(
     text = json.dumps(plain, indent=1, allow_nan=False) + "\n"
     data = write_text(text, folder / f"{name}.json", "choose another with --output")
     html = write_page(shown.page(study), folder / f"{name}.html", meta=meta)
-    print()
-    print("\n".join(shown.lines(study)))
+    print("", *shown.lines(study), sep="\n")
     print(f"\nwritten: {html} and {data.name}")
     left_out = getattr(study, "left_out", ())
-    for model in left_out:
-        print(f"iaside: {model.name} was left out: {model.reason}", file=sys.stderr)
+    for model, reason in left_out:
+        print(f"iaside: {model} was left out: {reason}", file=sys.stderr)
     return FAILED if left_out else cli.PASSED

@@ -15,15 +15,8 @@ import numpy as np
 from pytest_iaside.errors import ModelError
 from pytest_iaside.measure.answers import Perturbation
 from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.stats import correlation as stats
 from pytest_iaside.stats.arrays import Floats
-from pytest_iaside.stats.correlation import (
-    LEAST_MODELS,
-    Correlation,
-    adjust,
-    averages,
-    correlate,
-    pearson,
-)
 from pytest_iaside.stats.intervals import leave_one_out
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.study.models import MeasuredModel, MeasuredModels, Measuring, StudyModel
@@ -51,8 +44,8 @@ class Follows:
 
     predictor: str
     target: str
-    recipes: Correlation
-    models: Correlation
+    recipes: stats.Correlation
+    models: stats.Correlation
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -123,7 +116,6 @@ def correlation_study(
     Corruptions are drawn with ``seed``; ``folder`` keeps what perturbations did. Raises ModelError
     where fewer than three structured models of different recipes are left.
     """
-
     how: Any = {"seed": seed, "execution": measuring.execution, "folder": folder}
 
     def compared(model: StudyModel, classifier: Classifier) -> ComparedModel:
@@ -133,10 +125,11 @@ def correlation_study(
 
     found = measuring.each(models, compared, told, level)
     recipes = {one.model.recipe for one in found.models}
-    if len(recipes) < LEAST_MODELS:
+    if len(recipes) < stats.LEAST_MODELS:
         raise ModelError(
             f"{found.counted}, of {len(recipes)} recipes; a correlation needs at least "
-            f"{LEAST_MODELS} of different recipes: train more models, or measure on more images"
+            f"{stats.LEAST_MODELS} of different recipes: train more models, or measure on more "
+            "images"
         )
     return correlated(found, list(perturbations), labelled=measuring.reference.labels is not None)
 
@@ -198,22 +191,21 @@ def _correlations(
         found = []
         for (predictor, x), target in product(predictors.items(), names):
             y = targets[target]
-            over_recipes = _correlation(averages(x, recipes), averages(y, recipes), level)
+            first, second = (stats.averages(each, recipes) for each in (x, y))
+            over_recipes = _correlation(first, second, level)
             found.append(Follows(predictor, target, over_recipes, _correlation(x, y, level)))
-        adjusted = adjust([one.recipes for one in found])
+        adjusted = stats.adjust([one.recipes for one in found])
         return [replace(one, recipes=own) for one, own in zip(found, adjusted, strict=True)]
 
-    def closeness(one: Follows) -> float:
-        return float(np.nan_to_num(abs(one.recipes.pearson), nan=-1))
-
-    mean = sorted(follow([MEAN]), key=closeness, reverse=True)
+    mean = follow([MEAN])
+    mean.sort(key=lambda one: np.nan_to_num(abs(one.recipes.pearson), nan=-1), reverse=True)
     return Correlations(targets=targets, mean=mean, single=follow(list(targets)[:-1]))
 
 
-def _correlation(first: Floats, second: Floats, level: float) -> Correlation:
+def _correlation(first: Floats, second: Floats, level: float) -> stats.Correlation:
     """Of quantities (K+1, N) of N models or recipes, with the error that comes from the images."""
-    error = jackknife_error(pearson(first[1:], second[1:]))
-    return replace(correlate(first[0], second[0], level), image_error=float(error))
+    error = jackknife_error(stats.pearson(first[1:], second[1:]))
+    return replace(stats.correlate(first[0], second[0], level), image_error=float(error))
 
 
 def _whole_and_without(rows: Floats) -> Floats:

@@ -7,7 +7,7 @@ from pytest_iaside.report.figures import Figure, Table, interval_text
 from pytest_iaside.report.numbers import finite, fixed, p_value, signed
 from pytest_iaside.report.pages import Page
 from pytest_iaside.stats.correlation import Correlation
-from pytest_iaside.study.charts import Bar, Dot, grid_chart, interval_chart, scatter_chart
+from pytest_iaside.study.charts import Dot, grid_chart, interval_chart, scatter_chart
 from pytest_iaside.study.correlation import (
     MEAN,
     SIGNED_SRC,
@@ -66,7 +66,6 @@ def lines(study: CorrelationStudy) -> list[str]:
 
 
 def _own(study: CorrelationStudy) -> str:
-    """Whether the signed SRC follows mean mPE."""
     found = study.mpe.of(SIGNED_SRC).recipes
     if finite(found.pearson) is None:
         how = "is the same for all models and cannot follow"
@@ -80,7 +79,6 @@ def _own(study: CorrelationStudy) -> str:
 
 
 def _better(study: CorrelationStudy) -> str:
-    """What follows mean mPE better than the signed SRC does."""
     better = study.better_than_src()
     if not better:
         return "Nothing else that was looked at follows it better."
@@ -107,25 +105,15 @@ def _interval(found: Correlation) -> str:
 
 
 def _ranking(table: Correlations, target: str, ident: str, level: float) -> Figure:
-    bars, rows = [], []
+    bars, rows = {}, []
     for one in table.mean:
-        recipes, models = one.recipes, one.models
-        bars.append(Bar(one.predictor, *map(finite, (recipes.pearson, recipes.low, recipes.high))))
-        rows.append(
-            [
-                one.predictor,
-                signed(recipes.pearson),
-                _interval(recipes),
-                fixed(recipes.image_error),
-                p_value(recipes.p_value),
-                p_value(recipes.adjusted),
-                signed(recipes.spearman),
-                interval_text(recipes.rank_low, recipes.rank_high, HUNDREDTHS),
-                signed(models.pearson),
-                _interval(models),
-                signed(models.spearman),
-            ]
-        )
+        found, models = one.recipes, one.models
+        bars[one.predictor] = [*map(finite, (found.pearson, found.low, found.high))]
+        r = signed(found.pearson), _interval(found), fixed(found.image_error)
+        p = p_value(found.p_value), p_value(found.adjusted)
+        rank = signed(found.spearman), interval_text(found.rank_low, found.rank_high, HUNDREDTHS)
+        of_models = signed(models.pearson), _interval(models), signed(models.spearman)
+        rows.append([one.predictor, *r, *p, *rank, *of_models])
     interval = confidence(level)
     head = (
         *("quantity", "r over recipes", interval, "± from the images", "p", "Holm's p"),
@@ -141,14 +129,13 @@ def _ranking(table: Correlations, target: str, ident: str, level: float) -> Figu
 
 
 def _scatter(study: CorrelationStudy, predictor: str) -> Figure:
-    groups = list(dict.fromkeys(one.model.group for one in study.models))
     (xs, *left_x), (ys, *left_y) = study.predictors[predictor], study.mpe.targets[MEAN]
     errors = (jackknife_error(np.array(each)) for each in (left_x, left_y))
     dots, rows = [], []
     for one, x, y, x_error, y_error in zip(study.models, xs, ys, *errors, strict=True):
         across = finite(x - x_error), finite(x + x_error)
         upright = finite(y - y_error), finite(y + y_error)
-        group = groups.index(one.model.group)
+        group = study.groups.index(one.model.group)
         dots.append(Dot(one.name, float(x), float(y), group, across, upright))
         rows.append([one.name, one.model.recipe, *map(fixed, (x, x_error, y, y_error))])
     title = f"{predictor} against mean mPE"
@@ -156,7 +143,7 @@ def _scatter(study: CorrelationStudy, predictor: str) -> Figure:
     about = "One mark for each model; lines are one standard error over images either way."
     table = Table(("model", "recipe", predictor, "± se", "mean mPE", "± se"), rows)
     axes = {"across": predictor, "upright": "mean mPE"}
-    chart = scatter_chart(ident, dots, **axes, groups=groups, title=title)
+    chart = scatter_chart(ident, dots, **axes, groups=study.groups, title=title)
     return Figure(title, about, table, chart)
 
 
@@ -170,8 +157,7 @@ def _by_perturbation(
     for name in names:
         found = [single[name, each] for each in perturbations]
         values.append([finite(one.pearson) for one in found])
-        stars = ["*" if one.adjusted < error else "" for one in found]
-        numbers = (HUNDREDTHS(one.pearson) + star for one, star in zip(found, stars, strict=True))
+        numbers = (HUNDREDTHS(x.pearson) + ("*" if x.adjusted < error else "") for x in found)
         rows.append([name, *numbers])
     return Figure(
         f"{target} under each perturbation",

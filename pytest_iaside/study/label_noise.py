@@ -90,8 +90,7 @@ def label_noise_study(
     Raises SettingsError where a model does not say its share, or all say the same; ModelError
     where fewer than three structured models of two shares are left.
     """
-    silent = [model.name for model in models if model.noise is None]
-    if silent:
+    if silent := [model.name for model in models if model.noise is None]:
         raise SettingsError(
             f"{silent[0]} and {len(silent) - 1} more models do not say what share of their labels "
             "was wrong; give StudyModel(model, noise=0.2)"
@@ -195,19 +194,12 @@ def _scores(study: LabelNoiseStudy) -> Figure:
             noise, interval = share(level.noise, 0), interval_text(*bounds, signed)
             rows.append([model.name, noise, signed(value), interval, fixed(flatness(model))])
     title = "Signed SRC against the share of wrong labels"
-    return Figure(
-        title,
-        f"One mark for each model, with its {confidence(study.level)} over images.",
-        Table(("model", "wrong", "signed SRC", confidence(study.level), "flatness"), rows),
-        scatter_chart(
-            "noise",
-            dots,
-            across="share of wrong labels",
-            upright="signed SRC",
-            groups=[f"{share(one.noise, 0)} wrong" for one in study.levels],
-            title=title,
-        ),
-    )
+    about = f"One mark for each model, with its {confidence(study.level)} over images."
+    table = Table(("model", "wrong", "signed SRC", confidence(study.level), "flatness"), rows)
+    axes = {"across": "share of wrong labels", "upright": "signed SRC"}
+    groups = [f"{share(one.noise, 0)} wrong" for one in study.levels]
+    chart = scatter_chart("noise", dots, **axes, groups=groups, title=title)
+    return Figure(title, about, table, chart)
 
 
 def _followers(study: LabelNoiseStudy) -> Figure:

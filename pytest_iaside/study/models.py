@@ -3,13 +3,13 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-from pytest_iaside.checks import is_number
+from pytest_iaside.checks import check_range
 from pytest_iaside.errors import ModelError, ReferenceSampleError, SettingsError, one_line
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
@@ -53,9 +53,8 @@ class StudyModel:
         for what in ("group", "recipe"):
             if not isinstance(found := getattr(self, what), str):
                 raise SettingsError(f"{what}={found!r} cannot be used; expected text")
-        noise = self.noise
-        if noise is not None and not (is_number(noise) and 0 <= noise <= 1):
-            raise SettingsError(f"noise={noise!r} must be the share of wrong labels, from 0 to 1")
+        if self.noise is not None:
+            check_range("noise", self.noise, 0, 1, "the share of wrong labels, from 0 to 1")
 
     def load(self) -> Classifier:
         """The model itself, under its name; raises ModelError where it cannot be had."""
@@ -121,14 +120,6 @@ class MeasuredModel:
         }
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """A model that could not be measured, and why."""
-
-    name: str
-    reason: str
-
-
 M = TypeVar("M", bound=MeasuredModel)
 
 
@@ -136,13 +127,17 @@ M = TypeVar("M", bound=MeasuredModel)
 class MeasuredModels(Generic[M]):
     """The models of a study; only the structured ones, ``models``, count.
 
-    ``unstructured`` ones have no SID; those ``left_out`` could not be measured.
+    ``unstructured`` ones have no SID; what is ``left_out``, by name and reason, was not measured.
     """
 
     models: Sequence[M]
     unstructured: Sequence[M] = ()
-    left_out: Sequence[LeftOut] = ()
+    left_out: Sequence[tuple[str, str]] = ()
     level: float = 0.95
+
+    @property
+    def groups(self) -> list[str]:
+        return list(dict.fromkeys(one.model.group for one in self.models))
 
     @property
     def measured(self) -> list[M]:
@@ -158,7 +153,7 @@ class MeasuredModels(Generic[M]):
         """Everything that was found, in plain values and arrays, NaN and infinite ones too."""
         return {
             "models": [{**one.as_dict(), "used": one.profile.structured} for one in self.measured],
-            "left_out": [asdict(one) for one in self.left_out],
+            "left_out": [{"name": name, "reason": reason} for name, reason in self.left_out],
         }
 
 
@@ -204,16 +199,16 @@ class Measuring:
     ) -> MeasuredModels[M]:
         """What ``measured`` makes of every model; raises ModelError where fewer than 3 are left."""
         done: list[M] = []
-        left_out: list[LeftOut] = []
+        left_out: list[tuple[str, str]] = []
         for model in models:
             try:
                 done.append(measured(model, model.load()))
             except (ModelError, ReferenceSampleError) as error:
-                left_out.append(LeftOut(model.name, str(error)))
+                left_out.append((model.name, str(error)))
             else:
                 told(done[-1])
         if len(done) < LEAST_MODELS:
-            reasons = "; ".join(f"{model.name}: {model.reason}" for model in left_out[:3])
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out[:3])
             raise ModelError(
                 f"{len(done)} of {len(models)} models could be measured, and this study needs at "
                 f"least {LEAST_MODELS} ({reasons})"

@@ -32,8 +32,8 @@ def study_page(
 ) -> Page:
     """The page of a study of models, with a figure of them all and how they were measured."""
     warnings = [
-        f"{model.name} was left out, it could not be measured: {model.reason}"
-        for model in study.left_out
+        f"{name} was left out, it could not be measured: {reason}"
+        for name, reason in study.left_out
     ]
     if study.unstructured:
         names = ", ".join(model.name for model in study.unstructured)
@@ -52,13 +52,11 @@ def study_page(
 
 
 def _models_figure(study: MeasuredModels[Any]) -> Figure:
-    """Every model that was measured, with its scores."""
     rows = []
     for one in study.measured:
         profile = one.profile
-        score, value = (
-            profile.interval(quantity, study.level) for quantity in ("signed_src", "value")
-        )
+        score = profile.interval("signed_src", study.level)
+        value = profile.interval("value", study.level)
         src = signed(profile.signed_src), interval_text(score.low, score.high, signed)
         bounds = interval_text(value.low, value.high, partial(fixed, digits=2))
         numbers = *src, fixed(profile.value, 2), bounds, share(one.accuracy)
@@ -85,8 +83,7 @@ def curves_figure(
     for row, count in zip(rows, counts, strict=False):
         row.insert(1, str(count))
     table = Table((*head, *(f"band {band}" for band in range(partition.bands))), rows)
-    edges = partition.edges.tolist()
-    chart = curves_by_band("sid", edges, lines, ordered=ordered, title=title)
+    chart = curves_by_band("sid", partition.edges.tolist(), lines, ordered=ordered, title=title)
     return Figure(title, about, table, chart)
 
 

@@ -113,7 +113,7 @@ def test_a_linear_model_has_known_indices(mask: str, space: str, batch_size: int
         c = np.array([(gradient * part).sum() for part in parts])
         points = sobol_points(bands, 16, [0, int(images.digests[i], 16)])
         a, b = points.a @ c, points.b @ c
-        expected = Evaluations(a=a, b=b, c=(a[:, None] + points.steps * c).T)
+        expected = Evaluations(a=a, b=b, c=(a[:, None] + (points.b - points.a) * c).T)
         np.testing.assert_allclose(found.indices[i], total_indices(expected), rtol=1e-3, atol=1e-6)
         shares, errors = group_shares(expected, np.arange(bands), bands)
         np.testing.assert_allclose(found.shares[i], shares, rtol=1e-3, atol=1e-6)

@@ -107,7 +107,7 @@ class TestPoints:
         c = mixed(points, 1)
         np.testing.assert_array_equal(c[:, 1], points.b[:, 1])
         np.testing.assert_array_equal(c[:, [0, 2]], points.a[:, [0, 2]])
-        np.testing.assert_array_equal(c[:, 1], points.a[:, 1] + points.steps[:, 1])
+        np.testing.assert_array_equal(c[:, 1], points.a[:, 1] + (points.b - points.a)[:, 1])
 
     def test_the_seed_decides(self) -> None:
         one, same, other = (sobol_points(5, 8, seed).a for seed in ([1, 2], [1, 2], [1, 3]))
@@ -161,7 +161,7 @@ class TestGroupShares:
         for seed in range(300):
             drawn = sobol_points(64, points, seed)
             a, b = drawn.a @ weights, drawn.b @ weights
-            found = Evaluations(a=a, b=b, c=(a[:, None] + drawn.steps * weights).T)
+            found = Evaluations(a=a, b=b, c=(a[:, None] + (drawn.b - drawn.a) * weights).T)
             shares[seed], errors[seed] = group_shares(found, groups, 3)
         # The mean of 300 has an error of a seventeenth of the spread; ratios are biased a little.
         assert (np.abs(shares.mean(axis=0) - truth) < shares.std(axis=0) / 3).all()

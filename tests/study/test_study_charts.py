@@ -9,14 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pytest_iaside.report.charts.groups import COLOURS, SHAPES, Line, curves_by_band, mark
-from pytest_iaside.study.charts import (
-    Bar,
-    Dot,
-    grid_chart,
-    interval_chart,
-    plane_chart,
-    scatter_chart,
-)
+from pytest_iaside.study.charts import Dot, grid_chart, interval_chart, plane_chart, scatter_chart
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<b>\"'&\x00\u202e"
@@ -77,7 +70,7 @@ def test_a_grid_is_the_stronger_the_further_from_0() -> None:
     chart = grid_chart("g", ["a", "b"], ["x", "y"], [[1.0, -0.5], [None, 0.0]], title="t")
     cells = {
         float(cell.get("fill-opacity", "nan")): cell.get("style")
-        for cell in ElementTree.fromstring(chart).iter(f"{SVG}rect")
+        for cell in ElementTree.fromstring(chart).iter(f"{SVG}g")
         if cell.get("fill-opacity")
     }
     assert sorted(cells) == [0.0, 0.3, 0.6]
@@ -86,7 +79,7 @@ def test_a_grid_is_the_stronger_the_further_from_0() -> None:
 
 
 def test_intervals_stand_in_rows_with_their_numbers() -> None:
-    bars = [Bar("first", 0.5, 0.1, 0.8), Bar("none", None, None, None)]
+    bars = {"first": (0.5, 0.1, 0.8), "none": (None, None, None)}
     chart = interval_chart("i", bars, name="r", title="t")
     assert [text for text in texts(chart) if text in ("first", "0.50", "none", "—")] == [
         "first",
