@@ -6,19 +6,17 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_iaside.report.record import written_by as written_by
 from pytest_iaside.settings import MEASURE, SETTINGS, Layer, Settings, dashes, read_text
 from pytest_iaside.testing.session import on_ci
 
 if TYPE_CHECKING:
     from pytest_iaside.images.reference import ReferenceSample
     from pytest_iaside.measure.spectral import Progress
-    from pytest_iaside.report.record import MetaRecord
 
 Commands = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -73,15 +71,6 @@ def add_no_cache(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure everything anew, and keep nothing for the next run",
     )
-
-
-def written_by(command: str) -> MetaRecord:
-    """What a page or a JSON document says of its own making."""
-    return {
-        "command": command,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "version": metadata.version("pytest-iaside"),
-    }
 
 
 @contextlib.contextmanager

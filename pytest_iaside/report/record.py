@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, TypeVar, cast
 
 from pytest_iaside.thresholds import Direction, FailOn
@@ -263,6 +265,15 @@ class SessionRecord(TypedDict):
     """How many gates there are of each outcome that occurs: a verdict, the status where nothing was
     compared, or changed, which passes its checks and fails under fail_on=any-change."""
     gates: list[GateRecord]  # Every gate, the worst first.
+
+
+def written_by(command: str) -> MetaRecord:
+    """What a page or a JSON document says of its own making."""
+    return {
+        "command": command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": metadata.version("pytest-iaside"),
+    }
 
 
 def gate_record(

@@ -35,8 +35,8 @@ def scatter_chart(
     """``dots`` over two named axes; pointing at one shows its name."""
     bottom = TOP + PLOT
     xs, ys = [dot.x for dot in dots], [dot.y for dot in dots]
-    x = Scale(*_extent(xs, [dot.across for dot in dots]), LEFT, RIGHT)
-    y = Scale(*_extent(ys, [dot.upright for dot in dots]), bottom, TOP)
+    x = Scale(*svg.domain(xs, chain(*(dot.across for dot in dots)), zero=False), LEFT, RIGHT)
+    y = Scale(*svg.domain(ys, chain(*(dot.upright for dot in dots)), zero=False), bottom, TOP)
     parts = svg.value_axis(y, upright, name_at=TOP - 10)
     parts += svg.horizontal_axis(x, bottom, name=across)
     for dot in dots:
@@ -128,11 +128,3 @@ def grid_chart(
         parts.append(svg.hit(0, WIDTH, y, y + high, row))
     described = f"{len(rows)} quantities by {len(columns)} perturbations; numbers in the table."
     return svg.document(ident, title, described, top + high * len(rows) + 4, parts)
-
-
-def _extent(values: Sequence[float], bounds: Sequence[Bounds]) -> tuple[float, float]:
-    """What an axis spans: all values, and of their intervals what is not far off."""
-    low, high = min(values), max(values)
-    low, high = svg.extended(low, high, chain(*bounds), 0.5 * (high - low))
-    room = 0.05 * (high - low) or max(0.05 * abs(high), 0.05)
-    return low - room, high + room

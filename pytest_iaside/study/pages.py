@@ -7,8 +7,9 @@ from typing import Any
 
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.report import columns
 from pytest_iaside.report.charts.groups import Line, curves_by_band
-from pytest_iaside.report.columns import cells, pad, shorten
+from pytest_iaside.report.columns import pad, shorten
 from pytest_iaside.report.figures import Figure, Table, interval_text, settings_of
 from pytest_iaside.report.numbers import NONE, fixed, printable, share, signed
 from pytest_iaside.report.pages import Page
@@ -101,16 +102,9 @@ def lines_of(*blocks: Sequence[str], sentence: str) -> list[str]:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of texts as lines: the first column at the left, the others at the right."""
-    shown = [[shorten(printable(first), LONGEST_NAME), *rest] for first, *rest in rows]
-    widths = [max(map(cells, column)) for column in zip(*shown, strict=True)]
-    return [
-        "  ".join(
-            pad(cell, width, right=column > 0)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in shown
-    ]
+    """Rows of texts as lines, the names in the first column in no more than they may take."""
+    names = (shorten(printable(first), LONGEST_NAME) for first, *_ in rows)
+    return columns.aligned([[name, *row[1:]] for name, row in zip(names, rows, strict=True)])
 
 
 def model_line(model: MeasuredModel, more: str = "") -> str:

@@ -102,10 +102,8 @@ class CurrentTest:
                 reporter.write(text, flush=True)
 
         line = ProgressLine(write, self.item.name, self.config.get_terminal_writer().fullwidth)
-        try:
+        with contextlib.closing(line):
             yield line
-        finally:
-            line.close()
 
 
 _current: ContextVar[CurrentTest | None] = ContextVar("iaside_current_test", default=None)

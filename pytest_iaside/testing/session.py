@@ -11,8 +11,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,7 @@ import pytest
 from pytest_iaside.settings import Layer, ini_value
 
 if TYPE_CHECKING:
-    from pytest_iaside.report.record import GateRecord, MetaRecord
+    from pytest_iaside.report.record import GateRecord
 
 # Names of user properties: the record is for the controller, the rest stays for JUnit XML.
 RECORD = "iaside_record"
@@ -116,14 +114,11 @@ class SpectralSession:
 
         from pytest_iaside.report.json_document import json_document
         from pytest_iaside.report.markdown import markdown
+        from pytest_iaside.report.record import written_by
 
         records = list(self.records.values())
         wanted = self.config.getoption("iaside_report")
-        meta: MetaRecord = {
-            "command": shlex.join(["pytest", *self.config.invocation_params.args]),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "version": metadata.version("pytest-iaside"),
-        }
+        meta = written_by(shlex.join(["pytest", *self.config.invocation_params.args]))
         if wanted or any(record["failed"] for record in records):
             with self._surviving("HTML report"):
                 from pytest_iaside.report.html import LIMIT_MB, write_html

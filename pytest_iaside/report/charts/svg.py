@@ -53,7 +53,11 @@ def domain(
         known.append(0.0)
     low, high = min(known), max(known)
     # Where all values are the same there is no spread to go by, and the bounds are all there is.
-    low, high = extended(low, high, bounds, 1.5 * (high - low) or math.inf)
+    reach, ends = 1.5 * (high - low) or math.inf, [end for end in bounds if end is not None]
+    low, high = (
+        min([low, *(max(end, low - reach) for end in ends)]),
+        max([high, *(min(end, high + reach) for end in ends)]),
+    )
     if high - low < max(least, TINY, 1e-9 * max(abs(low), abs(high))):
         middle, half = (low + high) / 2, least / 2 or max(1.0, 1e-9 * abs(low))
         low, high = middle - half, middle + half
@@ -62,17 +66,6 @@ def domain(
     return (
         low - room if low < 0 or not zero else low,
         high + room if high > 0 or not zero else high,
-    )
-
-
-def extended(
-    low: float, high: float, bounds: Iterable[float | None], by: float
-) -> tuple[float, float]:
-    """``low``…``high`` extended to ``bounds``, but no further than ``by``."""
-    known = [bound for bound in bounds if bound is not None]
-    return (
-        min([low, *(max(bound, low - by) for bound in known)]),
-        max([high, *(min(bound, high + by) for bound in known)]),
     )
 
 
