@@ -140,9 +140,10 @@ class SpectralSession:
         if to:
             path = self._path(to)
             with self._surviving(what):
+                text = make()  # First: where it fails, what was there stands.
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open(mode, encoding="utf-8") as file:
-                    file.write(make())
+                    file.write(text)
                 if mode == "w":
                     self.lines.append(f"{what}: {self._shown(path)}")
 

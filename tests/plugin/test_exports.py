@@ -351,3 +351,18 @@ def test_what_the_workflow_of_the_example_takes_is_written(gated: Project) -> No
         assert written == ["comment.md", "index.html", "junit.xml", "session.json"]
         (upload,) = [step for step in steps if step.get("name") == "Upload the comment"]
         assert (gated.root / upload["with"]["path"]).is_file()
+
+
+def test_an_export_that_fails_leaves_the_earlier_one(gated: Project) -> None:
+    gated.run("--iaside-json=out.json")
+    before = (gated.root / "out.json").read_bytes()
+    gated.write(
+        (gated.root / "conftest.py").read_text()
+        + "\n@pytest.fixture(autouse=True)\ndef failing():\n    yield\n"
+        "    import importlib\n"
+        "    importlib.import_module('pytest_iaside.report.json_document').json_document = None\n",
+        module="conftest",
+    )
+    result = gated.run("--iaside-json=out.json")
+    result.stdout.fnmatch_lines(["*warning: the JSON could not be written (TypeError: *"])
+    assert (gated.root / "out.json").read_bytes() == before
