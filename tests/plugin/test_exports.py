@@ -16,7 +16,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from markdown_it import MarkdownIt
-from project import Project
+from project import OTHERS_OFF, Project
 
 WORSE = 0.3
 COLUMNS = 6  # of the table in markdown, the gate first
@@ -358,11 +358,10 @@ def test_an_export_that_fails_leaves_the_earlier_one(gated: Project) -> None:
     before = (gated.root / "out.json").read_bytes()
     gated.write(
         (gated.root / "conftest.py").read_text()
-        + "\n@pytest.fixture(autouse=True)\ndef failing():\n    yield\n"
-        "    import importlib\n"
-        "    importlib.import_module('pytest_iaside.report.json_document').json_document = None\n",
+        + "\nfrom pytest_iaside.report import json_document\njson_document.json_document = None\n",
         module="conftest",
     )
-    result = gated.run("--iaside-json=out.json")
+    # In a process of its own: what the conftest breaks must not stay broken for other tests.
+    result = gated.pytester.runpytest_subprocess(*OTHERS_OFF, "--iaside-json=out.json")
     result.stdout.fnmatch_lines(["*warning: the JSON could not be written (TypeError: *"])
     assert (gated.root / "out.json").read_bytes() == before
