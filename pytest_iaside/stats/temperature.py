@@ -1,0 +1,42 @@
+"""The temperature of a classifier: what its confidence has to be divided by to say the most.
+
+A model whose logits are all halved gives the same answers with other confidence. Answers taken at
+each model's own temperature do not see that (SPEC.md 14).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+from pytest_iaside.stats.arrays import Floats
+
+# The share of every label that is spread over all classes. Without it the temperature of a model
+# that is always right would be 0, and jump with its first error.
+SMOOTHING = 0.02
+BOUNDS = (1e-3, 1e3)
+
+
+def temperature_of(logits: Floats, labels: NDArray[Any]) -> float:
+    """The temperature at which ``logits`` (K, C) say the most of ``labels``.
+
+    These are (K,) classes or (K, C) distributions. Halved logits have half of it.
+    """
+    targets = labels if labels.ndim == 2 else np.eye(logits.shape[1])[labels]
+    targets = (1 - SMOOTHING) * targets + SMOOTHING / logits.shape[1]
+    # In units of the spread of the logits, so that the search is the same for any of them.
+    spread = float((logits.max(axis=1) - logits.min(axis=1)).mean())
+    if not spread > 0:
+        return 1.0
+
+    def loss(logarithm: float) -> float:
+        scaled = special.log_softmax(logits / (spread * np.exp(logarithm)), axis=1)
+        return -float((targets * scaled).sum(axis=1).mean())
+
+    found = optimize.minimize_scalar(
+        loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-9}
+    )
+    return spread * float(np.exp(found.x))
