@@ -37,6 +37,8 @@ class Quantity:
     unit: Unit = "share"
 
 
+# What answers say for themselves in the file of the measurement that they belong to.
+ANSWERED = ("kind", "quantities", "settings", "forward_passes")
 _CLASSES: dict[str, type[Any]] = {}
 """The class of each kind of measurement that has one of its own."""
 
@@ -68,6 +70,8 @@ class Measurement:
     not_cached_because: str = ""
     """Why a later measurement will have to run them again, where they were to be cached."""
     seconds: float = 0.0
+    answers: "Measurement | None" = None
+    """How right the images are answered as they are (panel.py); every gate compares it."""
     notes: tuple[str, ...] = ()
     """What a reader should know of how it came about, in words; not saved."""
 
@@ -111,6 +115,7 @@ class Measurement:
         arrays = {name: getattr(self, name) for name in self.PER_IMAGE}
         return replace(
             self,
+            answers=None if self.answers is None else self.answers.take(rows),
             **{name: array[rows] for name, array in arrays.items() if array is not None},
             digests=tuple(self.digests[row] for row in rows),
             names=tuple(self.names[row] for row in rows),
@@ -181,11 +186,14 @@ class Measurement:
             "seconds": self.seconds,
         }
         arrays = {name: getattr(self, name) for name in self.PER_IMAGE}
-        return document, {
-            **{name: array for name, array in arrays.items() if array is not None},
-            "digests": np.array(self.digests),
-            "names": np.array(self.names),
-        }
+        arrays = {name: array for name, array in arrays.items() if array is not None}
+        if self.answers is not None:
+            # Of the same images, labels and model.
+            nested = self.answers.files()[0]
+            document["answers"] = {name: nested[name] for name in ANSWERED}
+            arrays["answers"] = self.answers.values
+        names = {"digests": np.array(self.digests), "names": np.array(self.names)}
+        return document, {**arrays, **names}
 
     @classmethod
     def of_files(cls, files: Files) -> Self:
@@ -206,6 +214,11 @@ class Measurement:
             passes_replayed=document.get("passes_replayed", 0),
             seconds=document.get("seconds", 0.0),
         )
+        if "answers" in document:
+            nested = {**document, **document["answers"]}
+            del nested["answers"]
+            answers = Measurement.of_files((nested, {**arrays, "values": arrays["answers"]}))
+            found = replace(found, answers=answers)
         # An edited YAML may say something else than the arrays, whose checksum is their own.
         for name in ("names", *cls.PER_IMAGE):
             rows = getattr(found, name)

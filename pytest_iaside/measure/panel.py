@@ -66,30 +66,9 @@ def measure_answers(
     sample = on_labels_of(first_images(reference, samples), labels_from)
     found = answers(classifier, sample, [None, *panel], seed=seed, execution=execution)
     labels = labels_of(sample, found[0])
-    temperature = temperature_of(found[0], labels)
-    places = ["", *(f" under {name} {severity}" for name, severity in panel)]
-    families = [CLEAN, *(PERTURBED for _ in panel)]
-    quantities, values = [], []
-    for title, unit, read in (
-        ("accuracy", "hit", correct),
-        ("log-likelihood", "nats", partial(log_likelihoods, temperature=temperature)),
-        ("probability of the label", "share", partial(probabilities, temperature=temperature)),
-    ):
-        rows = [read(logits, labels) for logits in found]
-        short = title.partition(" ")[0]
-        for place, family, row in zip(places, families, rows, strict=True):
-            quantities.append(_quantity(f"{title}{place or ', clean'}", f"{family} {short}", unit))
-            values.append(row)
-        if panel:
-            mean = "share" if unit == "hit" else unit
-            quantities.append(_quantity(f"{title}, mean of all", f"{MEAN} {short}", mean))
-            values.append(np.mean(rows, axis=0))
-    quantities.append(_quantity("temperature", "temperature", "count"))
-    values.append(np.full(len(sample), temperature))
     return Measurement(
         kind=KIND,
-        quantities=tuple(quantities),
-        values=columns(*values),
+        **rightness(found, labels, panel),
         digests=sample.digests,
         names=sample.names,
         labels=labels,
@@ -104,6 +83,33 @@ def measure_answers(
         environment=environment(),
         seconds=time.perf_counter() - began,
     )
+
+
+def rightness(
+    logits: Sequence[Floats], labels: NDArray[Any], panel: Sequence[Corruption] = ()
+) -> dict[str, Any]:
+    """Quantities and values (K, Q) of ``logits`` (K, C), clean and under each of ``panel``."""
+    temperature = temperature_of(logits[0], labels)
+    places = [", clean", *(f" under {name} {severity}" for name, severity in panel)]
+    families = [CLEAN, *(PERTURBED for _ in panel)]
+    quantities, values = [], []
+    for title, unit, read in (
+        ("accuracy", "hit", correct),
+        ("log-likelihood", "nats", partial(log_likelihoods, temperature=temperature)),
+        ("probability of the label", "share", partial(probabilities, temperature=temperature)),
+    ):
+        rows = [read(each, labels) for each in logits]
+        short = title.partition(" ")[0]
+        for place, family, row in zip(places, families, rows, strict=True):
+            quantities.append(_quantity(f"{title}{place}", f"{family} {short}", unit))
+            values.append(row)
+        if panel:
+            mean = "share" if unit == "hit" else unit
+            quantities.append(_quantity(f"{title}, mean of all", f"{MEAN} {short}", mean))
+            values.append(np.mean(rows, axis=0))
+    quantities.append(_quantity("temperature", "temperature", "count"))
+    values.append(np.full(len(labels), temperature))
+    return {"quantities": tuple(quantities), "values": columns(*values)}
 
 
 def log_likelihoods(logits: Floats, labels: NDArray[Any], *, temperature: float) -> Floats:

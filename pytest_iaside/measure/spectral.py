@@ -20,6 +20,8 @@ from pytest_iaside.measure.game.play import Game, play, play_on, ready, shards
 from pytest_iaside.measure.game.rows import GameRows, join
 from pytest_iaside.measure.game.rules import DType, Rules
 from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.panel import KIND as ANSWERS
+from pytest_iaside.measure.panel import rightness
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.models.classifier import as_classifier
@@ -98,6 +100,8 @@ def measure(
     def profile() -> SpectralProfile:
         played = join(done)
         count = len(played.image_psi)
+        classes = played.log_probabilities.shape[1]
+        model_info = ModelInfo(name=classifier.name, classes=classes, fingerprint=fingerprint)
         labels = played.log_probabilities.argmax(axis=1)
         if pinned.labels is not None:
             labels = pinned.labels[:count].numpy()
@@ -111,16 +115,23 @@ def measure(
             labels=labels,
             rules=rules,
             reference=ReferenceInfo.of(reference),
-            model=ModelInfo(
-                name=classifier.name,
-                classes=played.log_probabilities.shape[1],
-                fingerprint=fingerprint,
-            ),
+            model=model_info,
             forward_passes=played.forward_passes,
             passes_from_cache=played.from_cache,
             passes_replayed=0 if kept is None else kept.replayed,
             not_cached_because="" if kept is None else kept.why_not,
             notes=(kept.note,) if kept is not None and kept.note else (),
+            answers=Measurement(
+                kind=ANSWERS,
+                **rightness([played.log_probabilities], labels),
+                digests=sample.digests[:count],
+                names=sample.names[:count],
+                labels=labels,
+                settings={"panel": []},
+                reference=ReferenceInfo.of(reference),
+                model=model_info,
+                forward_passes=count,
+            ),
             environment=environment() | played.environment,
             seconds=time.perf_counter() - began,
         )
