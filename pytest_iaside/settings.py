@@ -50,6 +50,9 @@ class SettingKeywords(GateKeywords, total=False):
     space: Space
     design: Design
     cache: bool
+    max_accuracy_drop: float | None
+    max_log_likelihood_drop: float | None
+    max_probability_drop: float | None
     min_src: float | None
     max_src_drop: float | None
     max_sid_shift: float | None
@@ -126,6 +129,9 @@ MEASURE: dict[str, tuple[Kind, str]] = {
     "cache": (YES_OR_NO, "take what was found for an image before from the disk: true or false"),
 }
 THRESHOLDS: dict[str, tuple[Kind, str]] = {
+    "max_accuracy_drop": (NUMBER_OR_NONE, "share of the clean images that may be lost"),
+    "max_log_likelihood_drop": (NUMBER_OR_NONE, "nats that the clean log-likelihood may fall"),
+    "max_probability_drop": (NUMBER_OR_NONE, "how far the probability of the label may fall"),
     "min_src": (NUMBER_OR_NONE, "least signed SRC of the model"),
     "max_src_drop": (NUMBER_OR_NONE, "how far the signed SRC may fall"),
     "max_sid_shift": (NUMBER_OR_NONE, "share of importance that may move to higher frequencies"),

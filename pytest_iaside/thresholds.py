@@ -49,6 +49,9 @@ def check_limits(limits: Limits, what: str, names: Iterable[str]) -> None:
 class Thresholds:
     """How much of a spectral profile may change before a gate says drift; None leaves a check out.
 
+    The clean images come first: ``max_accuracy_drop`` is the share of them that may be answered
+    right no longer; ``max_log_likelihood_drop`` (nats) and ``max_probability_drop`` how far the
+    log-likelihood and the probability of the label may fall, each at the model's own temperature.
     ``min_src`` is the least signed SRC of the candidate. ``max_src_drop`` is how far the
     signed SRC may fall. ``max_sid_shift`` is the share of importance that may move past any
     frequency towards higher ones. ``max_value_drop`` is the share of the baseline's v(all)
@@ -60,6 +63,10 @@ class Thresholds:
     # thousandth of each, 50 images resolve each for a structured model, and every regression of
     # benchmarks/gate_calibration.py lies beyond at least one. 1 % for a band is what catches
     # pruned weights, which the score and v(all) pass.
+    # The first three: benchmarks/gate_calibration.py.
+    max_accuracy_drop: float | None = 0.02
+    max_log_likelihood_drop: float | None = 0.1
+    max_probability_drop: float | None = 0.02
     min_src: float | None = None
     max_src_drop: float | None = 0.02
     max_sid_shift: float | None = 0.05
@@ -78,8 +85,18 @@ class Thresholds:
                 raise SettingsError(f"{name}={found!r} must be finite and not negative")
 
     @property
+    def answer_limits(self) -> Limits:
+        """The limits of what is measured of the answers themselves (measure/panel.py)."""
+        every = {
+            "clean accuracy": Limit(change=self.max_accuracy_drop),
+            "clean log-likelihood": Limit(change=self.max_log_likelihood_drop),
+            "clean probability": Limit(change=self.max_probability_drop),
+        }
+        return {family: limit for family, limit in every.items() if not limit.empty}
+
+    @property
     def limits(self) -> Limits:
-        """The limit of each family that has one."""
+        """The limit of each family of bands, and of what is read off them, that has one."""
         every = {
             "src": Limit(change=self.max_src_drop, bound=self.min_src),
             "sid": Limit(change=self.max_sid_shift),

@@ -43,11 +43,7 @@ def compare(
     SettingsError for a limit on what was not measured, or a level outside (0, 1).
     """
     check_level(level)
-    limits: Limits
-    if isinstance(thresholds, Thresholds):
-        limits, direction = thresholds.limits, thresholds.direction
-    else:
-        limits = thresholds
+    limits, direction = limits_of(thresholds, direction)
     require_same_measurement(candidate, baseline, paired=paired)
     rows = pair(candidate, baseline) if paired else (by_digest(candidate), by_digest(baseline))
     evidence = evidence_of(candidate, baseline, rows, level, paired=paired, law=law)
@@ -59,6 +55,17 @@ def compare(
         checks.insert(0, _structured(candidate, baseline))
         lead = _lead(candidate, baseline, checks, changes, level)
     notes = _image_notes(candidate, baseline, rows, paired)
+    answered: tuple[Check, ...] = ()
+    if isinstance(thresholds, Thresholds):
+        answers = compare_answers(
+            candidate, baseline, thresholds, level=level, paired=paired, law=law
+        )
+        answered = answers.checks if answers else ()
+        if candidate.answers and not baseline.answers:
+            notes.append(
+                "the baseline was made by version 0.1, which kept no accuracy and no log-likelihood: "
+                "make it anew, so that these are compared, too"
+            )
     defined = candidate.settings.get(DEFINITIONS, {})
     if DEFINITIONS not in baseline.settings and any(k != v for k, v in defined.items()):
         notes.append(
@@ -66,7 +73,7 @@ def compare(
             "make it anew, so that a change of what a name stands for is found"
         )
     if candidate is not baseline:
-        notes += _notes(evidence, checks, changes, limits, direction)
+        notes += _notes(evidence, checks, changes, limits, direction, answered)
     notes += candidate.notes
     return Comparison(
         candidate=candidate,
@@ -75,12 +82,44 @@ def compare(
         direction=direction,
         level=level,
         images=len(rows[0]),
-        checks=tuple(checks),
+        checks=(*answered, *checks),
         quantities=changes,
         notes=tuple(notes),
         image_changes=image_changes(evidence, checks, families, candidate, rows[0]),
         lead=lead,
         led=("src", "band") if lead else (),
+    )
+
+
+def limits_of(
+    thresholds: Thresholds | Limits, direction: Direction
+) -> tuple[Limits, Direction]:
+    """The limits that ``thresholds`` give, and which changes count."""
+    if isinstance(thresholds, Thresholds):
+        return thresholds.limits, thresholds.direction
+    return thresholds, direction
+
+
+def compare_answers(
+    candidate: Measurement,
+    baseline: Measurement,
+    thresholds: Thresholds,
+    *,
+    level: float = LEVEL,
+    paired: bool = True,
+    law: Law = STUDENT,
+) -> Comparison | None:
+    """How the answers to the images as they are changed; None where either holds none."""
+    if candidate.answers is None or baseline.answers is None:
+        return None
+    return compare(
+        candidate.answers,
+        baseline.answers,
+        thresholds.answer_limits,
+        level=level,
+        direction=thresholds.direction,
+        paired=paired,
+        law=law,
     )
 
 
@@ -150,11 +189,13 @@ def _notes(
     changes: tuple[QuantityChange, ...],
     limits: Limits,
     direction: Direction,
+    answered: tuple[Check, ...],
 ) -> list[str]:
-    """What improved by more than may be lost; nothing where that is drift too."""
+    """What improved by more than may be lost; nothing where that is drift, or answers got worse."""
     if evidence.same:
         return ["both models give the same answers to every image"]
-    if direction == "any":
+    fell = any(check.changed and check.change < 0 for check in answered)
+    if direction == "any" or fell or any(check.verdict == "drift" for check in answered):
         return []
     titles = {"src": "signed SRC", "sid": "SID", "value": "v(all)"}
     better = [titles[c.name] for c in checks if c.name in titles and c.low > -c.limit]
