@@ -4,12 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+import numpy as np
+from scipy import special
+
 from pytest_iaside.measure.measurement import Better
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.thresholds import Direction
 
-Verdict = Literal["pass", "drift", "inconclusive"]
-WORST_FIRST: tuple[Verdict, ...] = ("drift", "inconclusive", "pass")
+Verdict = Literal["pass", "nothing found", "inconclusive", "drift"]
+WORST_FIRST: tuple[Verdict, ...] = ("drift", "inconclusive", "nothing found", "pass")
+POWER = 0.99
+"""What a detectable change is found with."""
+# Of what is allowed: a change of so many times must be detectable for "nothing found" to say
+# anything. With 0.02 of accuracy allowed that is 12 points; benchmarks/real_changes.py shows how
+# many harmful changes are red by then.
+WIDEST = 6.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +28,9 @@ class Check:
     ``change`` is candidate − baseline with its interval ``low``…``high``, and ``limit`` the bound
     on it; of a check that bounds the candidate itself (``min_src``, ``bound``) ``change`` is the
     candidate's value. ``where`` names the band, frequency or quantity concerned. ``changed`` says
-    whether the interval leaves out no change at all; ``sentence`` says it all in words.
+    whether the interval leaves out no change at all. ``detectable`` is the smallest change for the
+    worse that is found with 99 % power at so many images, and ``images_to_pass`` how many images
+    an unchanged quantity needs to pass (SPEC.md 11); ``sentence`` says it all in words.
     """
 
     name: str
@@ -33,6 +44,8 @@ class Check:
     limit: float
     verdict: Verdict
     changed: bool = False
+    detectable: float = float("nan")
+    images_to_pass: float = float("nan")
     sentence: str = ""
 
 
@@ -51,6 +64,17 @@ class Estimates:
         return {each.name: float(getattr(self, each.name)[place]) for each in fields(self)}
 
 
+def detectable(low: Floats, high: Floats, allowed: float, level: float) -> Floats:
+    """The smallest change for the worse that would be drift with 99 % power (SPEC.md 11).
+
+    Of intervals at ``level``: beyond what is ``allowed`` by their half width and by the normal
+    quantile of the power, in standard errors.
+    """
+    reach = special.ndtri(0.5 + level / 2)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(allowed + (high - low) / 2 * (1 + special.ndtri(POWER) / reach))
+
+
 def decide(
     low: float,
     high: float,
@@ -58,11 +82,14 @@ def decide(
     *,
     better: Better = "higher",
     direction: Direction = "worse",
+    level: float = 0.95,
 ) -> Verdict:
-    """The verdict on a change whose interval is ``low``…``high``.
+    """The verdict on a change whose interval at ``level`` is ``low``…``high``.
 
-    Pass where all of it is allowed, drift where none of it is, else inconclusive. ``allowed`` is
-    how far a change for the worse may go, and with ``direction="any"`` one for the better.
+    Pass where all of it is allowed, drift where none of it is. Between them: nothing found, where
+    its middle is allowed and a change of ``WIDEST`` times what is allowed would have been found;
+    else inconclusive. ``allowed`` is how far a change for the worse may go, and with
+    ``direction="any"`` one for the better.
     """
     if better == "lower":
         low, high = -high, -low
@@ -70,9 +97,14 @@ def decide(
         return "drift"
     if low >= -allowed and (direction == "worse" or high <= allowed):
         return "pass"
+    middle = (low + high) / 2
+    within = middle >= -allowed and (direction == "worse" or middle <= allowed)
+    found = detectable(np.array(low), np.array(high), allowed, level)
+    if within and found <= WIDEST * allowed:
+        return "nothing found"
     return "inconclusive"  # NaN ends here as well: every comparison with it is false
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """Drift before inconclusive before pass; no verdicts at all are a pass."""
+    """Drift before inconclusive before nothing found before pass; none at all are a pass."""
     return min(verdicts, key=WORST_FIRST.index, default="pass")

@@ -1,5 +1,9 @@
 """compare(): what changed between two measurements, image by image, and whether it is real."""
 
+from dataclasses import replace
+
+import numpy as np
+
 from pytest_iaside.checks import check_level
 from pytest_iaside.compare.check import Check, Verdict
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
@@ -9,6 +13,7 @@ from pytest_iaside.compare.families import families_of, run_checks
 from pytest_iaside.compare.fit import DEFINITIONS, Pairs, by_digest, pair, require_same_measurement
 from pytest_iaside.compare.words import percent, signed, within
 from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.panel import AS_ANSWERED, INFORMATION, TEMPERATURE, clean_answers
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats.intervals import STUDENT, Law, holm
 from pytest_iaside.stats.structured import RESOLUTION as PSI_RESOLUTION
@@ -17,6 +22,12 @@ from pytest_iaside.thresholds import LEVEL, Direction, Limit, Limits, Thresholds
 # Answers that differ by less than this, on every image and in every quantity, are the same: other
 # batch sizes and backends move them by so much.
 RESOLUTION = 1e-4
+# Answers at each model's own temperature that differ by less are the same, and so are temperatures
+# whose ratio is this near to one: what is fitted carries the rounding of all images.
+SAME_ANSWERS = 2e-3
+SAME_TEMPERATURE = 0.01
+AT_ANY_TEMPERATURE = (TEMPERATURE, AS_ANSWERED, INFORMATION)
+"""Quantities of answers that another confidence moves."""
 
 
 def compare(
@@ -24,6 +35,7 @@ def compare(
     baseline: Measurement,
     thresholds: Thresholds | Limits = Thresholds(),
     *,
+    answers: Limits | None = None,
     level: float = LEVEL,
     direction: Direction = "worse",
     paired: bool = True,
@@ -35,46 +47,40 @@ def compare(
     common cancels, and holds for all quantities of a family together. ``paired=False`` compares
     means over different images instead, with the wider intervals that takes. ``thresholds`` are
     Thresholds for spectral profiles, a Limit by family for others; ``direction`` (Thresholds have
-    their own) says whether changes for the better count. ``law`` is for intervals at a number of
-    images that was not fixed beforehand (sequential.py).
+    their own) says whether changes for the better count. ``answers`` are limits on how right the
+    images are answered (SPEC.md 12), by default those of ``thresholds``. ``law`` is for intervals
+    at a number of images that was not fixed beforehand (sequential.py).
 
     Raises BaselineError, naming the difference, when the two were measured by other settings,
     against other kinds of label or, unless ``paired`` is False, on another reference sample;
     SettingsError for a limit on what was not measured, or a level outside (0, 1).
     """
     check_level(level)
-    limits, direction = limits_of(thresholds, direction)
+    limits = thresholds
+    if isinstance(thresholds, Thresholds):
+        limits, direction = thresholds.limits, thresholds.direction
+    if answers is None:
+        usual = thresholds if isinstance(thresholds, Thresholds) else Thresholds()
+        answers = usual.answer_limits
     require_same_measurement(candidate, baseline, paired=paired)
     rows = pair(candidate, baseline) if paired else (by_digest(candidate), by_digest(baseline))
     evidence = evidence_of(candidate, baseline, rows, level, paired=paired, law=law)
     families = families_of(candidate)
     checks = run_checks(evidence, families, limits, direction)
     changes = quantity_changes(evidence)
+    answered = compare_answers(
+        candidate, baseline, answers, level=level, direction=direction, paired=paired
+    )
     lead: tuple[str, ...] = ()
     if isinstance(candidate, SpectralProfile) and isinstance(baseline, SpectralProfile):
-        checks.insert(0, _structured(candidate, baseline))
         lead = _lead(candidate, baseline, checks, changes, level)
     notes = _image_notes(candidate, baseline, rows, paired)
-    answered: tuple[Check, ...] = ()
-    if isinstance(thresholds, Thresholds):
-        answers = compare_answers(
-            candidate, baseline, thresholds, level=level, paired=paired, law=law
-        )
-        answered = answers.checks if answers else ()
-        if candidate.answers and not baseline.answers:
-            notes.append(
-                "the baseline was made by version 0.1, which kept no accuracy and no log-likelihood: "
-                "make it anew, so that these are compared, too"
-            )
-    defined = candidate.settings.get(DEFINITIONS, {})
-    if DEFINITIONS not in baseline.settings and any(k != v for k, v in defined.items()):
-        notes.append(
-            "the baseline was made by version 0.1, which kept only the names of perturbations: "
-            "make it anew, so that a change of what a name stands for is found"
-        )
+    notes += _baseline_notes(candidate, baseline)
     if candidate is not baseline:
         notes += _notes(evidence, checks, changes, limits, direction, answered)
-    notes += candidate.notes
+    if answered is not None:
+        limits = {**answered.limits, **limits}
+        notes += answered.notes
     return Comparison(
         candidate=candidate,
         baseline=baseline,
@@ -82,45 +88,88 @@ def compare(
         direction=direction,
         level=level,
         images=len(rows[0]),
-        checks=(*answered, *checks),
+        checks=(*_structured(candidate, baseline), *(answered.checks if answered else ()), *checks),
         quantities=changes,
-        notes=tuple(notes),
+        answers=answered.quantities if answered else (),
+        notes=(*notes, *candidate.notes),
         image_changes=image_changes(evidence, checks, families, candidate, rows[0]),
         lead=lead,
         led=("src", "band") if lead else (),
     )
 
 
-def limits_of(
-    thresholds: Thresholds | Limits, direction: Direction
-) -> tuple[Limits, Direction]:
-    """The limits that ``thresholds`` give, and which changes count."""
-    if isinstance(thresholds, Thresholds):
-        return thresholds.limits, thresholds.direction
-    return thresholds, direction
-
-
 def compare_answers(
     candidate: Measurement,
     baseline: Measurement,
-    thresholds: Thresholds,
+    limits: Limits,
     *,
     level: float = LEVEL,
+    direction: Direction = "worse",
     paired: bool = True,
-    law: Law = STUDENT,
 ) -> Comparison | None:
-    """How the answers to the images as they are changed; None where either holds none."""
+    """How right the images are answered, before and after; None where either does not say.
+
+    Under the panel where both have it, else the images as they are. Labels that a model predicted
+    itself have no accuracy (SPEC.md 12).
+    """
     if candidate.answers is None or baseline.answers is None:
         return None
-    return compare(
-        candidate.answers,
-        baseline.answers,
-        thresholds.answer_limits,
+    pairs = [candidate.answers, baseline.answers]
+    if not all(one.settings["panel"] for one in pairs):
+        pairs = [clean_answers(one) for one in pairs]
+    families = {quantity.family for quantity in pairs[0].quantities}
+    if candidate.reference.labels == "predicted":
+        families = {family for family in families if not family.endswith("accuracy")}
+    found = compare_quantities(
+        *pairs,
+        {family: limit for family, limit in limits.items() if family in families},
         level=level,
-        direction=thresholds.direction,
+        direction=direction,
         paired=paired,
-        law=law,
     )
+    same = candidate is baseline
+    return replace(found, notes=() if same else tuple(_temperature_note(found)))
+
+
+def compare_quantities(
+    candidate: Measurement,
+    baseline: Measurement,
+    limits: Limits,
+    *,
+    level: float,
+    direction: Direction,
+    paired: bool,
+) -> Comparison:
+    """The quantities of two measurements alone, without answers and notes; raises as compare()."""
+    require_same_measurement(candidate, baseline, paired=paired)
+    rows = pair(candidate, baseline) if paired else (by_digest(candidate), by_digest(baseline))
+    evidence = evidence_of(candidate, baseline, rows, level, paired=paired)
+    return Comparison(
+        candidate=candidate,
+        baseline=baseline,
+        limits=limits,
+        direction=direction,
+        level=level,
+        images=len(rows[0]),
+        checks=tuple(run_checks(evidence, families_of(candidate), limits, direction)),
+        quantities=quantity_changes(evidence),
+    )
+
+
+def explained_by_temperature(candidate: Measurement, baseline: Measurement) -> float | None:
+    """The ratio of the temperatures of two models' answers where that alone tells them apart.
+
+    None where the temperatures are the same, or something else differs on any image both answered.
+    """
+    rows = pair(candidate, baseline)
+    ours, theirs = (one.values[some] for one, some in zip((candidate, baseline), rows, strict=True))
+    names = [quantity.name for quantity in candidate.quantities]
+    ratio = float(ours[0, names.index(TEMPERATURE)] / theirs[0, names.index(TEMPERATURE)])
+    shown = [
+        at for at, each in enumerate(candidate.quantities) if each.family not in AT_ANY_TEMPERATURE
+    ]
+    alike = np.allclose(ours[:, shown], theirs[:, shown], rtol=0, atol=SAME_ANSWERS)
+    return ratio if alike and abs(ratio - 1) > SAME_TEMPERATURE else None
 
 
 def evidence_of(
@@ -183,24 +232,61 @@ def _image_notes(
     return [note] if other else []
 
 
+def _baseline_notes(candidate: Measurement, baseline: Measurement) -> list[str]:
+    """What the baseline does not hold, so that it could not be compared."""
+    notes = []
+    if candidate.answers and not baseline.answers:
+        notes.append(
+            "the baseline was made by version 0.1, which kept no accuracy and no log-likelihood: "
+            "make it anew, so that these are compared, too"
+        )
+    elif candidate.answers and baseline.answers:
+        panels = [one.settings["panel"] for one in (candidate.answers, baseline.answers)]
+        if panels[0] and not panels[1]:
+            notes.append(
+                "the baseline was measured without a panel of perturbations, so only answers to "
+                "the images as they are were compared: make it anew"
+            )
+    defined = candidate.settings.get(DEFINITIONS, {})
+    if DEFINITIONS not in baseline.settings and any(k != v for k, v in defined.items()):
+        notes.append(
+            "the baseline was made by version 0.1, which kept only the names of perturbations: "
+            "make it anew, so that a change of what a name stands for is found"
+        )
+    return notes
+
+
+def _temperature_note(answers: Comparison) -> list[str]:
+    """What a change of confidence alone is called."""
+    if explained_by_temperature(answers.candidate, answers.baseline) is None:
+        return []
+    found = next(each for each in answers.quantities if each.name == TEMPERATURE)
+    return [
+        f"the answers differ by their temperature alone ({found.baseline:.3g} → "
+        f"{found.candidate:.3g}): every image is answered as before, with another confidence"
+    ]
+
+
 def _notes(
     evidence: Evidence,
     checks: list[Check],
     changes: tuple[QuantityChange, ...],
     limits: Limits,
     direction: Direction,
-    answered: tuple[Check, ...],
+    answered: Comparison | None,
 ) -> list[str]:
-    """What improved by more than may be lost; nothing where that is drift, or answers got worse."""
-    if evidence.same:
+    """What improved by more than may be lost; nothing where answers got worse, or that is drift."""
+    if evidence.same and (answered is None or not answered.changed):
         return ["both models give the same answers to every image"]
-    fell = any(check.changed and check.change < 0 for check in answered)
-    if direction == "any" or fell or any(check.verdict == "drift" for check in answered):
+    if direction == "any" or (answered and _worse(answered)):
         return []
     titles = {"src": "signed SRC", "sid": "SID", "value": "v(all)"}
+    if answered and not _rose(answered, AS_ANSWERED):
+        del titles["value"]  # It counts from L(∅), which may have fallen instead.
     better = [titles[c.name] for c in checks if c.name in titles and c.low > -c.limit]
-    for each in changes:
-        allowed = limits.get(each.family, Limit()).change
+    every = {**limits, **(answered.limits if answered else {})}
+    for each in (*(answered.quantities if answered else ()), *changes):
+        allowed = every.get(each.family, Limit()).change
         gain = each.low if each.better == "higher" else -each.high
         # A band's limit is a share of v(all): what improves there is told by v(all) itself.
         if allowed is not None and each.family != "band" and gain > allowed:
@@ -212,17 +298,35 @@ def _notes(
     return [note] if better else []
 
 
-def _structured(candidate: SpectralProfile, baseline: SpectralProfile) -> Check:
+def _worse(answers: Comparison) -> bool:
+    """Whether any answers seem worse by a tenth of what is allowed: nothing is better then."""
+    return any(
+        check.verdict in ("drift", "inconclusive") or check.change < -abs(check.limit) / 10
+        for check in answers.checks
+    )
+
+
+def _rose(answers: Comparison, name: str) -> bool:
+    return any(each.name == name and each.low > 0 for each in answers.quantities)
+
+
+def _structured(candidate: Measurement, baseline: Measurement) -> list[Check]:
+    """Whether anything can be read off the two: no gate passes where not.
+
+    Always there for spectral profiles, which may have no structure; else where something is wrong.
+    """
     reasons = [
-        f"{whose} is unstructured: {profile.unstructured_because}"
-        for whose, profile in (("the candidate", candidate), ("the baseline", baseline))
-        if not profile.structured
+        f"{whose} is unstructured: {one.unstructured_because}"
+        for whose, one in (("the candidate", candidate), ("the baseline", baseline))
+        if not one.structured
     ]
+    if not reasons and candidate.kind != "spectral":
+        return []
     verdict: Verdict = "inconclusive" if reasons else "pass"
     # A model that lost its structure has changed; one that never had it decides nothing.
     if reasons and baseline.structured and len(candidate) > 1:
         verdict = "drift"
-    return Check(
+    check = Check(
         name="structured",
         baseline=float(baseline.structured),
         candidate=float(candidate.structured),
@@ -234,6 +338,7 @@ def _structured(candidate: SpectralProfile, baseline: SpectralProfile) -> Check:
         where="; ".join(reasons),
         sentence="; ".join(reasons),
     )
+    return [check]
 
 
 def _lead(

@@ -7,6 +7,9 @@ from pytest_iaside.compare.drivers import ImageChanges
 from pytest_iaside.measure.measurement import Better, Measurement
 from pytest_iaside.thresholds import Direction, FailOn, Limits
 
+OF_BANDS = ("src", "min_src", "sid", "value", "band")
+"""The checks of what a model makes of each band; all others are of its answers."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuantityChange:
@@ -44,6 +47,8 @@ class Comparison:
     images: int
     checks: tuple[Check, ...]
     quantities: tuple[QuantityChange, ...]
+    answers: tuple[QuantityChange, ...] = ()
+    """How right images are answered, before and after; empty where either does not say."""
     notes: tuple[str, ...] = ()
     image_changes: ImageChanges | None = None
     """What each image adds to the change that decides, of spectral profiles on the same images."""
@@ -83,11 +88,13 @@ class Comparison:
         )
 
     def summary(self) -> str:
-        """The verdict in one line, the line that CI annotations show."""
-        first = sorted(self.checks, key=lambda check: WORST_FIRST.index(check.verdict))
-        shown = [check for check in first if check.verdict != "pass"]
+        """The verdict in one line, the line that CI annotations show: first what decides it."""
+        shown = [check for check in self.checks if check.verdict in ("drift", "inconclusive")]
+        shown.sort(key=lambda check: WORST_FIRST.index(check.verdict))
         if self.lead:
-            shown = [c for c in self.checks if c.verdict != "pass" and c.name not in self.led]
-        elif not shown:
-            shown = first[:1]
-        return "; ".join([*self.lead, *(check.sentence for check in shown), *self.tail])
+            # Answers that are worse come before the score, what the lead tells of after it.
+            answers = [c.sentence for c in shown if c.name not in OF_BANDS]
+            others = [c.sentence for c in shown if c.name in OF_BANDS and c.name not in self.led]
+            return "; ".join([*answers, *self.lead, *others, *self.tail])
+        worst_first = sorted(self.checks, key=lambda check: WORST_FIRST.index(check.verdict))
+        return "; ".join([*(c.sentence for c in shown or worst_first[:1]), *self.tail])

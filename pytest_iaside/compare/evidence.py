@@ -54,7 +54,7 @@ class Evidence:
         candidate, baseline = self.means()
         found = change(candidate, baseline)
         error, freedom = self._error(change)
-        reach = self.law.reach(self._each(places), freedom) * error
+        reach = self.law.reach(self.level_of_each(places), freedom) * error
         return Estimates(
             statistic(baseline), statistic(candidate), found, found - reach, found + reach
         )
@@ -66,7 +66,7 @@ class Evidence:
             self.candidate,
             self.baseline,
             shares,
-            self._each(places),
+            self.level_of_each(places),
             law=self.law,
             paired=self.paired,
         )
@@ -79,7 +79,7 @@ class Evidence:
         if self.same:
             return Estimates(baseline, candidate, change, change, change)
         centre, error, freedom = (each[some] for each in self._changes())
-        reach = self.law.reach(self._each(len(some)), freedom) * error
+        reach = self.law.reach(self.level_of_each(len(some)), freedom) * error
         return Estimates(baseline, candidate, change, centre - reach, centre + reach)
 
     def p_values(self, resolution: float) -> Floats:
@@ -94,7 +94,7 @@ class Evidence:
 
     def bounds_of_means(self, some: list[int]) -> Estimates:
         """The candidate's own means of the quantities ``some``, with intervals, together."""
-        rows, level = self.candidate[:, some], self._each(len(some))
+        rows, level = self.candidate[:, some], self.level_of_each(len(some))
         candidate, baseline = (mean[some] for mean in self.means())
         found = jackknife_interval(rows, lambda mean: mean, level, law=self.law)
         for place, column in enumerate(some):
@@ -109,7 +109,7 @@ class Evidence:
         low, high = sid_intervals.interval(self.candidate, shares, self.level, law=self.law)
         return Estimates(baseline, candidate, candidate, low, high)
 
-    def _each(self, places: int) -> float:
+    def level_of_each(self, places: int) -> float:
         """The level of each of so many intervals that are to hold together."""
         return 1 - (1 - self.level) / places
 

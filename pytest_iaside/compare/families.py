@@ -5,9 +5,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_iaside.compare.check import Check, Estimates, decide, worst
+from pytest_iaside.compare.check import Check, Estimates, decide, detectable, worst
 from pytest_iaside.compare.evidence import Evidence, by_family
-from pytest_iaside.compare.words import confidence, nats, number, percent, share, signed, within
+from pytest_iaside.compare.words import (
+    about,
+    confidence,
+    nats,
+    number,
+    percent,
+    share,
+    signed,
+    within,
+)
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.measure.measurement import Better, Measurement
 from pytest_iaside.measure.profile import SpectralProfile
@@ -20,6 +29,9 @@ from pytest_iaside.thresholds import Direction, Limits
 # Changes of a score, of a share of importance or of a share of v(all) below this come from
 # rounding alone (another batch size or backend moves them by 1e-5) and count as none.
 SHARE_RESOLUTION = 1e-3
+# Read off the least band, whose intervals are wide however little changed: where one of them is
+# too wide to tell, that leaves no gate undecided which other checks decide (SPEC.md 14).
+OF_SHARES = ("src", "sid")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,7 +50,11 @@ class Family:
     estimate: Callable[[Evidence], Estimates]
     bounds: Callable[[Evidence], Estimates] | None
     sentence: Callable[[Check, float], str]
+    show: Callable[[float], str]
+    """A change in words."""
     bound_name: str = "bound"
+    both_ways: Sequence[bool] = ()
+    """Of each place whether changes for the better count as well; without them ``direction``."""
     resolution: float = np.inf
 
     def change_at(self, where: str) -> Change:
@@ -63,7 +79,13 @@ def run_checks(
             value = limit.bound if bound else limit.change
             if value is not None:
                 checks.append(_check(families[name], evidence, value, direction, bound=bound))
-    return checks
+    if all(check.name in OF_SHARES for check in checks):
+        return checks
+    undecided = [c.name in OF_SHARES and c.verdict == "inconclusive" for c in checks]
+    return [
+        replace(check, verdict="nothing found") if wide else check
+        for check, wide in zip(checks, undecided, strict=True)
+    ]
 
 
 def families_of(measurement: Measurement) -> dict[str, Family]:
@@ -77,7 +99,10 @@ def families_of(measurement: Measurement) -> dict[str, Family]:
             # The share of importance below each inner edge.
             "sid": _share_family("sid", edges, lambda p, at: sid(p, at).cumsum(axis=-1)[..., :-1]),
             "value": _nats_family("value", [""], lambda psi: psi.sum(axis=-1, keepdims=True)),
-            "band": _nats_family("band", bands, lambda psi: psi),
+            "band": replace(
+                _nats_family("band", bands, lambda psi: psi),
+                both_ways=[2 * band >= len(bands) for band in range(len(bands))],
+            ),
         }
     columns = by_family(measurement.quantities)
     return {name: _mean_family(measurement, name, some) for name, some in columns.items()}
@@ -93,6 +118,7 @@ def _share_family(name: str, places: Sequence[str], shares: Shares) -> Family:
         estimate=lambda evidence: evidence.change_of_shares(shares, len(places)),
         bounds=(lambda evidence: evidence.bounds_of_shares(shares)) if name == "src" else None,
         sentence=_spectral_sentence,
+        show=signed if name == "src" else share,
         bound_name="min_src",
         resolution=SHARE_RESOLUTION,
     )
@@ -117,6 +143,7 @@ def _nats_family(name: str, places: Sequence[str], read: Statistic) -> Family:
         estimate=lambda evidence: evidence.change_of(read, relative, len(places)),
         bounds=None,
         sentence=_spectral_sentence,
+        show=percent,
         resolution=SHARE_RESOLUTION,
     )
 
@@ -132,6 +159,7 @@ def _mean_family(measurement: Measurement, name: str, columns: list[int]) -> Fam
         estimate=lambda evidence: evidence.change_of_means(columns),
         bounds=lambda evidence: evidence.bounds_of_means(columns),
         sentence=_mean_sentence,
+        show=_fitting,
     )
 
 
@@ -147,27 +175,60 @@ def _check(
     else:
         found, direction = family.bounds(evidence), "worse"
         low, high, allowed = found.low - limit, found.high - limit, 0.0
+    level = evidence.level_of_each(len(family.places))
+    both_ways = family.both_ways or [False] * len(family.places)
+    directions: list[Direction] = ["any" if both else direction for both in both_ways]
     verdicts = [
-        decide(lower, upper, allowed, better=better, direction=direction)
-        for lower, upper, better in zip(low.tolist(), high.tolist(), family.better, strict=True)
+        decide(lower, upper, allowed, better=better, direction=which, level=level)
+        for lower, upper, better, which in zip(
+            low.tolist(), high.tolist(), family.better, directions, strict=True
+        )
     ]
     verdict = worst(verdicts)
     signs = np.array([1 if better == "higher" else -1 for better in family.better])
-    gain = -np.abs(found.change) if direction == "any" else signs * found.change
-    candidates = [place for place, each in enumerate(verdicts) if each == verdict]
-    at = min(candidates, key=lambda place: float(gain[place]))
+    either = np.array([which == "any" for which in directions])
+    gain = np.where(either, -np.abs(found.change), signs * found.change)
+    deciding = [place for place, each in enumerate(verdicts) if each == verdict]
+    at = min(deciding, key=lambda place: float(gain[place]))
+    moved = found.change[at] if either[at] else 0.0
+    rises = moved > 0 if moved else family.better[at] == "lower"
+    # Wherever it is: what the widest of those that decide could have seen.
+    seen = float(detectable(low, high, allowed, level)[deciding].max())
+    width = float((high - low)[deciding].max())
     outside = (found.low > family.resolution) | (found.high < -family.resolution)
     check = Check(
         name=family.bound_name if bound else family.name,
         where=family.places[at],
         better=family.better[at],
         **found.at(at),
-        limit=limit if bound or family.better[at] == "lower" else -limit,
+        limit=limit if bound or rises else -limit,
         verdict=verdict,
         changed=not bound and bool(np.any(outside)),
+        detectable=seen,
+        images_to_pass=_images_to_pass(len(evidence.candidate), width, allowed),
     )
-    sentence = _bound_sentence if bound else family.sentence
-    return replace(check, sentence=sentence(check, evidence.level))
+    if bound:
+        return replace(check, sentence=_bound_sentence(check, evidence.level))
+    told = family.sentence(check, evidence.level)
+    if verdict in ("nothing found", "inconclusive"):
+        told += _what_was_seen(check, family.show)
+    return replace(check, sentence=told)
+
+
+def _images_to_pass(images: int, width: float, allowed: float) -> float:
+    """How many images an unchanged quantity takes to pass: half its interval is allowed then."""
+    return images * (width / 2 / allowed) ** 2 if allowed > 0 else np.inf
+
+
+def _what_was_seen(check: Check, show: Callable[[float], str]) -> str:
+    """What the check could have seen, and how many images a pass would take (SPEC.md 11)."""
+    if not np.isfinite(check.detectable):
+        return ""
+    worse = -check.detectable if check.better == "higher" else check.detectable
+    told = f"; {show(worse)} would be found"
+    if np.isfinite(check.images_to_pass):
+        told += f", a pass takes about {about(check.images_to_pass)} images"
+    return told
 
 
 def _bound_sentence(check: Check, level: float) -> str:

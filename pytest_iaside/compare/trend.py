@@ -37,7 +37,7 @@ class TrendEvidence(Evidence):
         found = shares(psi, sid_intervals.least(psi))
         weights = self.at_last - self.at_first
         low, high = sid_intervals.contrast_interval(
-            list(self.points), list(weights), shares, self._each(places)
+            list(self.points), list(weights), shares, self.level_of_each(places)
         )
         first, last, change = (
             np.tensordot(each, found, axes=1) for each in (self.at_first, self.at_last, weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,12 @@ def number(value: float) -> str:
 def fixed(value: float, digits: int = 3) -> str:
     """A value without a plus sign."""
     return signed(value, digits).removeprefix("+")
+
+
+def about(count: float) -> str:
+    """A number of images in two digits that count."""
+    digits = max(0, int(math.log10(max(count, 1))) - 1)
+    return f"{math.ceil(count / 10**digits) * 10**digits:,}"
 
 
 def nats(value: float) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pytest_iaside.errors import BaselineError, SpectralRobustnessError
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.structured import uninformed
 from pytest_iaside.store import archive
 
 FORMAT = "iaside-measurement/1"
@@ -37,8 +38,13 @@ class Quantity:
     unit: Unit = "share"
 
 
-# What answers say for themselves in the file of the measurement that they belong to.
+# What answers say for themselves in the file of the measurement that they belong to, and their
+# arrays there; those of its images only where they are of other ones.
 ANSWERED = ("kind", "quantities", "settings", "forward_passes")
+OF_ANSWERS = {"values": "answers", "labels": "answers_labels"}
+OF_OTHER_IMAGES = {"digests": "answers_digests", "names": "answers_names"}
+FEWEST = 4
+"""Images below which no change can be told from noise."""
 _CLASSES: dict[str, type[Any]] = {}
 """The class of each kind of measurement that has one of its own."""
 
@@ -71,7 +77,7 @@ class Measurement:
     """Why a later measurement will have to run them again, where they were to be cached."""
     seconds: float = 0.0
     answers: "Measurement | None" = None
-    """How right the images are answered as they are (panel.py); every gate compares it."""
+    """How right images are answered (panel.py), these or more of them; every gate compares it."""
     notes: tuple[str, ...] = ()
     """What a reader should know of how it came about, in words; not saved."""
 
@@ -105,6 +111,26 @@ class Measurement:
         """The mean of every quantity over the images, (Q,)."""
         return np.asarray(self.values.mean(axis=0))
 
+    @property
+    def structured(self) -> bool:
+        """Whether anything can be read off the values; where not, no gate passes."""
+        return not self.unstructured_because
+
+    @property
+    def unstructured_because(self) -> str:
+        """Why nothing can be read off the values, in words; empty where something can."""
+        for one in (self, *([self.answers] if self.answers else [])):
+            if not np.isfinite(one.values).all():
+                image, column = np.argwhere(~np.isfinite(one.values))[0]
+                what, value = one.quantities[column].name, one.values[image, column]
+                return f"{what} of {one.names[image]} is {value}, which is no result"
+        if len(self) < FEWEST:
+            return (
+                f"{len(self)} image{'s' * (len(self) > 1)} cannot tell a change from noise; "
+                f"measure at least {FEWEST}, better 50"
+            )
+        return "" if self.answers is None else why_uninformed(self.answers)
+
     def first(self, count: int) -> Self:
         """The measurement of the first ``count`` images."""
         return self.take(range(count))
@@ -113,9 +139,12 @@ class Measurement:
         """The measurement of the images at the indices ``images``, in that order."""
         rows = np.asarray(images, dtype=np.int64)
         arrays = {name: getattr(self, name) for name in self.PER_IMAGE}
+        answers = self.answers
+        if answers is not None and answers.digests == self.digests:
+            answers = answers.take(rows)
         return replace(
             self,
-            answers=None if self.answers is None else self.answers.take(rows),
+            answers=answers,
             **{name: array[rows] for name, array in arrays.items() if array is not None},
             digests=tuple(self.digests[row] for row in rows),
             names=tuple(self.names[row] for row in rows),
@@ -188,10 +217,10 @@ class Measurement:
         arrays = {name: getattr(self, name) for name in self.PER_IMAGE}
         arrays = {name: array for name, array in arrays.items() if array is not None}
         if self.answers is not None:
-            # Of the same images, labels and model.
-            nested = self.answers.files()[0]
+            nested, nested_arrays = self.answers.files()
             document["answers"] = {name: nested[name] for name in ANSWERED}
-            arrays["answers"] = self.answers.values
+            others = {} if self.answers.digests == self.digests else OF_OTHER_IMAGES
+            arrays |= {to: nested_arrays[name] for name, to in (OF_ANSWERS | others).items()}
         names = {"digests": np.array(self.digests), "names": np.array(self.names)}
         return document, {**arrays, **names}
 
@@ -217,7 +246,12 @@ class Measurement:
         if "answers" in document:
             nested = {**document, **document["answers"]}
             del nested["answers"]
-            answers = Measurement.of_files((nested, {**arrays, "values": arrays["answers"]}))
+            own_arrays = {
+                name: arrays[each]
+                for name, each in (OF_ANSWERS | OF_OTHER_IMAGES).items()
+                if each in arrays
+            }
+            answers = Measurement.of_files((nested, {**arrays, **own_arrays}))
             found = replace(found, answers=answers)
         # An edited YAML may say something else than the arrays, whose checksum is their own.
         for name in ("names", *cls.PER_IMAGE):
@@ -255,6 +289,17 @@ class Measurement:
 def columns(*values: ArrayLike) -> Floats:
     """Values (K, Q) of a measurement from those (K,) of each quantity."""
     return np.stack([np.asarray(each, dtype=np.float64) for each in values], axis=1)
+
+
+def why_uninformed(answers: Measurement) -> str:
+    """Why ``answers`` (panel.py) tell nothing of their labels, in words; empty where they do."""
+    hard = answers.labels if answers.labels.ndim == 1 else answers.labels.argmax(axis=1)
+    return uninformed(
+        answers["information"],
+        answers["L(all)"] + np.log(answers.model.classes),
+        distinct_labels=len(np.unique(hard)),
+        predicted=answers.reference.labels == "predicted",
+    )
 
 
 def _modernised(document: Mapping[str, Any], found: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ of the label, at the model's own temperature, so that another confidence alone i
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from pytest_iaside.measure.metrics import correct
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.structured import label_information
 from pytest_iaside.stats.temperature import temperature_of
 
 KIND = "answers"
@@ -38,6 +40,9 @@ PANEL: tuple[Corruption, ...] = (
 )
 # The families of quantities: of the images as they are, under each perturbation, the mean of all.
 CLEAN, PERTURBED, MEAN = "clean", "perturbed", "mean"
+# Quantities of the images as they are that nothing limits: the temperature; the log-likelihood as
+# the model gives it, L(all) of SPEC.md 12; what the image tells about its label.
+TEMPERATURE, AS_ANSWERED, INFORMATION = "temperature", "L(all)", "information"
 
 
 def measure_answers(
@@ -55,8 +60,9 @@ def measure_answers(
     The quantities are accuracy, log-likelihood (nats) and probability of the label: clean, under
     each corruption, and their mean over all of these. The latter two are taken at the temperature
     at which the model's clean logits say the most of the labels (SPEC.md 14), which is a quantity
-    too, the same for every image. Without labels in ``reference`` the predictions on the clean
-    images count, or those of ``labels_from``.
+    too, the same for every image; so are L(all) as the model gives it, and what the image tells
+    about its label (stats/structured.py). Without labels in ``reference`` the predictions on the
+    clean images count, or those of ``labels_from``.
 
     Raises as ``mean_prediction_error``.
     """
@@ -107,9 +113,31 @@ def rightness(
             mean = "share" if unit == "hit" else unit
             quantities.append(_quantity(f"{title}, mean of all", f"{MEAN} {short}", mean))
             values.append(np.mean(rows, axis=0))
-    quantities.append(_quantity("temperature", "temperature", "count"))
-    values.append(np.full(len(labels), temperature))
+    raw = special.log_softmax(logits[0], axis=1)
+    for name, unit, row in (
+        (TEMPERATURE, "count", np.full(len(labels), temperature)),
+        (AS_ANSWERED, "nats", log_likelihoods(logits[0], labels, temperature=1.0)),
+        (INFORMATION, "nats", label_information(raw, labels)),
+    ):
+        quantities.append(_quantity(name, name, unit))
+        values.append(row)
     return {"quantities": tuple(quantities), "values": columns(*values)}
+
+
+def clean_answers(answers: Measurement) -> Measurement:
+    """The answers to the images as they are, without those under a panel."""
+    dropped = [family + " " for family in (PERTURBED, MEAN)]
+    kept = [
+        at
+        for at, quantity in enumerate(answers.quantities)
+        if not quantity.family.startswith(tuple(dropped))
+    ]
+    return replace(
+        answers,
+        quantities=tuple(answers.quantities[at] for at in kept),
+        values=answers.values[:, kept],
+        settings={"panel": []},
+    )
 
 
 def log_likelihoods(logits: Floats, labels: NDArray[Any], *, temperature: float) -> Floats:

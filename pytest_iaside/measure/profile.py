@@ -104,14 +104,9 @@ class SpectralProfile(Measurement, kind="spectral"):
         """Whether all ψ are equal, so that neither SID nor SRC exists."""
         return bool(np.isnan(self.sid).any())
 
-    @property
-    def structured(self) -> bool:
-        """Whether ψ can be told from noise; where not, SID and SRC mean nothing."""
-        return not self.unstructured_because
-
     @cached_property
     def unstructured_because(self) -> str:
-        """Why the profile is not structured, in words; empty where it is."""
+        """Why ψ cannot be told from noise, and SID and SRC mean nothing; empty where it can."""
         hard = self.labels if self.labels.ndim == 1 else self.labels.argmax(axis=1)
         return why_unstructured(
             self.values,

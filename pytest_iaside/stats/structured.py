@@ -87,6 +87,13 @@ def why_unstructured(
         )
     if not _any_differs(contrast):
         return f"ψ of no band can be told from the others' over {count} images; measure more images"
+    return uninformed(information, label_gain, distinct_labels=distinct_labels, predicted=predicted)
+
+
+def uninformed(
+    information: Floats, label_gain: Floats, *, distinct_labels: int, predicted: bool
+) -> str:
+    """Why images (K,) tell the model nothing about their labels, in words; empty where they do."""
     if distinct_labels < 2:
         if predicted:
             return (

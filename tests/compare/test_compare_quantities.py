@@ -123,7 +123,9 @@ def test_verdicts(shift: float, allowed: float, direction: Any, verdict: str, be
     comparison = compare(new, old, limits, direction=direction)
     assert comparison.verdict == verdict
     (check,) = comparison.checks
-    assert check.limit == sign * allowed
+    # Where changes for the better count, too, what is allowed lies on the side of the change.
+    expected = sign if direction == "worse" else np.sign(check.change)
+    assert check.limit == expected * allowed
     assert check.change == pytest.approx(sign * shift)
     assert comparison.fails() is (verdict == "drift")
     assert comparison.fails("inconclusive") is (verdict != "pass")

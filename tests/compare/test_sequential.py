@@ -17,6 +17,7 @@ from pytest_iaside.compare.sequential import (
 )
 
 BASELINE = make_profile(images=120)
+THRESHOLDS = Thresholds(max_band_drop=0.01)
 
 
 def _candidate(shift, noise=0.05, seed=1):
@@ -25,7 +26,7 @@ def _candidate(shift, noise=0.05, seed=1):
 
 
 def _stop(candidate, pieces):
-    rule = stopping_rule(BASELINE, Thresholds())
+    rule = stopping_rule(BASELINE, THRESHOLDS)
     for count in np.cumsum(pieces):
         found = rule(candidate.first(int(count)))
         if found is not None:
@@ -63,8 +64,8 @@ def test_an_unstructured_candidate_never_passes_early():
 
 def test_intervals_allow_for_having_looked():
     candidate = _candidate(FALLEN).first(40)
-    early = compare_sequentially(candidate, BASELINE, Thresholds(), exhausted=False)
-    last = compare_sequentially(candidate, BASELINE, Thresholds(), exhausted=True)
+    early = compare_sequentially(candidate, BASELINE, THRESHOLDS, exhausted=False)
+    last = compare_sequentially(candidate, BASELINE, THRESHOLDS, exhausted=True)
     assert early.verdict == last.verdict == "drift"
     assert early.level == last.level == 0.975
     for a, b in zip(early.bands, last.bands, strict=True):

@@ -11,6 +11,7 @@ from torch import Tensor
 from pytest_iaside import ReferenceSample
 from pytest_iaside.measure.metrics import accuracy
 from pytest_iaside.measure.panel import PANEL, measure_answers
+from pytest_iaside.stats.structured import label_information
 from pytest_iaside.stats.temperature import temperature_of
 
 SIDE, CLASSES, COUNT = 16, 4, 40
@@ -47,7 +48,10 @@ def test_every_quantity_is_what_it_says() -> None:
         mean = np.mean([found[f"{title}{place}"] for place in places], axis=0)
         np.testing.assert_allclose(found[f"{title}, mean of all"], mean)
     assert found.forward_passes == 3 * COUNT
-    assert len(found.quantities) == 3 * 4 + 1
+    given = special.log_softmax(logits, axis=1)
+    np.testing.assert_allclose(found["L(all)"], given[np.arange(COUNT), labels], atol=1e-4)
+    np.testing.assert_allclose(found["information"], label_information(given, labels), atol=1e-4)
+    assert len(found.quantities) == 3 * 4 + 3
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -56,7 +60,7 @@ def test_another_confidence_changes_the_temperature_alone(labelled: bool) -> Non
     after = measure_answers(lambda images: 3 * model(images) + 7, sample(labelled))
     assert after["temperature"] == pytest.approx(3 * before["temperature"], rel=1e-4)
     for quantity in before.quantities:
-        if quantity.name != "temperature":
+        if quantity.name not in ("temperature", "L(all)", "information"):
             np.testing.assert_allclose(after[quantity.name], before[quantity.name], atol=2e-3)
 
 
