@@ -1,5 +1,6 @@
 """compare(): what changed between two measurements, image by image, and whether it is real."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -77,7 +78,10 @@ def compare(
     notes += _baseline_notes(candidate, baseline)
     if candidate is not baseline:
         notes += _notes(evidence, checks, changes, limits, direction, answered)
+    told: Sequence[Check] = checks
     if answered is not None:
+        # What a gate is about comes first, but harm before the bands that it comes from.
+        told = (*answered.checks, *checks) if lead else (*checks, *answered.checks)
         limits = {**answered.limits, **limits}
         notes += answered.notes
     return Comparison(
@@ -87,10 +91,10 @@ def compare(
         direction=direction,
         level=level,
         images=len(rows[0]),
-        checks=(*_structured(candidate, baseline), *(answered.checks if answered else ()), *checks),
+        checks=(*_structured(candidate, baseline), *told),
         quantities=changes,
         answers=answered.quantities if answered else (),
-        notes=(*notes, *candidate.notes),
+        notes=(*notes, *_cache_note(candidate), *candidate.notes),
         image_changes=image_changes(evidence, checks, families, candidate, rows[0]),
         lead=lead,
         led=("src", "band") if lead else (),
@@ -230,6 +234,11 @@ def _image_notes(
         "scored on its own predictions"
     )
     return [note] if other else []
+
+
+def _cache_note(candidate: Measurement) -> list[str]:
+    known, again = candidate.passes_from_cache, candidate.passes_replayed
+    return [f"cached, {again:,} of {known:,} passes replayed"] if known and again else []
 
 
 def _baseline_notes(candidate: Measurement, baseline: Measurement) -> list[str]:

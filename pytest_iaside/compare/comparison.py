@@ -89,10 +89,10 @@ class Comparison:
 
     def summary(self) -> str:
         """The verdict in one line, the line that CI annotations show: first what decides it."""
-        shown = [check for check in self.checks if check.verdict in ("drift", "inconclusive")]
-        if self.verdict == "nothing found":
+        verdict = self.verdict
+        shown = [c for c in self.checks if c.verdict == verdict in ("drift", "inconclusive")]
+        if verdict == "nothing found":
             shown = self._widest()
-        shown.sort(key=lambda check: WORST_FIRST.index(check.verdict))
         if self.lead:
             # Answers that are worse come before the score, what the lead tells of after it.
             answers = [c.sentence for c in shown if c.name not in OF_BANDS]

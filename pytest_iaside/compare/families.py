@@ -29,9 +29,6 @@ from pytest_iaside.thresholds import Direction, Limits
 # Changes of a score, of a share of importance or of a share of v(all) below this come from
 # rounding alone (another batch size or backend moves them by 1e-5) and count as none.
 SHARE_RESOLUTION = 1e-3
-# Read off the least band, whose intervals are wide however little changed: where one of them is
-# too wide to tell, that leaves no gate undecided which other checks decide (SPEC.md 14).
-OF_SHARES = ("src", "sid")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,6 +53,12 @@ class Family:
     both_ways: Sequence[bool] = ()
     """Of each place whether changes for the better count as well; without them ``direction``."""
     resolution: float = np.inf
+    coarse: Callable[[float], bool] = lambda above: False
+    """Whether an interval that is too wide to tell decides nothing, so far above what is allowed.
+
+    Scores are read off the least band and hits are 0 or 1: their intervals are wide however little
+    changed, and leave no gate undecided that other checks decide (SPEC.md 14).
+    """
 
     def change_at(self, where: str) -> Change:
         """The change at the place ``where``, a function of two means."""
@@ -79,13 +82,20 @@ def run_checks(
             value = limit.bound if bound else limit.change
             if value is not None:
                 checks.append(_check(families[name], evidence, value, direction, bound=bound))
-    if all(check.name in OF_SHARES for check in checks):
+    wide = [_too_wide(families, check) for check in checks]
+    if all(wide):
         return checks
-    undecided = [c.name in OF_SHARES and c.verdict == "inconclusive" for c in checks]
     return [
-        replace(check, verdict="nothing found") if wide else check
-        for check, wide in zip(checks, undecided, strict=True)
+        replace(check, verdict="nothing found") if decides_nothing else check
+        for check, decides_nothing in zip(checks, wide, strict=True)
     ]
+
+
+def _too_wide(families: Mapping[str, Family], check: Check) -> bool:
+    if check.verdict != "inconclusive" or check.name not in families:
+        return False
+    gain = check.change if check.better == "higher" else -check.change
+    return families[check.name].coarse(gain + abs(check.limit))
 
 
 def families_of(measurement: Measurement) -> dict[str, Family]:
@@ -121,6 +131,7 @@ def _share_family(name: str, places: Sequence[str], shares: Shares) -> Family:
         show=signed if name == "src" else share,
         bound_name="min_src",
         resolution=SHARE_RESOLUTION,
+        coarse=lambda above: True,
     )
 
 
@@ -160,6 +171,7 @@ def _mean_family(measurement: Measurement, name: str, columns: list[int]) -> Fam
         bounds=lambda evidence: evidence.bounds_of_means(columns),
         sentence=_mean_sentence,
         show=_fitting,
+        coarse=lambda above: above >= 0 and all(each.unit == "hit" for each in quantities),
     )
 
 

@@ -45,6 +45,8 @@ OF_ANSWERS = {"values": "answers", "labels": "answers_labels"}
 OF_OTHER_IMAGES = {"digests": "answers_digests", "names": "answers_names"}
 FEWEST = 4
 """Images below which no change can be told from noise."""
+MANY = 8
+"""Images from which on a model that finds the labels can be told from chance."""
 _CLASSES: dict[str, type[Any]] = {}
 """The class of each kind of measurement that has one of its own."""
 
@@ -218,11 +220,14 @@ class Measurement:
         arrays = {name: array for name, array in arrays.items() if array is not None}
         if self.answers is not None:
             nested, nested_arrays = self.answers.files()
-            document["answers"] = {name: nested[name] for name in ANSWERED}
+            names = [*ANSWERED]
+            if self.answers.model != self.model:  # Some measurements do not see how many classes.
+                names.append("model")
+            document["answers"] = {name: nested[name] for name in names}
             others = {} if self.answers.digests == self.digests else OF_OTHER_IMAGES
             arrays |= {to: nested_arrays[name] for name, to in (OF_ANSWERS | others).items()}
-        names = {"digests": np.array(self.digests), "names": np.array(self.names)}
-        return document, {**arrays, **names}
+        images = {"digests": np.array(self.digests), "names": np.array(self.names)}
+        return document, {**arrays, **images}
 
     @classmethod
     def of_files(cls, files: Files) -> Self:
@@ -299,6 +304,7 @@ def why_uninformed(answers: Measurement) -> str:
         answers["L(all)"] + np.log(answers.model.classes),
         distinct_labels=len(np.unique(hard)),
         predicted=answers.reference.labels == "predicted",
+        certain=len(answers) >= MANY,
     )
 
 

@@ -96,7 +96,7 @@ class Gate:
         }
         self.score = _score(self.comparison, self.profiles.get("candidate"))
         self.word = str(record["verdict"] if self.comparison else done)
-        if self.word == "pass" and self.failed:
+        if self.word in ("pass", "nothing found") and self.failed:
             self.word = "changed"
         self.mark = MARKS[self.word]
         self.sentence = self._sentence()
@@ -202,7 +202,8 @@ def _score(comparison: ComparisonRecord | None, spectral: SpectralRecord | None)
             change = (nan if after is None else after) - (nan if before is None else before)
             return Score(before=before, after=after, change=change)
     else:
-        check = min(checks, key=lambda each: VERDICTS.index(each["verdict"]))
+        told = [each for each in checks if each["name"] != "structured"] or checks
+        check = min(told, key=lambda each: VERDICTS.index(each["verdict"]))
         quantity = check["where"]
         if check["name"] in BOUNDS:
             return Score(quantity=quantity, after=check["candidate"])

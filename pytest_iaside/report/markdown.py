@@ -55,7 +55,7 @@ def _details(gate: Gate) -> str:
     reasons = [
         f"- {check['verdict']}: {_escape(check['sentence'])}"
         for check in gate.checks
-        if check["verdict"] != "pass"
+        if check["verdict"] in ("drift", "inconclusive")
     ]
     if reasons:
         lines += ["", *reasons]

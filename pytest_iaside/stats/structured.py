@@ -91,9 +91,18 @@ def why_unstructured(
 
 
 def uninformed(
-    information: Floats, label_gain: Floats, *, distinct_labels: int, predicted: bool
+    information: Floats,
+    label_gain: Floats,
+    *,
+    distinct_labels: int,
+    predicted: bool,
+    certain: bool = True,
 ) -> str:
-    """Why images (K,) tell the model nothing about their labels, in words; empty where they do."""
+    """Why images (K,) tell the model nothing about their labels, in words; empty where they do.
+
+    ``certain``: whether that must be beyond noise, for which few images are too few.
+    """
+    above_zero = _above_zero if certain else lambda values: bool(values.mean() > RESOLUTION)
     if distinct_labels < 2:
         if predicted:
             return (
@@ -102,11 +111,11 @@ def uninformed(
             )
         return (
             ""
-            if _above_zero(label_gain)
+            if above_zero(label_gain)
             else "the model gives the one label of the reference sample no more than chance"
         )
     needed = PREDICTED_SHARE * log(distinct_labels) if predicted else 0.0
-    if not _above_zero(information) or float(information.mean()) < needed:
+    if not above_zero(information) or float(information.mean()) < needed:
         return (
             f"an image tells the model {information.mean():.2g} nats about its label (at least "
             f"{max(needed, RESOLUTION):.2g} expected): it would say nearly the same of any "

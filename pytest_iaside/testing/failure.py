@@ -57,7 +57,7 @@ def wrapped(text: str) -> list[str]:
 def _checks(comparison: ComparisonRecord) -> list[str]:
     lines = []
     for check in comparison["checks"]:
-        failing = check["verdict"] != "pass"
+        failing = check["verdict"] in ("drift", "inconclusive")
         if failing or check["changed"]:
             word = check["verdict"] if failing else "changed"
             lines += wrapped(f"{check['name']}: {word}: {check['sentence']}")
@@ -76,7 +76,11 @@ def _moved(comparison: ComparisonRecord) -> list[str]:
             interval = f"{level} {low}…{high}"
             lines += wrapped(f"{band['name']} {before} → {after} nats ({change}, {interval})")
         return lines
-    told = {check["where"] for check in comparison["checks"] if check["verdict"] != "pass"}
+    told = {
+        check["where"]
+        for check in comparison["checks"]
+        if check["verdict"] in ("drift", "inconclusive")
+    }
     others = [each for each in moved if each["name"] not in told]
     others.sort(key=lambda each: each["p_value"] or 0.0)
     for each in others[:MOST]:

@@ -176,7 +176,7 @@ class TestJUnit:
         gated.call("models.model, name='a\\x1b\\x00<b>'")
         gated.run(*EXPORTS, "--iaside-update=new")
         (case,) = junit(gated)
-        assert properties(case)[0] == ("iaside_verdict[a\\x1b\\x00<b>]", "pass")
+        assert properties(case)[0] == ("iaside_verdict[a\\x1b\\x00<b>]", "created")
 
 
 class TestPytestHtml:

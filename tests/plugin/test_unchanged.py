@@ -27,9 +27,11 @@ def test_robust():
     network = Network()
     assert_spectral_robustness(network)
 """
-PASSES = 24 * (2**4 + 1)
-# Each of the 24 images, and two of its coalitions: the least number that makes 64.
-REPLAYED = 72
+# The game, and the answers clean and under the five perturbations of the panel.
+PASSES = 24 * (2**4 + 1 + 6)
+# Each of the 24 images, and two of its coalitions: the least number that makes 64. Each image once
+# more, clean or under a perturbation.
+REPLAYED = 72 + 24
 
 
 @pytest.fixture

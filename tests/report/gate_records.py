@@ -84,11 +84,14 @@ def fallen_band(profile: SpectralProfile, band: int = 5, by: float = 0.18) -> Sp
     return replace(profile, values=image_psi, by_size=by_size, environment=environment)
 
 
+STRICT = Thresholds(max_band_drop=0.01)  # What ``fallen_band`` is beyond.
+
+
 def make_record(
     candidate: SpectralProfile | None,
     baseline: SpectralProfile | None = None,
     *,
-    thresholds: Thresholds = Thresholds(),
+    thresholds: Thresholds = STRICT,
     fail_on: Any = "drift",
     **changes: Any,
 ) -> GateRecord:

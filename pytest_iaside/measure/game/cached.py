@@ -39,7 +39,8 @@ def key_of(classifier: Classifier, execution: Execution, facts: Mapping[str, Any
     model = identity(classifier)
     if model is None:
         return None
-    every = {
+    every: dict[str, Any] = {
+        **facts,
         "model": model,
         # Asked for by name, a backend is not to be answered for by another.
         "execution": [execution.device, execution.backend],
@@ -47,7 +48,7 @@ def key_of(classifier: Classifier, execution: Execution, facts: Mapping[str, Any
         "matrix products": torch.get_float32_matmul_precision(),
         "versions": {name: version_of(name) for name in LIBRARIES},
     }
-    return game_key(every | facts)
+    return game_key(every)
 
 
 @dataclass(eq=False)
@@ -80,7 +81,7 @@ class CachedGame:
     def rows(self) -> list[GameRows | None]:
         """What is kept of each image of the sample, once some of it was played again.
 
-        Where that disagrees nothing of the model is kept any longer, which ``note`` says.
+        Where that disagrees nothing of the model is kept any longer, and ``note`` says so.
         """
         nothing: list[GameRows | None] = [None] * len(self.entries)
         if self.key is None:
@@ -93,8 +94,6 @@ class CachedGame:
         kept = [row for row in rows if row is not None]
         self.replayed, differs = replay(self.game, images, kept)
         if not differs:
-            passes = sum(row.forward_passes for row in kept)
-            self.note = f"cached, {self.replayed:,} of {passes:,} passes replayed"
             return rows
         self.cache.forget(self.key)
         self.note = CHANGED.format(differs)
