@@ -13,9 +13,10 @@ from pytest_iaside.compare.drivers import image_changes
 from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.families import families_of, run_checks
 from pytest_iaside.compare.fit import DEFINITIONS, Pairs, by_digest, pair, require_same_measurement
-from pytest_iaside.compare.words import percent, signed, within
+from pytest_iaside.compare.words import nats, percent, signed, within
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import AS_ANSWERED, INFORMATION, TEMPERATURE, clean_answers
+from pytest_iaside.measure.panel import KIND as ANSWERS
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats.intervals import STUDENT, Law, holm
 from pytest_iaside.stats.structured import RESOLUTION as PSI_RESOLUTION
@@ -28,6 +29,8 @@ RESOLUTION = 1e-4
 # whose ratio is this near to one: what is fitted carries the rounding of all images.
 SAME_ANSWERS = 2e-3
 SAME_TEMPERATURE = 0.01
+# Of v(all): changes of L(∅) that are told.
+EMPTY_SHARE = 0.05
 AT_ANY_TEMPERATURE = (TEMPERATURE, AS_ANSWERED, INFORMATION)
 """Quantities of answers that another confidence moves."""
 
@@ -74,8 +77,11 @@ def compare(
     lead: tuple[str, ...] = ()
     if isinstance(candidate, SpectralProfile) and isinstance(baseline, SpectralProfile):
         lead = _lead(candidate, baseline, checks, changes, level)
+        without_bands = _empty_note(candidate.take(rows[0]), baseline.take(rows[1]))
+    else:
+        without_bands = []
     notes = _image_notes(candidate, baseline, rows, paired)
-    notes += _baseline_notes(candidate, baseline)
+    notes += [*_baseline_notes(candidate, baseline), *without_bands]
     if candidate is not baseline:
         notes += _notes(evidence, checks, changes, limits, direction, answered)
     told: Sequence[Check] = checks
@@ -169,11 +175,15 @@ def explained_by_temperature(candidate: Measurement, baseline: Measurement) -> f
     ours, theirs = (one.values[some] for one, some in zip((candidate, baseline), rows, strict=True))
     names = [quantity.name for quantity in candidate.quantities]
     ratio = float(ours[0, names.index(TEMPERATURE)] / theirs[0, names.index(TEMPERATURE)])
-    shown = [
-        at for at, each in enumerate(candidate.quantities) if each.family not in AT_ANY_TEMPERATURE
-    ]
+    shown = _at_own_temperature(candidate)
     alike = np.allclose(ours[:, shown], theirs[:, shown], rtol=0, atol=SAME_ANSWERS)
     return ratio if alike and abs(ratio - 1) > SAME_TEMPERATURE else None
+
+
+def _at_own_temperature(answers: Measurement) -> tuple[int, ...]:
+    """The quantities that another confidence does not move."""
+    families = [quantity.family for quantity in answers.quantities]
+    return tuple(at for at, name in enumerate(families) if name not in AT_ANY_TEMPERATURE)
 
 
 def evidence_of(
@@ -186,6 +196,12 @@ def evidence_of(
     law: Law = STUDENT,
 ) -> Evidence:
     """Those rows of both as evidence, in pairs where ``paired``."""
+    resolution: float = RESOLUTION
+    compared: tuple[int, ...] | None = None
+    if candidate.kind == "spectral":
+        resolution = 0.0  # ψ are compared with a resolution of their own, one by one.
+    elif candidate.kind == ANSWERS:
+        resolution, compared = SAME_ANSWERS, _at_own_temperature(candidate)
     return Evidence(
         candidate.values[rows[0]],
         baseline.values[rows[1]],
@@ -193,8 +209,8 @@ def evidence_of(
         level,
         paired=paired,
         law=law,
-        # ψ are compared with a resolution of their own, one by one.
-        resolution=0.0 if candidate.kind == "spectral" else RESOLUTION,
+        resolution=resolution,
+        compared=compared,
     )
 
 
@@ -234,6 +250,17 @@ def _image_notes(
         "scored on its own predictions"
     )
     return [note] if other else []
+
+
+def _empty_note(candidate: SpectralProfile, baseline: SpectralProfile) -> list[str]:
+    """L(∅) before and after where it moved: v(all) counts from there, and rises where it falls."""
+    before, after = (float(one.by_size[:, 0].mean()) for one in (baseline, candidate))
+    if abs(after - before) <= EMPTY_SHARE * abs(baseline.value):
+        return []
+    return [
+        f"L(∅), the log-likelihood of the label without any band, went from {nats(before)} to "
+        f"{nats(after)} nats: v(all) and every ψ count from there"
+    ]
 
 
 def _cache_note(candidate: Measurement) -> list[str]:

@@ -7,6 +7,8 @@ from pytest_iaside.compare.drivers import ImageChanges
 from pytest_iaside.measure.measurement import Better, Measurement
 from pytest_iaside.thresholds import Direction, FailOn, Limits
 
+FEW = 2
+"""Sentences on answers that a summary tells."""
 OF_BANDS = ("src", "min_src", "sid", "value", "band")
 """The checks of what a model makes of each band; all others are of its answers."""
 
@@ -95,14 +97,23 @@ class Comparison:
             shown = self._widest()
         if self.lead:
             # Answers that are worse come before the score, what the lead tells of after it.
-            answers = [c.sentence for c in shown if c.name not in OF_BANDS]
+            answers = _few([c.sentence for c in shown if c.name not in OF_BANDS])
             others = [c.sentence for c in shown if c.name in OF_BANDS and c.name not in self.led]
             return "; ".join([*answers, *self.lead, *others, *self.tail])
         worst_first = sorted(self.checks, key=lambda check: WORST_FIRST.index(check.verdict))
-        return "; ".join([*(c.sentence for c in shown or worst_first[:1]), *self.tail])
+        sentences = _few([check.sentence for check in shown or worst_first[:1]])
+        return "; ".join([*sentences, *self.tail])
 
     def _widest(self) -> list[Check]:
         """The check that found nothing and takes the most images to pass; scores only if alone."""
         found = [check for check in self.checks if check.verdict == "nothing found"]
         linear = [check for check in found if check.name not in ("src", "sid")]
         return [max(linear or found, key=lambda check: check.images_to_pass)]
+
+
+def _few(sentences: list[str]) -> list[str]:
+    """The first of ``sentences``, and how many more there are: all stand below a summary."""
+    more = len(sentences) - FEW
+    if more <= 0:
+        return sentences
+    return [*sentences[:FEW], f"{more} more check{'s' * (more > 1)} of the answers"]

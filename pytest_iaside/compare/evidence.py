@@ -38,12 +38,19 @@ class Evidence:
     paired: bool = True
     law: Law = STUDENT
     resolution: float = 0.0
+    compared: tuple[int, ...] | None = None
+    """The quantities in which the same answers are the same; all of them where it is None."""
 
     @property
     def same(self) -> bool:
         """Whether both gave the same answers to every image."""
         comparable = self.paired and self.resolution > 0
-        return comparable and bool((abs(self.candidate - self.baseline) <= self.resolution).all())
+        if not comparable:
+            return False
+        difference = abs(self.candidate - self.baseline)
+        if self.compared is not None:
+            difference = difference[:, self.compared]
+        return bool((difference <= self.resolution).all())
 
     def means(self) -> tuple[Floats, Floats]:
         """The mean of every quantity, (Q,): candidate's, baseline's."""
@@ -62,6 +69,9 @@ class Evidence:
     def change_of_shares(self, shares: Shares, places: int) -> Estimates:
         """The change of what ``shares`` reads off the SID."""
         candidate, baseline = (shares(psi, least(psi)) for psi in self.means())
+        if self.paired and np.array_equal(self.candidate, self.baseline):
+            # Whichever band is the least, it is the same in both.
+            return Estimates(baseline, candidate, *3 * [np.zeros_like(candidate)])
         low, high = sid_intervals.change_interval(
             self.candidate,
             self.baseline,

@@ -29,7 +29,7 @@ def signed(value: float, digits: int = 3) -> str:
 
 def number(value: float) -> str:
     """A value that may be large."""
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return _known(f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}")
 
 
 def fixed(value: float, digits: int = 3) -> str:

@@ -165,7 +165,10 @@ class Measurement:
         # What it took to run is not what was found: the same measurement writes the same file.
         for name in ("passes_from_cache", "passes_replayed", "seconds"):
             document.pop(name)
-        archive.write(path, {**document, "summary": self.summary(), **header}, arrays)
+        summary = self.summary()
+        if self.answers is not None:
+            summary["answers"] = self.answers.summary()
+        archive.write(path, {**document, "summary": summary, **header}, arrays)
         return path
 
     @classmethod

@@ -194,6 +194,8 @@ class SpectralProfile(Measurement, kind="spectral"):
             "src": round(self.src, 4),
             "signed_src": round(self.signed_src, 4),
             "value": round(self.value, 4),
+            "log_likelihood_of_all_bands": round(float(self.by_size[:, -1].mean()), 4),
+            "log_likelihood_of_none": round(float(self.by_size[:, 0].mean()), 4),
             "structured": self.structured,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -64,7 +65,7 @@ class Gate:
     """Whether labels are the model's predictions, whatever the sample's are."""
     compare: Callable[[Measurement, Measurement], Comparison] | None = None
     storable: Callable[[Measurement], Measurement] = lambda measured: measured
-    """What of a measurement is stored; raises BaselineError where it makes no baseline."""
+    """What of a measurement is stored."""
     tell_more: Callable[[Gate, Told, ComparisonRecord], dict[str, Any]] = lambda *_: {}
     """What else the record holds, for reports."""
     details: Callable[[], Sequence[str]] = tuple
@@ -173,8 +174,12 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
     if told.measured is None or partly or sample.labels is None or gate.predicts_labels:
         told.measured = gate.measure(told.model, sample, None)
     comparison = gate.compared(told.measured, told.measured)
-    # An unstructured profile is stored by nobody: ``storable`` says why.
-    if comparison.fails(gate.fail_on) and told.measured.structured:
+    if not told.measured.structured:
+        raise BaselineError(
+            "this measurement makes no baseline, nothing was written: "
+            f"{told.measured.unstructured_because}"
+        )
+    if comparison.fails(gate.fail_on):
         # It does not pass even against itself: no baseline mends that.
         told.place = replace(place, accept="")
         return comparison
@@ -271,6 +276,14 @@ def _claimed_name(told: Told, given: str | None, *, shared: bool) -> str | None:
     return name
 
 
+def _outside() -> int:
+    """The level in the stack of what called the assertion, for a warning."""
+    frame, level = sys._getframe(2), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("pytest_iaside."):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
     """Record what came out; the message of the failure, empty where there is none."""
     failed, place = comparison.fails(gate.fail_on), told.place
@@ -278,12 +291,9 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
     written = f"{told.status} {place.shown}"
     undecided = [check for check in comparison.checks if check.verdict == "inconclusive"]
     if told.status == "compared" and undecided and not failed:
-        warnings.warn(
-            f"{told.name or gate.kind}: cannot decide at {comparison.images} images: "
-            f"{undecided[0].sentence}",
-            UndecidedWarning,
-            stacklevel=5,
-        )
+        named = f"{told.name}: " if told.name else ""
+        text = f"{named}cannot decide at {comparison.images} images: {undecided[0].sentence}"
+        warnings.warn(text, UndecidedWarning, stacklevel=_outside())
     told.record(
         failed=failed,
         verdict=comparison.verdict if told.status == "compared" else None,

@@ -144,11 +144,7 @@ def _answered(
 
 
 def storable(profile: Any) -> SpectralProfile:
-    """The profile without its log-likelihoods; raises BaselineError where it is unstructured."""
-    if not profile.structured:
-        raise BaselineError(
-            f"this profile makes no baseline, nothing was written: {profile.unstructured_because}"
-        )
+    """The profile without its log-likelihoods."""
     found: SpectralProfile = replace(profile, log_likelihood=None)
     return found
 

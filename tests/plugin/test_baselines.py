@@ -197,7 +197,7 @@ def test_an_unstructured_profile_makes_no_baseline(project: Project) -> None:
     result = project.run("--iaside-update=new")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
-        ["E *BaselineError: this profile makes no baseline, nothing was written: ψ differs *"]
+        ["E *BaselineError: this measurement makes no baseline, nothing was written: ψ differs *"]
     )
     assert project.baselines == []
     (record,) = project.records("--iaside-update=new")
