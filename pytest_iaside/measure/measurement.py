@@ -101,6 +101,14 @@ class Measurement:
         return self.values[:, names.index(name)]
 
     @property
+    def labels_predicted(self) -> bool:
+        """Whether ``labels`` are a model's predictions, whatever labels the sample has.
+
+        Diagnoses explain the predicted class: they do not look at how many classes there are.
+        """
+        return self.reference.labels == "predicted" or self.model.classes == 0
+
+    @property
     def means(self) -> Floats:
         """The mean of every quantity over the images, (Q,)."""
         return np.asarray(self.values.mean(axis=0))
