@@ -111,6 +111,14 @@ def pair(candidate: Measurement, baseline: Measurement) -> tuple[Pairs, Pairs]:
     return np.array(rows), np.array([place[ours[row]] for row in rows])
 
 
+def without_copies(measurement: Measurement, rows: Pairs) -> Pairs:
+    """Of ``rows`` the first of those that are copies of one image, by their digests."""
+    found: dict[str, int] = {}
+    for row in rows.tolist():
+        found.setdefault(measurement.digests[row], row)
+    return np.array(list(found.values()))
+
+
 def by_digest(measurement: Measurement) -> Pairs:
     """All rows in an order that is the images' own."""
     return np.array(sorted(range(len(measurement)), key=measurement.digests.__getitem__))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pytest_iaside.errors import BaselineError, SpectralRobustnessError
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
-from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.arrays import Floats, averaged
 from pytest_iaside.store import archive
 
 FORMAT = "iaside-measurement/1"
@@ -111,7 +111,11 @@ class Measurement:
     @property
     def means(self) -> Floats:
         """The mean of every quantity over the images, (Q,)."""
-        return np.asarray(self.values.mean(axis=0))
+        return np.asarray(self.distinct(self.values).mean(axis=0))
+
+    def distinct(self, rows: Floats) -> Floats:
+        """``rows`` (K, …), in which exact copies of an image are one: the mean of theirs."""
+        return averaged(rows, self.digests)
 
     def first(self, count: int) -> Self:
         """The measurement of the first ``count`` images."""
