@@ -125,7 +125,8 @@ class Evidence:
         for column, quantity in enumerate(self.quantities):
             if quantity.unit == "hit" and len(self.candidate) > 1:
                 centre[column], error[column] = self._proportion(column)
-                freedom[column] = np.inf
+                if self.law is STUDENT:  # Another law counts the images by it.
+                    freedom[column] = np.inf
         return centre, error, freedom
 
     def _proportion(self, column: int) -> tuple[float, float]:
