@@ -5,15 +5,14 @@ import math
 from collections.abc import Callable, Sequence
 
 from pytest_iaside.checks import check_level
-from pytest_iaside.compare.check import Check, Verdict, worst
+from pytest_iaside.compare.check import Verdict, worst
 from pytest_iaside.compare.compare import compare, evidence_of
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.families import families_of, run_checks
 from pytest_iaside.compare.fit import pair
-from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats.intervals import STUDENT, Anytime
-from pytest_iaside.thresholds import LEVEL, Limit, Limits, Thresholds
+from pytest_iaside.thresholds import LEVEL, Limit, Thresholds
 
 # The first look. 16 images are 4,112 passes at 8 bands: the normal approximation behind the
 # sequence holds by then (benchmarks/gate_calibration.py), and it is a twelfth of the paper's
@@ -72,8 +71,9 @@ def stopping_rule(
     for what was not seen: where the images seen so far agree, their intervals are short however a
     class or an image not yet drawn has fared. So before the last image a pass must hold even if
     the share ``unseen`` of the images lost all that an average image holds, which is that share of
-    v(all), of importance, of the score and of right answers. Looking often costs nothing here: what
-    is not met by then was not met at an earlier look either.
+    v(all), of importance and of the score. Looking often costs nothing here: what is not met by
+    then was not met at an earlier look either. Only the game is looked at: the answers decide, too,
+    but on as many images as they are given for.
     """
     law = _sequence(level)
     known = set(baseline.digests)
@@ -106,23 +106,9 @@ def _verdict(
     room: float = 0.0,
 ) -> Verdict:
     """The worst of all checks, where the share ``room`` of the images may have lost everything."""
-    parts: list[tuple[Measurement, Measurement, Limits]] = [
-        (candidate, baseline, thresholds.limits)
-    ]
-    if candidate.answers is not None and baseline.answers is not None:
-        parts.append((candidate.answers, baseline.answers, thresholds.answer_limits))
-    checks: list[Check] = []
-    for one, other, limits in parts:
-        evidence = evidence_of(one, other, pair(one, other), law.level, law=law)
-        # Limits on ψ are shares of v(all), those on a log-likelihood are in nats.
-        nats = {
-            each.family for each in other.quantities if one is not candidate and each.unit == "nats"
-        }
-        tighter = {
-            family: _tightened(limit, room * baseline.value if family in nats else room)
-            for family, limit in limits.items()
-        }
-        checks += run_checks(evidence, families_of(other), tighter, thresholds.direction)
+    evidence = evidence_of(candidate, baseline, pair(candidate, baseline), law.level, law=law)
+    limits = {family: _tightened(limit, room) for family, limit in thresholds.limits.items()}
+    checks = run_checks(evidence, families_of(baseline), limits, thresholds.direction)
     return worst([check.verdict for check in checks])
 
 
