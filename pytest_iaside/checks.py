@@ -62,15 +62,34 @@ def check_range(name: str, value: Any, low: float, high: float, what: str) -> No
 
 def check_level(level: Any) -> None:
     """Raise SettingsError unless ``level`` is the confidence of an interval."""
+    if is_number(level) and 1 < level <= 100:
+        raise SettingsError(f"level={level!r} must lie between 0 and 1: {_as_share(level)}")
     check_between("level", level, 0.95)
 
 
-def checked_limit(name: str, value: Any) -> float | None:
-    """``value`` if it can limit a change; raises SettingsError otherwise."""
+def check_share(name: str, value: float, what: str) -> None:
+    """Raise SettingsError where ``value`` is above 1; ``what`` it is: "a share of the images"."""
+    if value > 1:
+        advice = _as_share(value) if value <= 100 else "give 1 at most"
+        raise SettingsError(f"{name}={value!r} is {what}: {advice}")
+
+
+def _as_share(value: float) -> str:
+    """What to write instead of ``value``, which seems to be in percent."""
+    return f"write {value / 100:g} for {value:g} %"
+
+
+def checked_limit(name: str, value: Any, share: str = "") -> float | None:
+    """``value`` if it can limit a change; raises SettingsError otherwise.
+
+    ``share`` says what it is, if it can be 1 at most.
+    """
     if value is None:
         return None
     if not is_number(value) or not 0 <= value < math.inf:
         raise SettingsError(f"{name}={value!r} must be a finite number, not negative, or None")
+    if share:
+        check_share(name, value, share)
     return float(value)
 
 

@@ -129,7 +129,12 @@ PANEL = Kind(
 )
 WHOLE_OR_AUTO = Kind("a whole number or auto", lambda v: v == "auto" or is_whole(v), _number)
 NUMBER_OR_NONE = Kind("a number or none", lambda v: v is None or is_number(v), _number)
-SHARE = Kind("a number between 0 and 1", lambda v: is_number(v) and 0 < v < 1, _number, "float")
+SHARE = Kind(
+    "a number between 0 and 1: write 0.95 for 95 %",
+    lambda v: is_number(v) and 0 < v < 1,
+    _number,
+    "float",
+)
 YES_OR_NO = Kind(
     "true or false",
     lambda value: isinstance(value, bool),

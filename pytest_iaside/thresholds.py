@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pytest_iaside.checks import check_choice, is_number
+from pytest_iaside.checks import check_choice, check_share, is_number
 from pytest_iaside.errors import SettingsError
 
 LEVEL = 0.95
@@ -43,6 +43,17 @@ def check_limits(limits: Limits, what: str, names: Iterable[str]) -> None:
             f"{what}: every limit is None, so nothing would be checked; give {', '.join(names)}, "
             "or some of them"
         )
+
+
+# What the limits are that can be 1 at most.
+SHARES = {
+    "max_accuracy_drop": "a share of the images",
+    "max_probability_drop": "a part of the label's probability, which is 1 at most",
+    "max_src_drop": "a part of the signed SRC, which is 1 at most",
+    "max_sid_shift": "a share of the importance",
+    "max_value_drop": "a share of v(all)",
+    "max_band_drop": "a share of v(all)",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +93,14 @@ class Thresholds:
                 continue
             if not is_number(found):
                 raise SettingsError(f"{name}={found!r} must be a number or None")
-            if not math.isfinite(found) or (name != "min_src" and found < 0):
+            if name == "min_src":
+                if not -1 <= found <= 1:
+                    raise SettingsError(f"{name}={found!r} must lie between -1 and 1, as SRC does")
+                continue
+            if not math.isfinite(found) or found < 0:
                 raise SettingsError(f"{name}={found!r} must be finite and not negative")
+            if name in SHARES:
+                check_share(name, found, SHARES[name])
 
     @property
     def answer_limits(self) -> Limits:

@@ -12,12 +12,20 @@ from pytest_iaside.compare.comparison import Comparison, QuantityChange
 from pytest_iaside.compare.drivers import image_changes
 from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.families import families_of, run_checks
-from pytest_iaside.compare.fit import DEFINITIONS, Pairs, by_digest, pair, require_same_measurement
+from pytest_iaside.compare.fit import (
+    DEFINITIONS,
+    Pairs,
+    by_digest,
+    pair,
+    require_same_measurement,
+    without_copies,
+)
 from pytest_iaside.compare.words import nats, percent, signed, within
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import AS_ANSWERED, INFORMATION, TEMPERATURE, clean_answers
 from pytest_iaside.measure.panel import KIND as ANSWERS
 from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.stats.arrays import averaged
 from pytest_iaside.stats.intervals import STUDENT, Law, holm
 from pytest_iaside.stats.structured import RESOLUTION as PSI_RESOLUTION
 from pytest_iaside.thresholds import LEVEL, Direction, Limit, Limits, Thresholds
@@ -48,13 +56,14 @@ def compare(
 ) -> Comparison:
     """Compare ``candidate`` with ``baseline`` on the images that both were measured on.
 
-    Images are matched by digest; every interval is of paired differences, so what images have in
-    common cancels, and holds for all quantities of a family together. ``paired=False`` compares
-    means over different images instead, with the wider intervals that takes. ``thresholds`` are
-    Thresholds for spectral profiles, a Limit by family for others; ``direction`` (Thresholds have
-    their own) says whether changes for the better count. ``answers`` are limits on how right the
-    images are answered (SPEC.md 12), by default those of ``thresholds``. ``law`` is for intervals
-    at a number of images that was not fixed beforehand (sequential.py).
+    Images are matched by digest and label, and exact copies of an image count as one. Every
+    interval is of paired differences, so what images have in common cancels, and holds for all
+    quantities of a family together. ``paired=False`` compares means over different images instead,
+    with the wider intervals that takes. ``thresholds`` are Thresholds for spectral profiles, a
+    Limit by family for others; ``direction`` (Thresholds have their own) says whether changes for
+    the better count. ``answers`` are limits on how right the images are answered (SPEC.md 12), by
+    default those of ``thresholds``. ``law`` is for intervals at a number of images that was not
+    fixed beforehand (sequential.py).
 
     Raises BaselineError, naming the difference, when the two were measured by other settings,
     against other kinds of label or, unless ``paired`` is False, on another reference sample;
@@ -96,12 +105,14 @@ def compare(
         limits=limits,
         direction=direction,
         level=level,
-        images=len(rows[0]),
+        images=len(evidence.candidate),
         checks=(*_structured(candidate, baseline), *told),
         quantities=changes,
         answers=answered.quantities if answered else (),
         notes=(*notes, *_cache_note(candidate), *candidate.notes),
-        image_changes=image_changes(evidence, checks, families, candidate, rows[0]),
+        image_changes=image_changes(
+            evidence, checks, families, candidate, without_copies(candidate, rows[0])
+        ),
         lead=lead,
         led=("src", "band") if lead else (),
     )
@@ -160,7 +171,7 @@ def compare_quantities(
         limits=limits,
         direction=direction,
         level=level,
-        images=len(rows[0]),
+        images=len(evidence.candidate),
         checks=tuple(run_checks(evidence, families_of(candidate), limits, direction)),
         quantities=quantity_changes(evidence),
     )
@@ -195,16 +206,20 @@ def evidence_of(
     paired: bool = True,
     law: Law = STUDENT,
 ) -> Evidence:
-    """Those rows of both as evidence, in pairs where ``paired``."""
+    """Those rows of both as evidence, in pairs where ``paired``; copies of an image are one row."""
     resolution: float = RESOLUTION
     compared: tuple[int, ...] | None = None
     if candidate.kind == "spectral":
         resolution = 0.0  # ψ are compared with a resolution of their own, one by one.
     elif candidate.kind == ANSWERS:
         resolution, compared = SAME_ANSWERS, _at_own_temperature(candidate)
+    first, second = (
+        averaged(one.values[some], [one.digests[row] for row in some])
+        for one, some in zip((candidate, baseline), rows, strict=True)
+    )
     return Evidence(
-        candidate.values[rows[0]],
-        baseline.values[rows[1]],
+        first,
+        second,
         candidate.quantities,
         level,
         paired=paired,
@@ -238,18 +253,36 @@ def quantity_changes(evidence: Evidence) -> tuple[QuantityChange, ...]:
 def _image_notes(
     candidate: Measurement, baseline: Measurement, rows: tuple[Pairs, Pairs], paired: bool
 ) -> list[str]:
+    notes = _copies_notes(candidate, baseline, rows, paired)
     if not paired:
-        return [
+        notes.append(
             f"unpaired: {len(rows[0])} images of the candidate, {len(rows[1])} of the baseline: "
             "what images have in common does not cancel, and intervals are wider"
-        ]
+        )
+        return notes
     differ = candidate.labels[rows[0]] != baseline.labels[rows[1]]
     other = int(differ.reshape(len(differ), -1).any(axis=1).sum())
     note = (
         f"the predicted labels of {other} of {len(differ)} images differ: each model is "
         "scored on its own predictions"
     )
-    return [note] if other else []
+    return [*notes, note] if other else notes
+
+
+def _copies_notes(
+    candidate: Measurement, baseline: Measurement, rows: tuple[Pairs, Pairs], paired: bool
+) -> list[str]:
+    """How many images are copies; of pairs both have as many."""
+    notes = []
+    whose = ("images",) if paired else ("images of the candidate", "images of the baseline")
+    for what, one, some in zip(whose, (candidate, baseline), rows, strict=False):
+        copies = len(some) - len(without_copies(one, some))
+        told = "are exact copies of others: each counts once"
+        if copies == 1:
+            told = "is an exact copy of another: the two count once"
+        if copies:
+            notes.append(f"{copies} of {len(some)} {what} {told}")
+    return notes
 
 
 def _empty_note(candidate: SpectralProfile, baseline: SpectralProfile) -> list[str]:

@@ -24,7 +24,7 @@ from pytest_iaside.stats.sid_intervals import Shares, least
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Values (K, Q) of both, of the same images in the same order.
+    """Values (K, Q) of both, of the same images in the same order; copies of an image are one row.
 
     Not of the same images where ``paired`` is False; then (K, Q) and (L, Q). ``law`` says how many
     standard errors an interval reaches. ``resolution`` is what rounding moves on a single image:
@@ -135,7 +135,8 @@ class Evidence:
         for column, quantity in enumerate(self.quantities):
             if quantity.unit == "hit" and len(self.candidate) > 1:
                 centre[column], error[column] = self._proportion(column)
-                freedom[column] = np.inf
+                if self.law is STUDENT:  # Another law counts the images by it.
+                    freedom[column] = np.inf
         return centre, error, freedom
 
     def _proportion(self, column: int) -> tuple[float, float]:
@@ -144,18 +145,25 @@ class Evidence:
         Where no image changed its side, the plain error would be 0 and every change excluded:
         Agresti and Min (Statistics in Medicine 2005) add half an image to each of the four cells
         of before and after. Of other images Agresti and Caffo (The American Statistician 2000) add
-        a hit and a miss to each side.
+        a hit and a miss to each side. A row of copies with several labels is a share of hits; what
+        is added counts beside it as beside a hit.
         """
         if not self.paired:
             sides = (self.candidate[:, column], self.baseline[:, column])
-            shares = [(float(side.sum()) + 1) / (len(side) + 2) for side in sides]
-            squares = [p * (1 - p) / (len(side) + 2) for p, side in zip(shares, sides, strict=True)]
-            return shares[0] - shares[1], np.sqrt(sum(squares))
-        rows = self.candidate[:, column] - self.baseline[:, column]
-        lost, won = (float((side * rows > 0).sum()) + 0.5 for side in (-1, 1))
-        count = len(rows) + 2
-        centre = (won - lost) / count
-        return centre, np.sqrt((won + lost) / count - centre**2) / np.sqrt(count)
+            means, squares = zip(*(_centre_and_square(side, 1.0) for side in sides), strict=True)
+            return means[0] - means[1], np.sqrt(sum(squares))
+        centre, square = _centre_and_square(self.candidate[:, column] - self.baseline[:, column])
+        return centre, np.sqrt(square)
+
+
+def _centre_and_square(rows: Floats, total: float = 0.0) -> tuple[float, float]:
+    """Mean of rows (K,) and two more, which add ``total`` to the sum and 1 to the squares.
+
+    With the mean's squared standard error.
+    """
+    count = len(rows) + 2
+    centre = (float(rows.sum()) + total) / count
+    return centre, ((float((rows**2).sum()) + 1) / count - centre**2) / count
 
 
 def by_family(quantities: Sequence[Quantity]) -> dict[str, list[int]]:

@@ -1,6 +1,7 @@
 """Whether two measurements can be compared: the same thing, measured alike, on the same images."""
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ def require_same_measurement(
         candidate.reference,
         candidate.digests,
         baseline,
+        labels=None if candidate.labels_predicted else candidate.labels,
         paired=paired,
     )
     names = [tuple(each.name for each in one.quantities) for one in (candidate, baseline)]
@@ -45,12 +47,16 @@ def differences_of(
     kind: str,
     settings: Mapping[str, Any],
     reference: ReferenceInfo,
-    digests: Collection[str],
+    digests: Sequence[str],
     baseline: Measurement,
     *,
+    labels: NDArray[Any] | None = None,
     paired: bool = True,
 ) -> list[str]:
-    """One line for each difference of ``baseline`` from what is to be measured on ``digests``."""
+    """One line for each difference of ``baseline`` from what is to be measured on ``digests``.
+
+    ``labels`` are those images' own labels; None where they are predicted.
+    """
     other = baseline.reference
     if kind != baseline.kind:
         return [f"kind: candidate {kind}, baseline {baseline.kind}"]
@@ -61,6 +67,12 @@ def differences_of(
     if reference.labels != other.labels:
         found.append(f"labels: candidate {reference.labels}, baseline {other.labels}")
     if paired and reference.digest != other.digest:
+        if labels is not None and (edited := _edited(digests, labels, baseline)):
+            found.append(
+                f"labels: the images are the same, but {edited} of {len(digests)} "
+                f"{'has' if edited == 1 else 'have'} another label than in the baseline"
+            )
+            return found
         common = len(set(digests) & set(baseline.digests))
         found.append(
             f"reference sample: candidate {reference.images} images ({reference.digest[:8]}), "
@@ -80,20 +92,64 @@ def refuse(differences: list[str]) -> None:
 
 
 def pair(candidate: Measurement, baseline: Measurement) -> tuple[Pairs, Pairs]:
-    """Rows of both that belong to the same image, in an order of their own."""
-    place = {digest: row for row, digest in enumerate(baseline.digests)}
+    """Rows of both that belong to the same image, in an order of their own.
+
+    The same image has the same digest and, unless labels are predicted, the same label. Of several
+    copies of it the first is paired with the first, the second with the second.
+    """
+    predicted = candidate.labels_predicted or baseline.labels_predicted
+    ours, theirs = (
+        _keys(one.digests, None if predicted else one.labels) for one in (candidate, baseline)
+    )
+    place = {key: row for row, key in enumerate(theirs)}
     # What is decided must not depend, not in the last bit, on the order of the images.
-    rows = [row for row in by_digest(candidate) if candidate.digests[row] in place]
+    rows = [row for row in sorted(range(len(ours)), key=ours.__getitem__) if ours[row] in place]
     if not rows:
         raise BaselineError(
             "the baseline and this measurement have no image in common; make a new baseline"
         )
-    return np.array(rows), np.array([place[candidate.digests[row]] for row in rows])
+    return np.array(rows), np.array([place[ours[row]] for row in rows])
+
+
+def without_copies(measurement: Measurement, rows: Pairs) -> Pairs:
+    """Of ``rows`` the first of those that are copies of one image, by their digests."""
+    found: dict[str, int] = {}
+    for row in rows.tolist():
+        found.setdefault(measurement.digests[row], row)
+    return np.array(list(found.values()))
 
 
 def by_digest(measurement: Measurement) -> Pairs:
     """All rows in an order that is the images' own."""
     return np.array(sorted(range(len(measurement)), key=measurement.digests.__getitem__))
+
+
+def _keys(digests: Sequence[str], labels: NDArray[Any] | None) -> list[tuple[str, bytes, int]]:
+    """Digest, label and occurrence of each image: no two images share all three."""
+    found, seen = [], Counter[tuple[str, bytes]]()
+    for image in zip(digests, _label_bytes(labels, len(digests)), strict=True):
+        found.append((*image, seen[image]))
+        seen[image] += 1
+    return found
+
+
+def _label_bytes(labels: NDArray[Any] | None, count: int) -> list[bytes]:
+    """Each label, a class or a distribution, as bytes; empty where there are none."""
+    if labels is None:
+        return [b""] * count
+    return [label.tobytes() for label in labels.astype(np.int64 if labels.ndim == 1 else float)]
+
+
+def _edited(digests: Sequence[str], labels: NDArray[Any], baseline: Measurement) -> int:
+    """How many labels differ from those of ``baseline``; 0 where its images are others."""
+    if baseline.labels_predicted or Counter(digests) != Counter(baseline.digests):
+        return 0
+    pairs = (
+        Counter(zip(names, _label_bytes(some, len(names)), strict=True))
+        for names, some in ((digests, labels), (baseline.digests, baseline.labels))
+    )
+    ours, theirs = pairs
+    return (ours - theirs).total()
 
 
 def _settings_differences(settings: Mapping[str, Any], baseline: Measurement) -> list[str]:

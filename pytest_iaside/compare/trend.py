@@ -14,7 +14,7 @@ from pytest_iaside.compare.words import confidence, fixed, share
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats import sid_intervals
-from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.arrays import Floats, averaged
 from pytest_iaside.stats.sid_intervals import Shares
 from pytest_iaside.thresholds import LEVEL, Thresholds, check_limits
 
@@ -106,7 +106,10 @@ def _same_images(profiles: Sequence[SpectralProfile]) -> Floats:
             f"the checkpoints have {len(common)} measured images in common, at least 2 are needed; "
             "measure them with the same samples="
         )
-    rows = [dict(zip(each.digests, each.values, strict=True)) for each in profiles]
+    rows = [
+        dict(zip(dict.fromkeys(each.digests), averaged(each.values, each.digests), strict=True))
+        for each in profiles
+    ]
     return np.stack([[psi[digest] for digest in sorted(common)] for psi in rows])
 
 

@@ -61,7 +61,13 @@ def _row(kind: str, measure: Callable[..., Measurement], limit: LimitOption) -> 
 SCALES = _row(
     "scale reliance",
     measure_scale_reliance,
-    LimitOption(family="fine", change="max_fine_rise", bound="max_fine_share", usual=0.05),
+    LimitOption(
+        family="fine",
+        change="max_fine_rise",
+        bound="max_fine_share",
+        usual=0.05,
+        share="a share of the answer",
+    ),
 )
 DEPTH = _row(
     "reconstruction depth",
@@ -71,7 +77,13 @@ DEPTH = _row(
 LENS = _row(
     "lens smoothness",
     measure_lens_smoothness,
-    LimitOption(family="arglens", change="max_arglens_drop", bound="min_arglens", usual=0.05),
+    LimitOption(
+        family="arglens",
+        change="max_arglens_drop",
+        bound="min_arglens",
+        usual=0.05,
+        share="a part of the ArgLens, which is 1 at most",
+    ),
 )
 
 

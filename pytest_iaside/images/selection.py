@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -65,16 +66,25 @@ def on_labels_of(sample: ReferenceSample, source: Labelled | None) -> ReferenceS
 def classes_in(source: Labelled, sample: ReferenceSample) -> list[int]:
     """The class of each image of ``sample`` in ``source``, whose labels (K,) are classes.
 
+    The first copy of an image has the class of the first copy there, and so on; where there are
+    fewer copies, that of the last.
+
     Raises ReferenceSampleError where ``source`` lacks some of the images.
     """
-    known = dict(zip(source.digests, source.labels.tolist(), strict=True))
+    known = defaultdict(list)
+    for digest, label in zip(source.digests, source.labels.tolist(), strict=True):
+        known[digest].append(label)
     images = zip(sample.names, sample.digests, strict=True)
     if missing := [name for name, digest in images if digest not in known]:
         raise ReferenceSampleError(
             f"{missing[0]} and {len(missing) - 1} more images have no label in the measurement "
             "whose predictions were to be used; measure that on the same reference sample"
         )
-    return [known[digest] for digest in sample.digests]
+    found, seen = [], Counter[str]()
+    for digest in sample.digests:
+        found.append(known[digest][min(seen[digest], len(known[digest]) - 1)])
+        seen[digest] += 1
+    return found
 
 
 def sample_of(images: Any) -> ReferenceSample:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pytest_iaside.errors import BaselineError, SpectralRobustnessError
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
-from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.arrays import Floats, averaged
 from pytest_iaside.stats.structured import uninformed
 from pytest_iaside.store import archive
 
@@ -109,9 +109,21 @@ class Measurement:
         return self.values[:, names.index(name)]
 
     @property
+    def labels_predicted(self) -> bool:
+        """Whether ``labels`` are a model's predictions, whatever labels the sample has.
+
+        Diagnoses explain the predicted class: they do not look at how many classes there are.
+        """
+        return self.reference.labels == "predicted" or self.model.classes == 0
+
+    @property
     def means(self) -> Floats:
         """The mean of every quantity over the images, (Q,)."""
-        return np.asarray(self.values.mean(axis=0))
+        return np.asarray(self.distinct(self.values).mean(axis=0))
+
+    def distinct(self, rows: Floats) -> Floats:
+        """``rows`` (K, …), in which exact copies of an image are one: the mean of theirs."""
+        return averaged(rows, self.digests)
 
     @property
     def structured(self) -> bool:

@@ -70,9 +70,10 @@ class SpectralProfile(Measurement, kind="spectral"):
     @property
     def standard_error(self) -> Floats:
         """Standard error over images of each band's ψ, (M,); NaN for a single image."""
-        if len(self) < 2:
+        rows = self.distinct(self.values)
+        if len(rows) < 2:
             return np.full(self.rules.bands, np.nan)
-        return np.asarray(self.values.std(axis=0, ddof=1) / np.sqrt(len(self)))
+        return np.asarray(rows.std(axis=0, ddof=1) / np.sqrt(len(rows)))
 
     @property
     def image_value(self) -> Floats:
@@ -82,7 +83,7 @@ class SpectralProfile(Measurement, kind="spectral"):
     @property
     def value(self) -> float:
         """v(all), the mean over images, in nats (SPEC.md 1.3)."""
-        return float(self.image_value.mean())
+        return float(self.distinct(self.image_value).mean())
 
     @property
     def sid(self) -> Floats:
@@ -109,10 +110,10 @@ class SpectralProfile(Measurement, kind="spectral"):
         """Why ψ cannot be told from noise, and SID and SRC mean nothing; empty where it can."""
         hard = self.labels if self.labels.ndim == 1 else self.labels.argmax(axis=1)
         return why_unstructured(
-            self.values,
-            self.image_value,
-            self.information,
-            self.by_size[:, -1] + np.log(self.model.classes),
+            self.distinct(self.values),
+            self.distinct(self.image_value),
+            self.distinct(self.information),
+            self.distinct(self.by_size[:, -1] + np.log(self.model.classes)),
             distinct_labels=len(np.unique(hard)),
             predicted=self.reference.labels == "predicted",
         )
@@ -124,20 +125,21 @@ class SpectralProfile(Measurement, kind="spectral"):
 
         The jackknife's, which covers as it says for psi, sid and src
         (benchmarks/gate_calibration.py), and at least so where several bands may be the least
-        (stats/sid_intervals.py).
+        (stats/sid_intervals.py). Exact copies of an image count as one.
         """
+        rows = self.distinct(self.values)
         if what == "src":  # The sign is lost: an interval around 0 folds up.
             signed = self.interval("signed_src", level)
             bounds = np.abs([signed.low, signed.high])
             around = signed.low * signed.high <= 0
             return Interval(np.where(around, 0.0, bounds.min(axis=0)), bounds.max(axis=0), level)
         if shares := {"sid": sid, "signed_src": _signed_src}.get(what):
-            return Interval(*sid_intervals.interval(self.values, shares, level), level)
+            return Interval(*sid_intervals.interval(rows, shares, level), level)
         linear: dict[str, Statistic] = {"psi": np.asarray, "value": lambda psi: psi.sum(axis=-1)}
         if what not in linear:
             known = "psi, sid, src, signed_src, value"
             raise ValueError(f"no interval for {what!r}; ask for one of {known}")
-        return jackknife_interval(self.values, linear[what], level)
+        return jackknife_interval(rows, linear[what], level)
 
     def convergence(self) -> Floats:
         """The paper's convergence curve (K−1,): (1/M)·‖Ψ after k+1 images − Ψ after k‖₁ (fig. 15).
@@ -161,19 +163,16 @@ class SpectralProfile(Measurement, kind="spectral"):
                 "the bound needs the log-likelihoods of all coalitions, which this profile does "
                 "not hold; measure with design='exact', and not from a baseline"
             )
-        if len(self) < 2:
+        rows = self.distinct(self.log_likelihood)
+        if len(rows) < 2:
             return float("nan")
-        coalition = np.arange(self.log_likelihood.shape[1])
+        coalition = np.arange(rows.shape[1])
         variance = max(
-            np.var(
-                self.log_likelihood[:, without | 1 << band] - self.log_likelihood[:, without],
-                axis=0,
-                ddof=1,
-            ).max()
+            np.var(rows[:, without | 1 << band] - rows[:, without], axis=0, ddof=1).max()
             for band in range(self.rules.bands)
             for without in [coalition[coalition >> band & 1 == 0]]
         )
-        return float(2 ** (self.rules.bands - 1) * np.sqrt(variance / len(self)))
+        return float(2 ** (self.rules.bands - 1) * np.sqrt(variance / len(rows)))
 
     def widths(self) -> dict[str, int]:
         """How many columns each array (K, …) has."""

@@ -339,7 +339,7 @@ def _spectral_record(profile: Any, level: float) -> SpectralRecord:
             what: record_of(BoundsRecord, profile.interval(what, level))
             for what in IntervalsRecord.__annotations__
         },
-        by_size=profile.by_size.mean(axis=0).tolist(),
+        by_size=profile.distinct(profile.by_size).mean(axis=0).tolist(),
         band_labels=list(profile.partition.labels),
         band_edges=profile.partition.edges.tolist(),
     )

@@ -208,9 +208,10 @@ def _against(
 
 def _require_fit(gate: Gate, sample: ReferenceSample, old: Measurement) -> None:
     """Raise BaselineError where ``old`` cannot be compared with what is to be measured."""
-    digests = first_images(sample, gate.samples).digests
-    reference = ReferenceInfo.of(sample)
-    differences = differences_of(gate.kind, gate.settings, reference, digests, old)
+    images = first_images(sample, gate.samples)
+    digests, reference = images.digests, ReferenceInfo.of(sample)
+    labels = None if images.labels is None else images.labels.numpy()
+    differences = differences_of(gate.kind, gate.settings, reference, digests, old, labels=labels)
     missing = len(set(digests) - set(old.digests))
     if missing and gate.kind != "spectral":
         differences.append(

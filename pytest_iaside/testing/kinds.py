@@ -25,13 +25,15 @@ class LimitOption:
     """The keywords of an assertion that limit a family of quantities.
 
     ``change`` limits how far it may get worse than the baseline's, ``bound`` what it may be at
-    all; without either keyword it may get worse by ``usual``.
+    all; without either keyword it may get worse by ``usual``. ``share`` says what such a limit is,
+    where it can be 1 at most: "a share of the images".
     """
 
     family: str
     change: str
     bound: str = ""
     usual: float | None = None
+    share: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +150,10 @@ def _limits(row: GateKind, given: Mapping[str, Any]) -> dict[str, Limit]:
     """The limit of each family that has one; raises SettingsError."""
     found = {}
     for option in row.limits:
-        change = checked_limit(option.change, given[option.change])
-        bound = checked_limit(option.bound, given[option.bound]) if option.bound else None
+        change, bound = (
+            checked_limit(name, given[name], option.share) if name else None
+            for name in (option.change, option.bound)
+        )
         if change is None and bound is None:
             change = option.usual
         limit = Limit(change=change, bound=bound)

@@ -89,8 +89,10 @@ PERTURBATIONS = GateKind(
     kind=KIND,
     function="assert_perturbation_robustness",
     limits=(
-        LimitOption(family="mpe", change="max_error_rise"),
-        LimitOption(family="accuracy", change="max_accuracy_drop"),
+        LimitOption(
+            family="mpe", change="max_error_rise", share="a part of the mPE, which is 1 at most"
+        ),
+        LimitOption(family="accuracy", change="max_accuracy_drop", share="a share of the images"),
         LimitOption(family="mce", change="max_mce_rise"),
     ),
     measure=measure_perturbations,

@@ -7,12 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
+
 from pytest_iaside.compare.compare import compare, explained_by_temperature
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.sequential import compare_sequentially, drawing_order, stopping_rule
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.execute.execution import scattered
 from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.images.selection import on_labels_of
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import AUTO, measure_answers, panel_of, with_answers
@@ -75,12 +78,8 @@ def _prepared(keywords: Mapping[str, Any], baseline_model: Any, test: CurrentTes
             ratio = explained_by_temperature(answers, baseline.answers)
             options["temperature"] = 1.0 if ratio is None else ratio
         if auto and baseline is not None:
-            # Images that the baseline lacks could tell nothing: they come last, not measured.
-            known = set(baseline.digests)
-            lacking = [digest not in known for digest in sample.digests]
-            order = drawing_order(sample.digests, settings.measure.get("seed", 0))
-            sample = sample.take(sorted(order, key=lacking.__getitem__))
-            options["samples"] = lacking.count(False) or "auto"
+            sample, known = _in_drawing_order(sample, baseline, settings.measure.get("seed", 0))
+            options["samples"] = known or "auto"
             options["until"] = stopping_rule(baseline, thresholds, level=level)
         executor = test.fixture("spectral_executor") if test else None
         options["execution"] = replace(settings.execution, executor=executor)
@@ -141,6 +140,26 @@ def _answered(
         labels_from=known,
         cache=options["cache"],
     )
+
+
+def _in_drawing_order(
+    sample: ReferenceSample, baseline: SpectralProfile, seed: int
+) -> tuple[ReferenceSample, int]:
+    """The images that ``baseline`` has, evenly over classes, and how many they are.
+
+    Those that it lacks could tell nothing: they come last, and are not measured.
+    """
+    known = set(baseline.digests)
+    has = np.array([digest in known for digest in sample.digests])
+    rows, others = np.flatnonzero(has), np.flatnonzero(~has)
+    if len(rows):
+        images = on_labels_of(sample.take(rows), baseline)
+        classes = None if images.labels is None else images.labels.numpy()
+        if classes is not None and classes.ndim == 2:
+            classes = classes.argmax(axis=1)
+        order = drawing_order(images.digests, seed, None if classes is None else classes.tolist())
+        rows = rows[order]
+    return sample.take([*rows, *others]), len(rows)
 
 
 def storable(profile: Any) -> SpectralProfile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 
 import numpy as np
@@ -18,6 +18,7 @@ from pytest_iaside.compare.sequential import compare_sequentially
 from pytest_iaside.report.record import comparison_record
 from pytest_iaside.stats.intervals import holm
 from pytest_iaside.stats.score import sid, signed_src
+from pytest_iaside.thresholds import SHARES
 
 ALL = Thresholds(
     min_src=0.2, max_src_drop=0.02, max_sid_shift=0.05, max_value_drop=0.05, max_band_drop=0.01
@@ -244,12 +245,45 @@ def test_holm_against_its_definition():
         ({"max_src_drop": -0.1}, "max_src_drop=-0.1 must be finite and not negative"),
         ({"max_band_drop": float("nan")}, "must be finite"),
         ({"max_sid_shift": "much"}, "max_sid_shift='much' must be a number or None"),
+        ({"max_value_drop": 5}, r"^max_value_drop=5 is a share of v\(all\): write 0.05 for 5 %$"),
+        (
+            {"max_band_drop": 1.5},
+            r"max_band_drop=1.5 is a share of v\(all\): write 0.015 for 1.5 %",
+        ),
+        (
+            {"max_sid_shift": 10},
+            "max_sid_shift=10 is a share of the importance: write 0.1 for 10 %",
+        ),
+        ({"max_accuracy_drop": 5}, "max_accuracy_drop=5 is a share of the images: write 0.05 for"),
+        ({"max_probability_drop": 2}, "probability, which is 1 at most: write 0.02 for 2 %"),
+        (
+            {"max_src_drop": 2},
+            "is a part of the signed SRC, which is 1 at most: write 0.02 for 2 %",
+        ),
+        ({"max_value_drop": 101}, r"max_value_drop=101 is a share of v\(all\): give 1 at most"),
+        ({"max_log_likelihood_drop": -1}, "max_log_likelihood_drop=-1 must be finite and not neg"),
+        ({"max_log_likelihood_drop": float("inf")}, "=inf must be finite and not negative"),
+        ({"min_src": 20}, "min_src=20 must lie between -1 and 1, as SRC does"),
+        ({"min_src": -1.1}, "min_src=-1.1 must lie between -1 and 1"),
+        ({"min_src": float("nan")}, "min_src=nan must lie between -1 and 1"),
         ({"direction": "up"}, "direction='up' is unknown; use one of worse, any"),
     ],
 )
 def test_thresholds_that_cannot_be_are_named(arguments, message):
     with pytest.raises(SettingsError, match=message):
         Thresholds(**arguments)
+
+
+@given(share=st.floats(0, 1), src=st.floats(-1, 1), nats=st.floats(0, allow_infinity=False))
+def test_thresholds_take_shares_up_to_all(share, src, nats):
+    found = Thresholds(**dict.fromkeys(SHARES, share), min_src=src, max_log_likelihood_drop=nats)
+    assert (found.max_value_drop, found.min_src) == (share, src)
+    assert found.answer_limits["clean log-likelihood"].change == nats
+
+
+def test_every_limit_is_a_share_a_score_or_in_nats():
+    limits = {field.name for field in fields(Thresholds)} - {"direction"}
+    assert limits == {*SHARES, "min_src", "max_log_likelihood_drop"}
 
 
 def test_unpaired_comparison_only_when_asked_and_with_wider_intervals():
@@ -269,12 +303,19 @@ def test_unpaired_comparison_only_when_asked_and_with_wider_intervals():
         assert wide.high - wide.low > 10 * (narrow.high - narrow.low)
 
 
-@pytest.mark.parametrize("level", [95, 0, 1, True, "0.9", float("nan")])
+@pytest.mark.parametrize("level", [0, 1, 101, True, "0.9", float("nan")])
 @pytest.mark.parametrize("way", [compare, partial(compare_sequentially, exhausted=False)])
 def test_a_level_that_is_no_confidence_is_refused(way, level):
     profile = make_profile()
     with pytest.raises(SettingsError, match=r"must lie between 0 and 1, as 0\.95 does"):
         way(profile, profile, Thresholds(), level=level)
+
+
+@pytest.mark.parametrize("way", [compare, partial(compare_sequentially, exhausted=False)])
+def test_a_level_in_percent_is_told_as_such(way):
+    profile = make_profile()
+    with pytest.raises(SettingsError, match=r"^level=95 must .* 0 and 1: write 0\.95 for 95 %$"):
+        way(profile, profile, Thresholds(), level=95)
 
 
 def test_other_designs_are_refused():

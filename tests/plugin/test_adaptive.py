@@ -12,7 +12,22 @@ from pytest_iaside.compare.sequential import MINIMUM_IMAGES
 PASSES = 2**4 + 1  # for each image of the project's four bands
 
 
-def test_a_clear_pass_stops_at_the_minimum(gated: Project) -> None:
+def test_a_pass_looks_at_every_image_of_few(gated: Project) -> None:
+    """One of 24 that nobody has seen may hold more than the 1 % that a band may lose."""
+    gated.ini("iaside_max_band_drop = 0.01")
+    (record,) = gated.records("--iaside-samples=auto")
+    assert (record["verdict"], record["comparison"]["images"]) == ("pass", 24)
+
+
+NOT_LIMITED = (
+    *("max_src_drop", "max_sid_shift", "max_band_drop"),
+    *("max_accuracy_drop", "max_log_likelihood_drop", "max_probability_drop"),
+)
+
+
+def test_a_clear_pass_stops_where_the_unseen_is_allowed(gated: Project) -> None:
+    # 3/16 of the images may have lost all their part of v(all).
+    gated.ini("iaside_max_value_drop = 0.2", *(f"iaside_{name} = none" for name in NOT_LIMITED))
     (record,) = gated.records("--iaside-samples=auto")
     comparison = record["comparison"]
     assert (record["verdict"], comparison["images"]) == ("pass", MINIMUM_IMAGES)

@@ -106,6 +106,12 @@ def test_a_profile_that_is_nobody_s_baseline(gated: Project) -> None:
     refused(gated, "*.yaml names no test, expected test_it.py::test_robust; *")
 
 
+def test_edited_labels_are_counted_before_anything_is_measured(gated: Project) -> None:
+    images = "models.reference()"
+    gated.call(f"models.blind, {images}.with_labels([2, 1, *{images}.labels[2:]])")
+    refused(gated, "*labels: the images are the same, but 1 of 24 has another label than *")
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

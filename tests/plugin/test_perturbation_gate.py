@@ -185,6 +185,8 @@ def test_a_baseline_of_the_other_kind_is_told(perturbing: Project) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (", max_error_rise=2", "*of the mPE, which is 1 at most: write 0.02 for 2 %"),
+        (", max_accuracy_drop=5", "max_accuracy_drop=5 is a share of the images: write 0.05 for"),
         (", max_error_rise=-1", "max_error_rise=-1 must be a finite number"),
         (", max_error_rise=None, max_accuracy_drop=None", "every limit is None"),
         (", bands=8", "unknown setting 'bands'"),

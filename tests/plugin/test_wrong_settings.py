@@ -23,9 +23,13 @@ VALID = ", ".join(SETTINGS)
         ),
         ("iaside_samples = few", "iaside_samples: 'few' cannot be used; expected a whole number*"),
         ("iaside_bands = four", "*four*"),
-        ("iaside_level = 95", "level=95.0 cannot be used; expected a number between 0 and 1"),
+        (
+            "iaside_level = 95",
+            "level=95.0 cannot be used; expected a number between 0 and 1: write *",
+        ),
         ("iaside_max_src_drop = -1", "max_src_drop=-1 must be finite and not negative"),
-        ("iaside_min_src = nan", "min_src=nan must be finite and not negative"),
+        ("iaside_min_src = nan", "min_src=nan must lie between -1 and 1, as SRC does"),
+        ("iaside_max_value_drop = 5", "max_value_drop=5 is a share of v(all): write 0.05 for 5 %"),
         (
             "iaside_fail_on = any",
             "iaside_fail_on: 'any' cannot be used; expected one of drift, inconclusive, any-change",
@@ -95,6 +99,8 @@ def test_in_a_marker(project: Project, marker: str, message: str) -> None:
     [
         ("band=4", f"unknown setting 'band'; did you mean 'bands'? Valid are {VALID}"),
         ("max_src_drop='0.1'", "max_src_drop='0.1' cannot be used; expected a number or none"),
+        ("max_band_drop=3", "max_band_drop=3 is a share of v(all): write 0.03 for 3 %"),
+        ("level=95", "level=95 cannot be used; expected * between 0 and 1: write 0.95 for 95 %"),
         ("partition='l3'", "partition='l3' is unknown; use one of linf, l2"),
         ("bands=64", "bands=64 is out of range; use 2 to 32"),
         ("bands=12", "band 2 of 12 holds no frequency for 16×16 images; use at most 9 bands"),

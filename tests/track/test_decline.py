@@ -303,7 +303,9 @@ class TestRefusals:
             ({"max_src_drop": -0.1}, r"max_src_drop=-0\.1 must be finite and not negative"),
             ({"max_value_drop": "5%"}, "max_value_drop='5%' must be a number or None"),
             ({"max_src_drop": None, "max_value_drop": None}, "so nothing would be checked"),
-            ({"level": 95}, "level=95 must lie between 0 and 1"),
+            ({"level": 95}, "level=95 must lie between 0 and 1: write 0.95 for 95 %"),
+            ({"max_value_drop": 5}, r"max_value_drop=5 is a share of v\(all\): write 0.05 for 5 %"),
+            ({"max_src_drop": 2}, "is a part of the signed SRC, .*: write 0.02 for 2 %"),
             ({"fail_on": "never"}, "fail_on='never' is unknown; use one of drift"),
         ],
     )
