@@ -5,8 +5,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from pytest_iaside.checks import check_level
+from pytest_iaside.compare.changes import evidence_of
 from pytest_iaside.compare.check import Verdict, worst
-from pytest_iaside.compare.compare import compare, evidence_of
+from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.families import families_of, run_checks
 from pytest_iaside.compare.fit import pair

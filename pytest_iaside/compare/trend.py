@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pytest_iaside.compare.changes import quantity_changes
 from pytest_iaside.compare.check import WORST_FIRST, Check, Estimates
-from pytest_iaside.compare.compare import moved_most, quantity_changes
+from pytest_iaside.compare.compare import moved_most
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.compare.families import families_of, run_checks

@@ -9,7 +9,8 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from pytest_iaside.compare.compare import compare, explained_by_temperature
+from pytest_iaside.compare.answers import explained_by_temperature
+from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.sequential import compare_sequentially, drawing_order, stopping_rule
 from pytest_iaside.errors import BaselineError

@@ -1,0 +1,87 @@
+"""How right images are answered, before and after: SPEC.md 12 and 14."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from pytest_iaside.compare.changes import SAME_ANSWERS, at_own_temperature, compare_quantities
+from pytest_iaside.compare.comparison import Comparison
+from pytest_iaside.compare.fit import pair
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.panel import TEMPERATURE, clean_answers
+from pytest_iaside.thresholds import LEVEL, Direction, Limits
+
+# Temperatures whose ratio is this near to one are the same.
+SAME_TEMPERATURE = 0.01
+
+
+def compare_answers(
+    candidate: Measurement,
+    baseline: Measurement,
+    limits: Limits,
+    *,
+    level: float = LEVEL,
+    direction: Direction = "worse",
+    paired: bool = True,
+) -> Comparison | None:
+    """How right the images are answered, before and after; None where either does not say.
+
+    Under the panel where both have it, else the images as they are. Labels that a model predicted
+    itself have no accuracy (SPEC.md 12).
+    """
+    if candidate.answers is None or baseline.answers is None:
+        return None
+    ours, theirs = candidate.answers, baseline.answers
+    if not (ours.settings["panel"] and theirs.settings["panel"]):
+        ours, theirs = clean_answers(ours), clean_answers(theirs)
+    families = {quantity.family for quantity in ours.quantities}
+    if candidate.reference.labels == "predicted":
+        families = {family for family in families if not family.endswith("accuracy")}
+    found = compare_quantities(
+        ours,
+        theirs,
+        {family: limit for family, limit in limits.items() if family in families},
+        level=level,
+        direction=direction,
+        paired=paired,
+    )
+    same = candidate is baseline
+    return replace(found, notes=() if same else tuple(_temperature_note(found)))
+
+
+def explained_by_temperature(candidate: Measurement, baseline: Measurement) -> float | None:
+    """The ratio of the temperatures of two models' answers where that alone tells them apart.
+
+    None where the temperatures are the same, or something else differs on any image both answered.
+    """
+    rows = pair(candidate, baseline)
+    ours, theirs = (one.values[some] for one, some in zip((candidate, baseline), rows, strict=True))
+    names = [quantity.name for quantity in candidate.quantities]
+    ratio = float(ours[0, names.index(TEMPERATURE)] / theirs[0, names.index(TEMPERATURE)])
+    shown = at_own_temperature(candidate)
+    alike = np.allclose(ours[:, shown], theirs[:, shown], rtol=0, atol=SAME_ANSWERS)
+    return ratio if alike and abs(ratio - 1) > SAME_TEMPERATURE else None
+
+
+def worse(answers: Comparison) -> bool:
+    """Whether any answers seem worse by a tenth of what is allowed: nothing is better then."""
+    return any(
+        check.verdict in ("drift", "inconclusive") or check.change < -abs(check.limit) / 10
+        for check in answers.checks
+    )
+
+
+def rose(answers: Comparison, name: str) -> bool:
+    """Whether the mean of the quantity ``name`` is higher beyond noise."""
+    return any(each.name == name and each.low > 0 for each in answers.quantities)
+
+
+def _temperature_note(answers: Comparison) -> list[str]:
+    """What a change of confidence alone is called."""
+    if explained_by_temperature(answers.candidate, answers.baseline) is None:
+        return []
+    found = next(each for each in answers.quantities if each.name == TEMPERATURE)
+    return [
+        f"the answers differ by their temperature alone ({found.baseline:.3g} → "
+        f"{found.candidate:.3g}): every image is answered as before, with another confidence"
+    ]

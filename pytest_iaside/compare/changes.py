@@ -1,0 +1,105 @@
+"""The change of every quantity of two measurements, and the checks of it, without notes."""
+
+from pytest_iaside.compare.comparison import Comparison, QuantityChange
+from pytest_iaside.compare.evidence import Evidence, by_family
+from pytest_iaside.compare.families import families_of, run_checks
+from pytest_iaside.compare.fit import Pairs, by_digest, pair, require_same_measurement
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.panel import AS_ANSWERED, INFORMATION, TEMPERATURE
+from pytest_iaside.measure.panel import KIND as ANSWERS
+from pytest_iaside.stats.arrays import averaged
+from pytest_iaside.stats.intervals import STUDENT, Law, holm
+from pytest_iaside.stats.structured import RESOLUTION as PSI_RESOLUTION
+from pytest_iaside.thresholds import Direction, Limits
+
+# Answers that differ by less than this, on every image and in every quantity, are the same: other
+# batch sizes and backends move them by so much.
+RESOLUTION = 1e-4
+# The same of answers at each model's own temperature, whose fit carries the rounding of all images.
+SAME_ANSWERS = 2e-3
+AT_ANY_TEMPERATURE = (TEMPERATURE, AS_ANSWERED, INFORMATION)
+"""Quantities of answers that another confidence moves."""
+
+
+def compare_quantities(
+    candidate: Measurement,
+    baseline: Measurement,
+    limits: Limits,
+    *,
+    level: float,
+    direction: Direction,
+    paired: bool,
+) -> Comparison:
+    """The quantities of two measurements alone, without answers and notes; raises as compare()."""
+    require_same_measurement(candidate, baseline, paired=paired)
+    rows = pair(candidate, baseline) if paired else (by_digest(candidate), by_digest(baseline))
+    evidence = evidence_of(candidate, baseline, rows, level, paired=paired)
+    return Comparison(
+        candidate=candidate,
+        baseline=baseline,
+        limits=limits,
+        direction=direction,
+        level=level,
+        images=len(evidence.candidate),
+        checks=tuple(run_checks(evidence, families_of(candidate), limits, direction)),
+        quantities=quantity_changes(evidence),
+    )
+
+
+def evidence_of(
+    candidate: Measurement,
+    baseline: Measurement,
+    rows: tuple[Pairs, Pairs],
+    level: float,
+    *,
+    paired: bool = True,
+    law: Law = STUDENT,
+) -> Evidence:
+    """Those rows of both as evidence, in pairs where ``paired``; copies of an image are one row."""
+    resolution: float = RESOLUTION
+    compared: tuple[int, ...] | None = None
+    if candidate.kind == "spectral":
+        resolution = 0.0  # ψ are compared with a resolution of their own, one by one.
+    elif candidate.kind == ANSWERS:
+        resolution, compared = SAME_ANSWERS, at_own_temperature(candidate)
+    first, second = (
+        averaged(one.values[some], [one.digests[row] for row in some])
+        for one, some in zip((candidate, baseline), rows, strict=True)
+    )
+    return Evidence(
+        first,
+        second,
+        candidate.quantities,
+        level,
+        paired=paired,
+        law=law,
+        resolution=resolution,
+        compared=compared,
+    )
+
+
+def quantity_changes(evidence: Evidence) -> tuple[QuantityChange, ...]:
+    """The change of every quantity, with intervals together by family and Holm's p-values."""
+    quantities = evidence.quantities
+    p_values = holm(evidence.p_values(0.0 if evidence.resolution else PSI_RESOLUTION))
+    found = []
+    for columns in by_family(quantities).values():
+        estimates = evidence.change_of_means(columns)
+        for place, column in enumerate(columns):
+            change = QuantityChange(
+                index=column,
+                name=quantities[column].name,
+                family=quantities[column].family,
+                better=quantities[column].better,
+                **estimates.at(place),
+                p_value=float(p_values[column]),
+                moved=bool(p_values[column] < 1 - evidence.level),
+            )
+            found.append(change)
+    return tuple(sorted(found, key=lambda change: change.index))
+
+
+def at_own_temperature(answers: Measurement) -> tuple[int, ...]:
+    """The quantities that another confidence does not move."""
+    families = [quantity.family for quantity in answers.quantities]
+    return tuple(at for at, name in enumerate(families) if name not in AT_ANY_TEMPERATURE)

@@ -1,0 +1,123 @@
+"""What a reader should know of a comparison besides its checks."""
+
+from pytest_iaside.compare.answers import rose, worse
+from pytest_iaside.compare.check import Check
+from pytest_iaside.compare.comparison import Comparison, QuantityChange
+from pytest_iaside.compare.evidence import Evidence
+from pytest_iaside.compare.fit import DEFINITIONS, Pairs, without_copies
+from pytest_iaside.compare.words import nats
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.panel import AS_ANSWERED
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.thresholds import Direction, Limit, Limits
+
+# Of v(all): changes of L(∅) that are told.
+EMPTY_SHARE = 0.05
+
+
+def image_notes(
+    candidate: Measurement, baseline: Measurement, rows: tuple[Pairs, Pairs], paired: bool
+) -> list[str]:
+    """Which images were compared, where that does not go without saying."""
+    notes = _copies_notes(candidate, baseline, rows, paired)
+    if not paired:
+        notes.append(
+            f"unpaired: {len(rows[0])} images of the candidate, {len(rows[1])} of the baseline: "
+            "what images have in common does not cancel, and intervals are wider"
+        )
+        return notes
+    differ = candidate.labels[rows[0]] != baseline.labels[rows[1]]
+    other = int(differ.reshape(len(differ), -1).any(axis=1).sum())
+    note = (
+        f"the predicted labels of {other} of {len(differ)} images differ: each model is "
+        "scored on its own predictions"
+    )
+    return [*notes, note] if other else notes
+
+
+def baseline_notes(candidate: Measurement, baseline: Measurement) -> list[str]:
+    """What the baseline does not hold, so that it could not be compared."""
+    notes = []
+    if candidate.answers and not baseline.answers:
+        notes.append(
+            "the baseline was made by version 0.1, which kept no accuracy and no log-likelihood: "
+            "make it anew, so that these are compared, too"
+        )
+    elif candidate.answers and baseline.answers:
+        panels = [one.settings["panel"] for one in (candidate.answers, baseline.answers)]
+        if panels[0] and not panels[1]:
+            notes.append(
+                "the baseline was measured without a panel of perturbations, so only answers to "
+                "the images as they are were compared: make it anew"
+            )
+    defined = candidate.settings.get(DEFINITIONS, {})
+    if DEFINITIONS not in baseline.settings and any(k != v for k, v in defined.items()):
+        notes.append(
+            "the baseline was made by version 0.1, which kept only the names of perturbations: "
+            "make it anew, so that a change of what a name stands for is found"
+        )
+    return notes
+
+
+def empty_note(candidate: SpectralProfile, baseline: SpectralProfile) -> list[str]:
+    """L(∅) before and after where it moved: v(all) counts from there, and rises where it falls."""
+    before, after = (float(one.by_size[:, 0].mean()) for one in (baseline, candidate))
+    if abs(after - before) <= EMPTY_SHARE * abs(baseline.value):
+        return []
+    return [
+        f"L(∅), the log-likelihood of the label without any band, went from {nats(before)} to "
+        f"{nats(after)} nats: v(all) and every ψ count from there"
+    ]
+
+
+def cache_note(candidate: Measurement) -> list[str]:
+    """How much of what was kept was looked at again."""
+    known, again = candidate.passes_from_cache, candidate.passes_replayed
+    return [f"cached, {again:,} of {known:,} passes replayed"] if known and again else []
+
+
+def better_notes(
+    evidence: Evidence,
+    checks: list[Check],
+    changes: tuple[QuantityChange, ...],
+    limits: Limits,
+    direction: Direction,
+    answered: Comparison | None,
+) -> list[str]:
+    """What improved by more than may be lost; nothing where answers got worse, or that is drift."""
+    if evidence.same and (answered is None or not answered.changed):
+        return ["both models give the same answers to every image"]
+    if direction == "any" or (answered and worse(answered)):
+        return []
+    titles = {"src": "signed SRC", "sid": "SID", "value": "v(all)"}
+    if answered and not rose(answered, AS_ANSWERED):
+        del titles["value"]  # It counts from L(∅), which may have fallen instead.
+    better = [titles[c.name] for c in checks if c.name in titles and c.low > -c.limit]
+    every = {**limits, **(answered.limits if answered else {})}
+    for each in (*(answered.quantities if answered else ()), *changes):
+        allowed = every.get(each.family, Limit()).change
+        gain = each.low if each.better == "higher" else -each.high
+        # A band's limit is a share of v(all): what improves there is told by v(all) itself.
+        if allowed is not None and each.family != "band" and gain > allowed:
+            better.append(each.name)
+    note = (
+        f"better than the baseline by more than may be lost ({', '.join(better)}): refresh the "
+        "test's baseline, so that the gain is kept (run it alone with --iaside-update=all)"
+    )
+    return [note] if better else []
+
+
+def _copies_notes(
+    candidate: Measurement, baseline: Measurement, rows: tuple[Pairs, Pairs], paired: bool
+) -> list[str]:
+    """How many images are copies; of pairs both have as many."""
+    notes = []
+    whose = ("images",) if paired else ("images of the candidate", "images of the baseline")
+    for what, one, some in zip(whose, (candidate, baseline), rows, strict=False):
+        copies = len(some) - len(without_copies(one, some))
+        told = "are exact copies of others: each counts once"
+        if copies == 1:
+            told = "is an exact copy of another: the two count once"
+        if copies:
+            notes.append(f"{copies} of {len(some)} {what} {told}")
+    return notes
