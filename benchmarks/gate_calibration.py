@@ -13,7 +13,7 @@ import copy
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -313,13 +313,16 @@ def _sequential(pair: Pair, number: int, generator: np.random.Generator) -> Iter
 
 
 def _draw(pair: Pair, pick: np.ndarray) -> tuple[SpectralProfile, SpectralProfile]:
-    from dataclasses import replace
-
     digests = tuple(f"{row:06d}" for row in range(len(pick)))
     first, second = (
-        replace(profile.take(pick), digests=digests) for profile in (pair.candidate, pair.baseline)
+        _called(profile.take(pick), digests) for profile in (pair.candidate, pair.baseline)
     )
     return first, second
+
+
+def _called(profile: SpectralProfile, digests: tuple[str, ...]) -> SpectralProfile:
+    answers = profile.answers and replace(profile.answers, digests=digests)
+    return replace(profile, digests=digests, answers=answers)
 
 
 def _gate_row(pair: Pair, count: str, outcomes: Iterator[Outcome]) -> None:
@@ -341,8 +344,11 @@ def unpaired(pairs: list[Pair], number: int, generator: np.random.Generator) -> 
             outcomes = []
             for _ in range(number):
                 draws = [
-                    pair.baseline.take(generator.integers(0, len(pair.baseline), count))
-                    for _ in range(2)
+                    _called(
+                        pair.baseline.take(generator.integers(0, len(pair.baseline), count)),
+                        tuple(f"{side}{row:06d}" for row in range(count)),
+                    )
+                    for side in range(2)
                 ]
                 comparison = compare(*draws, THRESHOLDS, paired=False)
                 outcomes.append((comparison.fails(), comparison.verdict == "inconclusive"))
@@ -355,8 +361,6 @@ def at_the_limit(pairs: list[Pair], number: int, generator: np.random.Generator)
     report(f"\nA band that falls by exactly what is allowed: {number} gates a row\n")
     report("| noise of | K | red % |")
     report("|---|---|---|")
-    from dataclasses import replace
-
     only = Thresholds(max_src_drop=None, max_sid_shift=None, max_value_drop=None)
     for pair in pairs:
         noise = pair.candidate.image_psi - pair.baseline.image_psi

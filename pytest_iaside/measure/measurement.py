@@ -138,9 +138,10 @@ class Measurement:
                 image, column = np.argwhere(~np.isfinite(one.values))[0]
                 what, value = one.quantities[column].name, one.values[image, column]
                 return f"{what} of {one.names[image]} is {value}, which is no result"
-        if len(self) < FEWEST:
+        count = len(set(self.digests))
+        if count < FEWEST:
             return (
-                f"{len(self)} image{'s' * (len(self) > 1)} cannot tell a change from noise; "
+                f"{count} image{'s' * (count > 1)} cannot tell a change from noise; "
                 f"measure at least {FEWEST}, better 50"
             )
         return "" if self.answers is None else why_uninformed(self.answers)
@@ -315,11 +316,11 @@ def why_uninformed(answers: Measurement) -> str:
     """Why ``answers`` (panel.py) tell nothing of their labels, in words; empty where they do."""
     hard = answers.labels if answers.labels.ndim == 1 else answers.labels.argmax(axis=1)
     return uninformed(
-        answers["information"],
-        answers["L(all)"] + np.log(answers.model.classes),
+        answers.distinct(answers["information"]),
+        answers.distinct(answers["L(all)"]) + np.log(answers.model.classes),
         distinct_labels=len(np.unique(hard)),
         predicted=answers.reference.labels == "predicted",
-        certain=len(answers) >= MANY,
+        certain=len(set(answers.digests)) >= MANY,
     )
 
 
