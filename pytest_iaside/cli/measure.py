@@ -40,7 +40,11 @@ def run(options: argparse.Namespace, command: str) -> int:
     model = named_model(options.model, Path())
     with cli.terminal_progress(options.model) as progress:
         profile = measure(
-            model, reference, **settings.measure, progress=progress, cache=not options.no_cache
+            model,
+            reference,
+            **{"panel": "auto", **settings.measure},
+            progress=progress,
+            cache=not options.no_cache,
         )
     profile.save(output)
     print("\n".join(_table(profile, settings.level)))

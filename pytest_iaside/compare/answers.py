@@ -31,9 +31,7 @@ def compare_answers(
     """
     if candidate.answers is None or baseline.answers is None:
         return None
-    ours, theirs = candidate.answers, baseline.answers
-    if not (ours.settings["panel"] and theirs.settings["panel"]):
-        ours, theirs = clean_answers(ours), clean_answers(theirs)
+    ours, theirs = _alike(candidate.answers, baseline.answers)
     families = {quantity.family for quantity in ours.quantities}
     if candidate.reference.labels == "predicted":
         families = {family for family in families if not family.endswith("accuracy")}
@@ -49,11 +47,19 @@ def compare_answers(
     return replace(found, notes=() if same else tuple(_temperature_note(found)))
 
 
+def _alike(ours: Measurement, theirs: Measurement) -> tuple[Measurement, Measurement]:
+    """Both answers under the panel, or both to the images as they are alone."""
+    if ours.settings["panel"] and theirs.settings["panel"]:
+        return ours, theirs
+    return clean_answers(ours), clean_answers(theirs)
+
+
 def explained_by_temperature(candidate: Measurement, baseline: Measurement) -> float | None:
     """The ratio of the temperatures of two models' answers where that alone tells them apart.
 
     None where the temperatures are the same, or something else differs on any image both answered.
     """
+    candidate, baseline = _alike(candidate, baseline)
     rows = pair(candidate, baseline)
     ours, theirs = (one.values[some] for one, some in zip((candidate, baseline), rows, strict=True))
     names = [quantity.name for quantity in candidate.quantities]

@@ -71,7 +71,7 @@ class Evidence:
         candidate, baseline = (shares(psi, least(psi)) for psi in self.means())
         if self.paired and np.array_equal(self.candidate, self.baseline):
             # Whichever band is the least, it is the same in both.
-            return Estimates(baseline, candidate, *3 * [np.zeros_like(candidate)])
+            return Estimates(baseline, candidate, *3 * [candidate - baseline])
         low, high = sid_intervals.change_interval(
             self.candidate,
             self.baseline,

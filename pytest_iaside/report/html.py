@@ -84,7 +84,7 @@ def render(records: Sequence[GateRecord], *, meta: MetaRecord, limit: float = LI
 
     # With the longest that may have to be said of what is left out.
     said = [f"{words} of {len(found)} gates" for words in PARTS.values()]
-    room = int(limit * 1e6) - len(bind([], said).encode())
+    room = int(limit * 1e6) - len(bind([""] * len(found), said).encode())
     return bind(*_fitted(found, room, draw))
 
 

@@ -76,7 +76,7 @@ def test_measure_prints_and_writes_the_profile(
     )
     assert lines[9] == f"signed SRC    {profile.signed_src:+.3f}  (90% CI {low}…{high})"
     assert "structured    yes" in lines
-    assert "measured      12 images, 204 forward passes" in lines
+    assert "measured      12 images, 348 forward passes" in lines
     assert lines[-1] == "written: good.yaml and good.npz"
 
 
@@ -92,10 +92,13 @@ def test_compare_exits_with_the_verdict(both: Path, capsys: pytest.CaptureFixtur
 
 
 def test_thresholds_and_fail_on_decide(both: Path) -> None:
-    loose = ["--max-value-drop=none", "--max-band-drop=none", "--max-sid-shift=none"]
+    names = ("value-drop", "band-drop", "sid-shift", "accuracy-drop", "log-likelihood-drop")
+    loose = [f"--max-{name}=none" for name in (*names, "probability-drop")]
     compare = ["compare", "worse.yaml", "good.yaml", *loose]
-    assert main(compare) == 0  # inconclusive about the score
-    assert main([*compare, "--fail-on=inconclusive"]) == 1
+    assert main([*compare, "--fail-on=inconclusive"]) == 0  # nothing found
+    small = "--max-src-drop=0.01"
+    assert main([*compare, small]) == 0  # inconclusive about the score
+    assert main([*compare, small, "--fail-on=inconclusive"]) == 1
     assert main([*compare, "--max-src-drop=0.5", "--fail-on=inconclusive"]) == 0
 
 
@@ -183,7 +186,7 @@ def test_cache_lists_what_is_kept_and_forgets_it(
     file = cache_folder / "results.sqlite"
     assert capsys.readouterr().out == f"{file}: 0.00 MB of at most 500 MB (IASIDE_CACHE_MB)\n"
     assert measured("net", "--bands=4", "--no-cache") == 0
-    assert "408 forward passes\n" in capsys.readouterr().out
+    assert "552 forward passes\n" in capsys.readouterr().out
     assert not file.exists()
     assert measured("net", "--bands=4") == measured("net", "--bands=4", "--samples=9") == 0
     kept = "9 images, 0 forward passes (153 more from the cache, 72 of them replayed)"
