@@ -67,7 +67,9 @@ def _network() -> nn.Module:
 
 
 def test_the_example_of_a_gate_runs() -> None:
-    images = ReferenceSample(np.random.default_rng(0).random((3, 3, 32, 32), dtype=np.float32))
+    pictures = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    classes = _network()(pictures).argmax(dim=1)
+    images = ReferenceSample(pictures, classes.tolist())
     (measuring, first), (gates, second) = GATE.items()
     measure = _run(first, measuring)["measure_coarse_share"]
     gate = _run(second, gates, measure_coarse_share=measure)["assert_coarse_share"]
