@@ -13,13 +13,15 @@ import copy
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from common.changes import pruned, reordered, rounded
+from real_changes import print_tables
 from torch import Tensor, nn
-from torch.nn.utils import prune
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "example_project"))
@@ -60,26 +62,10 @@ class Pair:
 # ---------------------------------------------------------------------------- models
 
 
-def pruned(network: nn.Module, share: float = 0.15) -> nn.Module:
-    """``share`` of the weights of every convolution and linear layer, the smallest, set to 0."""
+def changed(network: nn.Module, weights: Callable[[nn.Module], object]) -> nn.Module:
+    """A copy of ``network`` that ``weights`` changed."""
     network = copy.deepcopy(network)
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            prune.l1_unstructured(layer, "weight", amount=share)
-            prune.remove(layer, "weight")
-    return network
-
-
-def quantised(network: nn.Module, bits: int) -> nn.Module:
-    """Weights rounded to ``bits`` bits, symmetrically, with a scale for each output channel."""
-    network = copy.deepcopy(network)
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                weight = module.weight
-                peak = weight.abs().flatten(1).amax(dim=1).clamp_min(1e-12)
-                scale = (peak / (2 ** (bits - 1) - 1)).view(-1, *[1] * (weight.ndim - 1))
-                weight.copy_((weight / scale).round() * scale)
+    weights(network)
     return network
 
 
@@ -142,8 +128,10 @@ def photograph_pairs(arguments: argparse.Namespace) -> tuple[list[Pair], list[Pa
     first = profile(network)
     harmless = [Pair("Lite0, batch 5", first, profile(network, execution=Execution(batch_size=5)))]
     harmful = [
-        Pair("Lite0, 15 % of weights pruned", first, profile(pruned(network))),
-        Pair("Lite0, 4-bit weights", first, profile(quantised(network, 4))),
+        Pair(
+            "Lite0, 15 % of weights pruned", first, profile(changed(network, partial(pruned, 0.15)))
+        ),
+        Pair("Lite0, 4-bit weights", first, profile(changed(network, partial(rounded, 4)))),
     ]
     return harmless, harmful
 
@@ -164,7 +152,11 @@ def digit_pairs() -> tuple[list[Pair], list[Pair]]:
             reader,
             profile(load_digit_reader(), execution=Execution(batch_size=3)),
         ),
-        Pair("digits, float32 summed otherwise", reader, profile(_reordered(load_digit_reader()))),
+        Pair(
+            "digits, float32 summed otherwise",
+            reader,
+            profile(changed(load_digit_reader(), reordered)),
+        ),
         Pair(
             "digits, OpenVINO instead of eager",
             reader,
@@ -177,18 +169,6 @@ def digit_pairs() -> tuple[list[Pair], list[Pair]]:
         Pair("digits, shortcut in the highest band", robust, profile(digit_reader(shortcut))),
     ]
     return harmless, harmful
-
-
-def _reordered(reader: DigitReader) -> DigitReader:
-    """The same function with its channels in another order: float32 sums round differently."""
-    reader = copy.deepcopy(reader)
-    first, second = reader.features[0], reader.features[2]
-    order = torch.randperm(first.out_channels, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        first.weight.copy_(first.weight[order].clone())
-        first.bias.copy_(first.bias[order].clone())
-        second.weight.copy_(second.weight[:, order].clone())
-    return reader
 
 
 # ---------------------------------------------------------------------------- tables
@@ -313,11 +293,15 @@ def _sequential(pair: Pair, number: int, generator: np.random.Generator) -> Iter
 
 
 def _draw(pair: Pair, pick: np.ndarray) -> tuple[SpectralProfile, SpectralProfile]:
-    from dataclasses import replace
-
     digests = tuple(f"{row:06d}" for row in range(len(pick)))
+    drawn = [profile.take(pick) for profile in (pair.candidate, pair.baseline)]
     first, second = (
-        replace(profile.take(pick), digests=digests) for profile in (pair.candidate, pair.baseline)
+        replace(
+            profile,
+            digests=digests,
+            answers=profile.answers and replace(profile.answers, digests=digests),
+        )
+        for profile in drawn
     )
     return first, second
 
@@ -355,8 +339,6 @@ def at_the_limit(pairs: list[Pair], number: int, generator: np.random.Generator)
     report(f"\nA band that falls by exactly what is allowed: {number} gates a row\n")
     report("| noise of | K | red % |")
     report("|---|---|---|")
-    from dataclasses import replace
-
     only = Thresholds(max_src_drop=None, max_sid_shift=None, max_value_drop=None)
     for pair in pairs:
         noise = pair.candidate.image_psi - pair.baseline.image_psi
@@ -384,7 +366,13 @@ def main() -> None:
     parser.add_argument("--labels", default=SHARED / "labels.csv" if SHARED.is_dir() else "folder")
     parser.add_argument("--pool", type=int, default=24, help="photographs in the pool")
     parser.add_argument("--digits-only", action="store_true")
+    parser.add_argument(
+        "--real", type=Path, metavar="TABLES", help="only what real_changes.py says of its TABLES"
+    )
     arguments = parser.parse_args()
+    if arguments.real:
+        print_tables(arguments.real)
+        return
     generator = np.random.default_rng(arguments.seed)
     report(f"gate calibration, seed {arguments.seed}, defaults {THRESHOLDS}, level 0.95")
     harmless, harmful = digit_pairs()

@@ -25,12 +25,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.common.changes import (  # noqa: E402  # found by the line above
+from common.changes import (
     CHOSEN_ON,
     MOVED_ON,
     ONE_CLASS,
@@ -45,17 +40,19 @@ from benchmarks.common.changes import (  # noqa: E402  # found by the line above
     digits,
     twenty_digits,
 )
-from benchmarks.common.side_by_side import machine, print_table  # noqa: E402
-from pytest_iaside import Classifier, Execution, ReferenceSample, compare, corrupt, measure  # noqa: E402
-from pytest_iaside.measure.answers import answers  # noqa: E402
-from pytest_iaside.measure.measurement import Measurement  # noqa: E402
-from pytest_iaside.measure.panel import KIND as ANSWERS  # noqa: E402
-from pytest_iaside.measure.panel import PANEL, rightness  # noqa: E402
-from pytest_iaside.measure.profile import SpectralProfile  # noqa: E402
-from pytest_iaside.models.backends import open_backend  # noqa: E402
-from pytest_iaside.stats.temperature import temperature_of  # noqa: E402
+from common.side_by_side import machine, print_table
+from torch import Tensor, nn
 
-SHARED = ROOT.parent / "shared" / "imagenet100"
+from pytest_iaside import Classifier, Execution, ReferenceSample, compare, corrupt, measure
+from pytest_iaside.measure.answers import answers
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.panel import KIND as ANSWERS
+from pytest_iaside.measure.panel import PANEL, rightness
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.models.backends import open_backend
+from pytest_iaside.stats.temperature import temperature_of
+
+SHARED = Path(__file__).parents[2] / "shared" / "imagenet100"
 TABLES = Path(tempfile.gettempdir()) / "iaside-real-changes"
 RESIZE, CROP = 146, 128
 DIGITS = 300
