@@ -26,6 +26,10 @@ class BaselineError(SpectralRobustnessError):
     """A baseline is missing, unreadable, or does not fit what it is compared with."""
 
 
+class UndecidedWarning(UserWarning):
+    """A gate is green because it could not decide, not because nothing got worse."""
+
+
 def one_line(error: Exception) -> str:
     """What another library raised, for the middle of a message."""
     return " ".join(f"{type(error).__name__}: {error}".split())

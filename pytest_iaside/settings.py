@@ -36,12 +36,20 @@ class GateKeywords(TypedDict, total=False):
     batch_size: int | Literal["auto"]
     dtype: DType
     execution: Execution
+    max_log_likelihood_drop: float | None
+    max_probability_drop: float | None
     direction: Direction
     level: float
     fail_on: FailOn
 
 
-class SettingKeywords(GateKeywords, total=False):
+class AccuracyKeywords(GateKeywords, total=False):
+    """Those of gates that do not limit accuracies themselves."""
+
+    max_accuracy_drop: float | None
+
+
+class SettingKeywords(AccuracyKeywords, total=False):
     """Every setting as a keyword; what is left out is decided by the next source."""
 
     bands: int
@@ -50,9 +58,7 @@ class SettingKeywords(GateKeywords, total=False):
     space: Space
     design: Design
     cache: bool
-    max_accuracy_drop: float | None
-    max_log_likelihood_drop: float | None
-    max_probability_drop: float | None
+    panel: Sequence[tuple[str, int]] | Literal["auto"] | None
     min_src: float | None
     max_src_drop: float | None
     max_sid_shift: float | None
@@ -85,6 +91,23 @@ def _number(text: str) -> Any:
     return text.strip()
 
 
+def _panel(text: str) -> Any:
+    """``white_noise 3, contrast 2`` as pairs; otherwise as it stands."""
+    if text in ("auto", "none"):
+        return None if text == "none" else text
+    pairs = [each.split() for each in text.split(",")]
+    read = [(pair[0], _number(pair[1])) for pair in pairs if len(pair) == 2]
+    return read if len(read) == len(pairs) else text
+
+
+def _is_panel(value: Any) -> bool:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return False
+    return all(
+        isinstance(each, Sequence) and len(each) == 2 and is_whole(each[1]) for each in value
+    )
+
+
 def _choice(literal: Any) -> Kind:
     choices = get_args(literal)
     return Kind(f"one of {', '.join(choices)}", lambda value: value in choices, str.strip)
@@ -98,6 +121,11 @@ COUNT_OR_AUTO = Kind(
     "a whole number, at least 0, or auto",
     lambda v: v == "auto" or (is_whole(v) and v >= 0),
     _number,
+)
+PANEL = Kind(
+    "auto, none, or corruptions with their severities (white_noise 3, contrast 2)",
+    lambda value: value in ("auto", None) or _is_panel(value),
+    lambda text: _panel(text.strip()),
 )
 WHOLE_OR_AUTO = Kind("a whole number or auto", lambda v: v == "auto" or is_whole(v), _number)
 NUMBER_OR_NONE = Kind("a number or none", lambda v: v is None or is_number(v), _number)
@@ -127,10 +155,11 @@ MEASURE: dict[str, tuple[Kind, str]] = {
     "batch_size": (WHOLE_OR_AUTO, "images for each forward pass, or auto"),
     "dtype": (TEXT, "precision of the forward passes: float32 or bfloat16"),
     "cache": (YES_OR_NO, "take what was found for an image before from the disk: true or false"),
+    "panel": (PANEL, "corruptions under which images are answered: auto, none, white_noise 3, …"),
 }
 THRESHOLDS: dict[str, tuple[Kind, str]] = {
-    "max_accuracy_drop": (NUMBER_OR_NONE, "share of the clean images that may be lost"),
-    "max_log_likelihood_drop": (NUMBER_OR_NONE, "nats that the clean log-likelihood may fall"),
+    "max_accuracy_drop": (NUMBER_OR_NONE, "share of images that may be answered right no longer"),
+    "max_log_likelihood_drop": (NUMBER_OR_NONE, "nats that its log-likelihood may fall"),
     "max_probability_drop": (NUMBER_OR_NONE, "how far the probability of the label may fall"),
     "min_src": (NUMBER_OR_NONE, "least signed SRC of the model"),
     "max_src_drop": (NUMBER_OR_NONE, "how far the signed SRC may fall"),

@@ -1,6 +1,7 @@
 """compare(): what changed between two measurements, image by image, and whether it is real."""
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
@@ -56,12 +57,10 @@ def compare(
     SettingsError for a limit on what was not measured, or a level outside (0, 1).
     """
     check_level(level)
-    limits = thresholds
-    if isinstance(thresholds, Thresholds):
-        limits, direction = thresholds.limits, thresholds.direction
-    if answers is None:
-        usual = thresholds if isinstance(thresholds, Thresholds) else Thresholds()
-        answers = usual.answer_limits
+    own = thresholds if isinstance(thresholds, Thresholds) else None
+    limits: Limits = own.limits if own else cast(Limits, thresholds)
+    direction = own.direction if own else direction
+    answers = (own or Thresholds()).answer_limits if answers is None else answers
     require_same_measurement(candidate, baseline, paired=paired)
     rows = pair(candidate, baseline) if paired else (by_digest(candidate), by_digest(baseline))
     evidence = evidence_of(candidate, baseline, rows, level, paired=paired, law=law)
@@ -114,14 +113,15 @@ def compare_answers(
     """
     if candidate.answers is None or baseline.answers is None:
         return None
-    pairs = [candidate.answers, baseline.answers]
-    if not all(one.settings["panel"] for one in pairs):
-        pairs = [clean_answers(one) for one in pairs]
-    families = {quantity.family for quantity in pairs[0].quantities}
+    ours, theirs = candidate.answers, baseline.answers
+    if not (ours.settings["panel"] and theirs.settings["panel"]):
+        ours, theirs = clean_answers(ours), clean_answers(theirs)
+    families = {quantity.family for quantity in ours.quantities}
     if candidate.reference.labels == "predicted":
         families = {family for family in families if not family.endswith("accuracy")}
     found = compare_quantities(
-        *pairs,
+        ours,
+        theirs,
         {family: limit for family, limit in limits.items() if family in families},
         level=level,
         direction=direction,

@@ -90,6 +90,8 @@ class Comparison:
     def summary(self) -> str:
         """The verdict in one line, the line that CI annotations show: first what decides it."""
         shown = [check for check in self.checks if check.verdict in ("drift", "inconclusive")]
+        if self.verdict == "nothing found":
+            shown = self._widest()
         shown.sort(key=lambda check: WORST_FIRST.index(check.verdict))
         if self.lead:
             # Answers that are worse come before the score, what the lead tells of after it.
@@ -98,3 +100,9 @@ class Comparison:
             return "; ".join([*answers, *self.lead, *others, *self.tail])
         worst_first = sorted(self.checks, key=lambda check: WORST_FIRST.index(check.verdict))
         return "; ".join([*(c.sentence for c in shown or worst_first[:1]), *self.tail])
+
+    def _widest(self) -> list[Check]:
+        """The check that found nothing and takes the most images to pass; scores only if alone."""
+        found = [check for check in self.checks if check.verdict == "nothing found"]
+        linear = [check for check in found if check.name not in ("src", "sid")]
+        return [max(linear or found, key=lambda check: check.images_to_pass)]

@@ -12,11 +12,11 @@ from pytest_iaside.explain.measurements import (
 )
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.settings import GateKeywords
+from pytest_iaside.settings import AccuracyKeywords
 from pytest_iaside.testing.kinds import GateKind, LimitOption, assert_kind, own_options
 
 
-class WaveletKeywords(GateKeywords, total=False):
+class WaveletKeywords(AccuracyKeywords, total=False):
     """Options of gates on wavelet attributions; ``wcam`` explains them."""
 
     grid: int
@@ -31,7 +31,7 @@ class ScaleKeywords(WaveletKeywords, total=False):
     fine: int
 
 
-class LensKeywords(GateKeywords, total=False):
+class LensKeywords(AccuracyKeywords, total=False):
     """Options of ``measure_lens_smoothness``."""
 
     scales: Sequence[float]

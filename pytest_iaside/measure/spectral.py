@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Literal, cast
 
+from pytest_iaside.checks import check_positive
 from pytest_iaside.execute.execution import Execution, check_execution
 from pytest_iaside.images.bands import BandPartition, Norm
 from pytest_iaside.images.filters import Absence, Space
@@ -16,12 +17,12 @@ from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference, first_images, on_labels_of
 from pytest_iaside.measure.game.cached import CachedGame
 from pytest_iaside.measure.game.coalitions import Design
-from pytest_iaside.measure.game.play import Game, play, play_on, ready, shards
+from pytest_iaside.measure.game.play import Game, play, play_on, ready
 from pytest_iaside.measure.game.rows import GameRows, join
 from pytest_iaside.measure.game.rules import DType, Rules
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import KIND as ANSWERS
-from pytest_iaside.measure.panel import rightness
+from pytest_iaside.measure.panel import Panel, measure_answers, rightness, with_answers
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.models.classifier import as_classifier
@@ -55,7 +56,9 @@ def measure(
     execution: Execution = Execution(),
     cache: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    panel: Panel = (),
     labels_from: Measurement | None = None,
+    temperature: float = 1.0,
     until: Callable[[SpectralProfile], int | None] | None = None,
 ) -> SpectralProfile:
     """Play every coalition of frequency bands of every reference image through ``model``.
@@ -65,7 +68,9 @@ def measure(
     decides how many (``until``), without one all are taken. ``cache`` takes what was found for an
     image before from the disk, and keeps there what is found now (store/cache.py). Without labels
     in ``reference`` the model's own predictions on the clean images count, or those of
-    ``labels_from``, so that two models are scored on the same labels. ``progress`` is called after
+    ``labels_from``, so that two models are scored on the same labels. Under the corruptions of
+    ``panel`` ("auto": the usual five) all images of ``reference`` are answered as well
+    (measure_answers). ``temperature`` is what logits are divided by. ``progress`` is called after
     every few images, and ``until`` with the profile so far: it returns at how many images to stop,
     or None to go on.
 
@@ -75,6 +80,7 @@ def measure(
     """
     began = time.perf_counter()
     check_execution(execution)
+    check_positive("temperature", temperature)
     rules = Rules(
         bands=bands,
         partition=partition,
@@ -93,7 +99,7 @@ def measure(
     pinned = on_labels_of(sample, labels_from)
 
     fingerprint = classifier.fingerprint()
-    game = Game(classifier, rules, execution, pinned, reference)
+    game = Game(classifier, rules, execution, pinned, reference, temperature)
     kept = CachedGame.of(game) if cache else None
     done: list[GameRows] = []
 
@@ -143,15 +149,29 @@ def measure(
             passes = sum(r.forward_passes - r.from_cache for r in done)
             progress(Progress(so_far, len(sample), passes, time.perf_counter() - began))
         if until is not None and (enough := until(profile())) is not None:
-            return profile().first(enough)
-    return profile()
+            found = profile().first(enough)
+            break
+    else:
+        found = profile()
+    if not panel:
+        return found
+    answers = measure_answers(
+        classifier,
+        reference,
+        panel,
+        seed=seed,
+        execution=execution,
+        labels_from=labels_from,
+        cache=cache,
+    )
+    return with_answers(found, answers)
 
 
 MEASURE_SETTINGS = tuple(
     name
     for name, parameter in inspect.signature(measure).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
-    and name not in ("execution", "progress", "labels_from", "until")
+    and name not in ("execution", "progress", "labels_from", "temperature", "until")
 )
 
 
@@ -175,7 +195,7 @@ def _results(game: Game, kept: CachedGame | None) -> Iterator[GameRows]:
 def _play(game: Game, images: Sequence[int]) -> Generator[GameRows]:
     if not images:
         return
-    work = shards(game.sample, game.rules, game.whole, SHARD, images)
+    work = game.shards(SHARD, images)
     if (executor := game.execution.executor) is not None:
         jobs = list(work)
         # Workers do not spread their part any further, and an executor cannot be sent to one.

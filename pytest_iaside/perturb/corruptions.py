@@ -76,7 +76,7 @@ def corrupt(
     check_severity(severity)
     check_whole("seed", int(seed) if isinstance(seed, np.integer) else seed, 0)
     sample = ReferenceSample(images)
-    _check_fit(corruption, int(severity), sample.shape)
+    check_fit(corruption, int(severity), sample.shape)
     apply = (_CLASSICAL | _IMAGENET_C)[corruption]
     if corruption == "frost":
         apply = partial(weather.frost, textures=weather.frost_textures(frost_textures))
@@ -113,7 +113,8 @@ def check_severity(severity: int) -> None:
         raise SettingsError(f"severity={severity!r} must be 1, 2, 3, 4 or 5 (the strongest)")
 
 
-def _check_fit(corruption: str, severity: int, shape: tuple[int, int, int]) -> None:
+def check_fit(corruption: str, severity: int, shape: tuple[int, int, int]) -> None:
+    """Raise SettingsError where images of ``shape`` (channels, height, width) cannot have it."""
     channels, height, width = shape
     if corruption in _OF_COLOURS and channels not in (1, 3):
         raise SettingsError(

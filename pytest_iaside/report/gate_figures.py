@@ -1,6 +1,7 @@
 """The figures of a gate: charts of its spectral profiles, or of the change of its quantities."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from pytest_iaside.compare.words import confidence
@@ -28,6 +29,7 @@ def gate_figures(gate: Gate, ident: str) -> list[Figure]:
     found: list[Figure] = []
     if profiles := gate.profiles:
         found += [
+            *_answer_figures(gate, ident),
             _score_figure(gate, f"{ident}-src", profiles),
             *_band_figures(gate, ident, profiles),
             _size_figure(f"{ident}-size", profiles),
@@ -39,6 +41,27 @@ def gate_figures(gate: Gate, ident: str) -> list[Figure]:
             found.append(_changes_figure(f"{ident}-{family}", family, some, gate.comparison))
     if spectrum := gate.record["spectrum"]:
         found += spectrum_figures(spectrum, ident)
+    return found
+
+
+def _answer_figures(gate: Gate, ident: str) -> list[Figure]:
+    """How right images are answered, clean and under each perturbation: a figure for each way."""
+    if gate.comparison is None:
+        return []
+    found = []
+    for number, title in enumerate(("accuracy", "log-likelihood", "probability")):
+        some = [e for e in gate.comparison["answers"] if e["family"].endswith(f" {title}")]
+        if some:
+            figure = _changes_figure(
+                f"{ident}-answers-{number}", f"mean {title}", some, gate.comparison
+            )
+            what = "probability of the label" if title == "probability" else title
+            about = (
+                f"The paired change of the {what}, image by image, at each model's own "
+                "temperature; the line is what is allowed of the images as they are and of the "
+                "mean, twice as much under a single perturbation."
+            )
+            found.append(replace(figure, title=f"Answers: {what}", about=about))
     return found
 
 

@@ -22,10 +22,12 @@ MARKS = {
     "inconclusive": "?",
     "updated": "↻",
     "created": "+",
+    "nothing found": "○",
     "pass": "✓",
 }
 WORST_FIRST = tuple(MARKS)
-VERDICTS = ("drift", "inconclusive", "pass")
+VERDICTS = ("drift", "inconclusive", "nothing found", "pass")
+OF_BANDS = ("src", "min_src", "sid", "value", "band")
 BOUNDS = ("min_src", "bound")  # checks of the candidate itself, whatever the baseline is
 
 
@@ -181,12 +183,18 @@ def score_name(found: Sequence[Gate]) -> str:
 def _score(comparison: ComparisonRecord | None, spectral: SpectralRecord | None) -> Score:
     """Signed SRC of a spectral gate, else the quantity of the first check with the worst verdict.
 
-    Of a check on the change of signed SRC that check's numbers, else the profiles'.
+    Of a check on the change of signed SRC that check's numbers, else the profiles'. Where the
+    answers drifted, what drifted goes before the score.
     """
     if comparison is None:
         return Score(after=spectral["signed_src"] if spectral else None)
     checks, quantity = comparison["checks"], ""
-    if spectral:
+    answers = (each for each in checks if each["name"] not in (*OF_BANDS, "structured"))
+    fallen = next((each for each in answers if each["verdict"] == "drift"), None)
+    check: CheckRecord | None
+    if spectral and fallen:
+        check, quantity = fallen, fallen["where"]
+    elif spectral:
         check = next((each for each in checks if each["name"] == "src"), None)
         if check is None:
             baseline, nan = comparison["baseline"]["spectral"], float("nan")

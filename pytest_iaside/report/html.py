@@ -182,7 +182,7 @@ def _check_row(check: CheckRecord, either: bool) -> list[str | Cell]:
     if name == "structured":
         both = check["baseline"], check["candidate"]
         words = ["structured" if each else "unstructured" for each in both]
-        return ["ψ told from noise", *words, NONE, NONE, "structured", verdict]
+        return ["told from noise", *words, NONE, NONE, "structured", verdict]
     title = {
         "min_src": "signed SRC, least",
         "src": "signed SRC",

@@ -25,7 +25,7 @@ T = TypeVar("T")
 Number = float | None
 Numbers = list[Number]
 Status = Literal["compared", "created", "updated", "refused"]
-Verdict = Literal["pass", "drift", "inconclusive"]
+Verdict = Literal["pass", "nothing found", "inconclusive", "drift"]
 Better = Literal["lower", "higher"]
 
 
@@ -50,6 +50,8 @@ class CheckRecord(TypedDict):
     limit: Number  # The furthest allowed change, or the bound.
     verdict: Verdict  # Drift where none of the interval is allowed, pass where all of it is.
     changed: bool  # Whether the interval leaves out no change at all.
+    detectable: Number  # The smallest change for the worse that is found with 99 % power.
+    images_to_pass: Number  # How many images an unchanged quantity needs to pass.
     sentence: str  # The check in words.
 
 
@@ -171,7 +173,7 @@ class ComparisonRecord(TypedDict):
     """A candidate compared with its baseline."""
 
     kind: str  # What was measured.
-    verdict: Verdict  # The worst of the checks: drift before inconclusive before pass.
+    verdict: Verdict  # The worst of the checks: drift, inconclusive, nothing found, pass.
     changed: bool  # Whether anything changed at all, allowed or not.
     summary: str  # The verdict in one line.
     level: float  # Confidence of the intervals.
@@ -180,6 +182,7 @@ class ComparisonRecord(TypedDict):
     direction: Direction  # Whether changes for the better count too.
     checks: list[CheckRecord]  # Every check that was asked for.
     quantities: list[QuantityRecord]  # All that was measured; of spectral profiles each band's ψ.
+    answers: list[QuantityRecord]  # How right images are answered; empty where it is not known.
     notes: list[str]  # What else a reader should know, in words.
     image_changes: ImagesRecord | None  # What images add to what decides; null where not known.
     candidate: MeasurementRecord  # The model under test.

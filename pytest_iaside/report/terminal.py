@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from pytest_iaside.measure.spectral import Progress
 
 FAILED = "31"  # the terminal's red
-COLOURS = {"inconclusive": "33", "updated": "36", "created": "36", "pass": "32"}
+COLOURS = {
+    "inconclusive": "33",
+    "nothing found": "92",
+    "updated": "36",
+    "created": "36",
+    "pass": "32",
+}
+# Green, but not for certain: what could have been seen stands below.
+UNSURE = ("inconclusive", "nothing found")
 GAP = "  "
 SECONDS_BETWEEN = 0.2  # two states of progress
 
@@ -56,7 +64,8 @@ def terminal_lines(records: Sequence[GateRecord], *, width: int, color: bool) ->
         else:
             lines += [shorten(name, width), f"    {GAP}{numbers}"]
     for gate in found:
-        if told := gate.sentence if gate.failed else "; ".join(gate.notes):
+        told = gate.sentence if gate.failed or gate.word in UNSURE else ""
+        if told := told if gate.failed else "; ".join(filter(None, (told, *gate.notes))):
             lines += ["", f"{gate.mark} {shorten(gate.label, width - 4)}:"]
             wrapped = textwrap.wrap(told, width - len(GAP), break_on_hyphens=False)
             lines += [f"{GAP}{each}" for each in wrapped]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pytest_iaside.errors import (
     ReferenceSampleError,
     SettingsError,
     SpectralRobustnessError,
+    UndecidedWarning,
 )
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference, first_images
@@ -48,6 +50,8 @@ class Gate:
     kind: str
     measure: Callable[[Any, Any, Measurement | None], Measurement]
     limits: Thresholds | Limits
+    answers: Limits | None = None
+    """Limits on how right images are answered, where ``limits`` are no Thresholds."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     level: float = LEVEL
     direction: Direction = "worse"
@@ -69,7 +73,14 @@ class Gate:
     def compared(self, candidate: Measurement, baseline: Measurement) -> Comparison:
         if self.compare is not None:
             return self.compare(candidate, baseline)
-        return compare(candidate, baseline, self.limits, level=self.level, direction=self.direction)
+        return compare(
+            candidate,
+            baseline,
+            self.limits,
+            answers=self.answers,
+            level=self.level,
+            direction=self.direction,
+        )
 
 
 @dataclass(kw_only=True)
@@ -163,7 +174,7 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
         told.measured = gate.measure(told.model, sample, None)
     comparison = gate.compared(told.measured, told.measured)
     # An unstructured profile is stored by nobody: ``storable`` says why.
-    if comparison.fails(gate.fail_on) and getattr(told.measured, "structured", True):
+    if comparison.fails(gate.fail_on) and told.measured.structured:
         # It does not pass even against itself: no baseline mends that.
         told.place = replace(place, accept="")
         return comparison
@@ -265,9 +276,17 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
     failed, place = comparison.fails(gate.fail_on), told.place
     compared = comparison_record(comparison)
     written = f"{told.status} {place.shown}"
+    undecided = [check for check in comparison.checks if check.verdict == "inconclusive"]
+    if told.status == "compared" and undecided and not failed:
+        warnings.warn(
+            f"{told.name or gate.kind}: cannot decide at {comparison.images} images: "
+            f"{undecided[0].sentence}",
+            UndecidedWarning,
+            stacklevel=5,
+        )
     told.record(
         failed=failed,
-        verdict=comparison.verdict,
+        verdict=comparison.verdict if told.status == "compared" else None,
         summary=comparison.summary() if told.status == "compared" else written,
         fail_on=gate.fail_on,
         comparison=compared,

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import scattered
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.settings import GateKeywords, Layer, Settings, unknown
+from pytest_iaside.measure.panel import measure_answers, with_answers
+from pytest_iaside.settings import AccuracyKeywords, Layer, Settings, unknown
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.gate import Gate, run_gate
 from pytest_iaside.thresholds import Limit, check_limits
@@ -92,8 +93,9 @@ def _prepared(
     keywords: Mapping[str, Any],
     test: CurrentTest | None,
 ) -> Gate:
-    shared = GateKeywords.__annotations__
-    valid = {**shared, **own_options(row.measure)}
+    own = [option.change for option in row.limits]
+    shared = [name for name in AccuracyKeywords.__annotations__ if name not in own]
+    valid = [*shared, *own_options(row.measure)]
     for name in keywords:
         if name not in valid:
             raise SettingsError(f"{row.function}: {unknown('setting', name, valid)}")
@@ -101,15 +103,24 @@ def _prepared(
     common = scattered({k: v for k, v in keywords.items() if k in shared})
     settings = Settings.of([Layer(row.function, common), *(test.layers if test else [])])
     allowed = _limits(row, limits)
+    thresholds = settings.thresholds
+    if "max_accuracy_drop" in own:
+        # The gate limits accuracies itself, and those of clean images are among them.
+        thresholds = replace(thresholds, max_accuracy_drop=None)
     names = ("samples", "seed", "execution")
     running = {name: settings.measure[name] for name in names if name in settings.measure}
     seeded = {**options, "seed": running.get("seed", 0)}
     return Gate(
         kind=row.kind,
-        measure=lambda model, sample, baseline: row.measure(
-            model, sample, **options, **running, labels_from=baseline
+        measure=lambda model, sample, baseline: _answered(
+            row.measure(model, sample, **options, **running, labels_from=baseline),
+            model,
+            sample,
+            baseline,
+            running,
         ),
         limits=allowed,
+        answers=thresholds.answer_limits,
         settings={**row.settings(**seeded), **settings.execution.settings},
         level=settings.level,
         direction=settings.thresholds.direction,
@@ -119,6 +130,18 @@ def _prepared(
         predicts_labels=row.predicts_labels,
         tell_more=lambda gate, told, record: row.tell_more(gate, told, record["notes"], **seeded),
     )
+
+
+def _answered(
+    measured: Measurement,
+    model: Any,
+    sample: ReferenceSample,
+    baseline: Measurement | None,
+    running: Mapping[str, Any],
+) -> Measurement:
+    """``measured`` with the answers to the images as they are, which every gate compares."""
+    known = None if baseline is None else baseline.answers or baseline
+    return with_answers(measured, measure_answers(model, sample, (), **running, labels_from=known))
 
 
 def _limits(row: GateKind, given: Mapping[str, Any]) -> dict[str, Limit]:

@@ -7,13 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
-from pytest_iaside.compare.compare import compare
+from pytest_iaside.compare.compare import compare, explained_by_temperature
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.sequential import compare_sequentially, drawing_order, stopping_rule
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.execute.execution import scattered
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.panel import AUTO, measure_answers, panel_of, with_answers
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.spectral import measure
 from pytest_iaside.report.record import ComparisonRecord
@@ -59,13 +61,19 @@ def _prepared(keywords: Mapping[str, Any], baseline_model: Any, test: CurrentTes
     settings = Settings.of([own, *(test.layers if test else [])])
     thresholds, level = settings.thresholds, settings.level
     names = (field.name for field in fields(Thresholds) if field.name != "direction")
-    check_limits(thresholds.limits, own.source, names)
+    check_limits({**thresholds.answer_limits, **thresholds.limits}, own.source, names)
     auto = settings.measure.get("samples") == "auto"
     exhausted = False
 
     def measured(model: Any, sample: ReferenceSample, baseline: Any) -> SpectralProfile:
         nonlocal exhausted
-        options = {"cache": True, **settings.measure}
+        options = {"cache": True, "panel": AUTO, **settings.measure}
+        answers = _answered(model, sample, options, baseline)
+        del options["panel"]
+        if baseline is not None and baseline.answers is not None:
+            # The game at the confidence of the baseline, where nothing else tells the two apart.
+            ratio = explained_by_temperature(answers, baseline.answers)
+            options["temperature"] = 1.0 if ratio is None else ratio
         if auto and baseline is not None:
             # Images that the baseline lacks could tell nothing: they come last, not measured.
             known = set(baseline.digests)
@@ -79,7 +87,7 @@ def _prepared(keywords: Mapping[str, Any], baseline_model: Any, test: CurrentTes
         with test.progress() if test else nullcontext() as progress:
             found = measure(model, sample, **options, progress=progress, labels_from=baseline)
         exhausted = len(found) == options.get("samples")
-        return found
+        return with_answers(found, answers)
 
     def compared(candidate: Any, baseline: Any) -> Comparison:
         if auto and candidate is not baseline:
@@ -99,6 +107,39 @@ def _prepared(keywords: Mapping[str, Any], baseline_model: Any, test: CurrentTes
         samples=settings.measure.get("samples"),
         storable=storable,
         tell_more=partial(_tell_more, settings, baseline_model),
+    )
+
+
+def _answered(
+    model: Any, sample: ReferenceSample, options: Mapping[str, Any], baseline: Any
+) -> Measurement:
+    """The answers to all images that there are, whatever part of them the game is played on.
+
+    Raises BaselineError where those of ``baseline`` are under another panel.
+    """
+    chosen = panel_of(options["panel"], sample.shape)
+    known = None if baseline is None else baseline.answers or baseline
+    if known is not None:
+        names = [f"{name} {severity}" for name, severity in chosen]
+        before = known.settings.get("panel") or names
+        if names and before != names:
+            raise BaselineError(
+                "the baseline was made for something else, so nothing was compared: panel: "
+                f"candidate {', '.join(names)}, baseline {', '.join(before)}. Restore the "
+                "setting, or make a new baseline"
+            )
+        if sample.labels is None:
+            # Only what the baseline's model has predicted a label for.
+            there = set(known.digests)
+            sample = sample.take([at for at, one in enumerate(sample.digests) if one in there])
+    return measure_answers(
+        model,
+        sample,
+        chosen,
+        seed=options.get("seed", 0),
+        execution=options["execution"],
+        labels_from=known,
+        cache=options["cache"],
     )
 
 

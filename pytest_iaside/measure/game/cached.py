@@ -3,22 +3,51 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from pytest_iaside.execute.execution import Execution
 from pytest_iaside.measure.game.play import Game, partners
 from pytest_iaside.measure.game.replay import replay
 from pytest_iaside.measure.game.rows import ARRAYS, GameRows
 from pytest_iaside.models.backends.probe import version_of
+from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.identity import identity
 from pytest_iaside.store.cache import Entry, Found, ResultCache, game_key
 
 # What forward passes run on: another version may round otherwise.
 LIBRARIES = ("torch", "numpy", "openvino", "onnxruntime")
+
+
+NO_IDENTITY = (
+    "it has no weights that could tell it from another model: say which it is with "
+    "Classifier(…, version=…)"
+)
+CHANGED = (
+    "the model has the weights of an earlier run but not its answers ({} differs), "
+    "so all was measured anew: its code, its settings or a file it reads changed, or its "
+    "answers change by themselves"
+)
+
+
+def key_of(classifier: Classifier, execution: Execution, facts: Mapping[str, Any]) -> str | None:
+    """The key of what ``classifier`` is asked as ``facts`` say; None where it has no identity."""
+    model = identity(classifier)
+    if model is None:
+        return None
+    every = {
+        "model": model,
+        # Asked for by name, a backend is not to be answered for by another.
+        "execution": [execution.device, execution.backend],
+        "cuda": torch.cuda.is_available(),
+        "matrix products": torch.get_float32_matmul_precision(),
+        "versions": {name: version_of(name) for name in LIBRARIES},
+    }
+    return game_key(every | facts)
 
 
 @dataclass(eq=False)
@@ -37,28 +66,16 @@ class CachedGame:
     @classmethod
     def of(cls, game: Game) -> CachedGame:
         """Raises SettingsError where the cache's limit is no number."""
-        model = identity(game.classifier)
-        facts = {
-            "model": model,
-            "rules": game.rules.as_dict(),
-            # Asked for by name, a backend is not to be answered for by another.
-            "execution": [game.execution.device, game.execution.backend],
-            "cuda": torch.cuda.is_available(),
-            "matrix products": torch.get_float32_matmul_precision(),
-            "versions": {name: version_of(name) for name in LIBRARIES},
-        }
-        key = None if model is None else game_key(facts)
+        facts: dict[str, Any] = {"rules": game.rules.as_dict()}
+        if game.temperature != 1.0:
+            facts["temperature"] = game.temperature
+        key = key_of(game.classifier, game.execution, facts)
         return cls(game, ResultCache(), key, _entries(game))
 
     @property
     def why_not(self) -> str:
         """Why nothing is kept; empty where it is."""
-        if self.key is None:
-            return (
-                "it has no weights that could tell it from another model: say which it is with "
-                "Classifier(…, version=…)"
-            )
-        return self.cache.broken
+        return NO_IDENTITY if self.key is None else self.cache.broken
 
     def rows(self) -> list[GameRows | None]:
         """What is kept of each image of the sample, once some of it was played again.
@@ -80,11 +97,7 @@ class CachedGame:
             self.note = f"cached, {self.replayed:,} of {passes:,} passes replayed"
             return rows
         self.cache.forget(self.key)
-        self.note = (
-            f"the model has the weights of an earlier run but not its answers ({differs} differs), "
-            "so all was measured anew: its code, its settings or a file it reads changed, or its "
-            "answers change by themselves"
-        )
+        self.note = CHANGED.format(differs)
         return nothing
 
     def keep(self, images: Sequence[int], rows: GameRows) -> None:

@@ -35,6 +35,14 @@ class Game:
     """What is to be played."""
     whole: ReferenceSample
     """Of which that may be a part; replacements for missing bands come from here."""
+    temperature: float = 1.0
+    """What logits are divided by, so that two models are played with the same confidence."""
+
+    def shards(self, size: int, images: Sequence[int]) -> Iterator["Shard"]:
+        """``images`` of the sample in pieces of ``size``."""
+        return shards(
+            self.sample, self.rules, self.whole, size, images, temperature=self.temperature
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +53,7 @@ class Shard:
     absent: Tensor | None
     passes: int
     """Forward passes of the whole game, of which this is a part."""
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +68,7 @@ class Round:
     coalitions: Tensor
     targets: Tensor
     names: tuple[str, ...]
+    temperature: float = 1.0
 
 
 def shards(
@@ -67,11 +77,13 @@ def shards(
     whole: ReferenceSample,
     size: int,
     images: Sequence[int] | None = None,
+    *,
+    temperature: float = 1.0,
 ) -> Iterator[Shard]:
     """``images`` of ``sample`` (all by default) in pieces of ``size``, each made when asked for.
 
-    ``whole`` is where replacements come from. What is played of an image does not depend on how
-    the sample is cut, nor on which others are played.
+    ``whole`` is where replacements come from, and ``temperature`` what logits are divided by. What
+    is played of an image does not depend on how the sample is cut, nor on which others are played.
     """
     partner = partners(whole) if rules.absence == "replacement" else {}
     passes = len(sample) * (len(plan(rules.design, rules.bands, "").coalitions) + 1)
@@ -90,7 +102,7 @@ def shards(
             absent = torch.cat(
                 [whole.pixels(i, i + 1) for i in (partner[digest] for digest in piece.digests)]
             )
-        yield Shard(piece, absent, passes)
+        yield Shard(piece, absent, passes, temperature)
 
 
 @contextmanager
@@ -149,7 +161,8 @@ def answers_on(
     if sample.labels is not None:
         targets = sample.labels
     targets = logits.argmax(dim=1) if targets is None else _to(device, targets)
-    log_probabilities = _to_host(torch.log_softmax(logits.to(torch.float64), dim=1))
+    divided = logits.to(torch.float64) / shard.temperature
+    log_probabilities = _to_host(torch.log_softmax(divided, dim=1))
     # Images whose coalitions share a batch are taken apart together, others one by one.
     together = list(pieces(len(sample), max(1, batch_size // len(played[0]))))
 
@@ -161,6 +174,7 @@ def answers_on(
                 _to(device, coalitions).to(torch.float32),
                 targets[some],
                 sample.names[some],
+                shard.temperature,
             )
 
     results = play_coalitions(rounds(), runner, batch_size=batch_size)
@@ -187,10 +201,10 @@ def play_coalitions(
             yield found
 
 
-def log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
+def log_likelihood(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
     """Σ_y P(y|x)·log Q(y|x) of each row, (B,) float64; targets as in ``Round``."""
     # float64 before the softmax: differences between coalitions are small against logits.
-    log_probabilities = torch.log_softmax(logits.to(torch.float64), dim=1)
+    log_probabilities = torch.log_softmax(logits.to(torch.float64) / temperature, dim=1)
     if targets.ndim == 1:
         return log_probabilities.gather(1, targets[:, None])[:, 0]
     # 0·(−∞) is 0 here: a class that the label rules out does not matter.
@@ -223,7 +237,7 @@ class _Turn:
         shape = (self.images.stop - self.images.start, -1)
         targets = self.round.targets[self.images]
         targets = targets.repeat_interleave(len(logits) // shape[0], dim=0)
-        values = log_likelihood(logits, targets)
+        values = log_likelihood(logits, targets, self.round.temperature)
         # NaN stands for what is not finite anywhere: finite logits never lead to it.
         values = torch.where(logits.isfinite().all(dim=1), values, torch.nan)
         self.found[self.images, self.some] = values.view(shape)

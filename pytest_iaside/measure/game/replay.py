@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pytest_iaside.execute.runner import open_runner
-from pytest_iaside.measure.game.play import Game, answers_on, first_inputs, plans_of, shards
+from pytest_iaside.measure.game.play import Game, answers_on, first_inputs, plans_of
 from pytest_iaside.measure.game.rows import GameRows, join
 from pytest_iaside.stats.arrays import Floats
 
@@ -43,7 +43,7 @@ def replay(game: Game, images: Sequence[int], kept: Sequence[GameRows]) -> tuple
     coalitions = [p.coalitions[some] for p, some in zip(plans, columns, strict=True)]
     targets = torch.from_numpy(rows.log_probabilities[drawn].argmax(axis=1))
     count, done = len(drawn) * (each + 1), 0
-    work = shards(game.sample, game.rules, game.whole, AT_ONCE, wanted)
+    work = game.shards(AT_ONCE, wanted)
     first = next(work)
     inputs = first_inputs(game.classifier, game.rules, first)
     with open_runner(game.classifier, game.execution, inputs=inputs, passes=count) as runner:
