@@ -44,6 +44,7 @@ from common.side_by_side import machine, print_table
 from torch import Tensor, nn
 
 from pytest_iaside import Classifier, Execution, ReferenceSample, compare, corrupt, measure
+from pytest_iaside.compare.compare import explained_by_temperature
 from pytest_iaside.measure.answers import answers
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import KIND as ANSWERS
@@ -188,32 +189,39 @@ def measure_all(tables: Path, pools: dict[str, Pool], changes: dict[str, Change]
         if (pool := pools.get(kind)) is None:
             continue
         models = Models(base, pool)
-        todo = {f"{base}, baseline": Change(base=base)}
+        first = f"{base}, baseline"
+        todo = {first: Change(base=base)}
         todo |= {name: change for name, change in changes.items() if change.base == base}
-        # Heads first: they share what the last layer is fed.
-        for name, change in sorted(todo.items(), key=lambda each: each[1].head is None):
+        # Heads next: they share what the last layer is fed.
+        for name in sorted(todo, key=lambda name: (name != first, todo[name].head is None)):
             if file_of(tables, name).with_suffix(".other.npz").exists():
                 continue
-            began = time.perf_counter()
+            change, began = todo[name], time.perf_counter()
+            before = Measured.load(tables, first) if name != first else None
             try:
                 with models.opened(change) as classifier:
                     execution = Execution(batch_size=change.batch or "auto")
-                    profile, others = measure_one(classifier, pool, execution)
+                    profile, others = measure_one(classifier, pool, execution, before)
             except ImportError as error:
-                print(f"left out: {name} ({error})")
-                continue
+                print(f"left out: {base} ({error})")
+                break
             profile.save(file_of(tables, name))
             np.savez(file_of(tables, name).with_suffix(".other.npz"), **others)
             print(f"  {time.perf_counter() - began:4.0f} s  {name}", file=sys.stderr, flush=True)
 
 
 def measure_one(
-    classifier: Classifier, pool: Pool, execution: Execution
+    classifier: Classifier, pool: Pool, execution: Execution, before: Measured | None
 ) -> tuple[SpectralProfile, dict[str, np.ndarray]]:
     """The profile of the pool; its logits (1 + panel, K, classes), and ``hits`` and
     ``log_likelihood`` (1 + TRUTH, N) of the other images."""
-    profile = measure(classifier, pool.sample, execution=execution)
-    panel = answers(classifier, pool.sample, [None, *PANEL], execution=execution)
+    panel = np.stack(answers(classifier, pool.sample, [None, *PANEL], execution=execution))
+    ratio = None
+    if before is not None:
+        # As the gate does: at the confidence of the baseline, where nothing else differs.
+        both = before.answered(panel).profile.answers, before.profile.answers
+        ratio = explained_by_temperature(*both)
+    profile = measure(classifier, pool.sample, execution=execution, temperature=ratio or 1.0)
     temperature = temperature_of(panel[0], profile.labels)
     hits, likelihoods = [], []
     for images in pool.others:
@@ -225,8 +233,8 @@ def measure_one(
     means = (
         torch.stack(each).unflatten(1, (pool.copies, -1)).mean(1) for each in (hits, likelihoods)
     )
-    found = dict(zip(("hits", "log_likelihood"), (each.numpy() for each in means), strict=True))
-    return profile, {"logits": np.stack(panel).astype(np.float32), **found}
+    elsewhere = dict(zip(("hits", "log_likelihood"), (each.numpy() for each in means), strict=True))
+    return profile, {"logits": panel.astype(np.float32), **elsewhere}
 
 
 # ------------------------------------------------------------------- what is kept of them
@@ -314,23 +322,30 @@ def usual_check(drawn: Drawn, *verdicts: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A change: what it costs on other images, and what gates say of it at 50 and 100 images."""
+    """A change: what it does on other images, and what gates of 50 and 100 images say of it.
+
+    Accuracy points that are gained, and their standard errors over images: ``elsewhere`` under
+    TRUTH, ``clean`` as they are; ``panel`` of the pool, under the panel. ``log_likelihood`` in
+    nats, at each model's own temperature, under TRUTH.
+    """
 
     name: str
-    cost: float
-    """Accuracy points gained under TRUTH; ``error`` is its standard error, over images."""
-    error: float
-    clean: float
+    elsewhere: tuple[float, float]
+    clean: tuple[float, float]
+    panel: float
     log_likelihood: float
     at: dict[int, Drawn]
 
     @property
     def kind(self) -> str:
-        """ "worse", "harmless", or neither."""
-        if self.cost <= -WORSE:
+        """What the change is: worse, harmless, better, or neither of these."""
+        gain, error = self.elsewhere
+        if gain <= -WORSE:
             return "worse"
-        small = abs(self.cost) < max(1, 2 * self.error) and abs(self.log_likelihood) < 0.05
-        return "harmless" if small else ""
+        if gain > max(1, 2 * error) and self.clean[0] > -1:
+            return "better"
+        small = all(abs(by) < max(1, 2 * error) for by, error in (self.elsewhere, self.clean))
+        return "harmless" if small and abs(self.log_likelihood) < 0.05 else ""
 
 
 WORSE = 5
@@ -342,68 +357,58 @@ def row_of(name: str, tables: Path, base: str, draws: int) -> Row:
     """The change ``name`` of the model ``base``; FileNotFoundError where either was left out."""
     candidate, before = Measured.load(tables, name), Measured.load(tables, f"{base}, baseline")
     points = 100 * (candidate.hits - before.hits)
-    each = points[1:].mean(axis=0)
+    right = [each.logits.argmax(axis=2) == each.profile.labels for each in (candidate, before)]
     return Row(
         name=name,
-        cost=each.mean(),
-        error=each.std(ddof=1) / np.sqrt(len(each)),
-        clean=points[0].mean(),
+        elsewhere=_mean(points[1:].mean(axis=0)),
+        clean=_mean(points[0]),
+        panel=100 * (right[0][1:].mean() - right[1][1:].mean()),
         log_likelihood=(candidate.log_likelihood - before.log_likelihood)[1:].mean(),
         at={count: gates(candidate, before, count, draws) for count in COUNTS},
     )
+
+
+def _mean(values: np.ndarray) -> tuple[float, float]:
+    return values.mean(), values.std(ddof=1) / np.sqrt(len(values))
 
 
 # ------------------------------------------------------------------- tables
 
 
 def real_changes(title: str, changes: Named, tables: Path, draws: int) -> None:
-    """A row a change, and how far those that are worse, and harmless, are told apart."""
+    """A row a change, and how well gates tell those that are worse from harmless ones."""
     rows = []
     for name, change in changes.items():
         with suppress(FileNotFoundError):
             rows.append(row_of(name, tables, change.base, draws))
-    rows.sort(key=lambda row: row.cost)
-    print(f"\n{title}: {draws} gates a row (one at 100 photographs, which are the whole pool)\n")
-    head = ["change", "", "accuracy", "±", "log-lik.", "clean"]
-    for count in COUNTS:
-        head += [f"{verdict} {count}" for verdict in VERDICTS] + [f"decides {count}"]
+    rows.sort(key=lambda row: row.elsewhere)
+    print(f"\n{title}: {draws} gates a row; at 100 photographs one, they are the whole pool")
+    print(f"Verdicts in %: {' / '.join(VERDICTS)}\n")
+    head = ["change", "", "elsewhere", "log-lik.", "clean", "panel"]
+    head += [each for count in COUNTS for each in (f"{count} images", "decides")]
     lines = []
     for row in rows:
-        line = [row.name, row.kind, f"{row.cost:+.1f}", f"{row.error:.1f}"]
-        line += [f"{row.log_likelihood:+.2f}", f"{row.clean:+.1f}"]
+        line = [row.name, row.kind, "{:+.1f} ± {:.1f}".format(*row.elsewhere)]
+        line += [f"{row.log_likelihood:+.2f}", f"{row.clean[0]:+.1f}", f"{row.panel:+.1f}"]
         for drawn in row.at.values():
             found = shares(drawn)
-            line += [f"{share:.0f}" for share in found]
+            line += [" / ".join(f"{share:.0f}" for share in found)]
             line += [usual_check(drawn, VERDICTS[int(found.argmax())])]
         lines.append(line)
     print_table(head, lines)
-    for kind, count in (("worse", 50), ("worse", 100), ("harmless", 50), ("harmless", 100)):
+    for kind, wrong in (("worse", GREEN), ("harmless", ("drift",)), ("better", ("drift",))):
         chosen = [row for row in rows if row.kind == kind]
-        if not chosen:
-            continue
-        found = np.array([shares(row.at[count]) for row in chosen])
-        green = found[:, 2:].sum(axis=1)
-        print(
-            f"- {kind}, {len(chosen)} changes at {count} images: red {found[:, 0].mean():.1f} %, "
-            f"inconclusive {found[:, 1].mean():.1f} %, nothing found {found[:, 2].mean():.1f} %, "
-            f"pass {found[:, 3].mean():.1f} %"
-        )
-        odd = green > 0 if kind == "worse" else found[:, 0] > 0
-        short = found[:, 0] < 95 if kind == "worse" else green < 80
-        for what, some in (("green" if kind == "worse" else "red", odd), ("short", short)):
+        for count in COUNTS if chosen else ():
+            found = np.mean([shares(row.at[count]) for row in chosen], axis=0)
+            told = ", ".join(f"{v} {share:.1f} %" for v, share in zip(VERDICTS, found, strict=True))
+            print(f"- {kind}, {len(chosen)} changes, {count} images: {told}")
             names = [
-                f"{row.name} ({usual_check(row.at[count], *_verdicts_of(what, kind))})"
-                for row, one in zip(chosen, some, strict=True)
-                if one
+                f"{row.name} ({usual_check(row.at[count], *wrong)})"
+                for row in chosen
+                if any(verdict in wrong for verdict, _ in row.at[count])
             ]
             if names:
-                print(f"  - {what}: {'; '.join(names)}")
-
-
-def _verdicts_of(what: str, kind: str) -> tuple[str, ...]:
-    if what != "short":
-        return ("drift",) if what == "red" else GREEN
-    return VERDICTS[1:] if kind == "worse" else VERDICTS[:2]
+                print(f"  - some are {' or '.join(wrong)}: {'; '.join(names)}")
 
 
 def same_models(tables: Path, draws: int) -> None:

@@ -245,9 +245,22 @@ def blurred(deviation: float, images: Tensor) -> Tensor:
 
 
 def median(images: Tensor) -> Tensor:
-    """The median of 3×3 pixels."""
+    """The median of 3×3 pixels: of the greatest of the least, the middle, the least of the greatest
+    of three rows."""
+    height, width = images.shape[-2:]
     padded = functional.pad(images, (1, 1, 1, 1), mode="replicate")
-    return padded.unfold(2, 3, 1).unfold(3, 3, 1).flatten(-2).median(dim=-1).values
+    least, middle, greatest = _sorted(*(padded[..., row : row + height, :] for row in range(3)))
+    columns = [
+        _sorted(*(each[..., column : column + width] for column in range(3)))[rank]
+        for rank, each in ((2, least), (1, middle), (0, greatest))
+    ]
+    return _sorted(*columns)[1]
+
+
+def _sorted(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    low, high = torch.minimum(a, b), torch.maximum(a, b)
+    middle = torch.maximum(low, torch.minimum(high, c))
+    return torch.minimum(low, c), middle, torch.maximum(high, c)
 
 
 # ------------------------------------------------------------------- models
