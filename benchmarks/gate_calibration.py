@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,34 +19,29 @@ from pathlib import Path
 import numpy as np
 import torch
 from common.changes import pruned, reordered, rounded
-from real_changes import print_tables
-from torch import Tensor, nn
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "example_project"))
-
-from scrapbook.data import digits, photographs  # noqa: E402  # found by the line above
-from scrapbook.models import (  # noqa: E402
+from real_changes import SHARED, print_tables
+from scrapbook.data import digits, photographs
+from scrapbook.models import (
     PHOTO_MEAN,
     PHOTO_STD,
     DigitReader,
     load_digit_reader,
     load_photo_tagger,
 )
-from scrapbook.train import train_digit_reader  # noqa: E402
+from scrapbook.train import train_digit_reader
+from torch import Tensor, nn
 
-from pytest_iaside import Classifier, Execution, ReferenceSample, Thresholds, compare, measure  # noqa: E402
-from pytest_iaside.compare.sequential import MINIMUM_IMAGES, compare_sequentially, stopping_rule  # noqa: E402
-from pytest_iaside.measure.profile import SpectralProfile  # noqa: E402
-from pytest_iaside.stats import sid_intervals as shares  # noqa: E402
-from pytest_iaside.stats.arrays import Floats  # noqa: E402
-from pytest_iaside.stats.intervals import Interval, Statistic, jackknife_interval  # noqa: E402
-from pytest_iaside.stats.score import sid, signed_src  # noqa: E402
+from pytest_iaside import Classifier, Execution, ReferenceSample, Thresholds, compare, measure
+from pytest_iaside.compare.sequential import MINIMUM_IMAGES, compare_sequentially, stopping_rule
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.stats import sid_intervals as shares
+from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.intervals import Interval, Statistic, jackknife_interval
+from pytest_iaside.stats.score import sid, signed_src
 
 PAPER = 51_200
 THRESHOLDS = Thresholds()
 OTHER_BACKEND = "openvino"
-SHARED = ROOT.parent / "shared" / "imagenet100"
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from common.changes import (
+from common.change_sets import (
     CHOSEN_ON,
     MOVED_ON,
     ONE_CLASS,
-    PHOTO_MEAN,
-    PHOTO_STD,
     PHOTOGRAPHS,
     SAME,
     SET_ASIDE,
     Named,
     baseline,
 )
+from common.changes import PHOTO_MEAN, PHOTO_STD
 from common.measured import Measured, Pool, digit_pool, measure_all, photograph_pool, twenty_pool
 from common.side_by_side import machine, print_table
 

@@ -17,16 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.changes import (
-    PHOTO_MEAN,
-    PHOTO_STD,
-    PHOTOGRAPHS,
-    Change,
-    Named,
-    baseline,
-    digits,
-    twenty_digits,
-)
+from common.change_sets import PHOTOGRAPHS, Named, baseline
+from common.changes import PHOTO_MEAN, PHOTO_STD, Change, digits, twenty_digits
 from pytest_iaside import Classifier, Execution, ReferenceSample, corrupt, measure
 from pytest_iaside.compare.compare import explained_by_temperature
 from pytest_iaside.measure.answers import answers
