@@ -10,42 +10,38 @@ from __future__ import annotations
 
 import argparse
 import copy
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import prune
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "example_project"))
-
-from scrapbook.data import digits, photographs  # noqa: E402  # found by the line above
-from scrapbook.models import (  # noqa: E402
+from common.changes import pruned, reordered, rounded
+from real_changes import SHARED, print_tables
+from scrapbook.data import digits, photographs
+from scrapbook.models import (
     PHOTO_MEAN,
     PHOTO_STD,
     DigitReader,
     load_digit_reader,
     load_photo_tagger,
 )
-from scrapbook.train import train_digit_reader  # noqa: E402
+from scrapbook.train import train_digit_reader
+from torch import Tensor, nn
 
-from pytest_iaside import Classifier, Execution, ReferenceSample, Thresholds, compare, measure  # noqa: E402
-from pytest_iaside.compare.sequential import MINIMUM_IMAGES, compare_sequentially, stopping_rule  # noqa: E402
-from pytest_iaside.measure.profile import SpectralProfile  # noqa: E402
-from pytest_iaside.stats import sid_intervals as shares  # noqa: E402
-from pytest_iaside.stats.arrays import Floats  # noqa: E402
-from pytest_iaside.stats.intervals import Interval, Statistic, jackknife_interval  # noqa: E402
-from pytest_iaside.stats.score import sid, signed_src  # noqa: E402
+from pytest_iaside import Classifier, Execution, ReferenceSample, Thresholds, compare, measure
+from pytest_iaside.compare.sequential import MINIMUM_IMAGES, compare_sequentially, stopping_rule
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.stats import sid_intervals as shares
+from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.intervals import Interval, Statistic, jackknife_interval
+from pytest_iaside.stats.score import sid, signed_src
 
 PAPER = 51_200
 THRESHOLDS = Thresholds()
 OTHER_BACKEND = "openvino"
-SHARED = ROOT.parent / "shared" / "imagenet100"
 
 
 @dataclass(frozen=True)
@@ -60,26 +56,10 @@ class Pair:
 # ---------------------------------------------------------------------------- models
 
 
-def pruned(network: nn.Module, share: float = 0.15) -> nn.Module:
-    """``share`` of the weights of every convolution and linear layer, the smallest, set to 0."""
+def changed(network: nn.Module, weights: Callable[[nn.Module], object]) -> nn.Module:
+    """A copy of ``network`` that ``weights`` changed."""
     network = copy.deepcopy(network)
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            prune.l1_unstructured(layer, "weight", amount=share)
-            prune.remove(layer, "weight")
-    return network
-
-
-def quantised(network: nn.Module, bits: int) -> nn.Module:
-    """Weights rounded to ``bits`` bits, symmetrically, with a scale for each output channel."""
-    network = copy.deepcopy(network)
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                weight = module.weight
-                peak = weight.abs().flatten(1).amax(dim=1).clamp_min(1e-12)
-                scale = (peak / (2 ** (bits - 1) - 1)).view(-1, *[1] * (weight.ndim - 1))
-                weight.copy_((weight / scale).round() * scale)
+    weights(network)
     return network
 
 
@@ -142,8 +122,10 @@ def photograph_pairs(arguments: argparse.Namespace) -> tuple[list[Pair], list[Pa
     first = profile(network)
     harmless = [Pair("Lite0, batch 5", first, profile(network, execution=Execution(batch_size=5)))]
     harmful = [
-        Pair("Lite0, 15 % of weights pruned", first, profile(pruned(network))),
-        Pair("Lite0, 4-bit weights", first, profile(quantised(network, 4))),
+        Pair(
+            "Lite0, 15 % of weights pruned", first, profile(changed(network, partial(pruned, 0.15)))
+        ),
+        Pair("Lite0, 4-bit weights", first, profile(changed(network, partial(rounded, 4)))),
     ]
     return harmless, harmful
 
@@ -164,7 +146,11 @@ def digit_pairs() -> tuple[list[Pair], list[Pair]]:
             reader,
             profile(load_digit_reader(), execution=Execution(batch_size=3)),
         ),
-        Pair("digits, float32 summed otherwise", reader, profile(_reordered(load_digit_reader()))),
+        Pair(
+            "digits, float32 summed otherwise",
+            reader,
+            profile(changed(load_digit_reader(), reordered)),
+        ),
         Pair(
             "digits, OpenVINO instead of eager",
             reader,
@@ -177,18 +163,6 @@ def digit_pairs() -> tuple[list[Pair], list[Pair]]:
         Pair("digits, shortcut in the highest band", robust, profile(digit_reader(shortcut))),
     ]
     return harmless, harmful
-
-
-def _reordered(reader: DigitReader) -> DigitReader:
-    """The same function with its channels in another order: float32 sums round differently."""
-    reader = copy.deepcopy(reader)
-    first, second = reader.features[0], reader.features[2]
-    order = torch.randperm(first.out_channels, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        first.weight.copy_(first.weight[order].clone())
-        first.bias.copy_(first.bias[order].clone())
-        second.weight.copy_(second.weight[:, order].clone())
-    return reader
 
 
 # ---------------------------------------------------------------------------- tables
@@ -388,7 +362,13 @@ def main() -> None:
     parser.add_argument("--labels", default=SHARED / "labels.csv" if SHARED.is_dir() else "folder")
     parser.add_argument("--pool", type=int, default=24, help="photographs in the pool")
     parser.add_argument("--digits-only", action="store_true")
+    parser.add_argument(
+        "--real", type=Path, metavar="TABLES", help="only what real_changes.py says of its TABLES"
+    )
     arguments = parser.parse_args()
+    if arguments.real:
+        print_tables(arguments.real)
+        return
     generator = np.random.default_rng(arguments.seed)
     report(f"gate calibration, seed {arguments.seed}, defaults {THRESHOLDS}, level 0.95")
     harmless, harmful = digit_pairs()
