@@ -22,9 +22,7 @@ from common.changes import PHOTO_MEAN, PHOTO_STD, Change, digits, twenty_digits
 from pytest_iaside import Classifier, Execution, ReferenceSample, corrupt, measure
 from pytest_iaside.compare.answers import explained_by_temperature
 from pytest_iaside.measure.answers import answers
-from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.measure.panel import KIND as ANSWERS
-from pytest_iaside.measure.panel import PANEL, rightness
+from pytest_iaside.measure.panel import PANEL, Answers, rightness
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.models.backends import open_backend
 from pytest_iaside.stats.temperature import temperature_of
@@ -236,9 +234,8 @@ class Measured:
     def answered(self, logits: np.ndarray) -> Measured:
         """The same with the answers that ``logits`` are."""
         profile = self.profile
-        found = Measurement(
-            kind=ANSWERS,
-            **rightness(list(logits), profile.labels, PANEL),
+        found = Answers(
+            values=rightness(list(logits), profile.labels),
             **{each: getattr(profile, each) for each in OF_IMAGES},
             settings={"panel": [f"{name} {severity}" for name, severity in PANEL], "seed": 0},
             forward_passes=logits.shape[0] * logits.shape[1],

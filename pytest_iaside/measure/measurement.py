@@ -40,7 +40,7 @@ class Quantity:
 
 # What answers say for themselves in the file of the measurement that they belong to, and their
 # arrays there; those of its images only where they are of other ones.
-ANSWERED = ("kind", "quantities", "settings", "forward_passes")
+ANSWERED = ("settings", "forward_passes")
 OF_ANSWERS = {"values": "answers", "labels": "answers_labels"}
 OF_OTHER_IMAGES = {"digests": "answers_digests", "names": "answers_names"}
 FEWEST = 4
@@ -265,14 +265,16 @@ class Measurement:
             seconds=document.get("seconds", 0.0),
         )
         if "answers" in document:
-            nested = {**document, **document["answers"]}
+            nested = {**document, **document["answers"], "kind": "answers"}
             del nested["answers"]
             own_arrays = {
                 name: arrays[each]
                 for name, each in (OF_ANSWERS | OF_OTHER_IMAGES).items()
                 if each in arrays
             }
-            answers = Measurement.of_files((nested, {**arrays, **own_arrays}))
+            from pytest_iaside.measure.panel import Answers  # Which is a Measurement itself.
+
+            answers = Answers.of_files((nested, {**arrays, **own_arrays}))
             found = replace(found, answers=answers)
         # An edited YAML may say something else than the arrays, whose checksum is their own.
         for name in ("names", *cls.PER_IMAGE):

@@ -5,8 +5,8 @@ of the label, at the model's own temperature, so that another confidence alone i
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, Literal, TypeVar
 
@@ -22,7 +22,7 @@ from pytest_iaside.images.selection import Labelled, check_reference, first_imag
 from pytest_iaside.measure.answers import answers, labels_of
 from pytest_iaside.measure.game.cached import CHANGED, key_of
 from pytest_iaside.measure.game.replay import agree
-from pytest_iaside.measure.measurement import Measurement, Quantity, columns
+from pytest_iaside.measure.measurement import Measurement, Quantity, Unit, columns
 from pytest_iaside.measure.metrics import correct
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.models.classifier import Classifier, as_classifier
@@ -47,11 +47,31 @@ PANEL: tuple[Corruption, ...] = (
     ("jpeg_compression", 3),
     ("brightness", 3),
 )
+TITLES: dict[str, Unit] = {
+    "accuracy": "hit",
+    "log-likelihood": "nats",
+    "probability of the label": "share",
+}
 # The families of quantities: of the images as they are, under each perturbation, the mean of all.
 CLEAN, PERTURBED, MEAN = "clean", "perturbed", "mean"
 # Quantities of the images as they are that nothing limits: the temperature; the log-likelihood as
 # the model gives it, L(all) of SPEC.md 12; what the image tells about its label.
 TEMPERATURE, AS_ANSWERED, INFORMATION = "temperature", "L(all)", "information"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Answers(Measurement, kind=KIND):
+    """How right each of K images is answered, clean and under a panel: ``settings["panel"]``."""
+
+    kind: str = field(default=KIND, init=False)
+    quantities: tuple[Quantity, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "quantities", quantities_of(self.settings["panel"]))
+
+    @classmethod
+    def _own(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        return {"settings": document["settings"]}
 
 
 def measure_answers(
@@ -64,7 +84,7 @@ def measure_answers(
     execution: Execution = Execution(),
     labels_from: Labelled | None = None,
     cache: bool = False,
-) -> Measurement:
+) -> Answers:
     """How right each image is answered, as it is and under each corruption of ``panel``.
 
     The quantities are accuracy, log-likelihood (nats) and probability of the label: clean, under
@@ -91,9 +111,8 @@ def measure_answers(
         if cache:
             asked.keep(found)
     labels = labels_of(sample, found[0])
-    return Measurement(
-        kind=KIND,
-        **rightness(found, labels, chosen),
+    return Answers(
+        values=rightness(found, labels),
         digests=sample.digests,
         names=sample.names,
         labels=labels,
@@ -236,53 +255,51 @@ def with_answers(measured: T, answers: Measurement) -> T:
     )
 
 
-def rightness(
-    logits: Sequence[Floats], labels: NDArray[Any], panel: Sequence[Corruption] = ()
-) -> dict[str, Any]:
-    """Quantities and values (K, Q) of ``logits`` (K, C), clean and under each of ``panel``."""
+def rightness(logits: Sequence[Floats], labels: NDArray[Any]) -> Floats:
+    """The values (K, Q) of Answers of ``logits`` (K, C), clean and under each of a panel."""
     temperature = temperature_of(logits[0], labels)
-    places = [", clean", *(f" under {name} {severity}" for name, severity in panel)]
-    families = [CLEAN, *(PERTURBED for _ in panel)]
-    quantities, values = [], []
-    for title, unit, read in (
-        ("accuracy", "hit", correct),
-        ("log-likelihood", "nats", partial(log_likelihoods, temperature=temperature)),
-        ("probability of the label", "share", partial(probabilities, temperature=temperature)),
+    values = []
+    for read in (
+        correct,
+        partial(log_likelihoods, temperature=temperature),
+        partial(probabilities, temperature=temperature),
     ):
         rows = [read(each, labels) for each in logits]
-        short = title.partition(" ")[0]
-        for place, family, row in zip(places, families, rows, strict=True):
-            quantities.append(_quantity(f"{title}{place}", f"{family} {short}", unit))
-            values.append(row)
-        if panel:
-            mean = "share" if unit == "hit" else unit
-            quantities.append(_quantity(f"{title}, mean of all", f"{MEAN} {short}", mean))
+        values += rows
+        if len(logits) > 1:
             values.append(np.mean(rows, axis=0))
-    raw = special.log_softmax(logits[0], axis=1)
-    for name, unit, row in (
-        (TEMPERATURE, "count", np.full(len(labels), temperature)),
-        (AS_ANSWERED, "nats", log_likelihoods(logits[0], labels, temperature=1.0)),
-        (INFORMATION, "nats", label_information(raw, labels)),
-    ):
-        quantities.append(_quantity(name, name, unit))
-        values.append(row)
-    return {"quantities": tuple(quantities), "values": columns(*values)}
+    return columns(
+        *values,
+        np.full(len(labels), temperature),
+        log_likelihoods(logits[0], labels, temperature=1.0),
+        label_information(special.log_softmax(logits[0], axis=1), labels),
+    )
+
+
+def quantities_of(panel: Sequence[str]) -> tuple[Quantity, ...]:
+    """The quantities of Answers under ``panel``, corruptions with their severities."""
+    places = [(CLEAN, ", clean"), *((PERTURBED, f" under {each}") for each in panel)]
+    if panel:
+        places.append((MEAN, ", clean and perturbed"))
+    found = []
+    for title, unit in TITLES.items():
+        for family, place in places:
+            # The mean of hits is none.
+            shown: Unit = "share" if unit == "hit" and family == MEAN else unit
+            found.append(_quantity(f"{title}{place}", f"{family} {title.partition(' ')[0]}", shown))
+    alone: tuple[tuple[str, Unit], ...] = (
+        (TEMPERATURE, "count"),
+        (AS_ANSWERED, "nats"),
+        (INFORMATION, "nats"),
+    )
+    return (*found, *(_quantity(name, name, unit) for name, unit in alone))
 
 
 def clean_answers(answers: Measurement) -> Measurement:
     """The answers to the images as they are, without those under a panel."""
-    dropped = [family + " " for family in (PERTURBED, MEAN)]
-    kept = [
-        at
-        for at, quantity in enumerate(answers.quantities)
-        if not quantity.family.startswith(tuple(dropped))
-    ]
-    return replace(
-        answers,
-        quantities=tuple(answers.quantities[at] for at in kept),
-        values=answers.values[:, kept],
-        settings={"panel": []},
-    )
+    names = [quantity.name for quantity in answers.quantities]
+    kept = [names.index(quantity.name) for quantity in quantities_of(())]
+    return replace(answers, values=answers.values[:, kept], settings={"panel": []})
 
 
 def log_likelihoods(logits: Floats, labels: NDArray[Any], *, temperature: float) -> Floats:
@@ -298,5 +315,5 @@ def probabilities(logits: Floats, labels: NDArray[Any], *, temperature: float) -
     return np.asarray(np.exp(log_likelihoods(logits, labels, temperature=temperature)))
 
 
-def _quantity(name: str, family: str, unit: Any) -> Quantity:
+def _quantity(name: str, family: str, unit: Unit) -> Quantity:
     return Quantity(name=name, family=family, better="higher", unit=unit)

@@ -21,8 +21,7 @@ from pytest_iaside.measure.game.play import Game, play, play_on, ready
 from pytest_iaside.measure.game.rows import GameRows, join
 from pytest_iaside.measure.game.rules import DType, Rules
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.measure.panel import KIND as ANSWERS
-from pytest_iaside.measure.panel import Panel, measure_answers, rightness, with_answers
+from pytest_iaside.measure.panel import Answers, Panel, measure_answers, rightness, with_answers
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.models.classifier import as_classifier
@@ -127,9 +126,8 @@ def measure(
             passes_replayed=0 if kept is None else kept.replayed,
             not_cached_because="" if kept is None else kept.why_not,
             notes=(kept.note,) if kept is not None and kept.note else (),
-            answers=Measurement(
-                kind=ANSWERS,
-                **rightness([played.log_probabilities], labels),
+            answers=Answers(
+                values=rightness([played.log_probabilities], labels),
                 digests=sample.digests[:count],
                 names=sample.names[:count],
                 labels=labels,

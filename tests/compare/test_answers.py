@@ -65,7 +65,7 @@ def test_harm_under_one_perturbation_is_seen_and_where() -> None:
     found = {check.name: check for check in comparison.checks}
     assert found["perturbed accuracy"].where == "accuracy under contrast 2"
     assert found["clean accuracy"].change == 0
-    assert comparison.summary().startswith("accuracy, mean of all 1.000 → 0.7")
+    assert comparison.summary().startswith("accuracy, clean and perturbed 1.000 → 0.7")
 
 
 def test_answers_on_more_images_than_the_game() -> None:
@@ -123,7 +123,7 @@ def test_better_bands_are_not_called_better_where_answers_fall() -> None:
 def test_what_is_better_is_said_of_answers() -> None:
     worse = profile(lambda x: model(x) + torch.tensor([0.0, 2.5, 0.0]))
     (note,) = [n for n in compare(BEFORE, worse).notes if n.startswith("better")]
-    assert "accuracy, mean of all" in note and "v(all)" not in note
+    assert "accuracy, clean and perturbed" in note and "v(all)" not in note
 
 
 def test_other_measurements_compare_answers_too() -> None:

@@ -46,7 +46,7 @@ def test_every_quantity_is_what_it_says() -> None:
     for title in ("accuracy", "log-likelihood", "probability of the label"):
         places = (", clean", " under white_noise 2", " under contrast 4")
         mean = np.mean([found[f"{title}{place}"] for place in places], axis=0)
-        np.testing.assert_allclose(found[f"{title}, mean of all"], mean)
+        np.testing.assert_allclose(found[f"{title}, clean and perturbed"], mean)
     assert found.forward_passes == 3 * COUNT
     given = special.log_softmax(logits, axis=1)
     np.testing.assert_allclose(found["L(all)"], given[np.arange(COUNT), labels], atol=1e-4)

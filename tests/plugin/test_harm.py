@@ -57,7 +57,7 @@ def test_the_first_line_says_what_decides(gated: Project) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E*AssertionError: accuracy, mean of all 0.986 → 0.*allowed −0.020*",
+            "E*AssertionError: accuracy, clean and perturbed 0.986 → 0.*allowed −0.020*",
             "*0.986 → 0.* ✗ drift*",
         ]
     )
