@@ -8,7 +8,7 @@ from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.charts import gate as charts
 from pytest_iaside.report.charts.gate import Series
 from pytest_iaside.report.figures import Cell, Figure, Table, interval_text, moved_cell
-from pytest_iaside.report.gates import Gate
+from pytest_iaside.report.gates import Gate, signed_src_score
 from pytest_iaside.report.numbers import finite, finite_list, fixed, p_value, signed
 from pytest_iaside.report.record import (
     ComparisonRecord,
@@ -73,7 +73,7 @@ def _score_figure(gate: Gate, ident: str, profiles: Profiles) -> Figure:
         interval = interval_text(bounds["low"], bounds["high"])
         rows.append([role, fixed(value), interval, fixed(profile["src"])])
     about = "The score on the range that any SID can attain, with its interval over images."
-    score = gate.score
+    score = signed_src_score(gate.comparison, gate.profiles.get("candidate"))
     base, change, low, high = map(finite, (score.before, score.change, score.low, score.high))
     if base is not None and change is not None and low is not None and high is not None:
         points["paired"] = (base + change, base + low, base + high)

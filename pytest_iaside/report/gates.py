@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.figures import interval_text
@@ -27,7 +27,8 @@ MARKS = {
 }
 WORST_FIRST = tuple(MARKS)
 VERDICTS = ("drift", "inconclusive", "nothing found", "pass")
-OF_BANDS = ("src", "min_src", "sid", "value", "band")
+# The checks of a spectral gate that are of no answers.
+NOT_ANSWERS = ("structured", "src", "min_src", "sid", "value", "band")
 BOUNDS = ("min_src", "bound")  # checks of the candidate itself, whatever the baseline is
 
 
@@ -181,34 +182,38 @@ def score_name(found: Sequence[Gate]) -> str:
 
 
 def _score(comparison: ComparisonRecord | None, spectral: SpectralRecord | None) -> Score:
-    """Signed SRC of a spectral gate, else the quantity of the first check with the worst verdict.
+    """The quantity of the first check with the worst verdict; of spectral gates signed SRC.
 
-    Of a check on the change of signed SRC that check's numbers, else the profiles'. Where the
-    answers drifted, what drifted goes before the score.
+    Where the answers of a spectral gate drifted, what drifted goes before its score.
     """
-    if comparison is None:
+    if comparison is None or spectral:
+        answers = () if comparison is None else comparison["checks"]
+        fallen = [c for c in answers if c["verdict"] == "drift" and c["name"] not in NOT_ANSWERS]
+        return _of_check(fallen[0]) if fallen else signed_src_score(comparison, spectral)
+    checks = comparison["checks"]
+    told = [each for each in checks if each["name"] != "structured"] or checks
+    check = min(told, key=lambda each: VERDICTS.index(each["verdict"]))
+    if check["name"] in BOUNDS:
+        return Score(quantity=check["where"], after=check["candidate"])
+    return _of_check(check)
+
+
+def signed_src_score(comparison: ComparisonRecord | None, spectral: SpectralRecord | None) -> Score:
+    """Signed SRC of a spectral gate; with the interval of its change where that is checked."""
+    if comparison is None or spectral is None:
         return Score(after=spectral["signed_src"] if spectral else None)
-    checks, quantity = comparison["checks"], ""
-    answers = (each for each in checks if each["name"] not in (*OF_BANDS, "structured"))
-    fallen = next((each for each in answers if each["verdict"] == "drift"), None)
-    check: CheckRecord | None
-    if spectral and fallen:
-        check, quantity = fallen, fallen["where"]
-    elif spectral:
-        check = next((each for each in checks if each["name"] == "src"), None)
-        if check is None:
-            baseline, nan = comparison["baseline"]["spectral"], float("nan")
-            before, after = baseline["signed_src"] if baseline else None, spectral["signed_src"]
-            change = (nan if after is None else after) - (nan if before is None else before)
-            return Score(before=before, after=after, change=change)
-    else:
-        told = [each for each in checks if each["name"] != "structured"] or checks
-        check = min(told, key=lambda each: VERDICTS.index(each["verdict"]))
-        quantity = check["where"]
-        if check["name"] in BOUNDS:
-            return Score(quantity=quantity, after=check["candidate"])
+    check = next((each for each in comparison["checks"] if each["name"] == "src"), None)
+    if check is not None:
+        return replace(_of_check(check), quantity="")
+    baseline, nan = comparison["baseline"]["spectral"], float("nan")
+    before, after = baseline["signed_src"] if baseline else None, spectral["signed_src"]
+    change = (nan if after is None else after) - (nan if before is None else before)
+    return Score(before=before, after=after, change=change)
+
+
+def _of_check(check: CheckRecord) -> Score:
     return Score(
-        quantity=quantity,
+        quantity=check["where"],
         before=check["baseline"],
         after=check["candidate"],
         change=check["change"],
