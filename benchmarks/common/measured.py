@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -25,6 +25,7 @@ from pytest_iaside.measure.answers import answers
 from pytest_iaside.measure.panel import PANEL, Answers, rightness
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.models.backends import open_backend
+from pytest_iaside.models.backends.base import Unfit
 from pytest_iaside.stats.temperature import temperature_of
 
 RESIZE, CROP = 146, 128
@@ -103,13 +104,21 @@ class Models:
         normal = {"mean": PHOTO_MEAN, "std": PHOTO_STD} if photographs else {}
         normalise = Classifier(trunk, **normal).normalise
         same = photographs and change == Change(base=self._base, head=change.head)
-        with open_backend(
-            Classifier(trunk),
-            backend=change.backend or ("openvino" if photographs else "eager"),
-            batch_size=change.batch or 8,
-            inputs=normalise(self._pool.sample.pixels(0, 8)),
-        ) as backend:
-            run = backend.forward
+        with ExitStack() as stack:
+            settings = {
+                "batch_size": change.batch or 8,
+                "inputs": normalise(self._pool.sample.pixels(0, 8)),
+            }
+            backend = change.backend or ("openvino" if photographs else "eager")
+            try:
+                ready = stack.enter_context(
+                    open_backend(Classifier(trunk), backend=backend, **settings)
+                )
+            except Unfit:  # Such as rounded activations: they jump with the last digit.
+                ready = stack.enter_context(
+                    open_backend(Classifier(trunk), backend="eager", **settings)
+                )
+            run = ready.forward
 
             def features(inputs: Tensor) -> Tensor:
                 if not same:
