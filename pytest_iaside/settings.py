@@ -64,6 +64,7 @@ class SettingKeywords(AccuracyKeywords, total=False):
     max_sid_shift: float | None
     max_value_drop: float | None
     max_band_drop: float | None
+    max_upper_band_change: float | None
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ THRESHOLDS: dict[str, tuple[Kind, str]] = {
     "max_sid_shift": (NUMBER_OR_NONE, "share of importance that may move to higher frequencies"),
     "max_value_drop": (NUMBER_OR_NONE, "share of v(all) that may be lost"),
     "max_band_drop": (NUMBER_OR_NONE, "share of v(all) that any band's ψ may lose"),
+    "max_upper_band_change": (NUMBER_OR_NONE, "the same of the upper half, either way"),
     "direction": (_choice(Direction), "which changes count: worse or any"),
 }
 SETTINGS: dict[str, tuple[Kind, str]] = {

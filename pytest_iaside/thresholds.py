@@ -53,6 +53,7 @@ SHARES = {
     "max_sid_shift": "a share of the importance",
     "max_value_drop": "a share of v(all)",
     "max_band_drop": "a share of v(all)",
+    "max_upper_band_change": "a share of v(all)",
 }
 
 
@@ -68,8 +69,9 @@ class Thresholds:
     candidate. ``max_src_drop`` is how far the signed SRC may fall. ``max_sid_shift`` is the share
     of importance that may move past any frequency towards higher ones. ``max_value_drop`` is the
     share of the baseline's v(all) that may be lost, ``max_band_drop`` the same for any single
-    band's ψ; one of the upper half of the bands may not gain more than that either: what a model
-    reads there, noise takes from it. ``direction``: whether other changes for the better count too.
+    band's ψ. ``max_upper_band_change`` is how far a band of the upper half may change either way:
+    what a model reads there, noise takes from it. ``direction``: whether other changes for the
+    better count too.
     """
 
     # Why these defaults: benchmarks/real_changes.py, whose tables stand in docs/calibration.md.
@@ -82,8 +84,9 @@ class Thresholds:
     min_src: float | None = None
     max_src_drop: float | None = 0.02
     max_sid_shift: float | None = 0.05
-    max_value_drop: float | None = 0.05
-    max_band_drop: float | None = 0.03
+    max_value_drop: float | None = 0.2
+    max_band_drop: float | None = 0.2
+    max_upper_band_change: float | None = 0.05
     direction: Direction = "worse"
 
     def __post_init__(self) -> None:
@@ -125,5 +128,6 @@ class Thresholds:
             "sid": Limit(change=self.max_sid_shift),
             "value": Limit(change=self.max_value_drop),
             "band": Limit(change=self.max_band_drop),
+            "upper": Limit(change=self.max_upper_band_change),
         }
         return {family: limit for family, limit in every.items() if not limit.empty}

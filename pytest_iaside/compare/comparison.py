@@ -9,7 +9,7 @@ from pytest_iaside.thresholds import Direction, FailOn, Limits
 
 FEW = 2
 """Sentences on answers that a summary tells."""
-OF_BANDS = ("src", "min_src", "sid", "value", "band")
+OF_BANDS = ("src", "min_src", "sid", "value", "band", "upper")
 """The checks of what a model makes of each band; all others are of its answers."""
 
 

@@ -14,7 +14,7 @@ from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import leave_one_out
 
 # Of checks with the same verdict the one that says the most of single images.
-ORDER = ("band", "value", "src", "sid")
+ORDER = ("band", "upper", "value", "src", "sid")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,6 +65,7 @@ def image_changes(
     order = np.argsort(contributions if found <= 0 else -contributions, kind="stable")
     quantities = {
         "band": f"ψ of {where}",
+        "upper": f"ψ of {where}",
         "value": "v(all)",
         "src": "signed SRC",
         "sid": f"importance below {where}",
@@ -72,7 +73,7 @@ def image_changes(
     hard = candidate.labels.ndim == 1
     return ImageChanges(
         quantity=quantities[name],
-        unit="nats" if name in ("band", "value") else "",
+        unit="nats" if name in ("band", "upper", "value") else "",
         change=float(found),
         images=tuple(
             ImageChange(

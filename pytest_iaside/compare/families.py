@@ -50,8 +50,8 @@ class Family:
     show: Callable[[float], str]
     """A change in words."""
     bound_name: str = "bound"
-    both_ways: Sequence[bool] = ()
-    """Of each place whether changes for the better count as well; without them ``direction``."""
+    both_ways: bool = False
+    """Whether changes for the better count as well, whatever ``direction`` says."""
     resolution: float = np.inf
     coarse: Callable[[float], bool] = lambda above: False
     """Whether an interval that is too wide to tell decides nothing, so far above what is allowed.
@@ -104,14 +104,15 @@ def families_of(measurement: Measurement) -> dict[str, Family]:
         partition = measurement.partition
         edges = [f"{edge:.2f} cycles/px" for edge in partition.edges[1:-1]]
         bands = [quantity.name for quantity in measurement.quantities]
+        upper = (len(bands) + 1) // 2
         return {
             "src": _share_family("src", [""], lambda psi, at: signed_src(sid(psi, at))[..., None]),
             # The share of importance below each inner edge.
             "sid": _share_family("sid", edges, lambda p, at: sid(p, at).cumsum(axis=-1)[..., :-1]),
             "value": _nats_family("value", [""], lambda psi: psi.sum(axis=-1, keepdims=True)),
-            "band": replace(
-                _nats_family("band", bands, lambda psi: psi),
-                both_ways=[2 * band >= len(bands) for band in range(len(bands))],
+            "band": _nats_family("band", bands, lambda psi: psi),
+            "upper": replace(
+                _nats_family("upper", bands[upper:], lambda psi: psi[..., upper:]), both_ways=True
             ),
         }
     columns = by_family(measurement.quantities)
@@ -188,21 +189,17 @@ def _check(
         found, direction = family.bounds(evidence), "worse"
         low, high, allowed = found.low - limit, found.high - limit, 0.0
     level = evidence.level_of_each(len(family.places))
-    both_ways = family.both_ways or [False] * len(family.places)
-    directions: list[Direction] = ["any" if both else direction for both in both_ways]
+    direction = "any" if family.both_ways else direction
     verdicts = [
-        decide(lower, upper, allowed, better=better, direction=which, level=level)
-        for lower, upper, better, which in zip(
-            low.tolist(), high.tolist(), family.better, directions, strict=True
-        )
+        decide(lower, upper, allowed, better=better, direction=direction, level=level)
+        for lower, upper, better in zip(low.tolist(), high.tolist(), family.better, strict=True)
     ]
     verdict = worst(verdicts)
     signs = np.array([1 if better == "higher" else -1 for better in family.better])
-    either = np.array([which == "any" for which in directions])
-    gain = np.where(either, -np.abs(found.change), signs * found.change)
+    gain = -np.abs(found.change) if direction == "any" else signs * found.change
     deciding = [place for place, each in enumerate(verdicts) if each == verdict]
     at = min(deciding, key=lambda place: float(gain[place]))
-    moved = found.change[at] if either[at] else 0.0
+    moved = found.change[at] if direction == "any" else 0.0
     rises = moved > 0 if moved else family.better[at] == "lower"
     # Wherever it is: what the widest of those that decide could have seen.
     seen = float(detectable(low, high, allowed, level)[deciding].max())
@@ -268,7 +265,7 @@ def _spectral_sentence(check: Check, level: float) -> str:
         case "value":
             change = f"{percent(check.change)}, {within(check, level, percent)}"
             return f"v(all) {nats(check.baseline)} → {nats(check.candidate)} nats ({change})"
-        case "band":
+        case "band" | "upper":
             change = f"{percent(check.change)} of v(all)"
             return f"{check.where} {change} ({within(check, level, percent)})"
     # The SID's, told as what moved upwards: a loss below the frequency.

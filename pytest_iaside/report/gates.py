@@ -28,7 +28,7 @@ MARKS = {
 WORST_FIRST = tuple(MARKS)
 VERDICTS = ("drift", "inconclusive", "nothing found", "pass")
 # The checks of a spectral gate that are of no answers.
-NOT_ANSWERS = ("structured", "src", "min_src", "sid", "value", "band")
+NOT_ANSWERS = ("structured", "src", "min_src", "sid", "value", "band", "upper")
 BOUNDS = ("min_src", "bound")  # checks of the candidate itself, whatever the baseline is
 
 

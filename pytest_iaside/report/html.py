@@ -32,7 +32,7 @@ from pytest_iaside.report.writing import templates, write_text
 
 LIMIT_MB = 3.0
 # Checks whose changes are shares, in percent.
-SHARES = ("sid", "value", "band")
+SHARES = ("sid", "value", "band", "upper")
 # What is shown of a gate besides verdict and checks, and how it is called; the last go first.
 PARTS = {
     "charts": "the charts",
@@ -191,6 +191,7 @@ def _check_row(check: CheckRecord, either: bool) -> list[str | Cell]:
         "sid": f"importance below {check['where']}",
         "value": "v(all), nats",
         "band": f"ψ of {check['where']}, nats",
+        "upper": f"upper half: ψ of {check['where']}, nats",
     }.get(name, check["where"])
     show: Callable[[Any], str] = share if name == "sid" else fixed
     values = show(check["baseline"]), show(check["candidate"])
@@ -199,7 +200,8 @@ def _check_row(check: CheckRecord, either: bool) -> list[str | Cell]:
         interval = interval_text(check["low"], check["high"])
         return [title, *values, NONE, interval, f"{sign} {fixed(check['limit'])}", verdict]
     form, plain = (percent, share) if name in SHARES else (signed, fixed)
-    change = form(check["change"]) + (" of v(all)" if name in ("value", "band") else "")
-    allowed = f"±{plain(abs(check['limit'] or 0.0))}" if either else form(check["limit"])
+    change = form(check["change"]) + (" of v(all)" if name in ("value", "band", "upper") else "")
+    two_sided = either or name == "upper"
+    allowed = f"±{plain(abs(check['limit'] or 0.0))}" if two_sided else form(check["limit"])
     interval = interval_text(check["low"], check["high"], form)
     return [title, *values, change, interval, allowed, verdict]

@@ -107,6 +107,7 @@ def trend_of(
         max_value_drop=max_value_drop,
         max_sid_shift=None,
         max_band_drop=None,
+        max_upper_band_change=None,
     )
     if len(points) < 2:
         raise BaselineError(
