@@ -42,6 +42,9 @@ def measured(name: str, *arguments: str) -> int:
     return main(["measure", f"lab:{name}", "lab:images", "--output", f"{name}.yaml", *arguments])
 
 
+NARROW = ["compare", "worse.yaml", "good.yaml", "--max-band-drop=0.01"]
+
+
 @pytest.fixture
 def both(folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     assert measured("good", "--bands=4") == measured("worse", "--bands=4") == 0
@@ -83,7 +86,7 @@ def test_measure_prints_and_writes_the_profile(
 def test_compare_exits_with_the_verdict(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "good.yaml", "good.yaml"]) == 0
     assert capsys.readouterr().out.startswith("pass: SRC 0.051 → 0.051 (+0.000, ")
-    assert main(["compare", "worse.yaml", "good.yaml"]) == 1
+    assert main(["compare", "worse.yaml", "good.yaml", "--max-band-drop=0.01"]) == 1
     output = capsys.readouterr().out
     assert output.startswith("drift: SRC 0.051 → 0.044 (−0.007, ")
     verdicts = dict(line.split()[:2] for line in output.splitlines()[1:])
@@ -93,7 +96,8 @@ def test_compare_exits_with_the_verdict(both: Path, capsys: pytest.CaptureFixtur
 
 def test_thresholds_and_fail_on_decide(both: Path) -> None:
     names = ("value-drop", "band-drop", "sid-shift", "accuracy-drop", "log-likelihood-drop")
-    loose = [f"--max-{name}=none" for name in (*names, "probability-drop")]
+    others = ("probability-drop", "upper-band-change")
+    loose = [f"--max-{name}=none" for name in (*names, *others)]
     compare = ["compare", "worse.yaml", "good.yaml", *loose]
     assert main([*compare, "--fail-on=inconclusive"]) == 0  # nothing found
     small = "--max-src-drop=0.01"
@@ -103,7 +107,7 @@ def test_thresholds_and_fail_on_decide(both: Path) -> None:
 
 
 def test_compare_writes_reports(both: Path) -> None:
-    assert main(["compare", "worse.yaml", "good.yaml", "--json=r.json", "--html=r.html"]) == 1
+    assert main([*NARROW, "--json=r.json", "--html=r.html"]) == 1
     (gate,) = json.loads((both / "r.json").read_text())["gates"]
     assert (gate["verdict"], gate["failed"], gate["baseline"]) == ("drift", True, "good.yaml")
     assert "worse.yaml" in (both / "r.html").read_text()
@@ -143,7 +147,7 @@ def test_profiles_of_other_settings_are_not_compared(
     both: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert measured("good", "--bands=3") == 0
-    assert main(["compare", "worse.yaml", "good.yaml"]) == 2
+    assert main(["compare", "worse.yaml", "good.yaml", "--max-band-drop=0.01"]) == 2
     assert "bands: candidate 4, baseline 3" in capsys.readouterr().err
 
 

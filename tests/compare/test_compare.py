@@ -32,6 +32,14 @@ def _changed(baseline, shift, noise=0.0, seed=9):
     return make_profile(image_psi=image_psi)
 
 
+OFF = dict.fromkeys(
+    (
+        *("max_src_drop", "max_sid_shift", "max_value_drop"),
+        *("max_band_drop", "max_upper_band_change"),
+    )
+)
+
+
 def _check(comparison, name):
     return next(check for check in comparison.checks if check.name == name)
 
@@ -97,7 +105,7 @@ def test_pairing_sees_what_the_score_alone_misses():
 def test_the_four_verdicts(shift, noise, verdict):
     baseline = make_profile()
     candidate = _changed(baseline, [0, 0, shift, 0, 0, 0, 0, 0], noise=noise)
-    only_bands = Thresholds(max_src_drop=None, max_sid_shift=None, max_value_drop=None)
+    only_bands = Thresholds(**OFF | {"max_band_drop": 0.03})
     comparison = compare(candidate, baseline, only_bands)
     assert comparison.verdict == verdict
     assert comparison.fails("drift") == (verdict == "drift")
@@ -107,11 +115,12 @@ def test_the_four_verdicts(shift, noise, verdict):
 def test_improvements_pass_unless_any_change_counts():
     baseline = make_profile()
     candidate = _changed(baseline, [0.5, 0, 0, 0, 0, 0, 0, 0], noise=0.02)
-    better = compare(candidate, baseline, Thresholds())
+    better = compare(candidate, baseline, Thresholds(max_value_drop=0.05))
     assert better.verdict == "pass" and better.changed and better.fails("any-change")
     assert "refresh the test's baseline, so that the gain is kept" in better.notes[0]
     assert compare(baseline, baseline).notes == ()
-    assert compare(candidate, baseline, Thresholds(direction="any")).verdict == "drift"
+    either = Thresholds(max_value_drop=0.05, direction="any")
+    assert compare(candidate, baseline, either).verdict == "drift"
 
 
 def test_the_least_score_is_held_against_the_candidates_interval():
@@ -124,7 +133,7 @@ def test_the_least_score_is_held_against_the_candidates_interval():
 def test_unstructured_profiles_never_pass():
     trained = make_profile()
     untrained = make_profile(TRAINED * 1e-7, noise=1e-8)
-    off = Thresholds(max_src_drop=None, max_sid_shift=None, max_value_drop=None, max_band_drop=None)
+    off = Thresholds(**OFF)
     lost = compare(untrained, trained, off)
     assert lost.verdict == "drift" and "the candidate is unstructured" in lost.summary()
     assert compare(untrained, untrained, Thresholds()).fails()
@@ -137,7 +146,9 @@ def test_swapping_candidate_and_baseline_flips_every_sign(seed):
     baseline = make_profile(seed=seed, images=12)
     generator = np.random.default_rng(seed)
     candidate = _changed(baseline, 0.1 * generator.normal(size=8), noise=0.1, seed=seed)
-    symmetric = Thresholds(max_value_drop=None, max_band_drop=None, direction="any")
+    symmetric = Thresholds(
+        max_value_drop=None, max_band_drop=None, max_upper_band_change=None, direction="any"
+    )
     there, back = compare(candidate, baseline, symmetric), compare(baseline, candidate, symmetric)
     assert there.verdict == back.verdict
     for a, b in zip(there.checks, back.checks, strict=True):

@@ -49,7 +49,8 @@ def test_a_clear_drift_stops_at_the_minimum():
 @pytest.mark.parametrize(("limit", "images"), [(0.15, 20), (0.05, 60), (0.024, 118), (0.01, 119)])
 def test_a_pass_waits_until_what_is_unseen_is_allowed(limit, images):
     """Nothing changed at all: 3/m of the images must be no more than the least limit."""
-    least = Thresholds(max_value_drop=limit, max_band_drop=1.0, max_src_drop=1.0, max_sid_shift=1.0)
+    others = ("max_band_drop", "max_upper_band_change", "max_src_drop", "max_sid_shift")
+    least = Thresholds(max_value_drop=limit, **dict.fromkeys(others, 1.0))
     assert stopping_rule(BASELINE, least)(BASELINE) == images
 
 

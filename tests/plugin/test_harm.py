@@ -91,6 +91,7 @@ def test_what_could_have_been_seen_stands_beside_nothing_found(gated: Project) -
 
 
 def test_inconclusive_is_a_warning_in_pytests_own_summary(gated: Project) -> None:
+    gated.ini("iaside_max_band_drop = none", "iaside_max_value_drop = 0.05")
     result = gated.run("-W", "default", gain=0.5)
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(

@@ -150,13 +150,13 @@ def test_the_nearest_source_counts(project: Project) -> None:
     assert "src" not in limits
     assert limits["sid"] == {"change": 0.8, "bound": None}
     assert limits["value"] == {"change": 0.9, "bound": None}
-    assert limits["band"] == {"change": 0.03, "bound": None}
+    assert limits["band"] == {"change": 0.01, "bound": None}
 
 
 def test_the_header_shows_what_is_set(project: Project) -> None:
     project.ini("iaside_level = 0.9", "iaside_model = a:b")
     result = project.run("--iaside-samples=6", "--iaside-update=new", "--collect-only")
-    result.stdout.fnmatch_lines(["iaside: bands=4, level=0.9, samples=6, model=a:b, update=new"])
+    result.stdout.fnmatch_lines(["iaside: bands=4, *level=0.9, samples=6, model=a:b, update=new"])
     project.pytester.makeini("[pytest]")
     assert "iaside:" not in project.run("--collect-only").stdout.str()
 

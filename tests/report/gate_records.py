@@ -210,7 +210,8 @@ def declined() -> GateRecord:
     """A gate on three checkpoints that fails: the score fell from each to the next."""
     first = make_profile()
     profiles = [first, fallen_band(first, 0, 0.9), fallen_band(first, 0, 1.8)]
-    limits = Thresholds(max_src_drop=0.02, max_sid_shift=None, max_band_drop=None)
+    off = dict.fromkeys(("max_sid_shift", "max_band_drop", "max_upper_band_change"))
+    limits = Thresholds(**off, max_src_drop=0.02, max_value_drop=0.05)
     comparison = compare_trend(profiles, [10, 20, 40], limits)
     points = [
         {

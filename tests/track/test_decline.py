@@ -96,7 +96,8 @@ class TestTheLine:
         self, psi: Sequence[float]
     ) -> None:
         before, after = checkpoint(3, psi), checkpoint(8, psi + FALLING)
-        thresholds = Thresholds(max_sid_shift=None, max_band_drop=None)
+        off = dict.fromkeys(("max_sid_shift", "max_band_drop", "max_upper_band_change"))
+        thresholds = Thresholds(**off, max_value_drop=0.05)
         gate = compare(after.profile, before.profile, thresholds)
         trend = trend_of([before, after])
         for ours, theirs in zip(trend.checks, gate.checks[1:], strict=True):
