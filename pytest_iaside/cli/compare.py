@@ -55,9 +55,10 @@ def run(options: argparse.Namespace, command: str) -> int:
         seconds=comparison.candidate.seconds,
     )
     print(f"{comparison.verdict}: {comparison.summary()}")
+    widest = max(len(check.name) for check in comparison.checks)
     for check in comparison.checks:
         sentence = check.sentence or "both profiles can be told from noise"
-        print(f"  {check.name:<10}  {check.verdict:<12}  {sentence}")
+        print(f"  {check.name:<{widest}}  {check.verdict:<13}  {sentence}")
     for note in comparison.notes:
         print(f"  note: {note}")
     meta = cli.written_by(command)
