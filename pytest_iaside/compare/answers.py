@@ -9,10 +9,13 @@ from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.fit import pair
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import TEMPERATURE, clean_answers
+from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.thresholds import LEVEL, Direction, Limits
 
 # Temperatures whose ratio is this near to one are the same.
 SAME_TEMPERATURE = 0.01
+# Rounding to 8 bits or to float16 moves answers by so much; beyond, other things count.
+NEARLY = 0.05
 
 
 def compare_answers(
@@ -26,15 +29,13 @@ def compare_answers(
 ) -> Comparison | None:
     """How right the images are answered, before and after; None where either does not say.
 
-    Under the panel where both have it, else the images as they are. Labels that a model predicted
-    itself have no accuracy (SPEC.md 12).
+    Under the panel where both have it, else the images as they are. Of labels that the baseline's
+    model predicted, accuracy is how often the candidate agrees.
     """
     if candidate.answers is None or baseline.answers is None:
         return None
     ours, theirs = _alike(candidate.answers, baseline.answers)
     families = {quantity.family for quantity in ours.quantities}
-    if candidate.reference.labels == "predicted":
-        families = {family for family in families if not family.endswith("accuracy")}
     found = compare_quantities(
         ours,
         theirs,
@@ -59,14 +60,34 @@ def explained_by_temperature(candidate: Measurement, baseline: Measurement) -> f
 
     None where the temperatures are the same, or something else differs on any image both answered.
     """
+    ratio, difference = _temperatures(candidate, baseline)
+    return ratio if float(difference.max()) <= SAME_ANSWERS and other(ratio) else None
+
+
+def ratio_to_play_at(candidate: Measurement, baseline: Measurement) -> float:
+    """What logits are divided by so that the game is played at the baseline's confidence.
+
+    1 where the temperatures are the same, or the answers differ by more than rounding: a mean
+    difference over images of ``NEARLY`` of any quantity. What differs then is more than confidence.
+    """
+    ratio, difference = _temperatures(candidate, baseline)
+    nearly = float(difference.mean(axis=0).max()) <= NEARLY
+    return ratio if nearly and other(ratio) else 1.0
+
+
+def other(ratio: float) -> bool:
+    """Whether temperatures of this ratio are different ones."""
+    return abs(ratio - 1) > SAME_TEMPERATURE
+
+
+def _temperatures(candidate: Measurement, baseline: Measurement) -> tuple[float, Floats]:
+    """The ratio of the temperatures, and how far answers at each model's own differ, (K, Q)."""
     candidate, baseline = _alike(candidate, baseline)
     rows = pair(candidate, baseline)
     ours, theirs = (one.values[some] for one, some in zip((candidate, baseline), rows, strict=True))
-    names = [quantity.name for quantity in candidate.quantities]
-    ratio = float(ours[0, names.index(TEMPERATURE)] / theirs[0, names.index(TEMPERATURE)])
+    at = [quantity.name for quantity in candidate.quantities].index(TEMPERATURE)
     shown = at_own_temperature(candidate)
-    alike = np.allclose(ours[:, shown], theirs[:, shown], rtol=0, atol=SAME_ANSWERS)
-    return ratio if alike and abs(ratio - 1) > SAME_TEMPERATURE else None
+    return float(ours[0, at] / theirs[0, at]), np.abs(ours[:, shown] - theirs[:, shown])
 
 
 def worse(answers: Comparison) -> bool:
@@ -87,7 +108,8 @@ def _temperature_note(answers: Comparison) -> list[str]:
     if explained_by_temperature(answers.candidate, answers.baseline) is None:
         return []
     found = next(each for each in answers.quantities if each.name == TEMPERATURE)
+    what = "the answers" if answers.candidate.settings["panel"] else "the answers to clean images"
     return [
-        f"the answers differ by their temperature alone ({found.baseline:.3g} → "
+        f"{what} differ by their temperature alone ({found.baseline:.3g} → "
         f"{found.candidate:.3g}): every image is answered as before, with another confidence"
     ]

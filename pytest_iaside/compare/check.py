@@ -75,6 +75,24 @@ def detectable(low: Floats, high: Floats, allowed: float, level: float) -> Float
         return np.asarray(allowed + (high - low) / 2 * (1 + special.ndtri(POWER) / reach))
 
 
+def detectable_share(images: int, allowed: float, level: float) -> float:
+    """The same of a share of hits among so many ``images``, from the binomial law.
+
+    Where hits are lost the interval grows with them, so that its width of today says too little.
+    By Agresti and Min's interval (evidence.py) of so many lost and none won; 1 where no loss at
+    all would be drift.
+    """
+    lost = np.arange(images + 1)
+    count = images + 2
+    error = np.sqrt((lost + 1) / count - (lost / count) ** 2) / np.sqrt(count)
+    drift = lost / count - special.ndtri(0.5 + level / 2) * error > allowed
+    if not drift.any():
+        return 1.0
+    least = int(drift.argmax())
+    # The share of which so many or more are lost with 99 % probability.
+    return float(special.betaincinv(least, images - least + 1, POWER))
+
+
 def decide(
     low: float,
     high: float,

@@ -67,8 +67,9 @@ def compare(
     )
     lead: tuple[str, ...] = ()
     if isinstance(candidate, SpectralProfile) and isinstance(baseline, SpectralProfile):
-        lead = _lead(candidate, baseline, checks, changes, level)
-        without_bands = empty_note(candidate.take(rows[0]), baseline.take(rows[1]))
+        both = candidate.take(rows[0]), baseline.take(rows[1])
+        lead = _lead(*both, checks, changes, level)
+        without_bands = empty_note(*both)
     else:
         without_bands = []
     notes = image_notes(candidate, baseline, rows, paired)

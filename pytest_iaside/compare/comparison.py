@@ -77,7 +77,8 @@ class Comparison:
     @property
     def changed(self) -> bool:
         """Whether anything changed at all, allowed or not."""
-        return any(check.changed for check in self.checks) or any(q.moved for q in self.quantities)
+        moved = any(each.moved for each in (*self.quantities, *self.answers))
+        return moved or any(check.changed for check in self.checks)
 
     def fails(self, fail_on: FailOn = "drift") -> bool:
         """Whether the gate is red under ``fail_on``; an unstructured profile never passes."""

@@ -5,7 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_iaside.compare.check import Check, Estimates, decide, detectable, worst
+from pytest_iaside.compare.check import (
+    Check,
+    Estimates,
+    decide,
+    detectable,
+    detectable_share,
+    worst,
+)
 from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.words import (
     about,
@@ -53,6 +60,8 @@ class Family:
     both_ways: bool = False
     """Whether changes for the better count as well, whatever ``direction`` says."""
     resolution: float = np.inf
+    hits: bool = False
+    """Whether the quantities are 0 or 1."""
     coarse: Callable[[float], bool] = lambda above: False
     """Whether an interval that is too wide to tell decides nothing, so far above what is allowed.
 
@@ -95,7 +104,9 @@ def _too_wide(families: Mapping[str, Family], check: Check) -> bool:
     if check.verdict != "inconclusive" or check.name not in families:
         return False
     gain = check.change if check.better == "higher" else -check.change
-    return families[check.name].coarse(gain + abs(check.limit))
+    allowed = abs(check.limit)
+    wide = not check.high - check.low <= 2 * allowed
+    return families[check.name].coarse(gain + allowed) and (wide or gain >= -allowed)
 
 
 def families_of(measurement: Measurement) -> dict[str, Family]:
@@ -163,6 +174,7 @@ def _nats_family(name: str, places: Sequence[str], read: Statistic) -> Family:
 def _mean_family(measurement: Measurement, name: str, columns: list[int]) -> Family:
     """Quantities as they are, whose means count."""
     quantities = [measurement.quantities[column] for column in columns]
+    hits = all(each.unit == "hit" for each in quantities)
     return Family(
         name=name,
         places=[quantity.name for quantity in quantities],
@@ -172,7 +184,8 @@ def _mean_family(measurement: Measurement, name: str, columns: list[int]) -> Fam
         bounds=lambda evidence: evidence.bounds_of_means(columns),
         sentence=_mean_sentence,
         show=_fitting,
-        coarse=lambda above: above >= 0 and all(each.unit == "hit" for each in quantities),
+        hits=hits,
+        coarse=lambda above: above >= 0 and hits,
     )
 
 
@@ -203,6 +216,8 @@ def _check(
     rises = moved > 0 if moved else family.better[at] == "lower"
     # Wherever it is: what the widest of those that decide could have seen.
     seen = float(detectable(low, high, allowed, level)[deciding].max())
+    if family.hits and evidence.paired and not bound:
+        seen = detectable_share(len(evidence.candidate), allowed, level)
     width = float((high - low)[deciding].max())
     outside = (found.low > family.resolution) | (found.high < -family.resolution)
     check = Check(
@@ -214,7 +229,9 @@ def _check(
         verdict=verdict,
         changed=not bound and bool(np.any(outside)),
         detectable=seen,
-        images_to_pass=_images_to_pass(len(evidence.candidate), width, allowed),
+        images_to_pass=_images_to_pass(
+            len(evidence.candidate), width, allowed + min(float(gain[at]), 0.0)
+        ),
     )
     if bound:
         return replace(check, sentence=_bound_sentence(check, evidence.level))
@@ -224,9 +241,9 @@ def _check(
     return replace(check, sentence=told)
 
 
-def _images_to_pass(images: int, width: float, allowed: float) -> float:
-    """How many images an unchanged quantity takes to pass: half its interval is allowed then."""
-    return images * (width / 2 / allowed) ** 2 if allowed > 0 else np.inf
+def _images_to_pass(images: int, width: float, left: float) -> float:
+    """How many images it takes to pass, if the change stays: half the interval is ``left`` then."""
+    return images * (width / 2 / left) ** 2 if left > 0 else np.inf
 
 
 def _what_was_seen(check: Check, show: Callable[[float], str]) -> str:
@@ -235,6 +252,10 @@ def _what_was_seen(check: Check, show: Callable[[float], str]) -> str:
         return ""
     worse = -check.detectable if check.better == "higher" else check.detectable
     told = f"; {show(worse)} would be found"
+    if check.name == "sid":
+        told = f"; {show(check.detectable)} would be found"
+    if check.name in ("sid", "src") and check.detectable > 1:
+        told = "; nothing less than all would be found"
     if np.isfinite(check.images_to_pass):
         told += f", a pass takes about {about(check.images_to_pass)} images"
     return told

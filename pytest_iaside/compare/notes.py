@@ -20,6 +20,9 @@ def image_notes(
 ) -> list[str]:
     """Which images were compared, where that does not go without saying."""
     notes = _copies_notes(candidate, baseline, rows, paired)
+    fewer = min(len(candidate), len(baseline))
+    if paired and len(rows[0]) < fewer:
+        notes.append(f"only {len(rows[0])} of {fewer} images could be paired")
     if not paired:
         notes.append(
             f"unpaired: {len(rows[0])} images of the candidate, {len(rows[1])} of the baseline: "
@@ -89,6 +92,8 @@ def better_notes(
         return ["both models give the same answers to every image"]
     if direction == "any" or (answered and worse(answered)):
         return []
+    if any(check.verdict == "drift" for check in checks):
+        return []
     titles = {"src": "signed SRC", "sid": "SID", "value": "v(all)"}
     if answered and not rose(answered, AS_ANSWERED):
         del titles["value"]  # It counts from L(∅), which may have fallen instead.
@@ -98,7 +103,8 @@ def better_notes(
         allowed = every.get(each.family, Limit()).change
         gain = each.low if each.better == "higher" else -each.high
         # A band's limit is a share of v(all): what improves there is told by v(all) itself.
-        if allowed is not None and each.family != "band" and gain > allowed:
+        # mPE falls where a model collapses (SPEC.md 14).
+        if allowed is not None and each.family not in ("band", "mpe") and gain > allowed:
             better.append(each.name)
     note = (
         f"better than the baseline by more than may be lost ({', '.join(better)}): refresh the "

@@ -85,6 +85,8 @@ class Measurement:
 
     PER_IMAGE: ClassVar[tuple[str, ...]] = ("values", "labels")
     """Arrays with a row for each image."""
+    NEEDED: ClassVar[tuple[str, ...]] = ()
+    """Those that a file must hold besides values and labels."""
 
     def __init_subclass__(cls, kind: str = "", **others: Any) -> None:
         super().__init_subclass__(**others)
@@ -133,18 +135,23 @@ class Measurement:
     @property
     def unstructured_because(self) -> str:
         """Why nothing can be read off the values, in words; empty where something can."""
-        for one in (self, *([self.answers] if self.answers else [])):
-            if not np.isfinite(one.values).all():
-                image, column = np.argwhere(~np.isfinite(one.values))[0]
-                what, value = one.quantities[column].name, one.values[image, column]
-                return f"{what} of {one.names[image]} is {value}, which is no result"
         count = len(set(self.digests))
         if count < FEWEST:
             return (
                 f"{count} image{'s' * (count > 1)} cannot tell a change from noise; "
                 f"measure at least {FEWEST}, better 50"
             )
+        if wrong := self._not_finite():
+            return wrong
         return "" if self.answers is None else why_uninformed(self.answers)
+
+    def _not_finite(self) -> str:
+        for one in (self, *([self.answers] if self.answers else [])):
+            if not np.isfinite(one.values).all():
+                image, column = np.argwhere(~np.isfinite(one.values))[0]
+                what, value = one.quantities[column].name, one.values[image, column]
+                return f"{what} of {one.names[image]} is {value}, which is no result"
+        return ""
 
     def first(self, count: int) -> Self:
         """The measurement of the first ``count`` images."""
@@ -203,7 +210,7 @@ class Measurement:
         if found != FORMAT:
             document = _modernised(document, found)
             arrays = {"values" if k == "image_psi" else k: a for k, a in arrays.items()}
-        chosen = _CLASSES.get(document.get("kind", ""), Measurement)
+        chosen = _CLASSES.get(str(document.get("kind", "")), Measurement)
         if not issubclass(chosen, cls):
             raise BaselineError(
                 f"{path} holds a measurement of {document.get('kind')}, expected a {cls.__name__}; "
@@ -211,7 +218,13 @@ class Measurement:
             )
         try:
             return chosen.of_files((document, arrays))
-        except (KeyError, TypeError, ValueError, SpectralRobustnessError) as error:
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            SpectralRobustnessError,
+        ) as error:
             raise BaselineError(
                 f"{path} does not hold a whole {cls.__name__} ({error}); restore it from version "
                 "control or create it anew"
@@ -249,6 +262,7 @@ class Measurement:
     def of_files(cls, files: Files) -> Self:
         """What ``files`` gave; raises KeyError, TypeError, ValueError where it is not whole."""
         document, arrays = files
+        check_types(document, arrays)
         own = cls._own(document) | {name: arrays.get(name) for name in cls.PER_IMAGE[2:]}
         found = cls(
             **own,
@@ -281,6 +295,9 @@ class Measurement:
             rows = getattr(found, name)
             if rows is not None and len(rows) != len(found.digests):
                 raise ValueError(f"{name} of {len(rows)} images, not {len(found.digests)}")
+        for name in cls.NEEDED:
+            if getattr(found, name) is None:
+                raise KeyError(name)
         for name, width in found.widths().items():
             array = getattr(found, name)
             if array is not None and array.shape[1:] != (width,):
@@ -312,6 +329,20 @@ class Measurement:
 def columns(*values: ArrayLike) -> Floats:
     """Values (K, Q) of a measurement from those (K,) of each quantity."""
     return np.stack([np.asarray(each, dtype=np.float64) for each in values], axis=1)
+
+
+def check_types(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ValueError where a file holds something else than numbers, or text, in its place."""
+    for name, array in arrays.items():
+        kinds = "U" if name.endswith(("digests", "names")) else "iu" if "labels" in name else "f"
+        # Distributions are labels, too.
+        kinds += "f" if "labels" in name and array.ndim == 2 else ""
+        if array.dtype.kind not in kinds or (kinds == "U" and array.ndim != 1):
+            raise ValueError(f"{name} are {array.dtype} of shape {array.shape}")
+    if not isinstance(document["forward_passes"], int):
+        raise ValueError(f"forward_passes are {document['forward_passes']!r}")
+    if not isinstance(document["reference"]["digest"], str):
+        raise ValueError(f"the digest is {document['reference']['digest']!r}")
 
 
 def why_uninformed(answers: Measurement) -> str:

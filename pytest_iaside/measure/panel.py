@@ -20,7 +20,7 @@ from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import Labelled, check_reference, first_images, on_labels_of
 from pytest_iaside.measure.answers import answers, labels_of
-from pytest_iaside.measure.game.cached import CHANGED, key_of
+from pytest_iaside.measure.game.cached import CHANGED, forget_model, key_of
 from pytest_iaside.measure.game.replay import agree
 from pytest_iaside.measure.measurement import Measurement, Quantity, Unit, columns
 from pytest_iaside.measure.metrics import correct
@@ -71,6 +71,8 @@ class Answers(Measurement, kind=KIND):
 
     @classmethod
     def _own(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        if not all(isinstance(each, str) for each in document["settings"]["panel"]):
+            raise ValueError(f"the panel is {document['settings']['panel']!r}")
         return {"settings": document["settings"]}
 
 
@@ -217,13 +219,18 @@ class Asked:
         differs = self._replay(found)
         if not differs:
             return found
-        cache.forget(self.key)
+        forget_model(cache, self.key)
         self.note = CHANGED.format(differs)
         return None
 
     def _replay(self, found: Sequence[Floats]) -> str:
         """The name of an image that is answered otherwise now, each asked once; else empty."""
-        drawn = np.random.default_rng().integers(len(self.perturbations), size=len(self.sample))
+        # Of the images as they are the game answers again, where it is played.
+        least = min(1, len(self.perturbations) - 1)
+        views = np.random.default_rng().integers(
+            least, len(self.perturbations), size=len(self.sample)
+        )
+        drawn = views
         self.replayed = len(self.sample)
         images = torch.as_tensor(self.sample.images).clone()
         for at, perturbation in enumerate(self.perturbations):

@@ -35,6 +35,7 @@ class SpectralProfile(Measurement, kind="spectral"):
     quantities: tuple[Quantity, ...] = field(init=False)
     settings: Mapping[str, Any] = field(init=False)
 
+    NEEDED = ("by_size", "information")
     PER_IMAGE = (*Measurement.PER_IMAGE, "by_size", "information", "log_likelihood")
 
     def __post_init__(self) -> None:
@@ -108,6 +109,8 @@ class SpectralProfile(Measurement, kind="spectral"):
     @cached_property
     def unstructured_because(self) -> str:
         """Why ψ cannot be told from noise, and SID and SRC mean nothing; empty where it can."""
+        if len(self) > 1 and (wrong := self._not_finite()):
+            return wrong
         hard = self.labels if self.labels.ndim == 1 else self.labels.argmax(axis=1)
         return why_unstructured(
             self.distinct(self.values),

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import Any, Literal, cast
 
@@ -98,6 +99,17 @@ def measure(
     pinned = on_labels_of(sample, labels_from)
 
     fingerprint = classifier.fingerprint()
+    answered = partial(
+        measure_answers,
+        classifier,
+        reference,
+        panel,
+        seed=seed,
+        execution=execution,
+        labels_from=labels_from,
+        cache=cache,
+    )
+    answers = answered() if panel else None
     game = Game(classifier, rules, execution, pinned, reference, temperature)
     kept = CachedGame.of(game) if cache else None
     done: list[GameRows] = []
@@ -151,17 +163,10 @@ def measure(
             break
     else:
         found = profile()
-    if not panel:
+    if answers is None:
         return found
-    answers = measure_answers(
-        classifier,
-        reference,
-        panel,
-        seed=seed,
-        execution=execution,
-        labels_from=labels_from,
-        cache=cache,
-    )
+    if answers.passes_from_cache and kept is not None and kept.note:
+        answers = answered()  # What was kept of the model is forgotten by now.
     return with_answers(found, answers)
 
 

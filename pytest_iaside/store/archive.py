@@ -8,6 +8,7 @@ import io
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,10 @@ def _unpack(path: Path, content: bytes, advice: str) -> dict[str, NDArray[Any]]:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as packed:
             return {name: packed[name] for name in packed.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except (
+        *(ValueError, OSError, EOFError, TypeError, AttributeError, NotImplementedError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
         raise BaselineError(f"{path} cannot be unpacked ({one_line(error)}); {advice}") from error
 
 

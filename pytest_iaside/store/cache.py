@@ -136,10 +136,10 @@ class ResultCache:
 
         return self._try(list_games, [])
 
-    def forget(self, game: str) -> None:
-        """Forget all rows of ``game``."""
-        delete = "DELETE FROM found WHERE game = ?"
-        self._try(lambda database: database.execute(delete, (game,)), None)
+    def forget(self, beginning: str) -> None:
+        """Forget all rows of games whose key begins so."""
+        delete = "DELETE FROM found WHERE substr(game, 1, ?) = ?"
+        self._try(lambda database: database.execute(delete, (len(beginning), beginning)), None)
 
     def clear(self) -> None:
         """Forget all that is kept; raises OSError where the file cannot be removed."""

@@ -197,12 +197,17 @@ def _against(
         _require_fit(gate, sample, old)
         measured = _measured_for(old, gate, told.model, sample)
         comparison = gate.compared(measured, old)
+        if all(check.name == "structured" for check in comparison.checks):
+            raise BaselineError(
+                "the baseline holds nothing of what there are limits for (accuracy, "
+                "log-likelihood, probability), so nothing was compared; make a new baseline"
+            )
     except BaselineError as error:
         if told.place.mode == "changed":
             return None
         raise told.place.advised(error) from None
     told.measured = measured
-    holds = comparison.verdict == "pass" and not comparison.fails(gate.fail_on)
+    holds = not comparison.fails(gate.fail_on)
     return comparison if holds or told.place.mode != "changed" else None
 
 
@@ -290,11 +295,6 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
     failed, place = comparison.fails(gate.fail_on), told.place
     compared = comparison_record(comparison)
     written = f"{told.status} {place.shown}"
-    undecided = [check for check in comparison.checks if check.verdict == "inconclusive"]
-    if told.status == "compared" and undecided and not failed:
-        named = f"{told.name}: " if told.name else ""
-        text = f"{named}cannot decide at {comparison.images} images: {undecided[0].sentence}"
-        warnings.warn(text, UndecidedWarning, stacklevel=_outside())
     told.record(
         failed=failed,
         verdict=comparison.verdict if told.status == "compared" else None,
@@ -303,5 +303,10 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
         comparison=compared,
         **gate.tell_more(gate, told, compared),
     )
+    undecided = [check for check in comparison.checks if check.verdict == "inconclusive"]
+    if told.status == "compared" and undecided and not failed:
+        named = f"{told.name}: " if told.name else ""
+        text = f"{named}cannot decide at {comparison.images} images: {undecided[0].sentence}"
+        warnings.warn(text, UndecidedWarning, stacklevel=_outside())
     report = told.test.config.getoption("iaside_report") or REPORT if told.test else None
     return failure_message(compared, place, gate.details(), report) if failed else ""

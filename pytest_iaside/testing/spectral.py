@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from pytest_iaside.compare.answers import explained_by_temperature
+from pytest_iaside.compare.answers import ratio_to_play_at
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.sequential import compare_sequentially, drawing_order, stopping_rule
@@ -17,6 +17,7 @@ from pytest_iaside.errors import BaselineError
 from pytest_iaside.execute.execution import scattered
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import on_labels_of
+from pytest_iaside.measure.game.cached import CHANGED_MODEL
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import AUTO, measure_answers, panel_of, with_answers
@@ -71,13 +72,13 @@ def _prepared(keywords: Mapping[str, Any], baseline_model: Any, test: CurrentTes
 
     def measured(model: Any, sample: ReferenceSample, baseline: Any) -> SpectralProfile:
         nonlocal exhausted
+        whole = sample
         options = {"cache": True, "panel": AUTO, **settings.measure}
-        answers = _answered(model, sample, options, baseline)
+        given = options.copy()
+        answers = _answered(model, sample, given, baseline)
         del options["panel"]
         if baseline is not None and baseline.answers is not None:
-            # The game at the confidence of the baseline, where nothing else tells the two apart.
-            ratio = explained_by_temperature(answers, baseline.answers)
-            options["temperature"] = 1.0 if ratio is None else ratio
+            options["temperature"] = ratio_to_play_at(answers, baseline.answers)
         if auto and baseline is not None:
             sample, known = _in_drawing_order(sample, baseline, settings.measure.get("seed", 0))
             options["samples"] = known or "auto"
@@ -87,6 +88,9 @@ def _prepared(keywords: Mapping[str, Any], baseline_model: Any, test: CurrentTes
         with test.progress() if test else nullcontext() as progress:
             found = measure(model, sample, **options, progress=progress, labels_from=baseline)
         exhausted = len(found) == options.get("samples")
+        if answers.passes_from_cache and CHANGED_MODEL in "".join(found.notes):
+            # What was kept of the model is not its own any longer, and forgotten by now.
+            answers = _answered(model, whole, given, baseline)
         return with_answers(found, answers)
 
     def compared(candidate: Any, baseline: Any) -> Comparison:
@@ -122,10 +126,11 @@ def _answered(
     if known is not None:
         names = [f"{name} {severity}" for name, severity in chosen]
         before = known.settings.get("panel") or names
-        if names and before != names:
+        shown = [", ".join(each) or "none" for each in (names, before)]
+        if before != names:
             raise BaselineError(
                 "the baseline was made for something else, so nothing was compared: panel: "
-                f"candidate {', '.join(names)}, baseline {', '.join(before)}. Restore the "
+                f"candidate {shown[0]}, baseline {shown[1]}. Restore the "
                 "setting, or make a new baseline"
             )
         if sample.labels is None:

@@ -97,13 +97,15 @@ def test_saved_and_read_answers_are_the_same(tmp_path: Any, samples: int | None)
     assert compare(found, before).verdict == "pass"
 
 
-def test_predicted_labels_have_no_accuracy() -> None:
+def test_of_predicted_labels_accuracy_is_how_often_the_models_agree() -> None:
     unlabelled = sample(labelled=False)
     before = profile(reference=unlabelled)
     after = profile(lambda x: model(x).roll(1, 1), unlabelled, labels_from=before)
-    found = verdicts(compare(after, before))
-    assert "clean accuracy" not in found and "mean accuracy" not in found
-    assert found["clean log-likelihood"] == found["mean probability"] == "drift"
+    comparison = compare(after, before)
+    found = {check.name: check for check in comparison.checks}
+    assert (found["clean accuracy"].baseline, found["clean accuracy"].candidate) == (1.0, 0.0)
+    for name in ("clean accuracy", "mean accuracy", "clean log-likelihood", "mean probability"):
+        assert found[name].verdict == "drift"
 
 
 def test_better_bands_are_not_called_better_where_answers_fall() -> None:
@@ -116,14 +118,15 @@ def test_better_bands_are_not_called_better_where_answers_fall() -> None:
     value = next(check for check in comparison.checks if check.name == "value")
     assert value.low > 0
     assert not any("better than the baseline" in note for note in comparison.notes)
-    narrow = Thresholds(max_value_drop=0.05)
+    narrow = Thresholds(max_value_drop=0.05, max_upper_band_change=None, max_sid_shift=None)
     kept = compare(profile(after, panel=()), replace(BEFORE, answers=None), narrow)
     assert any("better than the baseline" in note for note in kept.notes)
 
 
 def test_what_is_better_is_said_of_answers() -> None:
     worse = profile(lambda x: model(x) + torch.tensor([0.0, 2.5, 0.0]))
-    (note,) = [n for n in compare(BEFORE, worse).notes if n.startswith("better")]
+    answers = Thresholds(max_upper_band_change=None, max_sid_shift=None, max_band_drop=None)
+    (note,) = [n for n in compare(BEFORE, worse, answers).notes if n.startswith("better")]
     assert "accuracy, clean and perturbed" in note and "v(all)" not in note
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_iaside.compare.check import POWER, WIDEST, decide, detectable, worst
+from pytest_iaside.compare.check import POWER, WIDEST, decide, detectable, detectable_share, worst
 from pytest_iaside.compare.words import about
 
 ALLOWED = 0.02
@@ -83,3 +83,15 @@ def test_the_worst_verdict_counts() -> None:
 )
 def test_numbers_of_images_are_rounded_up(count: float, told: str) -> None:
     assert about(count) == told
+
+
+@pytest.mark.parametrize("images", [24, 50, 100, 400])
+def test_a_share_that_is_lost_is_found_with_its_power(images: int) -> None:
+    """Drawn from the binomial law, and held against Agresti and Min's interval."""
+    found = detectable_share(images, ALLOWED, 0.95)
+    lost = np.random.default_rng(0).binomial(images, found, 20_000)
+    count = images + 2
+    error = np.sqrt((lost + 1) / count - (lost / count) ** 2) / np.sqrt(count)
+    drift = -lost / count + stats.norm.ppf(0.975) * error < -ALLOWED
+    assert drift.mean() == pytest.approx(POWER, abs=0.004)
+    assert detectable_share(4, 0.5, 0.95) == 1.0

@@ -23,12 +23,15 @@ from pytest_iaside.store.cache import Entry, Found, ResultCache, game_key
 LIBRARIES = ("torch", "numpy", "openvino", "onnxruntime")
 
 
+MODEL = 16
+"""Characters of a key that tell the model."""
 NO_IDENTITY = (
     "it has no weights that could tell it from another model: say which it is with "
     "Classifier(…, version=…)"
 )
+CHANGED_MODEL = "the model has the weights of an earlier run but not its answers"
 CHANGED = (
-    "the model has the weights of an earlier run but not its answers ({} differs), "
+    CHANGED_MODEL + " ({} differs), "
     "so all was measured anew: its code, its settings or a file it reads changed, or its "
     "answers change by themselves"
 )
@@ -48,7 +51,12 @@ def key_of(classifier: Classifier, execution: Execution, facts: Mapping[str, Any
         "matrix products": torch.get_float32_matmul_precision(),
         "versions": {name: version_of(name) for name in LIBRARIES},
     }
-    return game_key(every)
+    return f"{model[:MODEL]}{game_key(every)}"
+
+
+def forget_model(cache: ResultCache, key: str) -> None:
+    """Forget all that is kept of the model of ``key``: where some is stale, all of it may be."""
+    cache.forget(key[:MODEL])
 
 
 @dataclass(eq=False)
@@ -95,7 +103,7 @@ class CachedGame:
         self.replayed, differs = replay(self.game, images, kept)
         if not differs:
             return rows
-        self.cache.forget(self.key)
+        forget_model(self.cache, self.key)
         self.note = CHANGED.format(differs)
         return nothing
 
