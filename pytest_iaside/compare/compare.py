@@ -1,10 +1,11 @@
 """compare(): what changed between two measurements, image by image, and whether it is real."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from pytest_iaside.checks import check_level
-from pytest_iaside.compare.answers import compare_answers
+from pytest_iaside.compare.answers import compare_answers, rose
 from pytest_iaside.compare.changes import evidence_of, quantity_changes
 from pytest_iaside.compare.check import Check, Verdict
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
@@ -20,6 +21,7 @@ from pytest_iaside.compare.notes import (
 )
 from pytest_iaside.compare.words import percent, signed, within
 from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.panel import AS_ANSWERED
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats.intervals import STUDENT, Law
 from pytest_iaside.thresholds import LEVEL, Direction, Limits, Thresholds
@@ -65,6 +67,8 @@ def compare(
     answered = compare_answers(
         candidate, baseline, answers, level=level, direction=direction, paired=paired
     )
+    if answered is not None and rose(answered, AS_ANSWERED):
+        checks = [_of_the_empty(check) if check.name == "value" else check for check in checks]
     lead: tuple[str, ...] = ()
     if isinstance(candidate, SpectralProfile) and isinstance(baseline, SpectralProfile):
         both = candidate.take(rows[0]), baseline.take(rows[1])
@@ -99,6 +103,14 @@ def compare(
         lead=lead,
         led=("src", "band") if lead else (),
     )
+
+
+def _of_the_empty(check: Check) -> Check:
+    """The check of v(all) where L(all) rose: it fell because L(∅) rose more, which is no loss."""
+    if check.verdict not in ("drift", "inconclusive"):
+        return check
+    told = f"{check.sentence}; L(all) rose, and L(∅) more, which is no loss"
+    return replace(check, verdict="nothing found", sentence=told)
 
 
 def _structured(candidate: Measurement, baseline: Measurement) -> list[Check]:

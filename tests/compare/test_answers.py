@@ -118,7 +118,8 @@ def test_better_bands_are_not_called_better_where_answers_fall() -> None:
     value = next(check for check in comparison.checks if check.name == "value")
     assert value.low > 0
     assert not any("better than the baseline" in note for note in comparison.notes)
-    narrow = Thresholds(max_value_drop=0.05, max_upper_band_change=None, max_sid_shift=None)
+    off = dict.fromkeys(("max_upper_band_change", "max_sid_shift", "max_src_drop"))
+    narrow = Thresholds(**off, max_value_drop=0.05)
     kept = compare(profile(after, panel=()), replace(BEFORE, answers=None), narrow)
     assert any("better than the baseline" in note for note in kept.notes)
 
@@ -126,7 +127,11 @@ def test_better_bands_are_not_called_better_where_answers_fall() -> None:
 def test_what_is_better_is_said_of_answers() -> None:
     worse = profile(lambda x: model(x) + torch.tensor([0.0, 2.5, 0.0]))
     answers = Thresholds(max_upper_band_change=None, max_sid_shift=None, max_band_drop=None)
-    (note,) = [n for n in compare(BEFORE, worse, answers).notes if n.startswith("better")]
+    found = compare(BEFORE, worse, answers)
+    # v(all) fell by a third: L(∅) rose more than L(all).
+    value = next(check for check in found.checks if check.name == "value")
+    assert value.high < -0.2 and value.verdict == found.verdict == "nothing found"
+    (note,) = [note for note in found.notes if note.startswith("better")]
     assert "accuracy, clean and perturbed" in note and "v(all)" not in note
 
 
