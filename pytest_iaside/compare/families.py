@@ -36,6 +36,8 @@ from pytest_iaside.thresholds import Direction, Limits
 # Changes of a score, of a share of importance or of a share of v(all) below this come from
 # rounding alone (another batch size or backend moves them by 1e-5) and count as none.
 SHARE_RESOLUTION = 1e-3
+ROUNDING = 1e-9
+"""Of a share: one image of 50 is 2 %, and no less."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -185,7 +187,7 @@ def _mean_family(measurement: Measurement, name: str, columns: list[int]) -> Fam
         sentence=_mean_sentence,
         show=_fitting,
         hits=hits,
-        coarse=lambda above: above >= 0 and hits,
+        coarse=lambda above: above > ROUNDING and hits,
     )
 
 
