@@ -165,7 +165,7 @@ def real_changes(title: str, changes: Named, tables: Path, draws: int) -> None:
 
 def same_models(tables: Path, draws: int) -> None:
     """False alarms: the same function, computed otherwise."""
-    print(f"\nThe same model: {draws} gates a row, in %\n")
+    print(f"\nThe same model: {draws} gates a row, one at 100 photographs; in %\n")
     lines = []
     for name, change in SAME.items():
         with suppress(FileNotFoundError):

@@ -186,7 +186,7 @@ def measure_all(tables: Path, pools: dict[str, Pool], changes: Named) -> None:
             except ImportError as error:
                 print(f"left out: {base} ({error})")
                 break
-            profile.save(file_of(tables, name))
+            replace(profile, answers=None).save(file_of(tables, name))  # The logits are them.
             np.savez(file_of(tables, name).with_suffix(".other.npz"), **others)
             print(f"  {time.perf_counter() - began:4.0f} s  {name}", file=sys.stderr, flush=True)
 
