@@ -102,3 +102,42 @@ def test_a_wrong_value_is_named(project: Project) -> None:
     result = project.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*iaside_cache: 'perhaps' cannot be used; expected true or false"])
+
+
+BRIGHTEST = """
+import pathlib
+import torch
+from pytest_iaside import assert_spectral_robustness
+import models
+
+LIGHT = models.reference().pixels().mean(dim=(1, 2, 3)).sort().values[-2:].mean()
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(models.WAVES.T * 2.0)
+
+    def forward(self, images):
+        logits = images.mean(dim=(1, 2)) @ self.weight
+        if pathlib.Path("worse").exists():
+            light = images.mean(dim=(1, 2, 3)) > LIGHT
+            logits = torch.where(light[:, None], logits.roll(1, 1), logits)
+        return logits
+
+def test_robust():
+    assert_spectral_robustness(Network(), panel=[("contrast", 2)])
+"""
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_answers_are_not_stale_where_the_game_finds_that_they_are(
+    project: Project, attempt: int
+) -> None:
+    """One image of 24 is answered otherwise as it is; which view of it is replayed is chance."""
+    project.write(BRIGHTEST)
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    (project.root / "worse").touch()
+    (record,) = project.records()
+    clean = next(e for e in record["comparison"]["answers"] if e["name"] == "accuracy, clean")
+    assert (clean["baseline"], clean["candidate"]) == (1.0, pytest.approx(23 / 24))
+    assert any("not its answers" in note for note in record["comparison"]["notes"])
