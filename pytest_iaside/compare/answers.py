@@ -14,8 +14,6 @@ from pytest_iaside.thresholds import LEVEL, Direction, Limits
 
 # Temperatures whose ratio is this near to one are the same.
 SAME_TEMPERATURE = 0.01
-# Rounding to 8 bits or to float16 moves answers by so much; beyond, other things count.
-NEARLY = 0.05
 
 
 def compare_answers(
@@ -62,17 +60,6 @@ def explained_by_temperature(candidate: Measurement, baseline: Measurement) -> f
     """
     ratio, difference = _temperatures(candidate, baseline)
     return ratio if float(difference.max()) <= SAME_ANSWERS and other(ratio) else None
-
-
-def ratio_to_play_at(candidate: Measurement, baseline: Measurement) -> float:
-    """What logits are divided by so that the game is played at the baseline's confidence.
-
-    1 where the temperatures are the same, or the answers differ by more than rounding: a mean
-    difference over images of ``NEARLY`` of any quantity. What differs then is more than confidence.
-    """
-    ratio, difference = _temperatures(candidate, baseline)
-    nearly = float(difference.mean(axis=0).max()) <= NEARLY
-    return ratio if nearly and other(ratio) else 1.0
 
 
 def other(ratio: float) -> bool:

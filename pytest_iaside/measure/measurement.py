@@ -1,5 +1,6 @@
 """Measurement: quantities of every image of a reference sample, and where they came from."""
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -286,9 +287,9 @@ class Measurement:
                 for name, each in (OF_ANSWERS | OF_OTHER_IMAGES).items()
                 if each in arrays
             }
-            from pytest_iaside.measure.panel import Answers  # Which is a Measurement itself.
-
-            answers = Answers.of_files((nested, {**arrays, **own_arrays}))
+            # Where Answers are, which are Measurements themselves.
+            importlib.import_module("pytest_iaside.measure.panel")
+            answers = _CLASSES["answers"].of_files((nested, {**arrays, **own_arrays}))
             found = replace(found, answers=answers)
         # An edited YAML may say something else than the arrays, whose checksum is their own.
         for name in ("names", *cls.PER_IMAGE):

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from pytest_iaside.compare.answers import ratio_to_play_at
+from pytest_iaside.compare.answers import explained_by_temperature
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.sequential import compare_sequentially, drawing_order, stopping_rule
@@ -78,7 +78,8 @@ def _prepared(keywords: Mapping[str, Any], baseline_model: Any, test: CurrentTes
         answers = _answered(model, sample, given, baseline)
         del options["panel"]
         if baseline is not None and baseline.answers is not None:
-            options["temperature"] = ratio_to_play_at(answers, baseline.answers)
+            # The game at the confidence of the baseline, where nothing else tells the two apart.
+            options["temperature"] = explained_by_temperature(answers, baseline.answers) or 1.0
         if auto and baseline is not None:
             sample, known = _in_drawing_order(sample, baseline, settings.measure.get("seed", 0))
             options["samples"] = known or "auto"

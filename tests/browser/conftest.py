@@ -123,7 +123,7 @@ def gated(tmp_path_factory: pytest.TempPathFactory) -> Report:
     files = {"models": MODELS, "conftest": CONFTEST, "test_it": PROJECT}
     for name, source in files.items():
         (folder / f"{name}.py").write_text(source)
-    (folder / "pytest.ini").write_text("[pytest]\niaside_bands = 4\n")
+    (folder / "pytest.ini").write_text("[pytest]\niaside_bands = 4\niaside_max_band_drop = 0.01\n")
     unset = ("CI", "BUILD_NUMBER", "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS")
     variables = {name: value for name, value in os.environ.items() if name not in unset}
     variables["IASIDE_CACHE_DIR"] = str(folder / "cache")
