@@ -56,7 +56,7 @@ def test_a_baseline_is_made_of_all_images(project: Project) -> None:
 
 def test_a_refreshed_baseline_is_made_of_all_images(gated: Project) -> None:
     gated.ini("iaside_samples = auto")
-    (record,) = gated.records("--iaside-update=changed", gain=0.5)
+    (record,) = gated.records("--iaside-update=changed", gain=0.1)
     assert record["status"] == "updated"
     assert record["comparison"]["candidate"]["images"] == 24
 
