@@ -74,7 +74,7 @@ class Thresholds:
     better count too.
     """
 
-    # Why these defaults: benchmarks/real_changes.py, whose tables stand in docs/calibration.md.
+    # Why these defaults: benchmarks/real_changes.py; its tables: docs/calibration.md.
     # Real changes of photograph and digit classifiers that cost five points of accuracy under
     # perturbations are beyond the first three at 50 images; at 100 images a harmless one does
     # not hide a change of six times as much.
