@@ -16,11 +16,11 @@ from .images.density import power_law_exponent as power_law_exponent
 from .images.density import spectral_snr as spectral_snr
 from .images.reference import ReferenceSample as ReferenceSample
 from .measure.measurement import Measurement as Measurement
-from .measure.measurement import Quantity as Quantity
 from .measure.metrics import mean_corruption_error as mean_corruption_error
 from .measure.metrics import mean_prediction_error as mean_prediction_error
 from .measure.perturbation import measure_perturbations as measure_perturbations
 from .measure.profile import SpectralProfile as SpectralProfile
+from .measure.quantities import Quantity as Quantity
 from .measure.spectral import measure as measure
 from .models.classifier import Classifier as Classifier
 from .perturb.attacks import fgsm as fgsm

@@ -22,8 +22,10 @@ from common.changes import PHOTO_MEAN, PHOTO_STD, Change, digits, twenty_digits
 from pytest_iaside import Classifier, Execution, ReferenceSample, corrupt, measure
 from pytest_iaside.compare.answers import explained_by_temperature
 from pytest_iaside.measure.answers import answers
-from pytest_iaside.measure.panel import PANEL, Answers, rightness
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.panel import PANEL, rightness
 from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.measure.quantities import ANSWERS, answer_quantities
 from pytest_iaside.models.backends import open_backend
 from pytest_iaside.models.backends.base import Unfit
 from pytest_iaside.stats.temperature import temperature_of
@@ -243,10 +245,13 @@ class Measured:
     def answered(self, logits: np.ndarray) -> Measured:
         """The same with the answers that ``logits`` are."""
         profile = self.profile
-        found = Answers(
+        panel = [f"{name} {severity}" for name, severity in PANEL]
+        found = Measurement(
+            kind=ANSWERS,
+            quantities=answer_quantities(panel),
             values=rightness(list(logits), profile.labels),
             **{each: getattr(profile, each) for each in OF_IMAGES},
-            settings={"panel": [f"{name} {severity}" for name, severity in PANEL], "seed": 0},
+            settings={"panel": panel, "seed": 0},
             forward_passes=logits.shape[0] * logits.shape[1],
         )
         return replace(self, profile=replace(profile, answers=found), logits=logits)

@@ -8,8 +8,8 @@ from pytest_iaside.compare.changes import SAME_ANSWERS, at_own_temperature, comp
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.fit import pair
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.measure.panel import TEMPERATURE, clean_answers
-from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.measure.panel import clean_answers
+from pytest_iaside.measure.quantities import TEMPERATURE
 from pytest_iaside.thresholds import LEVEL, Direction, Limits
 
 # Temperatures whose ratio is this near to one are the same.
@@ -34,7 +34,7 @@ def compare_answers(
         return None
     ours, theirs = _alike(candidate.answers, baseline.answers)
     families = {quantity.family for quantity in ours.quantities}
-    found = compare_quantities(
+    found, _, _ = compare_quantities(
         ours,
         theirs,
         {family: limit for family, limit in limits.items() if family in families},
@@ -58,23 +58,14 @@ def explained_by_temperature(candidate: Measurement, baseline: Measurement) -> f
 
     None where the temperatures are the same, or something else differs on any image both answered.
     """
-    ratio, difference = _temperatures(candidate, baseline)
-    return ratio if float(difference.max()) <= SAME_ANSWERS and other(ratio) else None
-
-
-def other(ratio: float) -> bool:
-    """Whether temperatures of this ratio are different ones."""
-    return abs(ratio - 1) > SAME_TEMPERATURE
-
-
-def _temperatures(candidate: Measurement, baseline: Measurement) -> tuple[float, Floats]:
-    """The ratio of the temperatures, and how far answers at each model's own differ, (K, Q)."""
     candidate, baseline = _alike(candidate, baseline)
     rows = pair(candidate, baseline)
     ours, theirs = (one.values[some] for one, some in zip((candidate, baseline), rows, strict=True))
     at = [quantity.name for quantity in candidate.quantities].index(TEMPERATURE)
     shown = at_own_temperature(candidate)
-    return float(ours[0, at] / theirs[0, at]), np.abs(ours[:, shown] - theirs[:, shown])
+    ratio = float(ours[0, at] / theirs[0, at])
+    alike = np.allclose(ours[:, shown], theirs[:, shown], rtol=0, atol=SAME_ANSWERS)
+    return ratio if alike and abs(ratio - 1) > SAME_TEMPERATURE else None
 
 
 def worse(answers: Comparison) -> bool:

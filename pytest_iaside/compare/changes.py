@@ -5,8 +5,7 @@ from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.families import families_of, run_checks
 from pytest_iaside.compare.fit import Pairs, by_digest, pair, require_same_measurement
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.measure.panel import AS_ANSWERED, INFORMATION, TEMPERATURE
-from pytest_iaside.measure.panel import KIND as ANSWERS
+from pytest_iaside.measure.quantities import ANSWERS, AS_ANSWERED, INFORMATION, TEMPERATURE
 from pytest_iaside.stats.arrays import averaged
 from pytest_iaside.stats.intervals import STUDENT, Law, holm
 from pytest_iaside.stats.structured import RESOLUTION as PSI_RESOLUTION
@@ -29,12 +28,16 @@ def compare_quantities(
     level: float,
     direction: Direction,
     paired: bool,
-) -> Comparison:
-    """The quantities of two measurements alone, without answers and notes; raises as compare()."""
+    law: Law = STUDENT,
+) -> tuple[Comparison, Evidence, tuple[Pairs, Pairs]]:
+    """The quantities of two measurements alone, without answers and notes; raises as compare().
+
+    With the evidence, and the rows of both that it is made of.
+    """
     require_same_measurement(candidate, baseline, paired=paired)
     rows = pair(candidate, baseline) if paired else (by_digest(candidate), by_digest(baseline))
-    evidence = evidence_of(candidate, baseline, rows, level, paired=paired)
-    return Comparison(
+    evidence = evidence_of(candidate, baseline, rows, level, paired=paired, law=law)
+    found = Comparison(
         candidate=candidate,
         baseline=baseline,
         limits=limits,
@@ -44,6 +47,7 @@ def compare_quantities(
         checks=tuple(run_checks(evidence, families_of(candidate), limits, direction)),
         quantities=quantity_changes(evidence),
     )
+    return found, evidence, rows
 
 
 def evidence_of(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import special
 
-from pytest_iaside.measure.measurement import Better
+from pytest_iaside.measure.quantities import Better
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.thresholds import Direction
 

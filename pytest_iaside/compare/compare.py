@@ -6,12 +6,12 @@ from typing import cast
 
 from pytest_iaside.checks import check_level
 from pytest_iaside.compare.answers import compare_answers, rose
-from pytest_iaside.compare.changes import evidence_of, quantity_changes
+from pytest_iaside.compare.changes import compare_quantities
 from pytest_iaside.compare.check import Check, Verdict
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
 from pytest_iaside.compare.drivers import image_changes
-from pytest_iaside.compare.families import families_of, run_checks
-from pytest_iaside.compare.fit import by_digest, pair, require_same_measurement, without_copies
+from pytest_iaside.compare.families import families_of
+from pytest_iaside.compare.fit import without_copies
 from pytest_iaside.compare.notes import (
     baseline_notes,
     better_notes,
@@ -21,10 +21,14 @@ from pytest_iaside.compare.notes import (
 )
 from pytest_iaside.compare.words import percent, signed, within
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.measure.panel import AS_ANSWERED
 from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.measure.quantities import AS_ANSWERED
 from pytest_iaside.stats.intervals import STUDENT, Law
 from pytest_iaside.thresholds import LEVEL, Direction, Limits, Thresholds
+
+# Where both rose, v(all) fell from L(∅) alone: the latter is at the model's own temperature, where
+# another confidence raises nothing.
+BETTER_ANSWERS = (AS_ANSWERED, "log-likelihood, clean")
 
 
 def compare(
@@ -58,16 +62,14 @@ def compare(
     limits: Limits = own.limits if own else cast(Limits, thresholds)
     direction = own.direction if own else direction
     answers = (own or Thresholds()).answer_limits if answers is None else answers
-    require_same_measurement(candidate, baseline, paired=paired)
-    rows = pair(candidate, baseline) if paired else (by_digest(candidate), by_digest(baseline))
-    evidence = evidence_of(candidate, baseline, rows, level, paired=paired, law=law)
-    families = families_of(candidate)
-    checks = run_checks(evidence, families, limits, direction)
-    changes = quantity_changes(evidence)
+    found, evidence, rows = compare_quantities(
+        candidate, baseline, limits, level=level, direction=direction, paired=paired, law=law
+    )
+    checks, changes = list(found.checks), found.quantities
     answered = compare_answers(
         candidate, baseline, answers, level=level, direction=direction, paired=paired
     )
-    if answered is not None and rose(answered, AS_ANSWERED):
+    if answered is not None and all(rose(answered, name) for name in BETTER_ANSWERS):
         checks = [_of_the_empty(check) if check.name == "value" else check for check in checks]
     lead: tuple[str, ...] = ()
     if isinstance(candidate, SpectralProfile) and isinstance(baseline, SpectralProfile):
@@ -86,19 +88,14 @@ def compare(
         told = (*answered.checks, *checks) if lead else (*checks, *answered.checks)
         limits = {**answered.limits, **limits}
         notes += answered.notes
-    return Comparison(
-        candidate=candidate,
-        baseline=baseline,
+    return replace(
+        found,
         limits=limits,
-        direction=direction,
-        level=level,
-        images=len(evidence.candidate),
         checks=(*_structured(candidate, baseline), *told),
-        quantities=changes,
         answers=answered.quantities if answered else (),
         notes=(*notes, *cache_note(candidate), *candidate.notes),
         image_changes=image_changes(
-            evidence, checks, families, candidate, without_copies(candidate, rows[0])
+            evidence, checks, families_of(candidate), candidate, without_copies(candidate, rows[0])
         ),
         lead=lead,
         led=("src", "band") if lead else (),

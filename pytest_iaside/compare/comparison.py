@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from pytest_iaside.compare.check import WORST_FIRST, Check, Verdict, worst
 from pytest_iaside.compare.drivers import ImageChanges
-from pytest_iaside.measure.measurement import Better, Measurement
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.quantities import Better
 from pytest_iaside.thresholds import Direction, FailOn, Limits
 
 FEW = 2

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_iaside.compare.check import Estimates
-from pytest_iaside.measure.measurement import Quantity
+from pytest_iaside.measure.quantities import Quantity
 from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.estimate import Estimate

@@ -25,8 +25,9 @@ from pytest_iaside.compare.words import (
     within,
 )
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.measure.measurement import Better, Measurement
+from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.measure.quantities import Better
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import Change, Statistic
 from pytest_iaside.stats.score import sid, signed_src

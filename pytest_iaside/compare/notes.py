@@ -7,8 +7,8 @@ from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.compare.fit import DEFINITIONS, Pairs, without_copies
 from pytest_iaside.compare.words import nats
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.measure.panel import AS_ANSWERED
 from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.measure.quantities import AS_ANSWERED
 from pytest_iaside.thresholds import Direction, Limit, Limits
 
 # Of v(all): changes of L(∅) that are told.

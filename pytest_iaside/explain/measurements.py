@@ -11,8 +11,9 @@ from pytest_iaside.explain.lens import SCALES, spectral_lens
 from pytest_iaside.explain.wcam import reconstruction_depth, wcam
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import Labelled, classes_in, first_images, sample_of
-from pytest_iaside.measure.measurement import Measurement, Quantity, columns
+from pytest_iaside.measure.measurement import Measurement, columns
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
+from pytest_iaside.measure.quantities import Quantity
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.arrays import Floats
 

@@ -1,16 +1,16 @@
 """Measurement: quantities of every image of a reference sample, and where they came from."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pytest_iaside.errors import BaselineError, SpectralRobustnessError
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
+from pytest_iaside.measure.quantities import ANSWERS, Quantity, Unit, answer_quantities
 from pytest_iaside.stats.arrays import Floats, averaged
 from pytest_iaside.stats.structured import uninformed
 from pytest_iaside.store import archive
@@ -19,24 +19,8 @@ FORMAT = "iaside-measurement/1"
 # What 0.1.0 wrote; docs/decisions/0005-the-baseline-format.md promises that it is read.
 OLD_FORMATS = ("iaside-profile/1", "iaside-readings/1")
 
-Better = Literal["lower", "higher"]
-Unit = Literal["nats", "share", "percent", "count", "hit"]
-"""What a quantity is measured in; a hit is 1 where something is so, else 0."""
 Files = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 """Plain values, for people and for diffs, and arrays."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quantity:
-    """One number that every image has, of which the mean counts.
-
-    ``family`` is what a limit is given for: it counts for all quantities of a family together.
-    """
-
-    name: str
-    family: str
-    better: Better
-    unit: Unit = "share"
 
 
 # What answers say for themselves in the file of the measurement that they belong to, and their
@@ -280,16 +264,18 @@ class Measurement:
             seconds=document.get("seconds", 0.0),
         )
         if "answers" in document:
-            nested = {**document, **document["answers"], "kind": "answers"}
+            nested = {**document, **document["answers"], "kind": ANSWERS}
             del nested["answers"]
+            panel = nested["settings"]["panel"]
+            if not all(isinstance(each, str) for each in panel):
+                raise ValueError(f"the panel is {panel!r}")
+            nested["quantities"] = [asdict(each) for each in answer_quantities(panel)]
             own_arrays = {
                 name: arrays[each]
                 for name, each in (OF_ANSWERS | OF_OTHER_IMAGES).items()
                 if each in arrays
             }
-            # Where Answers are, which are Measurements themselves.
-            importlib.import_module("pytest_iaside.measure.panel")
-            answers = _CLASSES["answers"].of_files((nested, {**arrays, **own_arrays}))
+            answers = Measurement.of_files((nested, {**arrays, **own_arrays}))
             found = replace(found, answers=answers)
         # An edited YAML may say something else than the arrays, whose checksum is their own.
         for name in ("names", *cls.PER_IMAGE):

@@ -5,13 +5,12 @@ of the label, at the model's own temperature, so that another confidence alone i
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import special
 
@@ -19,22 +18,19 @@ from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import Labelled, check_reference, first_images, on_labels_of
-from pytest_iaside.measure.answers import answers, labels_of
-from pytest_iaside.measure.game.cached import CHANGED, forget_model, key_of
-from pytest_iaside.measure.game.replay import agree
-from pytest_iaside.measure.measurement import Measurement, Quantity, Unit, columns
+from pytest_iaside.measure.answers import labels_of
+from pytest_iaside.measure.asked import Asked, Corruption
+from pytest_iaside.measure.measurement import Measurement, columns
 from pytest_iaside.measure.metrics import correct
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
-from pytest_iaside.models.classifier import Classifier, as_classifier
-from pytest_iaside.perturb.corruptions import check_corruption, check_fit, check_severity, corrupt
+from pytest_iaside.measure.quantities import ANSWERS, answer_quantities
+from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.perturb.corruptions import check_corruption, check_fit, check_severity
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.structured import label_information
 from pytest_iaside.stats.temperature import temperature_of
-from pytest_iaside.store.cache import Entry, Found, ResultCache
 
-KIND = "answers"
 AUTO: Literal["auto"] = "auto"
-Corruption = tuple[str, int]
 Panel = Sequence[Corruption] | Literal["auto"] | None
 T = TypeVar("T", bound=Measurement)
 # Noise, blur, a loss of contrast, lost detail and light: five ways to perturb that differ in where
@@ -47,33 +43,6 @@ PANEL: tuple[Corruption, ...] = (
     ("jpeg_compression", 3),
     ("brightness", 3),
 )
-TITLES: dict[str, Unit] = {
-    "accuracy": "hit",
-    "log-likelihood": "nats",
-    "probability of the label": "share",
-}
-# The families of quantities: of the images as they are, under each perturbation, the mean of all.
-CLEAN, PERTURBED, MEAN = "clean", "perturbed", "mean"
-# Quantities of the images as they are that nothing limits: the temperature; the log-likelihood as
-# the model gives it, L(all) of SPEC.md 12; what the image tells about its label.
-TEMPERATURE, AS_ANSWERED, INFORMATION = "temperature", "L(all)", "information"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Answers(Measurement, kind=KIND):
-    """How right each of K images is answered, clean and under a panel: ``settings["panel"]``."""
-
-    kind: str = field(default=KIND, init=False)
-    quantities: tuple[Quantity, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "quantities", quantities_of(self.settings["panel"]))
-
-    @classmethod
-    def _own(cls, document: Mapping[str, Any]) -> dict[str, Any]:
-        if not all(isinstance(each, str) for each in document["settings"]["panel"]):
-            raise ValueError(f"the panel is {document['settings']['panel']!r}")
-        return {"settings": document["settings"]}
 
 
 def measure_answers(
@@ -86,7 +55,7 @@ def measure_answers(
     execution: Execution = Execution(),
     labels_from: Labelled | None = None,
     cache: bool = False,
-) -> Answers:
+) -> Measurement:
     """How right each image is answered, as it is and under each corruption of ``panel``.
 
     The quantities are accuracy, log-likelihood (nats) and probability of the label: clean, under
@@ -95,8 +64,8 @@ def measure_answers(
     too, the same for every image; so are L(all) as the model gives it, and what the image tells
     about its label (stats/structured.py). Without labels in ``reference`` the predictions on the
     clean images count, or those of ``labels_from``. ``panel`` "auto" is the usual one, as far as
-    the images allow. ``cache`` as in ``measure``; of what is kept every image is answered again
-    once, clean or under one corruption drawn anew.
+    the images allow. ``cache`` as in ``measure``; of what is kept every image is answered
+    again, as it is and under one corruption drawn anew.
 
     Raises as ``mean_prediction_error``.
     """
@@ -113,16 +82,15 @@ def measure_answers(
         if cache:
             asked.keep(found)
     labels = labels_of(sample, found[0])
-    return Answers(
+    named = [f"{name} {severity}" for name, severity in chosen]
+    return Measurement(
+        kind=ANSWERS,
+        quantities=answer_quantities(named),
         values=rightness(found, labels),
         digests=sample.digests,
         names=sample.names,
         labels=labels,
-        settings={
-            "panel": [f"{name} {severity}" for name, severity in chosen],
-            "seed": seed,
-            **execution.settings,
-        },
+        settings={"panel": named, "seed": seed, **execution.settings},
         reference=ReferenceInfo.of(reference),
         model=ModelInfo.of(classifier, found[0].shape[1]),
         forward_passes=asked.passes,
@@ -162,93 +130,6 @@ def _fits(corruption: Corruption, shape: tuple[int, int, int]) -> bool:
     return True
 
 
-@dataclass(eq=False)
-class Asked:
-    """What a classifier is asked of a sample, and what is kept of its answers in the cache."""
-
-    classifier: Classifier
-    sample: ReferenceSample
-    perturbations: tuple[Corruption | None, ...]
-    seed: int
-    execution: Execution
-    replayed: int = 0
-    note: str = ""
-
-    @property
-    def passes(self) -> int:
-        return len(self.sample) * len(self.perturbations)
-
-    @cached_property
-    def key(self) -> str | None:
-        asked = [list(each or ("clean", 0)) for each in self.perturbations]
-        facts = {"answers": asked, "seed": self.seed, **self.execution.settings}
-        return key_of(self.classifier, self.execution, facts)
-
-    def run(self) -> list[Floats]:
-        """Logits (K, C) under each perturbation."""
-        return answers(
-            self.classifier,
-            self.sample,
-            self.perturbations,
-            seed=self.seed,
-            execution=self.execution,
-        )
-
-    def keep(self, found: Sequence[Floats]) -> None:
-        """Keep the logits of every image."""
-        if self.key is not None:
-            count = len(self.sample)
-            rows = [
-                Found({str(at): logits[image] for at, logits in enumerate(found)}, {})
-                for image in range(count)
-            ]
-            title = f"{self.classifier.name}, answers under {len(found) - 1} perturbations"
-            ResultCache().put(self.key, title, self._entries(), [KIND] * count, rows)
-
-    def kept(self) -> list[Floats] | None:
-        """The logits kept of all images, if they are, and what is answered again agrees."""
-        if self.key is None:
-            return None
-        cache = ResultCache()
-        rows = [row for row in cache.get(self.key, self._entries()) if row is not None]
-        if len(rows) < len(self.sample):
-            return None
-        found = [
-            np.stack([row.arrays[str(at)] for row in rows]) for at in range(len(self.perturbations))
-        ]
-        differs = self._replay(found)
-        if not differs:
-            return found
-        forget_model(cache, self.key)
-        self.note = CHANGED.format(differs)
-        return None
-
-    def _replay(self, found: Sequence[Floats]) -> str:
-        """The name of an image that is answered otherwise now, each asked once; else empty."""
-        # Of the images as they are the game answers again, where it is played.
-        least = min(1, len(self.perturbations) - 1)
-        views = np.random.default_rng().integers(
-            least, len(self.perturbations), size=len(self.sample)
-        )
-        drawn = views
-        self.replayed = len(self.sample)
-        images = torch.as_tensor(self.sample.images).clone()
-        for at, perturbation in enumerate(self.perturbations):
-            some = np.flatnonzero(drawn == at).tolist()
-            if perturbation is not None and some:
-                images[some] = corrupt(self.sample.images[some], *perturbation, seed=self.seed)
-        sample = ReferenceSample(images, names=self.sample.names)
-        (again,) = answers(self.classifier, sample, [None], execution=self.execution)
-        for image, at in enumerate(drawn):
-            now, kept = (special.log_softmax(each[image]) for each in (again, found[at]))
-            if not agree(now, kept, self.execution.dtype):
-                return self.sample.names[image]
-        return ""
-
-    def _entries(self) -> list[Entry]:
-        return [Entry(digest, KIND) for digest in self.sample.digests]
-
-
 def with_answers(measured: T, answers: Measurement) -> T:
     """``measured`` with the ``answers`` of its model to as many images or more."""
     return replace(
@@ -263,7 +144,7 @@ def with_answers(measured: T, answers: Measurement) -> T:
 
 
 def rightness(logits: Sequence[Floats], labels: NDArray[Any]) -> Floats:
-    """The values (K, Q) of Answers of ``logits`` (K, C), clean and under each of a panel."""
+    """The values (K, Q) of answers, ``logits`` (K, C), clean and under each of a panel."""
     temperature = temperature_of(logits[0], labels)
     values = []
     for read in (
@@ -283,30 +164,13 @@ def rightness(logits: Sequence[Floats], labels: NDArray[Any]) -> Floats:
     )
 
 
-def quantities_of(panel: Sequence[str]) -> tuple[Quantity, ...]:
-    """The quantities of Answers under ``panel``, corruptions with their severities."""
-    places = [(CLEAN, ", clean"), *((PERTURBED, f" under {each}") for each in panel)]
-    if panel:
-        places.append((MEAN, ", clean and perturbed"))
-    found = []
-    for title, unit in TITLES.items():
-        for family, place in places:
-            # The mean of hits is none.
-            shown: Unit = "share" if unit == "hit" and family == MEAN else unit
-            found.append(_quantity(f"{title}{place}", f"{family} {title.partition(' ')[0]}", shown))
-    alone: tuple[tuple[str, Unit], ...] = (
-        (TEMPERATURE, "count"),
-        (AS_ANSWERED, "nats"),
-        (INFORMATION, "nats"),
-    )
-    return (*found, *(_quantity(name, name, unit) for name, unit in alone))
-
-
 def clean_answers(answers: Measurement) -> Measurement:
     """The answers to the images as they are, without those under a panel."""
     names = [quantity.name for quantity in answers.quantities]
-    kept = [names.index(quantity.name) for quantity in quantities_of(())]
-    return replace(answers, values=answers.values[:, kept], settings={"panel": []})
+    clean = answer_quantities(())
+    columns_kept = [names.index(quantity.name) for quantity in clean]
+    values = answers.values[:, columns_kept]
+    return replace(answers, quantities=clean, values=values, settings={"panel": []})
 
 
 def log_likelihoods(logits: Floats, labels: NDArray[Any], *, temperature: float) -> Floats:
@@ -320,7 +184,3 @@ def log_likelihoods(logits: Floats, labels: NDArray[Any], *, temperature: float)
 def probabilities(logits: Floats, labels: NDArray[Any], *, temperature: float) -> Floats:
     """The probability of the label, (K,), of logits (K, C) divided by ``temperature``."""
     return np.asarray(np.exp(log_likelihoods(logits, labels, temperature=temperature)))
-
-
-def _quantity(name: str, family: str, unit: Unit) -> Quantity:
-    return Quantity(name=name, family=family, better="higher", unit=unit)

@@ -16,9 +16,10 @@ from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import Labelled, check_reference, first_images, on_labels_of
 from pytest_iaside.measure.answers import Perturbation, answers, kind_of, labels_of
-from pytest_iaside.measure.measurement import Measurement, Quantity, columns
+from pytest_iaside.measure.measurement import Measurement, columns
 from pytest_iaside.measure.metrics import correct, mean_corruption_error, prediction_errors
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
+from pytest_iaside.measure.quantities import Quantity
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.perturb.adapters import ForeignAttack
 from pytest_iaside.perturb.attacks import name_of

@@ -9,7 +9,8 @@ import numpy as np
 
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.measure.game.rules import Rules
-from pytest_iaside.measure.measurement import Measurement, Quantity
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.quantities import Quantity
 from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import Interval, Statistic, jackknife_interval

@@ -22,9 +22,10 @@ from pytest_iaside.measure.game.play import Game, play, play_on, ready
 from pytest_iaside.measure.game.rows import GameRows, join
 from pytest_iaside.measure.game.rules import DType, Rules
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.measure.panel import Answers, Panel, measure_answers, rightness, with_answers
+from pytest_iaside.measure.panel import Panel, measure_answers, rightness, with_answers
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
+from pytest_iaside.measure.quantities import ANSWERS, answer_quantities
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.structured import label_information
 
@@ -138,7 +139,9 @@ def measure(
             passes_replayed=0 if kept is None else kept.replayed,
             not_cached_because="" if kept is None else kept.why_not,
             notes=(kept.note,) if kept is not None and kept.note else (),
-            answers=Answers(
+            answers=Measurement(
+                kind=ANSWERS,
+                quantities=answer_quantities(()),
                 values=rightness([played.log_probabilities], labels),
                 digests=sample.digests[:count],
                 names=sample.names[:count],

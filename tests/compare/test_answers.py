@@ -157,3 +157,13 @@ def test_other_measurements_compare_answers_too() -> None:
     assert verdicts(compare(after, before, {}))["clean accuracy"] == "drift"
     assert compare(after, before, {}, answers={}).checks[0].name == "structured"
     assert compare(before, before, {}).verdict == "pass"
+
+
+def test_another_confidence_does_not_excuse_a_loss_of_v_all() -> None:
+    """L(all) as it is given rises where a model was not sure enough; what it knows does not."""
+    unsure = profile(lambda images: model(images) / 4)
+    candidate = replace(BEFORE, values=unsure.values / 2)
+    found = compare(candidate, unsure)
+    assert any(each.name == "L(all)" and each.low > 0 for each in found.answers)
+    value = next(check for check in found.checks if check.name == "value")
+    assert (value.change, value.verdict) == (pytest.approx(-0.5), "drift")

@@ -13,8 +13,9 @@ from scipy import stats
 
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.errors import BaselineError, SettingsError
-from pytest_iaside.measure.measurement import Measurement, Quantity
+from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
+from pytest_iaside.measure.quantities import Quantity
 from pytest_iaside.thresholds import Limit
 
 ERROR = Quantity(name="error", family="error", better="lower")

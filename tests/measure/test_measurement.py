@@ -10,9 +10,10 @@ import yaml
 from profiles import make_profile
 
 from pytest_iaside.errors import BaselineError
-from pytest_iaside.measure.measurement import Measurement, Quantity
+from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
+from pytest_iaside.measure.quantities import Quantity
 
 VALUES = np.random.default_rng(0).uniform(size=(7, 2))
 READINGS = Measurement(

@@ -29,9 +29,9 @@ def test_robust():
 """
 # The game, and the answers clean and under the five perturbations of the panel.
 PASSES = 24 * (2**4 + 1 + 6)
-# Each of the 24 images, and two of its coalitions: the least number that makes 64. Each image once
-# more, clean or under a perturbation.
-REPLAYED = 72 + 24
+# Each of the 24 images, and two of its coalitions: the least number that makes 64. Each image twice
+# more, clean and under a perturbation.
+REPLAYED = 72 + 48
 
 
 @pytest.fixture

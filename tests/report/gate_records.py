@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.trend import compare_trend
 from pytest_iaside.measure.game.rules import Rules
-from pytest_iaside.measure.measurement import Measurement, Quantity
+from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
+from pytest_iaside.measure.quantities import Quantity
 from pytest_iaside.report.charts.heat import encoded, heat
 from pytest_iaside.report.record import (
     GateRecord,

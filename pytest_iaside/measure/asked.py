@@ -1,0 +1,119 @@
+"""What a classifier is asked of a sample, and what is kept of its answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import special
+from torch import Tensor
+
+from pytest_iaside.execute.execution import Execution
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.measure.answers import answers
+from pytest_iaside.measure.game.cached import CHANGED, forget_model, key_of
+from pytest_iaside.measure.game.replay import agree
+from pytest_iaside.measure.quantities import ANSWERS
+from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.perturb.corruptions import corrupt
+from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.store.cache import Entry, Found, ResultCache
+
+Corruption = tuple[str, int]
+
+
+@dataclass(eq=False)
+class Asked:
+    """What a classifier is asked of a sample, and what is kept of its answers in the cache."""
+
+    classifier: Classifier
+    sample: ReferenceSample
+    perturbations: tuple[Corruption | None, ...]
+    seed: int
+    execution: Execution
+    replayed: int = 0
+    note: str = ""
+
+    @property
+    def passes(self) -> int:
+        return len(self.sample) * len(self.perturbations)
+
+    @cached_property
+    def key(self) -> str | None:
+        asked = [list(each or ("clean", 0)) for each in self.perturbations]
+        facts = {"answers": asked, "seed": self.seed, **self.execution.settings}
+        return key_of(self.classifier, self.execution, facts)
+
+    def run(self) -> list[Floats]:
+        """Logits (K, C) under each perturbation."""
+        return answers(
+            self.classifier,
+            self.sample,
+            self.perturbations,
+            seed=self.seed,
+            execution=self.execution,
+        )
+
+    def keep(self, found: Sequence[Floats]) -> None:
+        """Keep the logits of every image."""
+        if self.key is not None:
+            count = len(self.sample)
+            rows = [
+                Found({str(at): logits[image] for at, logits in enumerate(found)}, {})
+                for image in range(count)
+            ]
+            title = f"{self.classifier.name}, answers under {len(found) - 1} perturbations"
+            ResultCache().put(self.key, title, self._entries(), [ANSWERS] * count, rows)
+
+    def kept(self) -> list[Floats] | None:
+        """The logits kept of all images, if they are, and what is answered again agrees."""
+        if self.key is None:
+            return None
+        cache = ResultCache()
+        rows = [row for row in cache.get(self.key, self._entries()) if row is not None]
+        if len(rows) < len(self.sample):
+            return None
+        found = [
+            np.stack([row.arrays[str(at)] for row in rows]) for at in range(len(self.perturbations))
+        ]
+        differs = self._replay(found)
+        if not differs:
+            return found
+        forget_model(cache, self.key)
+        self.note = CHANGED.format(differs)
+        return None
+
+    def _replay(self, found: Sequence[Floats]) -> str:
+        """The name of an image that is answered otherwise now; empty where there is none.
+
+        Each is asked as it is, and under one perturbation that is drawn anew.
+        """
+        count = len(self.sample)
+        views = [np.zeros(count, dtype=int)]
+        if len(self.perturbations) > 1:
+            drawn = np.random.default_rng().integers(1, len(self.perturbations), size=count)
+            views.append(drawn)
+        seen = ReferenceSample(torch.cat([self._seen(view) for view in views]))
+        self.replayed = len(seen)
+        (again,) = answers(self.classifier, seen, [None], execution=self.execution)
+        for place, view in enumerate(np.concatenate(views)):
+            image = place % count
+            now, kept = (special.log_softmax(row) for row in (again[place], found[view][image]))
+            if not agree(now, kept, self.execution.dtype):
+                return self.sample.names[image]
+        return ""
+
+    def _seen(self, view: NDArray[Any]) -> Tensor:
+        """The sample's images, each under the perturbation that ``view`` (K,) numbers."""
+        images = torch.as_tensor(self.sample.images).clone()
+        for at, perturbation in enumerate(self.perturbations):
+            some = np.flatnonzero(view == at).tolist()
+            if perturbation is not None and some:
+                images[some] = corrupt(self.sample.images[some], *perturbation, seed=self.seed)
+        return images
+
+    def _entries(self) -> list[Entry]:
+        return [Entry(digest, ANSWERS) for digest in self.sample.digests]
