@@ -15,7 +15,7 @@ from pytest_iaside.execute.execution import Execution, check_execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.models.backends import Backend, open_backend
 from pytest_iaside.models.backends.base import usual_batch
-from pytest_iaside.models.backends.devices import module_device, moved, usable_device
+from pytest_iaside.models.backends.devices import alone, module_device, moved, usable_device
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.gradients import PixelNetwork, with_gradients
 from pytest_iaside.models.tuning import keep_freed_memory, limited_threads, return_freed_memory
@@ -189,6 +189,7 @@ def open_gradient_runner(
     with ExitStack() as stack:
         keep_freed_memory()
         stack.callback(return_freed_memory)
+        stack.enter_context(alone(network))
         stack.enter_context(limited_threads())
         target = torch.device("cpu") if device == "auto" else usable_device(device)
         if isinstance(network, nn.Module):

@@ -12,10 +12,10 @@ from scipy import special
 from torch import Tensor
 
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.steady import agree
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import answers
 from pytest_iaside.measure.game.cached import CHANGED, forget_model, key_of
-from pytest_iaside.measure.game.replay import agree
 from pytest_iaside.measure.quantities import ANSWERS
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.perturb.corruptions import corrupt

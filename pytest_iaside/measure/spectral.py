@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 
 from pytest_iaside.checks import check_positive
 from pytest_iaside.execute.execution import Execution, check_execution
+from pytest_iaside.execute.steady import AT_ONCE, check_steady
 from pytest_iaside.images.bands import BandPartition, Norm
 from pytest_iaside.images.filters import Absence, Space
 from pytest_iaside.images.reference import ReferenceSample
@@ -211,5 +212,8 @@ def _play(game: Game, images: Sequence[int]) -> Generator[GameRows]:
         return
     first = next(work)
     with ready(game.classifier, game.rules, game.execution, first) as runner:
+        seen = first.sample.pixels(0, AT_ONCE).to(runner.device)
+        inputs = game.classifier.normalise(seen)
+        check_steady(runner, inputs, first.sample.names, game.execution.dtype)
         for shard in chain([first], work):
             yield from play_on(runner, game.rules, shard)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError, SpectralRobustnessError, one_line
-from pytest_iaside.models.backends.devices import in_eval_mode
+from pytest_iaside.models.backends.devices import alone, in_eval_mode
 from pytest_iaside.models.backends.eager import exact_float32
 from pytest_iaside.models.classifier import Classifier, check_logits
 
@@ -64,8 +64,8 @@ def with_gradients(
     network = classifier.network
     wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with ExitStack() as stack:
-        if isinstance(network, nn.Module):
-            stack.enter_context(in_eval_mode(network))
+        stack.enter_context(alone(network))
+        stack.enter_context(in_eval_mode(network))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         if device_of(model).type == "cuda":

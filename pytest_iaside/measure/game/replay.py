@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from pytest_iaside.execute.runner import open_runner
+from pytest_iaside.execute.steady import agree
 from pytest_iaside.measure.game.play import Game, answers_on, first_inputs, plans_of
 from pytest_iaside.measure.game.rows import GameRows, join
 from pytest_iaside.stats.arrays import Floats
@@ -14,9 +15,6 @@ from pytest_iaside.stats.arrays import Floats
 # How many passes are played again, at least, and which share of those that are kept.
 LEAST = 64
 SHARE = 0.01
-# Backends and sizes of batch agree within this much in log-probabilities, for each precision.
-AGREEMENT = {"float32": (1e-4, 1e-3), "bfloat16": (0.02, 0.1)}
-"""Relative and absolute."""
 AT_ONCE = 16  # images
 
 
@@ -59,12 +57,6 @@ def replay(game: Game, images: Sequence[int], kept: Sequence[GameRows]) -> tuple
                         return count, game.sample.names[images[place]]
                     done += 1
     return count, ""
-
-
-def agree(found: Floats, kept: Floats, dtype: str = "float32") -> bool:
-    """Whether log-probabilities of the same answers differ by no more than backends do."""
-    relative, absolute = AGREEMENT[dtype]
-    return found.shape == kept.shape and np.allclose(found, kept, rtol=relative, atol=absolute)
 
 
 def _classes(game: Game, images: Sequence[int], rows: GameRows) -> Floats:

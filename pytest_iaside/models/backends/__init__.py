@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from pytest_iaside.checks import check_choice
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.models.backends.base import Backend, Setup, usual_batch
-from pytest_iaside.models.backends.devices import in_eval_mode, module_device, moved, usable_device
+from pytest_iaside.models.backends.devices import (
+    alone,
+    in_eval_mode,
+    module_device,
+    moved,
+    usable_device,
+)
 from pytest_iaside.models.backends.eager import EagerBackend
 from pytest_iaside.models.backends.onnx import OnnxBackend
 from pytest_iaside.models.backends.probe import Workshop, choose
@@ -61,7 +67,7 @@ def open_backend(
     network = classifier.network
     _check_fits(classifier, backend, dtype)
     keep_freed_memory()
-    with limited_threads():
+    with alone(network), limited_threads():
         if isinstance(network, nn.Module):
             target = module_device(network, device)
             if backend == "openvino" and target.type != "cpu":
@@ -92,7 +98,8 @@ def open_backend(
             yield onnx
         else:
             setup = Setup("eager", size, True)
-            yield EagerBackend(network, setup, target, classifier.name, dtype)
+            with in_eval_mode(network):
+                yield EagerBackend(network, setup, target, classifier.name, dtype)
 
 
 def _leave_cores_to(backend: Backend) -> None:

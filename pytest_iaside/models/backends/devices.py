@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 import torch
 from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError, SettingsError, one_line
+from pytest_iaside.models.parts import modules_of, roots_of
+
+
+# A network is one object with one mode, one place and its hooks: one thread at a time prepares and
+# runs it. One lock for all of them, because two networks may share a part.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @contextmanager
-def in_eval_mode(module: nn.Module) -> Iterator[None]:
-    """``module`` in eval mode, and every part of it in its own mode afterwards."""
-    flags = {part: part.training for part in module.modules()}
+def alone(network: object) -> Iterator[None]:
+    """For this thread alone, if ``network`` has modules that another one could run."""
+    with _ONE_AT_A_TIME if modules_of(network) else nullcontext():
+        yield
+
+
+@contextmanager
+def in_eval_mode(network: object) -> Iterator[None]:
+    """All modules of ``network`` in eval mode, and as they were afterwards.
+
+    Those that PyTorch does not list are found too (``modules_of``). What stays in training mode,
+    because its ``train()`` says so, gets its buffers back: batch normalisation changes them.
+    """
+    parts = modules_of(network)
+    flags = {part: part.training for part in parts}
+    kept: list[tuple[Tensor, Tensor]] = []
     try:
-        if any(flags.values()):
-            # Exported programs have one mode, which the export fixed, and refuse eval().
-            with suppress(NotImplementedError):
-                module.eval()
+        for root in roots_of(parts):
+            if any(flags[part] for part in root.modules()):
+                # Exported programs have one mode, which the export fixed, and refuse eval().
+                with suppress(NotImplementedError):
+                    root.eval()
+        for part in parts:
+            if part.training:
+                kept += [(each, each.detach().clone()) for each in part.buffers(recurse=False)]
         yield
     finally:
         # The module's own train() first, which may do more than set flags; then every flag
         # by itself: a network may hold parts in another mode than its own.
-        if flags[module] and not module.training:
-            module.train()
+        for root in roots_of(parts):
+            if flags[root] and not root.training:
+                root.train()
         for part, training in flags.items():
             if part.training != training:
                 part.training = training
+        with torch.no_grad():
+            for each, before in kept:
+                each.copy_(before)
 
 
 @contextmanager
