@@ -93,9 +93,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def _refusal(config: pytest.Config) -> str:
     """Why these options are refused; empty where they are not."""
     update = config.getoption("iaside_update")
-    if update and state.on_ci() and not config.getoption("iaside_update_in_ci"):
+    if update and (variable := state.on_ci()) and not config.getoption("iaside_update_in_ci"):
         return (
-            f"--iaside-update={update} is refused because CI or BUILD_NUMBER is set: a baseline "
+            f"--iaside-update={update} is refused because {variable} is set: a baseline "
             "written there is reviewed by nobody; update on your own machine and commit it, or "
             "add --iaside-update-in-ci"
         )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.perturbation import MADE
 from pytest_iaside.measure.provenance import ReferenceInfo
 
 Pairs = NDArray[np.int64]
@@ -40,7 +41,15 @@ def require_same_measurement(
     classes = [one.model.classes for one in (candidate, baseline)]
     if classes[0] != classes[1]:
         differences.append(f"classes: candidate {classes[0]}, baseline {classes[1]}")
-    refuse(differences)
+    refuse([*differences, *fed_otherwise(candidate.model.fed, baseline)])
+
+
+def fed_otherwise(fed: str | None, baseline: Measurement) -> list[str]:
+    """The difference where a network is ``fed`` other numbers: of those other bands are taken."""
+    before = baseline.model.fed
+    if None in (fed, before) or fed == before:
+        return []
+    return [f"what the network is fed: candidate {fed}, baseline {before}"]
 
 
 def differences_of(
@@ -156,13 +165,19 @@ def _settings_differences(settings: Mapping[str, Any], baseline: Measurement) ->
     if baseline.kind == "spectral":
         # A seed matters only where something is drawn.
         return Rules(**settings).differences(Rules(**baseline.settings))
-    known = {**UNSAID, **baseline.settings}
-    if DEFINITIONS not in baseline.settings:
-        # Of version 0.1: compare.py notes that it does not say.
-        known[DEFINITIONS] = settings.get(DEFINITIONS)
-    found = {**UNSAID, **settings}
-    return [
-        f"{name}: candidate {found.get(name)!r}, baseline {known.get(name)!r}"
-        for name in sorted({*found, *known})
-        if found.get(name) != known.get(name)
-    ]
+    both = {**UNSAID, **settings}, {**UNSAID, **baseline.settings}
+    defined, made = ([each.pop(name, {}) for each in both] for name in (DEFINITIONS, MADE))
+    found = [_difference(name, *both) for name in sorted({*both[0], *both[1]})]
+    # Version 0.1 does not say: compare.py notes it.
+    found += [_difference(name, *defined) for name in defined[0] if name in defined[1]]
+    for name in (name for name in made[0] if name in made[1]):
+        ours, theirs = (np.array(each[name] or [], dtype=float) for each in made)
+        if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=0.02, atol=1e-3):
+            told = _difference(name, *made)
+            found.append(f"{told}: the function makes other images (mean, std, change, step)")
+    return [each for each in found if each]
+
+
+def _difference(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    one, other = ours.get(name), theirs.get(name)
+    return "" if one == other else f"{name}: candidate {one!r}, baseline {other!r}"

@@ -1,4 +1,4 @@
-"""Whether a network answers the same image alike: asked again, and alone."""
+"""Whether a network's answers can be measured: logits, and the same for an image each time."""
 
 from __future__ import annotations
 
@@ -25,27 +25,34 @@ def agree(found: Floats, kept: Floats, dtype: str = "float32") -> bool:
     return found.shape == kept.shape and np.allclose(found, kept, rtol=relative, atol=absolute)
 
 
-def check_steady(
+def check_answers(
     runner: BackendRunner, inputs: Tensor, names: Sequence[str], dtype: str = "float32"
 ) -> None:
     """Raise ModelError unless ``inputs`` (B, C, H, W) of ``names`` are answered alike each time.
 
-    The first four are run together twice, and each alone. What is not finite is left to others.
+    The first four are run together twice, and each alone. Probabilities are refused, too. What is
+    not finite is left to others.
     """
     some = inputs[:AT_ONCE]
-    first, again = _log_probabilities(runner, [some, some])
-    alone = np.concatenate(_log_probabilities(runner, some.split(1)))
-    if not (np.isfinite(first).all() and np.isfinite(alone).all()):
+    logits, again, *single = (
+        each.to(torch.float64).cpu() for each in runner.forward_many([some, some, *some.split(1)])
+    )
+    if not all(each.isfinite().all() for each in (logits, again, *single)):
         return
+    total = logits.sum(dim=1)
+    if (logits >= 0).all() and torch.allclose(total, torch.ones_like(total), atol=1e-3):
+        raise ModelError(
+            f"{runner.classifier.name} returned probabilities: every row sums to 1; expected "
+            "logits, which softmax is not applied to yet: leave the softmax out, or return "
+            "torch.log(probabilities)"
+        )
+    first, again, alone = (
+        torch.log_softmax(each, dim=1).numpy() for each in (logits, again, torch.cat(single))
+    )
     for other, twice in ((again, True), (alone, False)):
         for name, one, two in zip(names, first, other, strict=False):
             if not agree(one, two, dtype):
                 raise ModelError(_unsteady(runner, name, float(np.abs(one - two).max()), twice))
-
-
-def _log_probabilities(runner: BackendRunner, batches: Sequence[Tensor]) -> list[Floats]:
-    found = [each.to(torch.float64).cpu() for each in runner.forward_many(batches)]
-    return [torch.log_softmax(each, dim=1).numpy() for each in found]
 
 
 def _unsteady(runner: BackendRunner, name: str, gap: float, twice: bool) -> str:
@@ -56,9 +63,7 @@ def _unsteady(runner: BackendRunner, name: str, gap: float, twice: bool) -> str:
     else:
         what = f"answered {name} differently alone than among other images"
         cause = "its answers depend on the rest of the batch: normalise by fixed statistics"
-    parts = [
-        type(part).__name__ for part in modules_of(runner.classifier.network) if part.training
-    ]
+    parts = [type(part).__name__ for part in modules_of(runner.classifier.network) if part.training]
     stays = ""
     if parts:
         kinds = ", ".join(dict.fromkeys(parts))[:80]

@@ -18,7 +18,7 @@ from pytest_iaside.errors import (
 )
 from pytest_iaside.execute.execution import Execution, check_execution
 from pytest_iaside.execute.runner import Runner, open_runner
-from pytest_iaside.execute.steady import check_steady
+from pytest_iaside.execute.steady import check_answers
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference
 from pytest_iaside.models.classifier import as_classifier
@@ -60,7 +60,7 @@ def answers(
     inputs = chosen.normalise(reference.pixels(0, 8))
     passes = len(reference) * len(perturbations)
     with open_runner(chosen, execution, inputs=inputs, passes=passes) as runner:
-        check_steady(runner, inputs, reference.names, execution.dtype)
+        check_answers(runner, inputs, reference.names, execution.dtype)
         run = _Run(runner, reference, seed)
         return [run.logits(each, kind) for each, kind in zip(perturbations, kinds, strict=True)]
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -36,6 +37,8 @@ USUAL: tuple[tuple[str, int], ...] = (
     ("contrast", 3),
     ("jpeg_compression", 3),
 )
+MADE = "made"
+MADE_OF = 8  # images
 Perturbations = Mapping[str, Perturbation] | Sequence[Perturbation]
 Normaliser = str | Mapping[str, ArrayLike]
 
@@ -96,6 +99,7 @@ def measure_perturbations(
         names=sample.names,
         labels=labels,
         settings=perturbation_settings(perturbations, temperature, normaliser, seed)
+        | made_of(named, sample)
         | execution.settings,
         reference=ReferenceInfo.of(reference),
         model=ModelInfo.of(classifier, clean.shape[1]),
@@ -135,7 +139,8 @@ def perturbation_settings(
 ) -> dict[str, Any]:
     """What must be the same for measurements to be compared, in plain values.
 
-    A function counts by its name and its keywords (functools.partial): rename it when it changes.
+    A function counts by its name and its keywords (functools.partial), and by what it makes of the
+    images (``made_of``); an attack of the user's own by its name and keywords alone.
     """
     named = _named(perturbations)
     settings: dict[str, Any] = {
@@ -152,6 +157,25 @@ def perturbation_settings(
             else {name: _plain(values) for name, values in sorted(normaliser.items())}
         )
     return settings
+
+
+def made_of(named: Mapping[str, Perturbation], sample: ReferenceSample) -> dict[str, Any]:
+    """Under ``made`` what each function makes of the first images of ``sample``.
+
+    Mean, standard deviation, mean absolute change and mean step from a pixel to the next, as
+    functions have no other definition that could be compared; None where it is not the same twice.
+    """
+    found: dict[str, Any] = {}
+    pixels = sample.pixels(0, MADE_OF)
+    for name, perturbation in named.items():
+        if kind_of(perturbation, sample) == "function":
+            # As answers() calls it: whatever it raises was told by now.
+            first, again = (ReferenceSample(perturbation(pixels.clone())).pixels() for _ in "ab")
+            steps = first.diff(dim=-1).abs()
+            told = (first.mean(), first.std(), (first - pixels).abs().mean(), steps.mean())
+            same = torch.allclose(first, again, atol=1e-4)
+            found[name] = [round(float(each), 6) for each in told] if same else None
+    return {MADE: found} if found else {}
 
 
 def _named(perturbations: Perturbations) -> dict[str, Perturbation]:

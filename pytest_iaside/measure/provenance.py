@@ -44,15 +44,22 @@ class ReferenceInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """Which model was measured; shown, never a reason to refuse a comparison."""
+    """Which model was measured."""
 
     name: str
     classes: int
     fingerprint: str | None = None
+    fed: str | None = None
+    """What pixels are made into before they are filtered and fed; None where that is not known."""
 
     @classmethod
     def of(cls, classifier: Classifier, classes: int) -> ModelInfo:
-        return cls(name=classifier.name, classes=classes, fingerprint=classifier.fingerprint())
+        return cls(
+            name=classifier.name,
+            classes=classes,
+            fingerprint=classifier.fingerprint(),
+            fed=classifier.fed,
+        )
 
 
 def environment() -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 from pytest_iaside.checks import check_positive
 from pytest_iaside.execute.execution import Execution, check_execution
-from pytest_iaside.execute.steady import AT_ONCE, check_steady
+from pytest_iaside.execute.steady import AT_ONCE, check_answers
 from pytest_iaside.images.bands import BandPartition, Norm
 from pytest_iaside.images.filters import Absence, Space
 from pytest_iaside.images.reference import ReferenceSample
@@ -120,7 +120,9 @@ def measure(
         played = join(done)
         count = len(played.image_psi)
         classes = played.log_probabilities.shape[1]
-        model_info = ModelInfo(name=classifier.name, classes=classes, fingerprint=fingerprint)
+        model_info = ModelInfo(
+            name=classifier.name, classes=classes, fingerprint=fingerprint, fed=classifier.fed
+        )
         labels = played.log_probabilities.argmax(axis=1)
         if pinned.labels is not None:
             labels = pinned.labels[:count].numpy()
@@ -214,6 +216,6 @@ def _play(game: Game, images: Sequence[int]) -> Generator[GameRows]:
     with ready(game.classifier, game.rules, game.execution, first) as runner:
         seen = first.sample.pixels(0, AT_ONCE).to(runner.device)
         inputs = game.classifier.normalise(seen)
-        check_steady(runner, inputs, first.sample.names, game.execution.dtype)
+        check_answers(runner, inputs, first.sample.names, game.execution.dtype)
         for shard in chain([first], work):
             yield from play_on(runner, game.rules, shard)

@@ -168,14 +168,20 @@ class Classifier:
         _library("onnxruntime")
         return cls(Path(path), mean=mean, std=std, name=name)
 
-    def __repr__(self) -> str:
+    @property
+    def fed(self) -> str:
+        """What the network is fed, in words: pixels in [0, 1], or those less mean, by std."""
         if self.mean is None or self.std is None:
-            return f"Classifier({self.name}, fed [0, 1] pixels)"
+            return "[0, 1] pixels"
         means, stds = (
             ", ".join(f"{value:.4g}" for value in values.tolist())
             for values in (self.mean, self.std)
         )
-        return f"Classifier({self.name}, mean={means}, std={stds})"
+        return f"mean={means}, std={stds}"
+
+    def __repr__(self) -> str:
+        told = self.fed if self.mean is not None else f"fed {self.fed}"
+        return f"Classifier({self.name}, {told})"
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """What the network is fed for ``pixels`` (batch, channels, height, width) in [0, 1].

@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
-from pytest_iaside.compare.fit import differences_of, refuse
+from pytest_iaside.compare.fit import differences_of, fed_otherwise, refuse
 from pytest_iaside.errors import (
     BaselineError,
     ModelError,
@@ -25,6 +25,7 @@ from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference, first_images
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.provenance import ReferenceInfo
+from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.report.record import (
     ComparisonRecord,
     Status,
@@ -194,7 +195,7 @@ def _against(
     """The comparison with the baseline ``old``; None where that is to be replaced."""
     try:
         # Before the measurement, which takes minutes and would be in vain.
-        _require_fit(gate, sample, old)
+        _require_fit(gate, told.model, sample, old)
         measured = _measured_for(old, gate, told.model, sample)
         comparison = gate.compared(measured, old)
         if all(check.name == "structured" for check in comparison.checks):
@@ -211,12 +212,13 @@ def _against(
     return comparison if holds or told.place.mode != "changed" else None
 
 
-def _require_fit(gate: Gate, sample: ReferenceSample, old: Measurement) -> None:
+def _require_fit(gate: Gate, model: Any, sample: ReferenceSample, old: Measurement) -> None:
     """Raise BaselineError where ``old`` cannot be compared with what is to be measured."""
     images = first_images(sample, gate.samples)
     digests, reference = images.digests, ReferenceInfo.of(sample)
     labels = None if images.labels is None else images.labels.numpy()
     differences = differences_of(gate.kind, gate.settings, reference, digests, old, labels=labels)
+    differences += fed_otherwise(as_classifier(model).fed, old)
     missing = len(set(digests) - set(old.digests))
     if missing and gate.kind != "spectral":
         differences.append(

@@ -28,9 +28,17 @@ REPORT = "iaside-report/index.html"
 UNUSED_SHOWN = 20
 
 
-def on_ci() -> bool:
-    """Pytest's own test: CI or BUILD_NUMBER is set."""
-    return any(os.environ.get(name) for name in ("CI", "BUILD_NUMBER"))
+# The first two are pytest's own; not every runner sets them in every job.
+CI_VARIABLES = (
+    *("CI", "BUILD_NUMBER", "CONTINUOUS_INTEGRATION", "GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI"),
+    *("BUILDKITE", "JENKINS_URL", "TF_BUILD", "TEAMCITY_VERSION", "TRAVIS", "APPVEYOR"),
+    *("CODEBUILD_BUILD_ID", "BITBUCKET_BUILD_NUMBER", "DRONE"),
+)
+
+
+def on_ci() -> str:
+    """The variable that says that this is a CI run; empty where none does."""
+    return next((name for name in CI_VARIABLES if os.environ.get(name)), "")
 
 
 def is_worker(config: pytest.Config) -> bool:

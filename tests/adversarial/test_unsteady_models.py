@@ -75,7 +75,9 @@ def by_batch() -> Any:
 
 def by_place() -> Any:
     net = Net().eval()
-    return Classifier(lambda x: net(x) + 0.1 * torch.arange(len(x))[:, None] * torch.eye(CLASSES)[0])
+    return Classifier(
+        lambda x: net(x) + 0.1 * torch.arange(len(x))[:, None] * torch.eye(CLASSES)[0]
+    )
 
 
 def seeded() -> Any:
@@ -248,7 +250,11 @@ def test_measurements_of_one_model_in_two_threads() -> None:
 
 def test_parts_of_one_network_in_two_threads() -> None:
     net = Net()
-    models = [net, Classifier(lambda x: net.head(net.layers(x))), Holder([net], lambda n, x: n[0](x))]
+    models = [
+        net,
+        Classifier(lambda x: net.head(net.layers(x))),
+        Holder([net], lambda n, x: n[0](x)),
+    ]
     expected = measure(net, sample(), bands=3)
     with ThreadPoolExecutor(3) as executor:
         for found in executor.map(lambda model: measure(model, sample(), bands=3), models * 2):
