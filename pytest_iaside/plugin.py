@@ -31,9 +31,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write baselines: only missing ones, also those that no longer hold, or all",
     )
     group.addoption(
+        "--iaside-accept-drift",
+        action="store_true",
+        help="write also baselines that a model drifted from (--iaside-update alone does not)",
+    )
+    group.addoption(
         "--iaside-update-in-ci",
         action="store_true",
-        help="allow --iaside-update where CI or BUILD_NUMBER is set",
+        help="allow --iaside-update where CI or another variable of a runner is set",
     )
     group.addoption(
         "--iaside-prune", action="store_true", help="remove baselines that a full run does not use"
@@ -92,7 +97,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _refusal(config: pytest.Config) -> str:
     """Why these options are refused; empty where they are not."""
-    update = config.getoption("iaside_update")
+    update = state.update_mode(config)
     if update and (variable := state.on_ci()) and not config.getoption("iaside_update_in_ci"):
         return (
             f"--iaside-update={update} is refused because {variable} is set: a baseline "
@@ -120,7 +125,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     for name in ("reference", "model"):
         if value := settings.ini_value(config, name):
             told[name] = value
-    if update := config.getoption("iaside_update"):
+    if update := state.update_mode(config):
         told["update"] = update
     return f"iaside: {', '.join(f'{k}={v}' for k, v in told.items())}" if told else None
 

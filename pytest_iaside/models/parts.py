@@ -1,4 +1,4 @@
-"""The modules that a network runs, also those that PyTorch does not list: in a list, in a function."""
+"""The modules that a network runs, also those in lists and functions, where PyTorch looks not."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _inside(thing: object) -> Iterator[object]:
         yield thing.__wrapped__
     elif not isinstance(thing, types.ModuleType) and not _of_a_library(type(thing)):
         yield from _held(getattr(thing, "__dict__", {}))
-        yield getattr(type(thing), "__call__", None)
+        yield vars(type(thing)).get("__call__")
 
 
 def _named(function: types.FunctionType) -> Iterator[object]:

@@ -83,7 +83,8 @@ class Gate:
     def __init__(self, record: GateRecord, label: str) -> None:
         self.record, self.label, self.failed = record, label, record["failed"]
         compared, done = record["comparison"], record["status"]
-        self.comparison: ComparisonRecord | None = compared if done == "compared" else None
+        # A new baseline is compared with itself, unless it overrules a verdict.
+        self.comparison: ComparisonRecord | None = compared if record["verdict"] else None
         self.candidate = compared["candidate"] if compared else record["measurement"]
         self.checks: Sequence[CheckRecord] = self.comparison["checks"] if self.comparison else ()
         self.notes: Sequence[str] = self.comparison["notes"] if self.comparison else ()
@@ -96,7 +97,7 @@ class Gate:
             if (spectral := one["spectral"]) is not None
         }
         self.score = _score(self.comparison, self.profiles.get("candidate"))
-        self.word = str(record["verdict"] if self.comparison else done)
+        self.word = str(record["verdict"]) if done == "compared" else done
         if self.word in ("pass", "nothing found") and self.failed:
             self.word = "changed"
         self.mark = MARKS[self.word]

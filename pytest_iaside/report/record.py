@@ -150,6 +150,7 @@ class ModelRecord(TypedDict):
     name: str  # What the model is called.
     classes: int  # How many classes it tells apart.
     fingerprint: str | None  # Hash of its weights; null where that is not known.
+    fed: str | None  # What the network is fed: pixels, or what they become; null where not known.
 
 
 class MeasurementRecord(TypedDict):
@@ -233,14 +234,15 @@ class GateRecord(TypedDict):
     kind: str  # Which assertion it is: spectral, perturbations, trend, …
     status: Status  # What was done; refused where an error kept it from being compared.
     failed: bool  # Whether the assertion failed.
-    verdict: Verdict | None  # The comparison's; null where nothing was compared.
+    verdict: Verdict | None  # The comparison's, which an update overrules; null without one.
     summary: str  # What came of it in one line.
+    error: str | None  # The kind of error that refused it; null where nothing did.
     fail_on: FailOn | None  # Which verdicts fail; null where nothing was compared.
     baseline: str  # Where the baseline lies, or what it is; empty where that was not known yet.
     accept: str  # The command that makes the baseline anew; empty where there is none.
     reproduce: str  # The command that runs this test alone.
     seconds: Number  # How long the assertion took.
-    comparison: ComparisonRecord | None  # Of a new baseline with itself; null where there is none.
+    comparison: ComparisonRecord | None  # Of a first baseline with itself; null without one.
     measurement: MeasurementRecord | None  # What was measured where nothing was compared.
     spectrum: SpectrumRecord | None  # Of the reference images; null where no report is asked for.
     sections: dict[str, Any]  # What wings say of the gate, by their names: explanation, trend, …

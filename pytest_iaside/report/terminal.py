@@ -22,8 +22,8 @@ COLOURS = {
     "created": "36",
     "pass": "32",
 }
-# Green, but not for certain: what could have been seen stands below.
-UNSURE = ("inconclusive", "nothing found")
+# Green, but a sentence stands below: what could have been seen, or what an update overrules.
+UNSURE = ("inconclusive", "nothing found", "updated")
 GAP = "  "
 SECONDS_BETWEEN = 0.2  # two states of progress
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.settings import Layer
+from pytest_iaside.settings import ON_COMMAND_LINE, Layer, dashes
 from pytest_iaside.testing.session import RECORD, SESSION, is_worker, on_ci
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class CurrentTest:
 
     item: pytest.Item
     names: set[str | None] = field(default_factory=set)
+    thread: int = field(default_factory=threading.get_ident)
 
     @property
     def config(self) -> pytest.Config:
@@ -59,7 +61,13 @@ class CurrentTest:
         node_id = f"{Path(path).as_posix()}{separator}{test}"
         # Double quotes as long as a shell reads nothing into them: Windows knows no others.
         quoted = shlex.quote(node_id) if set(node_id) & set('"$`\\!') else f'"{node_id}"'
-        return " ".join(["pytest", quoted, *options])
+        return " ".join(["pytest", quoted, *self._given(), *options])
+
+    def _given(self) -> Iterator[str]:
+        """The options of this run that decide what is measured, and how."""
+        for name in ON_COMMAND_LINE:
+            if (value := self.config.getoption(f"iaside_{name}")) is not None:
+                yield shlex.quote(f"--iaside-{dashes(name)}={value}")
 
     def relative(self, path: Path) -> str:
         return Path(os.path.relpath(path, self.config.rootpath)).as_posix()
@@ -72,7 +80,9 @@ class CurrentTest:
         """Send ``record`` to the controller, and a few numbers of it to JUnit XML."""
         from pytest_iaside.report.numbers import printable
 
-        numbers: dict[str, str] = {"verdict": record["verdict"] or record["status"]}
+        status = record["status"]
+        told = record["verdict"] if status == "compared" else None
+        numbers: dict[str, str] = {"verdict": told or status}
         comparison = record["comparison"]
         if comparison and (spectral := comparison["candidate"]["spectral"]):
             numbers["src"] = f"{spectral['src']:.4f}"
@@ -109,19 +119,30 @@ class CurrentTest:
 _current: ContextVar[CurrentTest | None] = ContextVar("iaside_current_test", default=None)
 
 
+# Threads that a test starts know nothing of its context; their assertions are the test's all the
+# same.
+_bodies: list[CurrentTest] = []
+
+
 def current_test() -> CurrentTest | None:
-    """The test whose body is running, or None outside pytest."""
-    return _current.get()
+    """The test whose body is running, in this thread or in another; None outside of bodies."""
+    found = _current.get()
+    if found is None and _bodies and _bodies[-1].thread != threading.get_ident():
+        return _bodies[-1]
+    return found
 
 
 @contextlib.contextmanager
 def running_now(item: pytest.Item) -> Iterator[None]:
     # A test that is run again (reruns, flaky) starts anew.
     item.user_properties[:] = [p for p in item.user_properties if not p[0].startswith("iaside_")]
-    token = _current.set(CurrentTest(item))
+    test = CurrentTest(item)
+    token = _current.set(test)
+    _bodies.append(test)
     try:
         yield
     finally:
+        _bodies.remove(test)
         _current.reset(token)
 
 

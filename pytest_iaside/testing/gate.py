@@ -97,6 +97,8 @@ class Told:
     sample: ReferenceSample | None = None
     measured: Measurement | None = None
     comparison: Comparison | None = None
+    overruled: Comparison | None = None
+    """The comparison with the baseline that is replaced."""
     status: Status = "compared"
     began: float = field(default_factory=time.perf_counter)
 
@@ -147,7 +149,13 @@ def run_gate(
         told.status = "refused"
         measured = measurement_record(told.measured) if told.measured else None
         summary = str(error).partition("\n")[0]
-        told.record(failed=True, verdict=None, summary=summary, measurement=measured)
+        told.record(
+            failed=True,
+            verdict=None,
+            summary=summary,
+            measurement=measured,
+            error=type(error).__name__,
+        )
         # Where inside this package it was raised tells a reader nothing; what the model itself
         # raised does.
         cause = error.__cause__ if isinstance(error, ModelError) else None
@@ -186,7 +194,7 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
         return comparison
     told.status = "updated" if place.path and place.path.exists() else "created"
     place.write(gate.storable(told.measured))
-    return comparison
+    return told.overruled or comparison
 
 
 def _against(
@@ -204,12 +212,19 @@ def _against(
                 "log-likelihood, probability), so nothing was compared; make a new baseline"
             )
     except BaselineError as error:
-        if told.place.mode == "changed":
+        if told.place.mode in ("changed", "all"):
             return None
         raise told.place.advised(error) from None
     told.measured = measured
-    holds = not comparison.fails(gate.fail_on)
-    return comparison if holds or told.place.mode != "changed" else None
+    place = told.place
+    drifts = comparison.fails("drift")
+    if drifts and place.accept_drift:
+        told.place = replace(place, accept=place.accept_drift)
+    replaces = place.mode == "all" or (place.mode == "changed" and comparison.fails(gate.fail_on))
+    if not replaces or (drifts and not place.accepts_drift):
+        return comparison
+    told.overruled = comparison
+    return None
 
 
 def _require_fit(gate: Gate, model: Any, sample: ReferenceSample, old: Measurement) -> None:
@@ -294,19 +309,22 @@ def _outside() -> int:
 
 def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
     """Record what came out; the message of the failure, empty where there is none."""
-    failed, place = comparison.fails(gate.fail_on), told.place
+    compares = told.status == "compared"
+    failed, place = compares and comparison.fails(gate.fail_on), told.place
     compared = comparison_record(comparison)
     written = f"{told.status} {place.shown}"
+    if told.overruled is not None:
+        written += f"; it overrules {comparison.verdict}: {comparison.summary()}"
     told.record(
         failed=failed,
-        verdict=comparison.verdict if told.status == "compared" else None,
-        summary=comparison.summary() if told.status == "compared" else written,
+        verdict=comparison.verdict if compares or told.overruled else None,
+        summary=comparison.summary() if compares else written,
         fail_on=gate.fail_on,
         comparison=compared,
         **gate.tell_more(gate, told, compared),
     )
     undecided = [check for check in comparison.checks if check.verdict == "inconclusive"]
-    if told.status == "compared" and undecided and not failed:
+    if compares and undecided and not failed:
         named = f"{told.name}: " if told.name else ""
         text = f"{named}cannot decide at {comparison.images} images: {undecided[0].sentence}"
         warnings.warn(text, UndecidedWarning, stacklevel=_outside())

@@ -9,6 +9,7 @@ from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.store import baselines as store
 from pytest_iaside.testing.current_test import CurrentTest
+from pytest_iaside.testing.session import update_mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +26,19 @@ class Place:
     shown: str = ""
     """The baseline as people are told of it."""
     title: str = "baseline"
+    accepts_drift: bool = False
+    """Whether --iaside-accept-drift lets a baseline be replaced that the model drifted from."""
     accept: str = ""
     """The command that makes the baseline anew."""
+    accept_drift: str = ""
+    """The same where the model drifted from it."""
 
     @property
     def nowhere(self) -> bool:
         return self.path is None and self.given is None
 
     def read(self) -> Measurement | None:
-        """The baseline, None where it is to be written; BaselineError where it is missing."""
+        """The baseline, None where one is to be written in its place; BaselineError without it."""
         if self.given is not None:
             return self.given
         assert self.path is not None
@@ -53,7 +58,7 @@ class Place:
                 return None
             raise self.advised(error) from None
         store.check_owner(self.path, self.owner)
-        return None if self.mode == "all" else found
+        return found
 
     def write(self, measured: Measurement) -> None:
         """Make ``measured`` the test's own baseline."""
@@ -93,16 +98,19 @@ def locate(
         )
     if test is None:
         raise SettingsError(
-            "no test is running (or the plugin is switched off), so there is no baseline of "
-            "its own to compare with; pass baseline=, what was measured before or its path"
+            "no test is running (but a fixture, or the plugin is switched off), so there is no "
+            "baseline of its own to compare with; call the assertion in the test itself, or pass "
+            "baseline=, what was measured before or its path"
         )
     owner = store.Owner(test.node_id, name)
     path = store.path_for(test.item.path, owner)
-    mode: Any = test.config.getoption("iaside_update")
+    mode: Any = update_mode(test.config)
     return Place(
         path=path,
         owner=owner,
         mode=mode,
+        accepts_drift=bool(test.config.getoption("iaside_accept_drift")),
         shown=test.relative(path),
         accept=test.command(f"--iaside-update={'changed' if path.exists() else 'new'}"),
+        accept_drift=test.command("--iaside-accept-drift"),
     )

@@ -41,6 +41,13 @@ def on_ci() -> str:
     return next((name for name in CI_VARIABLES if os.environ.get(name)), "")
 
 
+def update_mode(config: pytest.Config) -> str | None:
+    """What --iaside-update says; accepting a drift is to write what no longer holds."""
+    accepts = config.getoption("iaside_accept_drift")
+    found: str | None = config.getoption("iaside_update")
+    return found or ("changed" if accepts else None)
+
+
 def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
@@ -60,6 +67,8 @@ class SpectralSession:
     collected: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
     not_passed: set[str] = field(default_factory=set)
+    swallowed: dict[str, None] = field(default_factory=dict)
+    """Tests that passed although a gate in them failed."""
     lines: list[str] = field(default_factory=list)
     """What the terminal summary says besides the records."""
     report: Path | None = None
@@ -74,6 +83,12 @@ class SpectralSession:
                 record: Any = value
                 # By test and name: the reports of a test that is run again replace its first.
                 self.records[record["test"], record["name"]] = record
+                # Of xfail, what a report says of the test is that it was to fail.
+                # A wrong setting may be what the test is about.
+                red = record["failed"] and record["error"] != "SettingsError"
+                passed = report.when == "call" and report.passed
+                if red and passed and not hasattr(report, "wasxfail"):
+                    self.swallowed[record["test"]] = None
             elif name == SETTINGS_ERROR:
                 if report.failed:
                     self.settings_errors[str(value)] = None
@@ -104,8 +119,15 @@ class SpectralSession:
         if self.records or self.config.getoption("iaside_prune"):
             with self._surviving("list of unused baselines"):
                 refused = self._look_for_unused(ended)
+        self.lines += [
+            f"{test} passed although a gate in it failed (something caught its error), so this "
+            "session fails: let the error through, or mark the test xfail(strict=True)"
+            for test in self.swallowed
+        ]
         if ended and (refused or self.settings_errors):
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        elif ended and self.swallowed:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def summary(self, width: int, color: bool) -> list[str]:
         """What the terminal shows at the end; nothing where no test used us."""

@@ -87,7 +87,7 @@ UNDER_ONE_NAME: dict[str, tuple[Any, Any]] = {
 def test_another_perturbation_under_the_same_name(trick: str) -> None:
     before, after = UNDER_ONE_NAME[trick]
     baseline = measure_perturbations(network(), sample(), {"noise": before})
-    with pytest.raises(BaselineError, match="noise.*candidate.*baseline"):
+    with pytest.raises(BaselineError, match=r"noise.*candidate.*baseline"):
         assert_perturbation_robustness(
             network(), sample(), perturbations={"noise": after}, baseline=baseline
         )
@@ -96,7 +96,7 @@ def test_another_perturbation_under_the_same_name(trick: str) -> None:
 def test_a_global_that_a_perturbation_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     baseline = measure_perturbations(network(), sample(), [by_attribute])
     monkeypatch.setitem(STRENGTH, "by", 0.02)
-    with pytest.raises(BaselineError, match="by_attribute: .*: the function makes other images"):
+    with pytest.raises(BaselineError, match=r"by_attribute: .*: the function makes other images"):
         assert_perturbation_robustness(
             network(), sample(), perturbations=[by_attribute], baseline=baseline
         )
@@ -132,7 +132,7 @@ def test_a_network_that_is_fed_something_else(trick: str, saved: bool, tmp_path:
     baseline: Any = measure(before, sample(), bands=3)
     if saved:
         baseline = baseline.save(tmp_path / "baseline.yaml")
-    with pytest.raises(BaselineError, match="what the network is fed: candidate .*, baseline "):
+    with pytest.raises(BaselineError, match=r"what the network is fed: candidate .*, baseline "):
         assert_spectral_robustness(after, sample(), bands=3, baseline=baseline)
 
 

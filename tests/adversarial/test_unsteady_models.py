@@ -120,7 +120,7 @@ def test_it_is_refused(trick: str, how: str) -> None:
 
 
 def test_the_message_names_what_stays_in_training_mode() -> None:
-    with pytest.raises(ModelError, match="stay in training mode .* StaysInTraining, .*Dropout"):
+    with pytest.raises(ModelError, match=r"stay in training mode .* StaysInTraining, .*Dropout"):
         measure(StaysInTraining(), sample(), bands=3)
 
 

@@ -17,6 +17,7 @@ from project import Project
 import pytest_iaside
 from pytest_iaside.report.wings import wings
 from pytest_iaside.testing.kinds import GateKind
+from pytest_iaside.testing.session import CI_VARIABLES
 
 # pytester forgets, after each run, the modules that the run imported; wings are loaded once.
 wings()
@@ -139,7 +140,7 @@ every_storing_kind = pytest.mark.parametrize("function", STORING)
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
-    for name in ("CI", "BUILD_NUMBER", "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS"):
+    for name in (*CI_VARIABLES, "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
     found = Project(pytester, monkeypatch)
     pytester.makepyfile(more_models=MORE_MODELS)

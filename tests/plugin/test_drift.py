@@ -15,7 +15,7 @@ def test_drift_fails_with_the_verdict_in_its_first_line(gated: Project) -> None:
     (record,) = gated.records(gain=WORSE)
     assert (record["status"], record["verdict"], record["failed"]) == ("compared", "drift", True)
     assert record["test"] == "test_it.py::test_robust"
-    assert record["accept"] == 'pytest "test_it.py::test_robust" --iaside-update=changed'
+    assert record["accept"] == 'pytest "test_it.py::test_robust" --iaside-accept-drift'
     assert record["reproduce"] == 'pytest "test_it.py::test_robust"'
     assert record["seconds"] > 0
     result = gated.run(gain=WORSE)
@@ -42,7 +42,7 @@ def test_a_failure_says_what_why_and_what_to_do_in_eighty_columns(gated: Project
     baseline = gated.baseline.relative_to(gated.root)
     assert f"baseline: {baseline} (24 images)" in said
     assert "report: iaside-report/index.html" in said
-    assert said.endswith('pytest "test_it.py::test_robust" --iaside-update=changed')
+    assert said.endswith('pytest "test_it.py::test_robust" --iaside-accept-drift')
 
 
 def test_the_commands_are_for_the_folder_that_pytest_was_started_in(project: Project) -> None:

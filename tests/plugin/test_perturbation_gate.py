@@ -78,8 +78,8 @@ def test_a_name_must_stand_for_what_it_stood_for(project: Project) -> None:
     result = project.run()
     result.assert_outcomes(failed=1)
     output = result.stdout.str().replace("\nE  ", "")
-    assert "definitions: candidate {'noise': 'white_noise 1'}" in output
-    assert "baseline {'noise': 'white_noise 5'}" in output
+    assert "noise: candidate 'white_noise 1'" in output
+    assert "baseline 'white_noise 5'" in output
 
 
 def test_a_baseline_that_does_not_say_what_a_name_stood_for_gets_a_note(project: Project) -> None:
@@ -125,7 +125,7 @@ def test_a_model_that_became_worse_is_red_and_says_under_what(perturbing: Projec
     )
     result.stdout.re_match_lines([found])
     result.stdout.fnmatch_lines(["*baseline: __iaside__/test_it/*(24 images)"])
-    result.stdout.fnmatch_lines(['*pytest "test_it.py::test_robust" --iaside-update=changed'])
+    result.stdout.fnmatch_lines(['*pytest "test_it.py::test_robust" --iaside-accept-drift'])
     page = (perturbing.root / "iaside-report" / "index.html").read_text(encoding="utf-8")
     assert "Change of mPE" in page and "Where the perturbations lie" in page
 
@@ -138,7 +138,7 @@ def test_lines_of_a_failure_fit_a_terminal(perturbing: Project) -> None:
 
 
 def test_a_change_can_be_accepted(perturbing: Project) -> None:
-    perturbing.run("--iaside-update=changed", gain=60).assert_outcomes(passed=1)
+    perturbing.run("--iaside-accept-drift", gain=60).assert_outcomes(passed=1)
     perturbing.run(gain=60).assert_outcomes(passed=1)
 
 

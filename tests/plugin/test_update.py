@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import yaml
@@ -61,13 +63,31 @@ def test_changed_leaves_those_that_hold_alone(gated: Project) -> None:
     assert gated.contents() == before
 
 
-def test_changed_writes_those_that_do_not_hold(gated: Project) -> None:
+@pytest.mark.parametrize("option", ["--iaside-update=changed", "--iaside-update=all"])
+def test_a_drift_is_not_overwritten_unless_it_is_accepted(gated: Project, option: str) -> None:
+    before = gated.contents()
+    (record,) = gated.records(option, gain=0.2)
+    assert (record["status"], record["failed"], record["verdict"]) == ("compared", True, "drift")
+    assert record["accept"] == 'pytest "test_it.py::test_robust" --iaside-accept-drift'
+    assert gated.contents() == before
+    (record,) = gated.records(option, "--iaside-accept-drift", gain=0.2)
+    assert record["status"] == "updated"
+    assert gated.contents() != before
+
+
+def test_an_update_says_what_it_overrules(gated: Project) -> None:
     old = SpectralProfile.load(gated.baseline).psi
-    (record,) = gated.records("--iaside-update=changed", gain=0.2)
-    assert (record["status"], record["failed"]) == ("updated", False)
-    # It is compared with itself then.
+    result = gated.run("--iaside-accept-drift", "--iaside-json=out.json", gain=0.2)
+    assert result.ret == pytest.ExitCode.OK
+    (record,) = json.loads((gated.root / "out.json").read_text())["gates"]
+    assert (record["status"], record["failed"], record["verdict"]) == ("updated", False, "drift")
+    assert record["summary"].startswith(f"updated {record['baseline']}; it overrules drift: ")
     comparison = record["comparison"]
-    assert comparison["candidate"]["spectral"]["psi"] == comparison["baseline"]["spectral"]["psi"]
+    assert comparison["baseline"]["spectral"]["psi"] == pytest.approx(old)
+    score = "{:.3f} → {:.3f}".format(
+        *(comparison[role]["spectral"]["signed_src"] for role in ("baseline", "candidate"))
+    )
+    result.stdout.fnmatch_lines([f"*{score}*↻ updated*", "*it overrules drift:*"])
     new = SpectralProfile.load(gated.baseline).psi
     assert new[1] < old[1] - 0.1
     assert gated.run(gain=0.2).ret == pytest.ExitCode.OK
@@ -95,14 +115,16 @@ def test_all_writes_also_those_that_hold(gated: Project) -> None:
     assert 0 < np.abs(new.image_psi - old.image_psi).max() < 0.01
 
 
-@pytest.mark.parametrize("variable", ["CI", "BUILD_NUMBER"])
+@pytest.mark.parametrize("variable", ["CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "TF_BUILD"])
 def test_updates_are_refused_in_ci(
     project: Project, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "1")
     result = project.run("--iaside-update=new")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --iaside-update=new is refused because CI or *"])
+    result.stderr.fnmatch_lines(
+        [f"ERROR: --iaside-update=new is refused because {variable} is set*"]
+    )
     assert project.baselines == []
     assert project.run("--iaside-update=new", "--iaside-update-in-ci").ret == pytest.ExitCode.OK
     assert len(project.baselines) == 1
@@ -152,7 +174,7 @@ def test_predictions_that_move_cannot_hide_from_the_baseline(project: Project) -
     new, old = (record["comparison"][role]["spectral"] for role in ("candidate", "baseline"))
     assert new["value"] < old["value"]
     # Accepted, the new baseline holds the new model's own predictions.
-    (record,) = project.records("--iaside-update=changed", gain=-1.0)
+    (record,) = project.records("--iaside-accept-drift", gain=-1.0)
     assert record["status"] == "updated"
     assert set(SpectralProfile.load(project.baseline).labels) == {0, 2}
     assert project.run(gain=-1.0).ret == pytest.ExitCode.OK

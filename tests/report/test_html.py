@@ -222,7 +222,8 @@ class TestWrite:
 
 
 def test_a_new_baseline_is_not_compared_with_itself(edge_cases: dict[str, GateRecord]) -> None:
-    record = {**edge_cases["unstructured"], "status": "created", "summary": "created a.yaml"}
+    created = {"status": "created", "verdict": None, "summary": "created a.yaml"}
+    record = {**edge_cases["unstructured"], **created}
     page = Page(render([record], meta=META))
     (sentence,) = {text for text in page.texts if text.startswith("created a.yaml")}
     assert "; unstructured: ψ differs between bands by 2e-06 nats" in sentence
@@ -237,7 +238,9 @@ def test_record_without_comparison_or_profile() -> None:
 
 
 def test_a_new_baseline_of_another_kind_shows_how_it_was_measured(perturbed: GateRecord) -> None:
-    page = Page(render([{**perturbed, "status": "created", "failed": False}], meta=META))
+    page = Page(
+        render([{**perturbed, "status": "created", "verdict": None, "failed": False}], meta=META)
+    )
     texts = set(page.texts)
     assert {"created", "settings: temperature", "Spectrum of the images"} <= texts
     assert not {"Checks", "Change of mPE", "≠ differs"} & texts

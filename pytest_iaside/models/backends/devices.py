@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from pytest_iaside.errors import ModelError, SettingsError, one_line
 from pytest_iaside.models.parts import modules_of, roots_of
 
-
 # A network is one object with one mode, one place and its hooks: one thread at a time prepares and
 # runs it. One lock for all of them, because two networks may share a part.
 _ONE_AT_A_TIME = threading.RLock()
