@@ -11,7 +11,7 @@ from pytest_iaside.compare.check import Check, Verdict
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
 from pytest_iaside.compare.drivers import image_changes
 from pytest_iaside.compare.families import families_of
-from pytest_iaside.compare.fit import without_copies
+from pytest_iaside.compare.fit import Pairs, without_copies
 from pytest_iaside.compare.notes import (
     baseline_notes,
     better_notes,
@@ -99,7 +99,16 @@ def compare(
         ),
         lead=lead,
         led=("src", "band") if lead else (),
+        on_the_same_images=(_only(candidate, rows[0]), _only(baseline, rows[1])),
     )
+
+
+def _only(one: Measurement, rows: Pairs) -> Measurement:
+    """``one`` with the images ``rows`` alone; what it took to run stays."""
+    if len(rows) == len(one):
+        return one
+    passes = ("forward_passes", "passes_from_cache")
+    return replace(one.take(rows), **{name: getattr(one, name) for name in passes})
 
 
 def _of_the_empty(check: Check) -> Check:

@@ -60,6 +60,8 @@ class Comparison:
     """The names of the checks that ``lead`` tells of."""
     tail: tuple[str, ...] = ()
     """What a summary ends with."""
+    on_the_same_images: tuple[Measurement, Measurement] | None = None
+    """Both with those of their images alone that were compared, where others were measured."""
 
     @property
     def kind(self) -> str:

@@ -16,7 +16,7 @@ from pytest_iaside.compare.check import (
 from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.words import (
     about,
-    confidence,
+    interval_of,
     nats,
     number,
     percent,
@@ -269,7 +269,7 @@ def _bound_sentence(check: Check, level: float) -> str:
     what, show = ("signed SRC", signed) if spectral else (check.where, number)
     limit = signed(check.limit) if spectral else f"{check.limit:g}"
     word = "at most" if check.better == "lower" else "at least"
-    interval = f"{confidence(level)} {show(check.low)}…{show(check.high)}"
+    interval = interval_of(check, level, show)
     return f"{what} {show(check.candidate)} ({interval}, {word} {limit})"
 
 

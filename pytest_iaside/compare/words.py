@@ -15,10 +15,33 @@ def confidence(level: float) -> str:
     return f"{100 * level:g}% CI"
 
 
+# What can be at all: the score lies between −1 and 1, shares of importance between 0 and 1.
+POSSIBLE = {"min_src": 1.0, "src": 2.0, "sid": 1.0}
+
+
 def within(check: Check, level: float, show: Callable[[float], str]) -> str:
     """The interval of ``check``, and what is allowed."""
-    interval = f"{confidence(level)} {show(check.low)}…{show(check.high)}"
-    return f"{interval}, allowed {show(check.limit)}"
+    return f"{interval_of(check, level, show)}, allowed {show(check.limit)}"
+
+
+def interval_of(check: Check, level: float, show: Callable[[float], str]) -> str:
+    """The interval of ``check``, cut to what is possible; undetermined where it holds all that."""
+    found = possible(check.low, check.high, POSSIBLE.get(check.name, math.inf))
+    told = "undetermined" if found is None else f"{show(found[0])}…{show(found[1])}"
+    return f"{confidence(level)} {told}"
+
+
+def possible(
+    low: float, high: float, most: float, least: float | None = None
+) -> tuple[float, float] | None:
+    """``low``…``high`` cut to ``least``…``most``, from −``most`` on by default.
+
+    None where it says nothing: it holds all that is possible.
+    """
+    least = -most if least is None else least
+    if low <= least and high >= most:
+        return None
+    return max(low, least), min(high, most)
 
 
 def signed(value: float, digits: int = 3) -> str:

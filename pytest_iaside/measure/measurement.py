@@ -128,7 +128,15 @@ class Measurement:
             )
         if wrong := self._not_finite():
             return wrong
-        return "" if self.answers is None else why_uninformed(self.answers)
+        why = "" if self.answers is None else why_uninformed(self.answers)
+        return f"{why}; {told}" if why and (told := self._right()) else why
+
+    def _right(self) -> str:
+        """How many images are answered right, in words; empty where nobody knows."""
+        if self.answers is None or self.labels_predicted:
+            return ""
+        share = float(self.answers.distinct(self.answers["accuracy, clean"]).mean())
+        return f"it answers {share:.1%} of the images right"
 
     def _not_finite(self) -> str:
         for one in (self, *([self.answers] if self.answers else [])):

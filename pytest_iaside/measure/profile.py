@@ -113,7 +113,7 @@ class SpectralProfile(Measurement, kind="spectral"):
         if len(self) > 1 and (wrong := self._not_finite()):
             return wrong
         hard = self.labels if self.labels.ndim == 1 else self.labels.argmax(axis=1)
-        return why_unstructured(
+        why = why_unstructured(
             self.distinct(self.values),
             self.distinct(self.image_value),
             self.distinct(self.information),
@@ -121,6 +121,7 @@ class SpectralProfile(Measurement, kind="spectral"):
             distinct_labels=len(np.unique(hard)),
             predicted=self.reference.labels == "predicted",
         )
+        return f"{why}; {told}" if why and (told := self._right()) else why
 
     def interval(
         self, what: Literal["psi", "sid", "src", "signed_src", "value"], level: float = 0.95

@@ -307,14 +307,26 @@ def comparison_record(comparison: Comparison) -> ComparisonRecord:
     if changes is not None:
         images = [record_of(ImageRecord, image) for image in changes.images[:SHOWN_IMAGES]]
         shown = record_of(ImagesRecord, changes, count=len(changes.images), images=images)
+    both = comparison.on_the_same_images or (comparison.candidate, comparison.baseline)
     return record_of(
         ComparisonRecord,
         comparison,
         summary=comparison.summary(),
+        checks=[_check_record(check) for check in comparison.checks],
         image_changes=shown,
-        candidate=measurement_record(comparison.candidate, level),
-        baseline=measurement_record(comparison.baseline, level),
+        candidate=measurement_record(both[0], level),
+        baseline=measurement_record(both[1], level),
     )
+
+
+def _check_record(check: Any) -> CheckRecord:
+    from pytest_iaside.compare.words import POSSIBLE, possible
+
+    found = record_of(CheckRecord, check)
+    if check.name in POSSIBLE:
+        cut = possible(check.low, check.high, POSSIBLE[check.name]) or (float("nan"),) * 2
+        found["low"], found["high"] = cut
+    return found
 
 
 def measurement_record(measurement: Measurement, level: float = 0.95) -> MeasurementRecord:
@@ -338,13 +350,24 @@ def _spectral_record(profile: Any, level: float) -> SpectralRecord:
         profile,
         level=level,
         intervals={
-            what: record_of(BoundsRecord, profile.interval(what, level))
+            what: _bounds_record(what, profile.interval(what, level))
             for what in IntervalsRecord.__annotations__
         },
         by_size=profile.distinct(profile.by_size).mean(axis=0).tolist(),
         band_labels=list(profile.partition.labels),
         band_edges=profile.partition.edges.tolist(),
     )
+
+
+def _bounds_record(what: str, found: Any) -> dict[str, Any]:
+    """The interval of ``what``, cut to what can be; NaN where it says nothing."""
+    import numpy as np
+
+    least, most = {"sid": (0.0, 1.0), "signed_src": (-1.0, 1.0)}.get(what, (-np.inf, np.inf))
+    low, high = (np.asarray(each, dtype=float) for each in (found.low, found.high))
+    nothing = (low <= least) & (high >= most)
+    bounds = {"low": np.maximum(low, least), "high": np.minimum(high, most)}
+    return {side: _plain(np.where(nothing, np.nan, each)) for side, each in bounds.items()}
 
 
 def record_of(kind: type[T], source: Any, **more: Any) -> T:

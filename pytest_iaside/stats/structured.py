@@ -81,6 +81,12 @@ def why_unstructured(
             f"({RESOLUTION:g}); the model does not react to the images"
         )
     if not _above_zero(image_value):
+        if _above_zero(-image_value):
+            return (
+                f"v(all) is {image_value.mean():.2g} nats over {count} images: the model finds "
+                "the labels less likely with all bands than with none, as where the labels or the "
+                "preprocessing do not fit it"
+            )
         return (
             f"v(all) is {image_value.mean():.2g} nats over {count} images, which cannot be told "
             "from nothing: the model does not find the labels, or the images are too few"
@@ -115,6 +121,11 @@ def uninformed(
             else "the model gives the one label of the reference sample no more than chance"
         )
     needed = PREDICTED_SHARE * log(distinct_labels) if predicted else 0.0
+    if above_zero(-information):
+        return (
+            f"an image makes its label less likely, by {-information.mean():.2g} nats: the labels "
+            "or the preprocessing do not fit the model"
+        )
     if not above_zero(information) or float(information.mean()) < needed:
         return (
             f"an image tells the model {information.mean():.2g} nats about its label (at least "

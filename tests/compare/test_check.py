@@ -8,8 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_iaside.compare.check import POWER, WIDEST, decide, detectable, detectable_share, worst
-from pytest_iaside.compare.words import about
+from pytest_iaside.compare.check import (
+    POWER,
+    WIDEST,
+    Check,
+    decide,
+    detectable,
+    detectable_share,
+    worst,
+)
+from pytest_iaside.compare.words import about, interval_of, signed
 
 ALLOWED = 0.02
 numbers = st.floats(-1, 1, allow_nan=False)
@@ -95,3 +103,21 @@ def test_a_share_that_is_lost_is_found_with_its_power(images: int) -> None:
     drift = -lost / count + stats.norm.ppf(0.975) * error < -ALLOWED
     assert drift.mean() == pytest.approx(POWER, abs=0.004)
     assert detectable_share(4, 0.5, 0.95) == 1.0
+
+
+def test_intervals_are_cut_to_what_is_possible() -> None:
+    """A score lies between −1 and 1, so that its change is 2 at most; shares move by all at most."""
+
+    def told(name: str, low: float, high: float) -> str:
+        check = Check(
+            name=name, baseline=0, candidate=0, change=0, low=low, high=high, limit=-0.02,
+            verdict="inconclusive",
+        )  # fmt: skip
+        return interval_of(check, 0.95, signed)
+
+    assert told("src", -2.9, 1.8) == "95% CI −2.000…+1.800"
+    assert told("src", -2.9, 2.0) == "95% CI undetermined"
+    assert told("sid", -0.1, 4.0) == "95% CI −0.100…+1.000"
+    assert told("min_src", -1.5, 0.5) == "95% CI −1.000…+0.500"
+    assert told("value", -np.inf, np.inf) == "95% CI undetermined"
+    assert told("value", -5.0, 4.0) == "95% CI −5.000…+4.000"

@@ -48,9 +48,11 @@ def test_one_answer_for_all_images_informs_of_nothing():
     [
         ({"images": 1}, "one image cannot tell"),
         ({"psi": TRAINED * 1e-7, "noise": 1e-8}, "less than rounding"),
-        ({"psi": -TRAINED}, "cannot be told from nothing"),
+        ({"psi": TRAINED * 0.02, "noise": 1.0}, "cannot be told from nothing"),
+        ({"psi": -TRAINED}, "less likely with all bands than with none"),
         ({"psi": 0.8 + 0.02 * np.arange(8), "noise": 1.0}, "no band can be told from the others"),
-        ({"information": -0.2}, "nearly the same of any other image"),
+        ({"information": 0.0}, "nearly the same of any other image"),
+        ({"information": -0.2}, "makes its label less likely, by 0.2 nats: the labels or the"),
         ({"information": 1.0, "labels": "predicted"}, r"1 nats about its label \(at least 1.2"),
     ],
 )
