@@ -28,7 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--iaside-update",
         choices=("new", "changed", "all"),
-        help="write baselines: only missing ones, also those that no longer hold, or all",
+        help="write baselines: only missing ones, also those that fit no longer or that the model "
+        "is better than, or all",
     )
     group.addoption(
         "--iaside-accept-drift",

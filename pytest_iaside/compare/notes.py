@@ -62,6 +62,9 @@ def baseline_notes(candidate: Measurement, baseline: Measurement) -> list[str]:
     return notes
 
 
+BETTER = "better than the baseline"
+
+
 def empty_note(candidate: SpectralProfile, baseline: SpectralProfile) -> list[str]:
     """L(∅) before and after where it moved: v(all) counts from there, and rises where it falls."""
     before, after = (float(one.by_size[:, 0].mean()) for one in (baseline, candidate))
@@ -107,8 +110,8 @@ def better_notes(
         if allowed is not None and each.family not in ("band", "mpe") and gain > allowed:
             better.append(each.name)
     note = (
-        f"better than the baseline by more than may be lost ({', '.join(better)}): refresh the "
-        "test's baseline, so that the gain is kept (run it alone with --iaside-update=all)"
+        f"{BETTER} by more than may be lost ({', '.join(better)}): refresh the test's baseline, so "
+        "that the gain is kept"
     )
     return [note] if better else []
 

@@ -64,7 +64,9 @@ def terminal_lines(records: Sequence[GateRecord], *, width: int, color: bool) ->
         else:
             lines += [shorten(name, width), f"    {GAP}{numbers}"]
     for gate in found:
-        told = gate.sentence if gate.failed or gate.word in UNSURE else ""
+        # Of a new baseline only what is more than where it lies.
+        more = gate.word in UNSURE or (gate.word == "created" and "; " in gate.sentence)
+        told = gate.sentence if gate.failed or more else ""
         if told := told if gate.failed else "; ".join(filter(None, (told, *gate.notes))):
             lines += ["", f"{gate.mark} {shorten(gate.label, width - 4)}:"]
             wrapped = textwrap.wrap(told, width - len(GAP), break_on_hyphens=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 import warnings
@@ -13,6 +14,7 @@ from typing import Any
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.fit import differences_of, fed_otherwise, refuse
+from pytest_iaside.compare.notes import BETTER
 from pytest_iaside.errors import (
     BaselineError,
     ModelError,
@@ -220,7 +222,8 @@ def _against(
     drifts = comparison.fails("drift")
     if drifts and place.accept_drift:
         told.place = replace(place, accept=place.accept_drift)
-    replaces = place.mode == "all" or (place.mode == "changed" and comparison.fails(gate.fail_on))
+    outdated = comparison.fails(gate.fail_on) or _better(comparison)
+    replaces = place.mode == "all" or (place.mode == "changed" and outdated)
     if not replaces or (drifts and not place.accepts_drift):
         return comparison
     told.overruled = comparison
@@ -299,6 +302,24 @@ def _claimed_name(told: Told, given: str | None, *, shared: bool) -> str | None:
     return name
 
 
+def _better(comparison: Comparison) -> bool:
+    return any(note.startswith(BETTER) for note in comparison.notes)
+
+
+def _too_few(gate: Gate, comparison: Comparison) -> str:
+    """What a new baseline of few images cannot show; empty where it has enough."""
+    limits = gate.limits.answer_limits if isinstance(gate.limits, Thresholds) else gate.answers
+    limit = (limits or {}).get("clean accuracy")
+    if limit is None or not limit.change or comparison.images >= 1 / limit.change - 1e-9:
+        return ""
+    return (
+        f"of its {comparison.images} images a single one is "
+        f"{100 / comparison.images:.1f} points of accuracy, and {100 * limit.change:g} may be "
+        f"lost, so that no gate can pass unless all answers stay the same; take at least "
+        f"{math.ceil(1 / limit.change - 1e-9)} images, better 100"
+    )
+
+
 def _outside() -> int:
     """The level in the stack of what called the assertion, for a warning."""
     frame, level = sys._getframe(2), 2
@@ -312,9 +333,16 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
     compares = told.status == "compared"
     failed, place = compares and comparison.fails(gate.fail_on), told.place
     compared = comparison_record(comparison)
+    if compares and place.owner is not None and _better(comparison):
+        compared["notes"] = [
+            f"{note}: {place.accept}" if note.startswith(BETTER) else note
+            for note in compared["notes"]
+        ]
     written = f"{told.status} {place.shown}"
     if told.overruled is not None:
         written += f"; it overrules {comparison.verdict}: {comparison.summary()}"
+    elif few := _too_few(gate, comparison):
+        written += f"; {few}"
     told.record(
         failed=failed,
         verdict=comparison.verdict if compares or told.overruled else None,

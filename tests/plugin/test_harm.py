@@ -167,3 +167,11 @@ def test_a_bound_alone_is_guarded_too(project: Project) -> None:
     result = project.run()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*the candidate is unstructured: an image tells the model *"])
+
+
+def test_a_baseline_of_few_images_says_what_it_cannot_show(project: Project) -> None:
+    result = project.run("--iaside-update=new")
+    result.stdout.fnmatch_lines(["*single one is 4.2 points of accuracy, and 2 may be lost*"])
+    project.ini("iaside_max_accuracy_drop = 0.05")
+    result = project.run("--iaside-update=all")
+    result.stdout.no_fnmatch_line("*a single one*")
