@@ -34,9 +34,8 @@ def check_answers(
     not finite is left to others.
     """
     some = inputs[:AT_ONCE]
-    logits, again, *single = (
-        each.to(torch.float64).cpu() for each in runner.forward_many([some, some, *some.split(1)])
-    )
+    asked = [some, some, *(some[place : place + 1] for place in range(len(some)))]
+    logits, again, *single = (each.to(torch.float64).cpu() for each in runner.forward_many(asked))
     if not all(each.isfinite().all() for each in (logits, again, *single)):
         return
     total = logits.sum(dim=1)
@@ -46,10 +45,10 @@ def check_answers(
             "logits, which softmax is not applied to yet: leave the softmax out, or return "
             "torch.log(probabilities)"
         )
-    first, again, alone = (
+    first, second, alone = (
         torch.log_softmax(each, dim=1).numpy() for each in (logits, again, torch.cat(single))
     )
-    for other, twice in ((again, True), (alone, False)):
+    for other, twice in ((second, True), (alone, False)):
         for name, one, two in zip(names, first, other, strict=False):
             if not agree(one, two, dtype):
                 raise ModelError(_unsteady(runner, name, float(np.abs(one - two).max()), twice))

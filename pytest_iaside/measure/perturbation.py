@@ -167,8 +167,9 @@ def made_of(named: Mapping[str, Perturbation], sample: ReferenceSample) -> dict[
     """
     found: dict[str, Any] = {}
     pixels = sample.pixels(0, MADE_OF)
-    for name, perturbation in named.items():
-        if kind_of(perturbation, sample) == "function":
+    for name, given in named.items():
+        if kind_of(given, sample) == "function":
+            perturbation: Any = given
             # As answers() calls it: whatever it raises was told by now.
             first, again = (ReferenceSample(perturbation(pixels.clone())).pixels() for _ in "ab")
             steps = first.diff(dim=-1).abs()

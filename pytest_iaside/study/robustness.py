@@ -15,9 +15,9 @@ from scipy import special
 
 from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.steady import agree
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import Perturbation, answers, labels_of
-from pytest_iaside.measure.game.replay import agree
 from pytest_iaside.measure.metrics import correct, prediction_errors
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.identity import identity

@@ -9,11 +9,11 @@ from torch import nn
 
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.steady import agree
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import first_images
 from pytest_iaside.measure.answers import answers
 from pytest_iaside.measure.game.play import log_likelihood
-from pytest_iaside.measure.game.replay import agree
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.metrics import accuracy
 from pytest_iaside.measure.profile import SpectralProfile

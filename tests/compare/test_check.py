@@ -106,7 +106,7 @@ def test_a_share_that_is_lost_is_found_with_its_power(images: int) -> None:
 
 
 def test_intervals_are_cut_to_what_is_possible() -> None:
-    """A score lies between −1 and 1, so that its change is 2 at most; shares move by all at most."""
+    """A score lies between −1 and 1, so its change is 2 at most; shares move by all at most."""
 
     def told(name: str, low: float, high: float) -> str:
         check = Check(
