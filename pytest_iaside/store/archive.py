@@ -107,7 +107,9 @@ def remove(path: Path) -> None:
     with contextlib.suppress(OSError):
         path.parent.rmdir()
         folder = path.parent.parent
-        if folder.name == files.STORE and [each.name for each in folder.iterdir()] == [".gitignore"]:
+        if folder.name == files.STORE and [each.name for each in folder.iterdir()] == [
+            ".gitignore"
+        ]:
             (folder / ".gitignore").unlink()
         folder.rmdir()
 
@@ -133,9 +135,7 @@ def _document(path: Path) -> tuple[dict[str, Any], str]:
     return document, digest
 
 
-def _unpacked(
-    path: Path, content: bytes, known: Collection[str] | None
-) -> dict[str, NDArray[Any]]:
+def _unpacked(path: Path, content: bytes, known: Collection[str] | None) -> dict[str, NDArray[Any]]:
     try:
         return numbers_file.unpack(content, known)
     except ValueError as error:

@@ -79,7 +79,9 @@ def _check_header(name: str, member: Any, size: int) -> None:
     read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(member)
     if dtype.hasobject:
-        raise ValueError(f"Object arrays cannot be loaded with allow_pickle=False: {quoted(name)} is one")
+        raise ValueError(
+            f"Object arrays cannot be loaded with allow_pickle=False: {quoted(name)} is one"
+        )
     if dtype.kind not in NUMBERS_AND_TEXT or dtype.itemsize == 0 or dtype.shape:
         raise ValueError(f"{quoted(name)} is of type {dtype}, expected numbers or text")
     if len(shape) > 4 or any(not isinstance(side, int) or side < 1 for side in shape):

@@ -54,9 +54,7 @@ def answers(profile: SpectralProfile) -> Measurement:
 def profile() -> SpectralProfile:
     found = make_profile(images=IMAGES)
     found = replace(
-        found,
-        labels=np.arange(IMAGES) % CLASSES,
-        model=replace(found.model, classes=CLASSES),
+        found, labels=np.arange(IMAGES) % CLASSES, model=replace(found.model, classes=CLASSES)
     )
     return replace(found, answers=answers(found))
 

@@ -52,12 +52,17 @@ def sql(*statements: str, values: tuple[Any, ...] = ()) -> Callable[[Path], None
 
 
 def refused(path: Path, *words: str) -> None:
-    for use in (History(path).points, lambda: History(path).find("k") or History(path).points("run")):
+    for use in (
+        History(path).points,
+        lambda: History(path).find("k") or History(path).points("run"),
+    ):
         with pytest.raises(BaselineError) as raised:
             tamed(use)
         message = str(raised.value)
         assert path.name in message
-        assert "restore" in message or "choose another path" in message or "add that point" in message
+        assert (
+            "restore" in message or "choose another path" in message or "add that point" in message
+        )
         assert len(message) < 1500
         for word in words:
             assert word in message
@@ -72,7 +77,9 @@ def schema(statement: str) -> Callable[[Path], None]:
     """The schema's own words replaced."""
     return sql(
         "PRAGMA writable_schema = ON",
-        "UPDATE sqlite_master SET sql = '" + statement.replace("'", "''") + "' WHERE name = 'points'",
+        "UPDATE sqlite_master SET sql = '"
+        + statement.replace("'", "''")
+        + "' WHERE name = 'points'",
     )
 
 
@@ -190,10 +197,10 @@ FILES: dict[str, Callable[[Path], None]] = {
     "a device that never ends": lambda path: _other(path, lambda p: p.symlink_to("/dev/zero")),
     "a folder": lambda path: _other(path, Path.mkdir),
     "a terabyte of nothing": _sparse,
-    "damaged in the middle": lambda path: path.write_bytes(
-        path.read_bytes()[:4000] + b"\xff" * 3000 + path.read_bytes()[7000:]
-    )
-    and None,
+    "damaged in the middle": lambda path: (
+        path.write_bytes(path.read_bytes()[:4000] + b"\xff" * 3000 + path.read_bytes()[7000:])
+        and None
+    ),
     "cut": lambda path: path.write_bytes(path.read_bytes()[:5000]) and None,
     "a header alone": lambda path: path.write_bytes(path.read_bytes()[:100]) and None,
 }
@@ -281,10 +288,9 @@ CHECKPOINTS: dict[str, Callable[[Path], None]] = {
     "a tensor alone": lambda path: torch.save(torch.zeros(2), path),
     "an archive that is none": lambda path: zipped(path, {"x": b"1"}),
     "a pickle that is cut": lambda path: path.write_bytes(b"\x80\x02}q\x00(X") and None,
-    "a pickle of many lists": lambda path: path.write_bytes(
-        b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b"."
-    )
-    and None,
+    "a pickle of many lists": lambda path: (
+        path.write_bytes(b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b".") and None
+    ),
 }
 
 
