@@ -65,6 +65,21 @@ def write_bytes(path: Path, content: bytes) -> None:
             draft.unlink(missing_ok=True)
 
 
+def write_export(path: Path, text: str) -> None:
+    """``write_bytes`` of ``text`` for people, making its folder; a link stays one.
+
+    What is no file, such as /dev/stdout, is written as it is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = text.encode("utf-8", "backslashreplace")
+    target = Path(os.path.realpath(path))
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        target.write_bytes(content)
+    else:
+        write_bytes(target, content)
+        sweep(target.parent)
+
+
 def is_old(path: Path) -> bool:
     """Whether nobody can still be about to use what a writer left at ``path``."""
     with contextlib.suppress(OSError):

@@ -134,16 +134,16 @@ def _remembered(
 ) -> tuple[list[Setup], str] | None:
     """The setups and the note that ``_probe`` found; None where ``known`` is something else."""
     with suppress(TypeError, KeyError):
-        setups = [Setup(**fields) for fields in known["setups"]]
+        found = [Setup(**fields) for fields in known["setups"]]
         usable = all(
             setup.backend in names
             and is_whole(setup.batch_size)
             and (setup.batch_size == batch_size or 1 <= setup.batch_size <= LARGEST_BATCH)
             and isinstance(setup.channels_last, bool)
-            for setup in setups
+            for setup in found
         )
-        if setups and usable and isinstance(known["note"], str):
-            return setups, known["note"]
+        if found and usable and isinstance(known["note"], str):
+            return found, known["note"]
     return None
 
 
