@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
 
 .DEFAULT_GOAL := help
-.PHONY: help venv browser test lint schema demo studies bench clean
+.PHONY: help venv browser test lint schema demo studies bench soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -73,9 +73,14 @@ studies: venv ## train many small networks, and study what SRC says of them (abo
 	$(STUDY) study training iaside-history.sqlite
 
 bench: venv ## print the tables of benchmarks/
-	@for script in benchmarks/*.py; do \
+	@for script in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/*.py)); do \
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
+
+SECONDS ?= 300
+
+soak: venv ## 8 processes on one baseline, cache and history, killed at random (5 min, or SECONDS=)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --seconds $(SECONDS)
 
 clean: ## remove .venv, caches and reports
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

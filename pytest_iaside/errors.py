@@ -1,13 +1,22 @@
-"""What can go wrong, one kind per cause.
+"""What can go wrong, one kind per cause, and how a message shows what somebody else wrote.
 
 Every message says what was found, what was expected and what to do.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+# Characters of one value in a message, and of a whole line of it.
+LONGEST_VALUE = 80
+LONGEST_LINE = 2_000
+
 
 class SpectralRobustnessError(Exception):
-    """Base of every error that pytest-iaside raises on purpose."""
+    """Base of every error that pytest-iaside raises on purpose; its message is safe to show."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(visible(message))
 
 
 class SettingsError(SpectralRobustnessError, ValueError):
@@ -32,4 +41,34 @@ class UndecidedWarning(UserWarning):
 
 def one_line(error: Exception) -> str:
     """What another library raised, for the middle of a message."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return shortened(" ".join(f"{type(error).__name__}: {error}".split()), 4 * LONGEST_VALUE)
+
+
+def quoted(value: Any) -> str:
+    """``repr`` of what a file or a caller gave, as much of it as a message has room for."""
+    try:
+        return printable(shortened(repr(value)))
+    except Exception:  # Of a number with too many digits, or a value that is its own part.
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def shortened(text: str, most: int = LONGEST_VALUE) -> str:
+    """``text`` in at most ``most`` characters, an ellipsis in its middle where it was longer."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[: most - half - 1]}…{text[-half:]}"
+
+
+def printable(text: object) -> str:
+    """``text`` in one line, every character that is not printable as its escape code.
+
+    Test ids may hold line breaks, terminal escapes, marks that turn the writing direction,
+    and lone surrogates that no file can be written with.
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
+    )
+
+
+def visible(text: object) -> str:
+    """``text`` in as many lines as it has, each printable and of a length that can be read."""
+    return "\n".join(shortened(printable(each), LONGEST_LINE) for each in str(text).split("\n"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from pytest_iaside.cli import options as cli
 from pytest_iaside.settings import THRESHOLDS
@@ -64,9 +63,10 @@ def run(options: argparse.Namespace, command: str) -> int:
     meta = cli.written_by(command)
     if options.json:
         from pytest_iaside.report.json_document import json_document
+        from pytest_iaside.report.writing import write_text
 
         text = json.dumps(json_document([record], meta=meta), indent=1)
-        Path(options.json).write_text(text + "\n", encoding="utf-8")
+        write_text(text + "\n", options.json, "choose another path with --json")
     if options.html:
         from pytest_iaside.report.html import write_html
 

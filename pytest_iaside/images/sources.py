@@ -7,9 +7,11 @@ never opened.
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import os
+import warnings
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_iaside.checks import check_whole, library
-from pytest_iaside.errors import ReferenceSampleError, one_line
+from pytest_iaside.checks import check_whole
+from pytest_iaside.errors import ReferenceSampleError, one_line, quoted, shortened
+from pytest_iaside.images.pictures import PictureReader
+from pytest_iaside.store.files import read_bytes
 
 IMAGE_TYPES = ("uint8", "float16", "float32", "float64")
 # The file types that torchvision's ImageFolder reads.
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 LABEL_COLUMNS = ("label", "class", "imagenet_index")
 LISTED = 3
+LARGEST_CSV = 2**26
+# From a warning to who called ReferenceSample.from_folder.
+CALLER = 4
 
 Loaded = tuple[NDArray[Any], Any, list[str]]
 """Images (K, C, H, W), their labels if they have any, and their names."""
@@ -54,12 +61,23 @@ def read_folder(
         entries = _by_csv(root, Path(labels))
     chosen = [entries[i] for i in _draw(len(entries), limit, seed)]
     files = [file for file, _ in chosen]
-    if missing := [file for file in files if not (root / file).is_file()]:
+    # Not Path.is_file: that raises for a name that no file can have.
+    if missing := [file for file in files if not os.path.isfile(root / file)]:
         raise ReferenceSampleError(
             f"{labels} names {_listed(missing)} not found in {root}; correct the file column "
             "(paths relative to that folder) or add the images"
         )
-    images = _stack((_read(root / file, file, resize, crop) for file in files), files)
+    reader = PictureReader(resize, crop)
+    images = _stack((reader.read(root / file, file) for file in files), files)
+    if small := reader.enlarged:
+        least = min(small, key=small.__getitem__)
+        warnings.warn(
+            f"{len(small)} of {len(files)} images in {root} are smaller than resize={resize} and "
+            f"were enlarged (the smallest, {least}, has {small[least]} pixels): their upper bands "
+            f"hold no detail; give resize={small[least]} or less, or larger images",
+            stacklevel=CALLER - 1,
+        )
+    _warn_of_copies(root, images, chosen)
     return images, None if labels is None else [label for _, label in chosen], files
 
 
@@ -115,14 +133,30 @@ def _draw(count: int, limit: int | None, seed: int | None) -> list[int]:
 
 def _image_files(root: Path) -> list[str]:
     files = []
+    # Links are followed, as DVC, git-annex and Hugging Face lay data sets; but none into a folder
+    # around it, where it would never end. Of each folder the real ones around it, itself the last.
+    around = {str(root): (os.path.realpath(root),)}
+    circles = []
     for folder, subfolders, names in os.walk(root, followlinks=True):
         # Hidden ones hold no photographs: .ipynb_checkpoints, macOS's "._photo.jpg".
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in list(subfolders):
+            path = os.path.join(folder, name)
+            real = os.path.realpath(path)
+            if any(Path(each).is_relative_to(real) for each in around[folder]):
+                subfolders.remove(name)
+                circles.append(path)
+            around[path] = (*around[folder], real)
         files += [
             Path(folder, name).relative_to(root)
             for name in names
             if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
         ]
+    if circles:
+        warnings.warn(
+            f"{circles[0]} is a link to a folder that it lies in and was left out; remove it",
+            stacklevel=CALLER + 1,
+        )
     if not files:
         raise ReferenceSampleError(
             f"{root} holds no images; expected files ending in {', '.join(sorted(EXTENSIONS))}"
@@ -151,22 +185,56 @@ def _by_csv(root: Path, path: Path) -> list[tuple[str, int | None]]:
             f"there is no file {path}; give labels='folder', None, or the path of a CSV file with "
             "the columns file and label"
         )
-    with source.open(encoding="utf-8-sig", newline="") as lines:
-        rows = csv.DictReader(lines, skipinitialspace=True)
-        column = _label_column(source, list(rows.fieldnames or []))
-        entries: list[tuple[str, int | None]] = []
-        for row in rows:
-            file, label = row["file"], row[column]
-            try:
-                entries.append((Path(file).as_posix(), int(label)))
-            except (TypeError, ValueError):
-                raise ReferenceSampleError(
-                    f"{source}, line {rows.line_num}: file {file!r} has {column} {label!r}; "
-                    "expected a file and a class index (a whole number)"
-                ) from None
+    try:
+        text = read_bytes(source, LARGEST_CSV).decode("utf-8-sig")
+        entries = _entries(source, csv.DictReader(io.StringIO(text, ""), skipinitialspace=True))
+    except UnicodeDecodeError as error:
+        raise ReferenceSampleError(
+            f"{source} is not UTF-8 (byte {error.start}); save it as CSV in UTF-8"
+        ) from error
+    except (OSError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise ReferenceSampleError(
+            f"{source} cannot be read: {reason}; give a CSV file with the columns file and label"
+        ) from error
     if not entries:
         raise ReferenceSampleError(f"{source} names no images; give it one row for each image")
     return entries
+
+
+def _entries(source: Path, rows: csv.DictReader[str]) -> list[tuple[str, int | None]]:
+    """The files and labels of ``rows``, each file once; ReferenceSampleError for two labels."""
+    column = _label_column(source, list(rows.fieldnames or []))
+    found: dict[str, int] = {}
+    again: list[str] = []
+    for row in rows:
+        given, label = row["file"], row[column]
+        try:
+            path, index = Path(given), int(label)
+        except (TypeError, ValueError):
+            raise ReferenceSampleError(
+                f"{source}, line {rows.line_num}: file {quoted(given)} has {column} "
+                f"{quoted(label)}; expected a file and a class index (a whole number)"
+            ) from None
+        if path.is_absolute() or ".." in path.parts:
+            raise ReferenceSampleError(
+                f"{source}, line {rows.line_num}: {quoted(given)} leaves the folder; expected a "
+                "path relative to it, without .."
+            )
+        file = path.as_posix()
+        again += [file] * (file in found)
+        if found.setdefault(file, index) != index:
+            # One of the two is wrong, and nobody here can tell which.
+            raise ReferenceSampleError(
+                f"{source}, line {rows.line_num}: {quoted(file)} has {column} {quoted(index)}, and "
+                f"{quoted(found[file])} above; leave one of the two lines out"
+            )
+    if again:
+        warnings.warn(
+            f"{source} names {_listed(again)} more than once; each was taken once",
+            stacklevel=CALLER + 1,
+        )
+    return list(found.items())
 
 
 def _label_column(source: Path, columns: list[str]) -> str:
@@ -180,42 +248,29 @@ def _label_column(source: Path, columns: list[str]) -> str:
     )
 
 
-def read_image(
-    path: Path, *, resize: int | None, crop: int | None, grey: bool = False
-) -> NDArray[np.uint8]:
-    """The picture (C, H, W) in the file ``path``, resized and cropped as ``read_folder`` does.
+def _warn_of_copies(
+    root: Path, images: NDArray[Any], entries: Sequence[tuple[str, int | None]]
+) -> None:
+    """Warn of images that have the very same pixels as another one.
 
-    In colour, or ``grey`` with one channel. Raises ReferenceSampleError when it is unreadable or
-    too small for the crop.
+    They are kept, and count as one wherever means are taken: a data set may hold a picture of two
+    things under both of their names.
     """
-    return _read(path, path.name, resize, crop, "L" if grey else "RGB")
-
-
-def _read(
-    path: Path, name: str, resize: int | None, crop: int | None, mode: str = "RGB"
-) -> NDArray[np.uint8]:
-    need = partial(library, purpose="to read image files", error=ReferenceSampleError)
-    functional = need("torchvision.transforms.v2.functional", package="torchvision")
-    pil = need("PIL.Image", package="pillow")
-    try:
-        with pil.open(path) as picture:
-            image: Tensor = functional.pil_to_tensor(picture.convert(mode))
-    except Exception as error:  # Decoders raise a dozen kinds on broken files.
-        raise ReferenceSampleError(
-            f"{name} cannot be read as an image ({one_line(error)}); restore it or leave it out"
-        ) from error
-    if resize is not None:
-        image = functional.resize(image, [resize], antialias=True)
-    if crop is not None:
-        height, width = image.shape[-2:]
-        if min(height, width) < crop:
-            # torchvision would pad with black: edges that no photograph has.
-            raise ReferenceSampleError(
-                f"{name} is {height}×{width} pixels, too small for crop={crop}; "
-                f"use a smaller crop, or resize={crop} or more"
-            )
-        image = functional.center_crop(image, [crop, crop])
-    return np.asarray(image)
+    first: dict[str, tuple[str, int | None]] = {}
+    copies, differing = [], 0
+    for image, (file, label) in zip(images, entries, strict=True):
+        digest = hashlib.sha256(np.ascontiguousarray(image)).hexdigest()
+        other, other_label = first.setdefault(digest, (file, label))
+        if other != file:
+            copies.append(f"{file} of {other}")
+            differing += label != other_label
+    if copies:
+        wrong = f"; {differing} of them with another label, one of which is wrong" * bool(differing)
+        warnings.warn(
+            f"in {root}, {_listed(copies, 'exact copy', 'exact copies')} count as one image{wrong}; "
+            "leave the copies out",
+            stacklevel=CALLER,
+        )
 
 
 def _pair(item: Any, name: str) -> tuple[Any, Any]:
@@ -276,7 +331,7 @@ def _stack(found: Iterator[NDArray[Any]], names: Sequence[str]) -> NDArray[Any]:
     return images
 
 
-def _listed(files: Sequence[str]) -> str:
-    few = ", ".join(files[:LISTED])
+def _listed(files: Sequence[str], one: str = "image", several: str = "images") -> str:
+    few = ", ".join(map(shortened, files[:LISTED]))
     more = f" and {len(files) - LISTED} more" if len(files) > LISTED else ""
-    return f"{len(files)} image{'s' if len(files) != 1 else ''} ({few}{more})"
+    return f"{len(files)} {several if len(files) != 1 else one} ({few}{more})"

@@ -1,6 +1,6 @@
 """Measurement: quantities of every image of a reference sample, and where they came from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pytest_iaside.errors import BaselineError, SpectralRobustnessError
+from pytest_iaside.errors import BaselineError, printable, quoted, shortened
+from pytest_iaside.measure.loaded import check_numbers, check_types
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 from pytest_iaside.measure.quantities import ANSWERS, Quantity, Unit, answer_quantities
 from pytest_iaside.stats.arrays import Floats, averaged
@@ -28,6 +29,11 @@ Files = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 ANSWERED = ("settings", "forward_passes")
 OF_ANSWERS = {"values": "answers", "labels": "answers_labels"}
 OF_OTHER_IMAGES = {"digests": "answers_digests", "names": "answers_names"}
+ARRAYS = frozenset(
+    ("values", "labels", "digests", "names", "by_size", "information", "log_likelihood")
+    + (*OF_ANSWERS.values(), *OF_OTHER_IMAGES.values(), "image_psi")
+)
+"""All that a file may hold, today or of version 0.1.0."""
 FEWEST = 4
 """Images below which no change can be told from noise."""
 MANY = 8
@@ -192,36 +198,25 @@ class Measurement:
         """
         path = Path(path)
         path = path.with_suffix(".yaml") if path.name else path
-        document, arrays = archive.read(path)
+        document, arrays = archive.read(path, ARRAYS)
         found = document.get("format")
         if found not in (FORMAT, *OLD_FORMATS):
             raise BaselineError(
-                f"{path} has format {found!r}; expected {FORMAT!r} or, of version 0.1, "
+                f"{path} has format {quoted(found)}; expected {FORMAT!r} or, of version 0.1, "
                 f"{' or '.join(map(repr, OLD_FORMATS))}; install the version that wrote it, or "
                 "create it anew"
             )
         if found != FORMAT:
-            document = _modernised(document, found)
+            document = _read_as(path, cls, _modernised, document, found)
             arrays = {"values" if k == "image_psi" else k: a for k, a in arrays.items()}
         chosen = _CLASSES.get(str(document.get("kind", "")), Measurement)
         if not issubclass(chosen, cls):
             raise BaselineError(
-                f"{path} holds a measurement of {document.get('kind')}, expected a {cls.__name__}; "
+                f"{path} holds a measurement of {quoted(document.get('kind'))}, expected a {cls.__name__}; "
                 "give another file, or create it anew"
             )
-        try:
-            return chosen.of_files((document, arrays))
-        except (
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            SpectralRobustnessError,
-        ) as error:
-            raise BaselineError(
-                f"{path} does not hold a whole {cls.__name__} ({error}); restore it from version "
-                "control or create it anew"
-            ) from error
+        loaded: Self = _read_as(path, cls, chosen.of_files, (document, arrays))
+        return loaded
 
     def files(self) -> Files:
         """Everything but large intermediate results, as plain values and arrays."""
@@ -297,6 +292,7 @@ class Measurement:
             array = getattr(found, name)
             if array is not None and array.shape[1:] != (width,):
                 raise ValueError(f"{name} have shape {array.shape}, not {width} columns")
+        check_numbers(found)
         return found
 
     def widths(self) -> dict[str, int]:
@@ -326,18 +322,15 @@ def columns(*values: ArrayLike) -> Floats:
     return np.stack([np.asarray(each, dtype=np.float64) for each in values], axis=1)
 
 
-def check_types(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Raise ValueError where a file holds something else than numbers, or text, in its place."""
-    for name, array in arrays.items():
-        kinds = "U" if name.endswith(("digests", "names")) else "iu" if "labels" in name else "f"
-        # Distributions are labels, too.
-        kinds += "f" if "labels" in name and array.ndim == 2 else ""
-        if array.dtype.kind not in kinds or (kinds == "U" and array.ndim != 1):
-            raise ValueError(f"{name} are {array.dtype} of shape {array.shape}")
-    if not isinstance(document["forward_passes"], int):
-        raise ValueError(f"forward_passes are {document['forward_passes']!r}")
-    if not isinstance(document["reference"]["digest"], str):
-        raise ValueError(f"the digest is {document['reference']['digest']!r}")
+def _read_as(path: Path, kind: type[Any], read: Callable[..., Any], *content: Any) -> Any:
+    """What ``read`` makes of ``content``; BaselineError where that is not what was written."""
+    try:
+        return read(*content)
+    except Exception as error:  # Of other types than ours, in as many ways as there are.
+        raise BaselineError(
+            f"{path} does not hold a whole {kind.__name__} ({shortened(printable(error), 300)}): "
+            "it was edited or damaged; restore it from version control or create it anew"
+        ) from error
 
 
 def why_uninformed(answers: Measurement) -> str:

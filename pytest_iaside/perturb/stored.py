@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_iaside.errors import ReferenceSampleError
+from pytest_iaside.errors import ReferenceSampleError, one_line
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.sources import check_folder
 from pytest_iaside.perturb.corruptions import SEVERITIES, check_corruption, check_severity
+from pytest_iaside.store.files import check_file
 
 LABELS = "labels.npy"
+# Bytes: larger than any, so that only the kind of file counts; it is read when looked at.
+LARGEST = 2**50
 
 
 def stored_corruption(
@@ -70,6 +73,10 @@ def _fifth(folder: Path, corruption: str, severity: int) -> list[tuple[NDArray[A
             f"{path} holds {images.dtype} of shape {images.shape}; expected uint8 (5·images, "
             "height, width, channels), the severities one after the other"
         )
+    if labels.dtype.kind not in "iu":
+        raise ReferenceSampleError(
+            f"{folder / LABELS} holds {labels.dtype}; expected whole numbers, the classes"
+        )
     if labels.shape not in ((count,), (len(images),)):
         raise ReferenceSampleError(
             f"{folder / LABELS} has shape {labels.shape} for {len(images)} images in "
@@ -83,8 +90,12 @@ def _fifth(folder: Path, corruption: str, severity: int) -> list[tuple[NDArray[A
 
 def _array(path: Path) -> NDArray[Any]:
     try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError) as error:
+        check_file(path, LARGEST)
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            raise ValueError("it is an archive of arrays")
+        return found
+    except Exception as error:  # Damaged files fail in as many ways as there are parsers.
         raise ReferenceSampleError(
-            f"{path} cannot be read as an array ({error}); restore it"
+            f"{path} cannot be read as an array ({one_line(error)}); restore it"
         ) from error

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from pytest_iaside.errors import printable as printable
+
 NONE = "—"
 
 
@@ -81,14 +83,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def printable(text: object) -> str:
-    """``text`` in one line, every character that is not printable as its escape code.
-
-    Test ids may hold line breaks, terminal escapes, marks that turn the writing direction,
-    and lone surrogates that no file can be written with.
-    """
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
-    )

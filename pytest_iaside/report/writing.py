@@ -1,6 +1,5 @@
 """Templates and files of all pages."""
 
-import tempfile
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -9,6 +8,7 @@ from markupsafe import Markup
 from pytest_iaside.errors import SpectralRobustnessError
 from pytest_iaside.report.numbers import count, duration, finite, fixed, printable
 from pytest_iaside.report.wings import wings
+from pytest_iaside.store.files import write_export
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -37,12 +37,7 @@ def write_text(content: str, path: str | Path, advice: str) -> Path:
     """
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Beside it, so that the move is atomic.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name[:100]}.") as folder:
-            draft = Path(folder, "draft")
-            draft.write_bytes(content.encode())
-            draft.replace(path)
+        write_export(path, content)
     except OSError as error:
         raise SpectralRobustnessError(
             f"cannot write {path}: {error.strerror or error}; make the folder writable or {advice}"

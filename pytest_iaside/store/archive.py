@@ -1,55 +1,63 @@
-"""Two files as one record: YAML for people, NPZ for numbers, replaced together or not at all."""
+"""Two files as one record: YAML for people, NPZ for numbers, replaced together or not at all.
+
+The YAML names the SHA-256 of its NPZ, and is replaced in one step: which record stands is what it
+says. Around that step its arrays lie under a second, hidden name, made of that hash. So whoever is
+killed, and however many write at once, a whole record can be read.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
-import os
-import tempfile
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+import re
+import time
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from pytest_iaside.errors import BaselineError, one_line
+from pytest_iaside.errors import BaselineError
+from pytest_iaside.store import files, numbers_file, plain_yaml
+from pytest_iaside.store.numbers_file import Arrays
 
-Arrays = Mapping[str, NDArray[Any]]
+ADVICE = "restore it from version control or create it anew"
+# How often a reader looks again where a writer may have been between its two files, and how long
+# it waits before.
+ATTEMPTS = 5
+PAUSE = 0.02
+IGNORED = "# Drafts of pytest-iaside, and this file.\n.*\n"
 
 
 def write(path: Path, document: Mapping[str, Any], arrays: Arrays) -> None:
     """Write ``document`` to the YAML file ``path`` and ``arrays`` to the NPZ beside it.
 
-    Killed at any moment, either the old record stands or the new one. Raises BaselineError
-    when the folder cannot be written; what was there is then untouched.
+    Killed at any moment, either the old record stands or the new one; of several writers at once,
+    one. Raises BaselineError when the folder cannot be written; what was there is then untouched.
     """
-    packed = io.BytesIO()
-    # Plainly typed: numpy's own signature takes a name `allow_pickle` for an option.
-    named: dict[str, Any] = dict(arrays)
-    np.savez_compressed(packed, **named)
-    content = packed.getvalue()
     store = path.with_suffix(".npz")
-    label = {"file": store.name, "sha256": hashlib.sha256(content).hexdigest()}
-    text = yaml.safe_dump(
-        {**document, "arrays": label}, sort_keys=True, allow_unicode=True, width=100
-    )
+    try:
+        content = numbers_file.pack(arrays)
+        digest = hashlib.sha256(content).hexdigest()
+        label = {"file": store.name, "sha256": digest}
+        text = plain_yaml.write({**document, "arrays": label}).encode()
+        if len(text) > plain_yaml.LARGEST:
+            raise ValueError(f"its text has {len(text) / 1e6:,.1f} MB, too much to be read")
+    except (ValueError, UnicodeEncodeError) as error:
+        raise BaselineError(
+            f"cannot write {path}: {error}; measure fewer images (nothing was overwritten)"
+        ) from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(store, content) as new_arrays, _temporary(path, text.encode()) as new_text:
-            # Between the two replacements the YAML still names the old arrays: they stay
-            # findable under a second name until the new YAML is in place.
-            spare = _spare_path(store)
-            if store.exists():
-                spare.unlink(missing_ok=True)
-                os.link(store, spare)
-            os.replace(new_arrays, store)
-            os.replace(new_text, path)
-            spare.unlink(missing_ok=True)
+        with files.locked(path.parent) as alone:
+            _hide_drafts(path.parent.parent)
+            files.write_bytes(_spare_path(store, digest), content)
+            files.write_bytes(path, text)
+            # The new record stands: what fails from here on is left to the next writer.
+            with contextlib.suppress(OSError, BaselineError):
+                _settle(path, content, digest)
+                _sweep(path, alone=alone)
     except OSError as error:
         raise BaselineError(
             f"cannot write {path}: {error.strerror or error}; make the folder writable or choose "
@@ -57,72 +65,125 @@ def write(path: Path, document: Mapping[str, Any], arrays: Arrays) -> None:
         ) from error
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The document and arrays that ``write`` put at ``path``.
+def read(
+    path: Path, known: Collection[str] | None = None
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The document and arrays that ``write`` put at ``path``, arrays under ``known`` names.
 
-    Raises BaselineError when either file is missing, truncated, corrupt, or not the other's.
+    Raises BaselineError when either file is missing, truncated, corrupt, not the other's, or
+    larger than a measurement is.
     """
-    advice = "restore it from version control or create it anew"
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        digest = document["arrays"]["sha256"]
-    except OSError as error:
-        raise BaselineError(f"cannot read {path}: {error.strerror or error}; {advice}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BaselineError(f"{path} is not valid YAML ({one_line(error)}); {advice}") from error
-    except (KeyError, TypeError) as error:
-        raise BaselineError(
-            f"{path} was not written by pytest-iaside (it names no arrays); {advice}"
-        ) from error
+    before = ""
+    for _ in range(ATTEMPTS):
+        document, digest = _document(path)
+        for candidate in _candidates(path, digest):
+            with contextlib.suppress(OSError):
+                content = files.read_bytes(candidate, numbers_file.LARGEST)
+                if hashlib.sha256(content).hexdigest() == digest:
+                    return document, _unpacked(candidate, content, known)
+        if digest == before:
+            break
+        before = digest
+        time.sleep(PAUSE)
     store = path.with_suffix(".npz")
-    for candidate in (store, _spare_path(store)):
-        with contextlib.suppress(OSError):
-            content = candidate.read_bytes()
-            if hashlib.sha256(content).hexdigest() == digest:
-                return document, _unpack(candidate, content, advice)
-    if not store.exists():
-        raise BaselineError(f"{store} is missing, and {path.name} needs it; {advice}")
+    try:
+        files.check_file(store, numbers_file.LARGEST)
+    except FileNotFoundError:
+        raise BaselineError(f"{store} is missing, and {path.name} needs it; {ADVICE}") from None
+    except OSError as error:
+        raise BaselineError(f"cannot read {store}: {error.strerror}; {ADVICE}") from error
     raise BaselineError(
         f"{store} is not the file that {path.name} was written with (truncated, edited, or from "
-        f"another commit: its sha256 is not {digest[:12]}…); {advice}"
+        f"another commit: its sha256 is not {digest[:12]}…); {ADVICE}"
     )
 
 
 def remove(path: Path) -> None:
     """Delete the record at ``path``, both files; folders left empty go with it."""
+    path.unlink(missing_ok=True)  # First: it says which record stands.
     store = path.with_suffix(".npz")
-    for file in (path, store, _spare_path(store)):
+    for file in (store, *_spares(store)):
         file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         path.parent.rmdir()
-        path.parent.parent.rmdir()
+        folder = path.parent.parent
+        if folder.name == files.STORE and [each.name for each in folder.iterdir()] == [
+            ".gitignore"
+        ]:
+            (folder / ".gitignore").unlink()
+        folder.rmdir()
 
 
-def _unpack(path: Path, content: bytes, advice: str) -> dict[str, NDArray[Any]]:
+def read_document(path: Path) -> dict[str, Any]:
+    """The YAML file ``path`` alone; raises BaselineError as ``read`` does."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as packed:
-            return {name: packed[name] for name in packed.files}
-    except (
-        *(ValueError, OSError, EOFError, TypeError, AttributeError, NotImplementedError),
-        *(zipfile.BadZipFile, zlib.error),
-    ) as error:
-        raise BaselineError(f"{path} cannot be unpacked ({one_line(error)}); {advice}") from error
+        return plain_yaml.read(files.read_bytes(path, plain_yaml.LARGEST))
+    except OSError as error:
+        raise BaselineError(f"cannot read {path}: {error.strerror or error}; {ADVICE}") from error
+    except ValueError as error:
+        raise BaselineError(f"{path} {error}; {ADVICE}") from error
 
 
-def _spare_path(store: Path) -> Path:
-    return store.with_name(f".{store.name}.old")
+def _document(path: Path) -> tuple[dict[str, Any], str]:
+    document = read_document(path)
+    label = document.get("arrays")
+    digest = label.get("sha256") if isinstance(label, Mapping) else None
+    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise BaselineError(
+            f"{path} was not written by pytest-iaside (it names no arrays); {ADVICE}"
+        )
+    return document, digest
 
 
-@contextlib.contextmanager
-def _temporary(path: Path, content: bytes) -> Iterator[str]:
-    # In the same folder, so that the rename that follows is atomic.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def _unpacked(path: Path, content: bytes, known: Collection[str] | None) -> dict[str, NDArray[Any]]:
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        yield name
-    finally:
-        Path(name).unlink(missing_ok=True)
+        return numbers_file.unpack(content, known)
+    except ValueError as error:
+        raise BaselineError(f"{path} {error}; {ADVICE}") from error
+
+
+def _settle(path: Path, content: bytes, digest: str) -> None:
+    """Put the arrays of the record that stands under their plain name.
+
+    Another writer may have replaced the YAML in between: then its arrays are those.
+    """
+    store = path.with_suffix(".npz")
+    while True:
+        files.write_bytes(store, content)
+        _, now = _document(path)
+        if now == digest:
+            return
+        content = files.read_bytes(_spare_path(store, now), numbers_file.LARGEST)
+        digest = now
+
+
+def _sweep(path: Path, *, alone: bool) -> None:
+    """Remove what writers left that were killed, once the record that stands needs none of it."""
+    files.sweep(path.parent, alone=alone)
+    store = path.with_suffix(".npz")
+    _, digest = _document(path)
+    content = files.read_bytes(store, numbers_file.LARGEST)
+    if hashlib.sha256(content).hexdigest() == digest:
+        for spare in _spares(store):
+            if alone or files.is_old(spare):
+                spare.unlink(missing_ok=True)
+
+
+def _candidates(path: Path, digest: str) -> Iterator[Path]:
+    store = path.with_suffix(".npz")
+    yield from (store, _spare_path(store, digest), store.with_name(f".{store.name}.old"))
+
+
+def _spare_path(store: Path, digest: str) -> Path:
+    return store.with_name(f".{store.name}.{digest[:16]}")
+
+
+def _spares(store: Path) -> list[Path]:
+    """All hidden copies of ``store``, also of version 0.1.0."""
+    beginning = f".{store.name}."
+    return [each for each in store.parent.glob(".*") if each.name.startswith(beginning)]
+
+
+def _hide_drafts(folder: Path) -> None:
+    if folder.name == files.STORE and not (folder / ".gitignore").exists():
+        files.write_bytes(folder / ".gitignore", IGNORED.encode())

@@ -14,13 +14,12 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import yaml
 
 from pytest_iaside.errors import BaselineError
+from pytest_iaside.store import plain_yaml
+from pytest_iaside.store.files import STORE as FOLDER
+from pytest_iaside.store.files import read_bytes
 
-FOLDER = "__iaside__"
 SLUG_LENGTH = 60
 
 
@@ -72,10 +71,9 @@ def check_owner(path: Path, owner: Owner) -> None:
 def owner_of(path: Path) -> Owner | None:
     """Whose baseline ``path`` is by its own words; None when it does not say."""
     try:
-        # One that pytest-iaside wrote is a few kilobytes; libyaml is not always there.
-        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = plain_yaml.read(read_bytes(path, plain_yaml.LARGEST))
         owner = Owner(document["test"]["node_id"], document["test"]["name"])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError):
         return None
     well_formed = isinstance(owner.node_id, str) and isinstance(owner.name, str | None)
     return owner if well_formed else None
@@ -124,7 +122,8 @@ def unused(
             continue
         file, test, _ = owner.key
         module = path.parent.parent.parent / file
-        gone = module in files or not module.exists()
+        # Not Path.exists: that raises for a name that no file can have.
+        gone = module in files or not os.path.exists(module)
         if tests.get((module, test), gone):
             result.append(path)
     return result

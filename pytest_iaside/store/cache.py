@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from pytest_iaside.errors import SettingsError
+from pytest_iaside.errors import SettingsError, printable, shortened
 from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.store.database import connect, odd_parts
 from pytest_iaside.store.machine import cache_folder
 
 if TYPE_CHECKING:
@@ -35,16 +36,14 @@ FILE = "results.sqlite"
 VERSION = 3
 LIMIT_VARIABLE = "IASIDE_CACHE_MB"
 LIMIT_MB = 500
-# Seconds to wait for another process that writes.
-PATIENCE = 30.0
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS games (game TEXT PRIMARY KEY, title TEXT);
-CREATE TABLE IF NOT EXISTS found (
-    game TEXT, image TEXT, label TEXT, predicted TEXT, used REAL, size INTEGER,
-    facts TEXT, checksum INTEGER, content BLOB, PRIMARY KEY (game, image, label)
-);
-CREATE INDEX IF NOT EXISTS by_use ON found (used, size);
-"""
+SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS games (game TEXT PRIMARY KEY, title TEXT)",
+    """CREATE TABLE IF NOT EXISTS found (
+        game TEXT, image TEXT, label TEXT, predicted TEXT, used REAL, size INTEGER,
+        facts TEXT, checksum INTEGER, content BLOB, PRIMARY KEY (game, image, label)
+    )""",
+    "CREATE INDEX IF NOT EXISTS by_use ON found (used, size)",
+)
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,11 @@ class ResultCache:
                 "SELECT title, COUNT(*), SUM(size), MAX(used) FROM found NATURAL JOIN games "
                 "GROUP BY game ORDER BY MAX(used) DESC"
             )
-            return [Contents(*row) for row in rows]
+            return [
+                Contents(title, images, int(size), float(used))
+                for title, images, size, used in rows
+                if isinstance(title, str)
+            ]
 
         return self._try(list_games, [])
 
@@ -156,25 +159,26 @@ class ResultCache:
             self.broken = str(error)
             return otherwise
         try:
-            if not create and not self.path.is_file():
+            if not create and not self.path.exists():
                 return otherwise
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
-            with closing(connection) as database:
+            with closing(connect(self.path, mode="rwc")) as database:
                 # Whoever is killed leaves the file whole. Where the machine itself fails it may
                 # be damaged, which costs a measurement: no reason to wait for the disk here.
                 database.execute("PRAGMA synchronous = OFF")
                 database.execute("BEGIN IMMEDIATE")
-                for statement in SCHEMA.split(";"):
+                if odd := odd_parts(database, SCHEMA):
+                    raise sqlite3.DatabaseError(f"{odd} is not of pytest-iaside")
+                for statement in SCHEMA:
                     database.execute(statement)
                 found = work(database)
                 database.execute("COMMIT")
                 return found
-        # RuntimeError: there is no home.
-        except (sqlite3.Error, OSError, RuntimeError, ValueError, KeyError) as error:
-            self.broken = " ".join(str(error).split())
+        except Exception as error:  # There is no home; rows of wrong types: whatever it is.
+            self.broken = shortened(printable(" ".join(str(error).split())))
             operational = isinstance(error, sqlite3.OperationalError)
-            if isinstance(error, sqlite3.DatabaseError) and not operational:
+            interrupted = str(error) == "interrupted"  # It would take for ever.
+            if isinstance(error, sqlite3.DatabaseError) and (interrupted or not operational):
                 # Not a database, or a damaged one: the next measurement begins a new one.
                 with suppress(OSError):
                     self.clear()
@@ -208,16 +212,30 @@ def _look_up(database: sqlite3.Connection, game: str, entry: Entry) -> Found | N
     ).fetchone()
     if row is None:
         return None
-    rowid, facts, checksum, content = row
-    if zlib.crc32(facts.encode() + content) != checksum:
+    rowid, *content = row
+    found = _unpacked(*content)
+    if found is None:
         database.execute("DELETE FROM found WHERE rowid = ?", (rowid,))
+    else:
+        database.execute("UPDATE found SET used = ? WHERE rowid = ?", (time.time(), rowid))
+    return found
+
+
+def _unpacked(facts: Any, checksum: Any, content: Any) -> Found | None:
+    """What a row holds; None where it is not what ``put`` wrote."""
+    try:
+        if zlib.crc32(facts.encode() + content) != checksum:
+            return None
+        plain = json.loads(facts)
+        columns, values = plain["columns"], plain["values"]
+        numbers = np.frombuffer(content, "<f8").astype(np.float64)
+        whole = sum(columns.values()) == len(numbers) and isinstance(values, dict)
+        if not whole or min(columns.values(), default=0) < 0:
+            return None
+        parts = np.split(numbers, np.cumsum([*columns.values()]))
+        return Found(dict(zip(columns, parts, strict=False)), values)
+    except Exception:  # Of other types than ours, in as many ways as there are.
         return None
-    database.execute("UPDATE found SET used = ? WHERE rowid = ?", (time.time(), rowid))
-    plain = json.loads(facts)
-    columns = plain["columns"]
-    numbers = np.frombuffer(content, "<f8").astype(np.float64)
-    parts = np.split(numbers, np.cumsum([*columns.values()]))
-    return Found(dict(zip(columns, parts, strict=False)), plain["values"])
 
 
 def _limit() -> int:

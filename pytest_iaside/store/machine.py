@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pytest_iaside.store.files import DRAFT, read_bytes, sweep
+
+LARGEST = 100_000
 FOLDER_VARIABLE = "IASIDE_CACHE_DIR"
 
 
@@ -33,8 +37,8 @@ def cache_folder() -> Path:
 def recall(key: str) -> Any:
     """What was remembered under ``key``; None where nothing was, or it cannot be read."""
     try:
-        return json.loads(_file(key).read_text())
-    except (OSError, ValueError, RuntimeError):  # RuntimeError: there is no home.
+        return json.loads(read_bytes(_file(key), LARGEST))
+    except (OSError, ValueError, RuntimeError):  # There is no home; it is nested too deep.
         return None
 
 
@@ -43,7 +47,8 @@ def remember(key: str, value: Any) -> Any:
     try:
         file = _file(key)
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(f".{os.getpid()}")
+        sweep(file.parent)
+        draft = file.with_name(DRAFT.format(secrets.token_hex(8)))
         draft.write_text(json.dumps(value, indent=1) + "\n")
         try:
             # Fails where the name is taken already, unlike a rename.

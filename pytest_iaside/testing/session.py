@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_iaside.settings import Layer, ini_value
+from pytest_iaside.store.files import write_export
 
 if TYPE_CHECKING:
     from pytest_iaside.report.record import GateRecord
@@ -113,7 +114,9 @@ class SpectralSession:
         code = pytest.ExitCode
         ended = session.exitstatus in (code.OK, code.TESTS_FAILED, code.NO_TESTS_COLLECTED)
         self.lines += [f"wrong setting: {error}" for error in self.settings_errors]
-        if self.records:
+        exports = ("iaside_report", "iaside_json", "iaside_markdown")
+        # Where no gate ran either, so that nobody takes those of an earlier session for this one's.
+        if self.records or any(self.config.getoption(name) for name in exports):
             self._export()
         refused = False
         if self.records or self.config.getoption("iaside_prune"):
@@ -163,7 +166,7 @@ class SpectralSession:
             lambda: dumps(json_document(records, meta=meta), indent=1) + "\n",
         )
         self._write("markdown", self.config.getoption("iaside_markdown"), lambda: markdown(records))
-        summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        summary = os.environ.get("GITHUB_STEP_SUMMARY") if records else None
         self._write("step summary", summary, lambda: markdown(records), "a")
 
     def _write(self, what: str, to: str | None, make: Callable[[], str], mode: str = "w") -> None:
@@ -171,11 +174,12 @@ class SpectralSession:
             path = self._path(to)
             with self._surviving(what):
                 text = make()  # First: where it fails, what was there stands.
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open(mode, encoding="utf-8") as file:
-                    file.write(text)
                 if mode == "w":
+                    write_export(path, text)
                     self.lines.append(f"{what}: {self._shown(path)}")
+                else:
+                    with path.open(mode, encoding="utf-8") as file:
+                        file.write(text)
 
     # Of pytest-html, whose own pytest_sessionfinish comes last: when it asks, the report of this
     # plugin is written.

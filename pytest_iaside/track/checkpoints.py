@@ -4,6 +4,7 @@ import glob
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,10 +15,13 @@ from typing import Any
 import torch
 
 from pytest_iaside.checks import is_number, library
-from pytest_iaside.errors import ModelError, SettingsError, one_line
+from pytest_iaside.errors import ModelError, SettingsError, one_line, shortened
+from pytest_iaside.store.files import check_file
 
 TORCH = (".pt", ".pth", ".ckpt", ".bin")
 SAFETENSORS = ".safetensors"
+# Bytes: larger than any, so that only the kind of file counts.
+LARGEST = 2**50
 # What trainers call the numbers they save beside the weights, the most telling first.
 STEPS = ("epoch", "current_epoch", "global_step", "step", "iteration", "iter")
 ACCURACIES = (
@@ -85,6 +89,8 @@ def find_checkpoints(patterns: Sequence[str]) -> list[Checkpoint]:
             numbers[path] = _numbers(read_checkpoint(path, only_numbers=True))
         except ModelError as error:
             unreadable[path] = str(error)
+        except Exception as error:  # One that is odd does not end the others.
+            unreadable[path] = f"{path} cannot be read as a checkpoint ({one_line(error)})"
     return [
         Checkpoint(
             path=path, step=step, numbers=numbers.get(path, {}), unreadable=unreadable.get(path, "")
@@ -104,6 +110,7 @@ def read_checkpoint(path: Path, *, only_numbers: bool = False) -> Mapping[str, A
             f"{path} is no checkpoint by its name; expected {', '.join(TORCH)} or {SAFETENSORS}"
         )
     try:
+        check_file(path, LARGEST)
         read = _safetensors if suffix == SAFETENSORS else _torch
         content = read(path, only_numbers)
     except pickle.UnpicklingError as error:
@@ -119,8 +126,7 @@ def read_checkpoint(path: Path, *, only_numbers: bool = False) -> Mapping[str, A
     except ModelError:
         raise
     except Exception as error:  # Damaged files fail in as many ways as there are parsers.
-        text = one_line(error)
-        brief = text if len(text) <= 120 else f"{text[:119]}…"
+        brief = shortened(one_line(error), 120)
         raise ModelError(
             f"{path} cannot be read as a checkpoint, it is damaged or none ({brief}); write it "
             "again, or leave it out"
@@ -183,14 +189,18 @@ def _numbers(content: Mapping[str, Any]) -> dict[str, float]:
 
 def _number(value: Any) -> float | None:
     if isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_complex():
-        value = value.item()
-    if not is_number(value):
+        with suppress(RuntimeError, NotImplementedError):  # One on the meta device has no value.
+            value = value.item()
+    if not is_number(value) or not abs(value) < 2**63:  # NaN and infinity are none.
         return None
-    number = float(value)
-    return number if abs(number) < 2**63 else None  # neither NaN nor infinite
+    return float(value)
 
 
 def _torch(path: Path, only_numbers: bool) -> Any:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
+                raise ValueError("it is compressed, as torch.save never does")
     load = partial(torch.load, path, map_location="cpu", weights_only=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pickle protocols, and of what is refused anyway

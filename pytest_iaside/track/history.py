@@ -6,25 +6,23 @@ is added, so it can be copied and committed.
 """
 
 import hashlib
-import io
 import json
 import math
 import operator
 import sqlite3
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from pytest_iaside.errors import BaselineError, SettingsError, one_line
+from pytest_iaside.errors import BaselineError, SettingsError, one_line, quoted, shortened
 from pytest_iaside.measure.game.rules import Rules
-from pytest_iaside.measure.measurement import FORMAT
+from pytest_iaside.measure.measurement import ARRAYS, FORMAT
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ReferenceInfo
+from pytest_iaside.store import database as sqlite
+from pytest_iaside.store import numbers_file
 
 FILE = "iaside-history.sqlite"
 RUN = "run"
@@ -33,8 +31,6 @@ APPLICATION = 0x49415344
 # Raised whenever the table or its rows change so that an older version cannot read them. The rows
 # of version 1, of 0.1.0, have no format.
 VERSION = 2
-# Seconds to wait for another process that writes.
-PATIENCE = 30.0
 TABLE = """
 CREATE TABLE IF NOT EXISTS points (
     run TEXT NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL, key TEXT,
@@ -68,7 +64,8 @@ class Point:
         for what in ("run", "name"):
             found = getattr(self, what)
             if not isinstance(found, str) or not found:
-                raise SettingsError(f"{what}={found!r} cannot be used; expected text")
+                raise SettingsError(f"{what}={quoted(found)} cannot be used; expected text")
+            object.__setattr__(self, what, storable(found))
         for what in ("accuracy", "loss"):
             object.__setattr__(self, what, _known(what, getattr(self, what)))
 
@@ -101,11 +98,12 @@ class History:
 
     def points(self, run: str | None = None) -> list[Point]:
         """The points of ``run`` by step; without it those of every run, one run after another."""
-        return self._read("") if run is None else self._read("WHERE run = ?", run)
+        return self._read("") if run is None else self._read("WHERE run = ?", storable(run))
 
     def runs(self) -> list[str]:
         """The names of all runs, in alphabetical order."""
-        return [run for (run,) in self._rows("SELECT DISTINCT run FROM points ORDER BY 1")]
+        found = self._rows("SELECT DISTINCT run FROM points ORDER BY 1")
+        return [run for (run,) in found if isinstance(run, str)]
 
     def find(self, key: str) -> list[Point]:
         """The points that were added under ``key``; the same weights may stand at several steps."""
@@ -113,29 +111,33 @@ class History:
 
     def at(self, run: str, step: int) -> Point | None:
         """The point of ``run`` at ``step``; None where there is none."""
-        return next(iter(self._read("WHERE run = ? AND step = ?", run, step)), None)
+        return next(iter(self._read("WHERE run = ? AND step = ?", storable(run), step)), None)
 
     def _read(self, where: str, *values: str | int) -> list[Point]:
-        points = []
         query = f"SELECT {COLUMNS} FROM points {where} ORDER BY run, step"
-        for run, step, name, accuracy, loss, facts, arrays in self._rows(query, values):
-            try:
-                profile = unpack(facts, arrays)
-            except BaselineError as error:
-                raise BaselineError(
-                    f"{self.path}: step {step} of run {run!r} ({name}) {error}, or add that point "
-                    "again"
-                ) from error
-            known = {"profile": profile, "accuracy": accuracy, "loss": loss}
-            points.append(Point(run=run, step=step, name=name, **known))
-        return points
+        return [self._point(*row) for row in self._rows(query, values)]
 
-    def _rows(self, query: str, values: Sequence[str | int] = ()) -> list[Any]:
+    def _point(
+        self, run: Any, step: Any, name: Any, accuracy: Any, loss: Any, facts: Any, arrays: Any
+    ) -> Point:
+        try:
+            profile = unpack(facts, arrays)
+            return Point(
+                run=run, step=step, name=name, profile=profile, accuracy=accuracy, loss=loss
+            )
+        except (BaselineError, SettingsError) as error:
+            why = str(error) if isinstance(error, BaselineError) else _damaged(error)
+            raise BaselineError(
+                f"{self.path}: step {quoted(step)} of run {quoted(run)} ({shortened(str(name))}) "
+                f"{why}, or add that point again"
+            ) from error
+
+    def _rows(self, query: str, values: Sequence[str | int] = ()) -> Iterator[Any]:
         # SQLite leaves an empty file where the first add is cut.
         if not self.path.exists() or (self.path.is_file() and self.path.stat().st_size == 0):
-            return []
+            return
         with self._opened("rw") as database:
-            return database.execute(query, values).fetchall()
+            yield from database.execute(query, values)
 
     @contextmanager
     def _opened(self, mode: Literal["rw", "rwc"]) -> Iterator[sqlite3.Connection]:
@@ -145,10 +147,7 @@ class History:
             if adding:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             # "rw" reads a file, too, that may not be written.
-            place = f"{self.path.absolute().as_uri()}?mode={mode}"
-            with closing(
-                sqlite3.connect(place, uri=True, timeout=PATIENCE, isolation_level=None)
-            ) as database:
+            with closing(sqlite.connect(self.path, mode=mode)) as database:
                 database.execute("BEGIN IMMEDIATE" if adding else "BEGIN")
                 self._check(database)
                 if adding:
@@ -157,6 +156,11 @@ class History:
                     database.execute(TABLE)
                 yield database
                 database.execute("COMMIT")
+        except sqlite3.DataError as error:  # "string or blob too big"
+            raise BaselineError(
+                f"{self.path} holds a row of more than {sqlite.LARGEST_ROW / 1e6:.0f} MB, which "
+                "no point has; restore it from a copy, or choose another path (it was not touched)"
+            ) from error
         except (sqlite3.OperationalError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             raise BaselineError(
@@ -185,14 +189,22 @@ class History:
                 f"up to {VERSION}; update pytest-iaside, or choose another path (it was not "
                 "touched)"
             )
+        if odd := sqlite.odd_parts(database, [TABLE]):
+            raise BaselineError(
+                f"{self.path} holds {odd}, which no history has; restore it from a copy, or choose "
+                "another path (it was not touched)"
+            )
+
+
+def storable(text: str) -> str:
+    """``text`` as a file can hold it: a file's name need not be UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def pack(profile: SpectralProfile) -> tuple[str, bytes]:
     """Plain values as JSON and arrays as NPZ of ``profile``, without its log-likelihoods."""
     document, arrays = replace(profile, log_likelihood=None).files()
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # no name is allow_pickle
-    return json.dumps(document), content.getvalue()
+    return json.dumps(document), numbers_file.pack(arrays)
 
 
 def unpack(document: str, arrays: bytes) -> SpectralProfile:
@@ -205,19 +217,22 @@ def unpack(document: str, arrays: bytes) -> SpectralProfile:
         old = "format" not in known  # 0.1.0 wrote none.
         if not old and known["format"] != FORMAT:
             raise BaselineError(
-                f"has format {known['format']!r}; expected {FORMAT!r} or, of version 0.1.0, none; "
-                "install the version of pytest-iaside that wrote it"
+                f"has format {quoted(known['format'])}; expected {FORMAT!r} or, of version 0.1.0, "
+                "none; install the version of pytest-iaside that wrote it"
             )
-        with np.load(io.BytesIO(arrays), allow_pickle=False) as packed:
-            found = dict(packed)
+        found = numbers_file.unpack(arrays, ARRAYS)
         if old:
             known |= {"kind": "spectral", "settings": known["rules"]}
             found["values"] = found.pop("image_psi")
         return SpectralProfile.of_files((known, found))
-    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise BaselineError(
-            f"is damaged ({one_line(error)}); restore the file from a copy"
-        ) from error
+    except BaselineError:
+        raise
+    except Exception as error:  # Damaged files fail in as many ways as there are parsers.
+        raise BaselineError(_damaged(error)) from error
+
+
+def _damaged(error: Exception) -> str:
+    return f"is damaged ({one_line(error)}); restore the file from a copy"
 
 
 def key_of(model: str, rules: Rules, reference: ReferenceInfo, digests: Sequence[str]) -> str:
@@ -238,7 +253,9 @@ def _whole(step: Any) -> int:
         found = 2**63
     # What SQLite holds.
     if isinstance(step, bool) or not -(2**63) <= found < 2**63:
-        raise SettingsError(f"step={step!r} cannot be used; expected a whole number of 64 bits")
+        raise SettingsError(
+            f"step={quoted(step)} cannot be used; expected a whole number of 64 bits"
+        )
     return found
 
 
@@ -247,6 +264,8 @@ def _known(what: str, value: Any) -> float | None:
         return None
     try:
         found = float(value)
-    except (TypeError, ValueError):
-        raise SettingsError(f"{what}={value!r} cannot be used; expected a number or None") from None
+    except (TypeError, ValueError, OverflowError):
+        raise SettingsError(
+            f"{what}={quoted(value)} cannot be used; expected a number or None"
+        ) from None
     return found if math.isfinite(found) else None

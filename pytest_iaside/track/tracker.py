@@ -22,7 +22,7 @@ from pytest_iaside.measure.spectral import Progress, measure
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.identity import identity
 from pytest_iaside.track.checkpoints import Checkpoint, read_checkpoint
-from pytest_iaside.track.history import RUN, History, Point, key_of
+from pytest_iaside.track.history import RUN, History, Point, key_of, storable
 from pytest_iaside.track.weights import load_weights
 
 Status = Literal["measured", "known", "same weights"]
@@ -58,7 +58,7 @@ class Tracker:
             )
         self._classifier, self._network = classifier, classifier.network
         self._reference, self._history = reference, history
-        self._run, self._anew, self._settings = run, anew, settings
+        self._run, self._anew, self._settings = storable(run), anew, settings
         self._rules = Rules.of(settings)
         self._sample = first_images(reference, settings.get("samples"))
         # A few passes: not worth the choice of a backend.
@@ -81,7 +81,7 @@ class Tracker:
         # Weights do not say what is computed with them.
         if same and not self._answers_as(same[0].profile):
             same = []
-        name, own = checkpoint.path.as_posix(), (self._run, checkpoint.step)
+        name, own = storable(checkpoint.path.as_posix()), (self._run, checkpoint.step)
         known = next((point for point in same if (point.run, point.step) == own), None)
         if known is None:
             other = self._history.at(*own)

@@ -82,13 +82,6 @@ class TestFolder:
         expected = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).transpose(2, 0, 1)
         assert np.array_equal(sample.images[0].numpy(), expected)
 
-    def test_orientation_in_exif_is_left_alone(self, tmp_path: Path) -> None:
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        Image.new("RGB", (12, 10)).save(tmp_path / "a.jpg", exif=exif)
-        sample = ReferenceSample.from_folder(tmp_path, labels=None, resize=None, crop=None)
-        assert sample.shape == (3, 10, 12)
-
     def test_limit_takes_the_first(self, folder: Path) -> None:
         sample = ReferenceSample.from_folder(folder, resize=None, crop=None, limit=2)
         assert sample.names == ORDER[:2]

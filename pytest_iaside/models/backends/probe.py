@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_iaside.checks import is_whole
 from pytest_iaside.models.backends.base import Backend, Setup, Unfit, usual_batch
 from pytest_iaside.models.backends.eager import CompiledBackend, EagerBackend
 from pytest_iaside.models.backends.openvino import OpenVinoBackend, convert
@@ -35,6 +36,8 @@ PATIENCE = 1.2
 HOPELESS = 1.5
 # PyTorch starts ahead of the others by this factor: their conversion costs time, too.
 LEAD = 0.9
+# More than any probe tries.
+LARGEST_BATCH = 4096
 # Raised whenever a probe changes so that what is remembered of older ones no longer holds.
 VERSION = 2
 
@@ -123,12 +126,28 @@ def _ranking(
     known = recall(key)
     if known is None:
         known = remember(key, _probe(workshop, inputs, names, batch_size, usual))
-    try:
-        return [Setup(**fields) for fields in known["setups"]], known["note"]
-    except (TypeError, KeyError):
-        # Nothing can be kept here, or another program's file is in the way. What is not kept
-        # would be decided anew each time, and not always alike.
-        return [_setup(name, batch_size, usual) for name in names], ""
+    # Nothing can be kept here, or something else is in the way. What is not kept would be decided
+    # anew each time, and not always alike.
+    plain = [_setup(name, batch_size, usual) for name in names]
+    return _remembered(known, names, batch_size) or (plain, "")
+
+
+def _remembered(
+    known: Any, names: Sequence[str], batch_size: int | str
+) -> tuple[list[Setup], str] | None:
+    """The setups and the note that ``_probe`` found; None where ``known`` is something else."""
+    with suppress(TypeError, KeyError):
+        found = [Setup(**fields) for fields in known["setups"]]
+        usable = all(
+            setup.backend in names
+            and is_whole(setup.batch_size)
+            and (setup.batch_size == batch_size or 1 <= setup.batch_size <= LARGEST_BATCH)
+            and isinstance(setup.channels_last, bool)
+            for setup in found
+        )
+        if found and usable and isinstance(known["note"], str):
+            return found, known["note"]
+    return None
 
 
 def _probe(

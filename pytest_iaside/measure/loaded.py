@@ -1,0 +1,185 @@
+"""Checks of a measurement that a file holds: its types, and what its numbers owe each other.
+
+A file can be edited so that it still opens. What shows that its numbers cannot have been measured
+is looked for here; a file that is made up well enough is for the reviewer to find.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_iaside.checks import is_number, is_whole
+from pytest_iaside.errors import quoted
+from pytest_iaside.images.reference import LabelKind
+from pytest_iaside.measure.quantities import (
+    ANSWERS,
+    AS_ANSWERED,
+    INFORMATION,
+    MEAN,
+    PERTURBED,
+    TEMPERATURE,
+    TITLES,
+    Better,
+    Unit,
+)
+from pytest_iaside.stats.arrays import Floats
+
+# Relative and absolute: what adding up in another order changes.
+ROUNDING = 1e-6
+# No log-likelihood of a network comes near it, and squares of it do not overflow.
+LARGEST_NUMBER = 1e30
+LARGEST_SIDE = 2**15
+LONGEST_NAME = 10_000
+# A label's probability averaged over other images counts as at least this (stats/structured.py).
+LEAST_PROBABILITY = 1e-16
+
+
+def check_types(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ValueError where a file holds something else than numbers, or text, in its place."""
+    for name, array in arrays.items():
+        kinds = "U" if name.endswith(("digests", "names")) else "iu" if "labels" in name else "f"
+        # Distributions are labels, too.
+        kinds += "f" if "labels" in name and array.ndim == 2 else ""
+        if array.dtype.kind not in kinds or array.ndim != (1 if "U" in kinds else array.ndim):
+            raise ValueError(f"{name} are {array.dtype} of shape {array.shape}")
+        if "labels" in name and array.ndim not in (1, 2):
+            raise ValueError(f"{name} are {array.dtype} of shape {array.shape}")
+        if kinds == "f" and name != "information" and array.ndim != 2:
+            raise ValueError(f"{name} have shape {array.shape}")
+    for name in ("forward_passes", "passes_from_cache", "passes_replayed"):
+        _count(name, document[name] if name == "forward_passes" else document.get(name, 0))
+    seconds = document.get("seconds", 0.0)
+    if not is_number(seconds) or not 0 <= seconds < LARGEST_NUMBER:
+        raise ValueError(f"seconds are {quoted(seconds)}")
+    reference, model = document["reference"], document["model"]
+    for name in ("images", "channels", "height", "width"):
+        if _count(name, reference[name]) < 1:
+            raise ValueError(f"{name} is {reference[name]}")
+    if max(reference["height"], reference["width"]) > LARGEST_SIDE:
+        raise ValueError(f"images of {reference['height']}×{reference['width']} pixels")
+    if reference["labels"] not in get_args(LabelKind):
+        raise ValueError(f"labels are {quoted(reference['labels'])}")
+    _count("classes", model["classes"])
+    for name, text in (
+        ("the digest", reference["digest"]),
+        ("the model's name", model["name"]),
+        ("the fingerprint", model.get("fingerprint") or ""),
+        *(("the environment", each) for pair in document["environment"].items() for each in pair),
+    ):
+        if not isinstance(text, str) or len(text) > LONGEST_NAME:
+            raise ValueError(f"{name} is {quoted(text)}")
+    for each in document.get("quantities", ()):
+        _check_quantity(each)
+
+
+def check_numbers(found: Any) -> None:
+    """Raise ValueError where the values of the Measurement ``found`` cannot have been measured."""
+    count = len(found.digests)
+    if count > found.reference.images:
+        raise ValueError(f"{count} images of a sample of {found.reference.images}")
+    if odd := [each for each in found.digests if not re.fullmatch("[0-9a-z]{1,64}", each)]:
+        raise ValueError(f"{quoted(odd[0])} is no digest of an image")
+    _check_labels(found)
+    for name in ("values", "by_size", "log_likelihood", "information"):
+        array = getattr(found, name, None)
+        # What an image tells about its label nobody knows where it is the only one.
+        if array is not None and (name != "information" or count > 1):
+            _check_finite(name, array)
+    if found.kind == ANSWERS:
+        _check_answers(found)
+    elif found.kind == "spectral":
+        _check_game(found)
+
+
+def _count(name: str, value: Any) -> int:
+    if not is_whole(value) or not 0 <= value < 2**63:
+        raise ValueError(f"{name} are {quoted(value)}")
+    return value
+
+
+def _check_quantity(each: Mapping[str, Any]) -> None:
+    texts = all(isinstance(each[name], str) for name in ("name", "family"))
+    choices = each["better"] in get_args(Better) and each.get("unit", "share") in get_args(Unit)
+    if not texts or not choices:
+        raise ValueError(f"a quantity is {quoted(dict(each))}")
+
+
+def _check_labels(found: Any) -> None:
+    labels = found.labels
+    if labels.ndim == 2:
+        # Written so that NaN counts as wrong.
+        if not ((labels >= 0).all() and (np.abs(labels.sum(axis=1) - 1) <= 1e-2).all()):
+            raise ValueError("labels are no distributions")
+    elif labels.min() < 0 or (found.model.classes and labels.max() >= found.model.classes):
+        raise ValueError(
+            f"a label is {labels.min() if labels.min() < 0 else labels.max()} of "
+            f"{found.model.classes} classes"
+        )
+
+
+def _check_finite(name: str, array: Floats) -> None:
+    # Written so that NaN counts as wrong.
+    wrong = ~(np.abs(array) < LARGEST_NUMBER)
+    if wrong.any():
+        raise ValueError(f"{name} hold {array[wrong][0]:g}, which was never measured")
+
+
+def _check_game(profile: Any) -> None:
+    """ψ adds up to v(all), image by image (SPEC.md 1.4); the rest fits the log-likelihoods."""
+    psi, by_size = profile.values, profile.by_size
+    scale = np.abs(psi).sum(axis=1) + np.abs(by_size[:, [0, -1]]).sum(axis=1)
+    _check_equal("ψ of all bands", psi.sum(axis=1), "v(all)", profile.image_value, scale)
+    # The game may be played at another confidence than the one it is told with: only roughly.
+    _check_information(profile, profile.by_size[:, -1], 1.0)
+
+
+def _check_answers(answers: Any) -> None:
+    values = dict(zip((each.name for each in answers.quantities), answers.values.T, strict=True))
+    families: dict[str, list[Floats]] = {}
+    for quantity in answers.quantities:
+        families.setdefault(quantity.family, []).append(values[quantity.name])
+    rows = {}
+    for title in TITLES:
+        word = title.partition(" ")[0]
+        measured = [*families[f"clean {word}"], *families.get(f"{PERTURBED} {word}", ())]
+        for mean in families.get(f"{MEAN} {word}", ()):
+            expected = np.mean(measured, axis=0)
+            _check_equal(f"mean {title}", mean, "the mean of its parts", expected, np.abs(expected))
+        rows[title] = np.array(measured)
+    hits, likelihoods, chances = (rows[title] for title in TITLES)
+    if not np.isin(hits, (0.0, 1.0)).all():
+        raise ValueError("an accuracy of one image is neither 0 nor 1")
+    if likelihoods.max() > ROUNDING or values[AS_ANSWERED].max() > ROUNDING:
+        raise ValueError("a log-likelihood is above 0")
+    expected = np.exp(likelihoods)
+    _check_equal("a probability", chances, "that of its log-likelihood", expected, expected)
+    if answers.labels.ndim == 1 and (hits[chances > 0.5 + 1e-3] == 0).any():
+        raise ValueError("a label has most of the probability and is answered wrong")
+    temperature = values[TEMPERATURE]
+    if not (temperature > 0).all() or np.ptp(temperature) > ROUNDING * temperature[0]:
+        raise ValueError(f"the temperature is {temperature.min():g} to {temperature.max():g}")
+    _check_information(answers, values[AS_ANSWERED], 1e-3, values[INFORMATION])
+
+
+def _check_information(
+    found: Any, likelihood: Floats, tolerance: float, information: Floats | None = None
+) -> None:
+    """What an image tells about its label is at least log Q(y|x), and no more than it can be."""
+    told = found.information if information is None else information
+    if len(told) < 2:
+        return
+    most = likelihood - np.log(LEAST_PROBABILITY) + np.log(max(2, len(told)))
+    if (told < likelihood - tolerance).any() or (told > most + tolerance).any():
+        raise ValueError("information does not fit the log-likelihoods")
+
+
+def _check_equal(name: str, one: Floats, other_name: str, other: Floats, scale: Floats) -> None:
+    wrong = np.abs(one - other) > ROUNDING * (1 + scale)
+    if wrong.any():
+        place = tuple(np.argwhere(wrong)[0])
+        raise ValueError(
+            f"{name} is {one[place]:g} where {other_name} is {other[place]:g} (image {place[-1]})"
+        )
