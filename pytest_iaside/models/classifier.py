@@ -356,6 +356,7 @@ def state_contents(key: str, value: Any) -> Iterator[bytes]:
     """What ``value`` of a module's state holds, as bytes."""
     if isinstance(value, Tensor):
         value = value.dequantize() if value.is_quantized else value
+        value = value if value.layout == torch.strided else value.to_dense()
         yield f"{key} {value.dtype} {tuple(value.shape)} ".encode()
         if not value.is_meta:
             # As bytes: numpy has no bfloat16.

@@ -1,4 +1,4 @@
-"""What was found out about this machine once, and holds from then on.
+"""What was found out about this machine, and holds for a while.
 
 Which backend is fastest is a matter of timing. A second run must not decide it anew: the
 backends agree only up to rounding, and the same inputs have to give the same profile.
@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,20 @@ def remember(key: str, value: Any) -> Any:
     except (OSError, RuntimeError):
         return None
     return recall(key)
+
+
+def age(key: str) -> float:
+    """Seconds since something was remembered under ``key``; 0 where nothing was."""
+    try:
+        return time.time() - _file(key).stat().st_mtime
+    except (OSError, RuntimeError):
+        return 0.0
+
+
+def forget(key: str) -> None:
+    """Remember nothing under ``key`` any longer."""
+    with suppress(OSError, RuntimeError):
+        _file(key).unlink()
 
 
 def _file(key: str) -> Path:

@@ -488,3 +488,34 @@ class TestOnnx:
         monkeypatch.setattr(importlib, "import_module", import_module)
         with pytest.raises(ModelError, match=r"onnxruntime is needed.*pip install onnxruntime"):
             run(tmp_path / "n.onnx", pictures())
+
+
+def test_weights_that_hold_no_numbers_are_named() -> None:
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    with (
+        pytest.raises(ModelError, match="weights of Sequential hold no numbers .* load them first"),
+        open_backend(Classifier(model)),
+    ):
+        pass
+
+
+def test_a_sparse_buffer_is_part_of_the_weights() -> None:
+    class Masked(nn.Module):
+        def __init__(self, at: int) -> None:
+            super().__init__()
+            dense = torch.zeros(3, 12)
+            dense[at % 3, at] = 1.0
+            self.register_buffer("weight", dense.to_sparse())
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = torch.sparse.mm(self.weight, images.flatten(1).T).T
+            return found
+
+    one, same, other = (Classifier(Masked(at)).fingerprint() for at in (1, 1, 2))
+    assert one == same != other
+    with open_backend(Classifier(Masked(1))) as backend:
+        images = torch.rand(2, 3, 2, 2)
+        expected = torch.zeros(2, 3)
+        expected[:, 1] = images.flatten(1)[:, 1]
+        torch.testing.assert_close(backend.forward(images), expected)

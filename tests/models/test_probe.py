@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -156,6 +158,21 @@ def test_the_first_of_two_processes_decides(
     monkeypatch.setattr(choosing, "recall", lambda key: next(answers, recall(key)))
     TIMING.update({("openvino", 512, False): 3.0})
     assert taken(network()).setup == Setup("openvino", 512, False)
+
+
+@pytest.mark.parametrize(("load", "holds"), [(0.0, 7 * 86_400), (99.0, 3600)])
+def test_a_choice_does_not_hold_for_ever(
+    probed: list[Setup], folder: Path, monkeypatch: pytest.MonkeyPatch, load: float, holds: float
+) -> None:
+    """A machine that was busy when it was probed may be quick now."""
+    monkeypatch.setattr(choosing.os, "getloadavg", lambda: (load, 0.0, 0.0))
+    TIMING.update({("openvino", 512, False): 3.0, ("eager", 1024, True): 2.0})
+    assert taken(network()).name == "eager"
+    TIMING.update({("openvino", 512, False): 1.0})
+    (file,) = folder.iterdir()
+    for age, name in ((holds - 60, "eager"), (holds + 60, "openvino")):
+        os.utime(file, (time.time() - age,) * 2)
+        assert taken(network()).name == name
 
 
 @pytest.mark.parametrize("content", ["no JSON", "[]", '{"setups": [{"speed": 3}], "note": ""}'])

@@ -78,6 +78,15 @@ def moved(module: nn.Module, target: torch.device, label: str) -> Iterator[None]
         module.to(home)
 
 
+def check_loaded(module: nn.Module) -> None:
+    """Raise ModelError where the weights of ``module`` hold no numbers."""
+    if any(tensor.is_meta for tensor in _state(module)):
+        raise ModelError(
+            f"the weights of {type(module).__name__} hold no numbers (they are on the meta device); "
+            "load them first: module.to_empty(device='cpu') and module.load_state_dict(…)"
+        )
+
+
 def module_device(module: nn.Module, device: str | torch.device) -> torch.device:
     """Where ``module`` is to run; ``"auto"`` is where it lies if not on the CPU, else CUDA.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import math
+import os
 import platform
 import re
 import time
@@ -23,7 +24,7 @@ from pytest_iaside.checks import is_whole
 from pytest_iaside.models.backends.base import Backend, Setup, Unfit, usual_batch
 from pytest_iaside.models.backends.eager import CompiledBackend, EagerBackend
 from pytest_iaside.models.backends.openvino import OpenVinoBackend, convert
-from pytest_iaside.store.machine import recall, remember
+from pytest_iaside.store.machine import age, forget, recall, remember
 
 # The most that a log-probability may differ from PyTorch's.
 AGREEMENT = 1e-3
@@ -38,6 +39,9 @@ HOPELESS = 1.5
 LEAD = 0.9
 # More than any probe tries.
 LARGEST_BATCH = 4096
+# Seconds for which a choice holds: a machine and its load change. Shorter where it was busy.
+LASTS = 7 * 86_400.0
+WHEN_BUSY = 3600.0
 # Raised whenever a probe changes so that what is remembered of older ones no longer holds.
 VERSION = 2
 
@@ -124,6 +128,9 @@ def _ranking(
         names = ["openvino", "eager"] if importlib.util.find_spec("openvino") else ["eager"]
     key = _key(workshop, inputs, names, batch_size)
     known = recall(key)
+    if age(key) > (WHEN_BUSY if isinstance(known, dict) and known.get("busy") else LASTS):
+        forget(key)
+        known = None
     if known is None:
         known = remember(key, _probe(workshop, inputs, names, batch_size, usual))
     # Nothing can be kept here, or something else is in the way. What is not kept would be decided
@@ -181,7 +188,16 @@ def _probe(
     best_of = {setup.backend: setup for setup in sorted(seconds, key=seconds.__getitem__)[::-1]}
     lead = {"eager": LEAD}
     ranked = sorted(best_of.values(), key=lambda s: seconds[s] * lead.get(s.backend, 1.0))
-    return {"setups": [asdict(setup) for setup in ranked], "note": note}
+    found = {"setups": [asdict(setup) for setup in ranked], "note": note}
+    return found | ({"busy": True} if _busy() else {})
+
+
+def _busy() -> bool:
+    """Whether others compute here, too: what was timed then may be wrong later."""
+    try:
+        return os.getloadavg()[0] > (os.cpu_count() or 1) + 0.5
+    except (OSError, AttributeError):  # Not on every platform.
+        return False
 
 
 def _seconds_per_image(backend: Backend, inputs: Tensor, best: float | None) -> float:
