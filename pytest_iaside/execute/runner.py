@@ -15,7 +15,13 @@ from pytest_iaside.execute.execution import Execution, check_execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.models.backends import Backend, open_backend
 from pytest_iaside.models.backends.base import usual_batch
-from pytest_iaside.models.backends.devices import alone, module_device, moved, usable_device
+from pytest_iaside.models.backends.devices import (
+    alone,
+    check_loaded,
+    module_device,
+    moved,
+    usable_device,
+)
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.gradients import PixelNetwork, with_gradients
 from pytest_iaside.models.tuning import keep_freed_memory, limited_threads, return_freed_memory
@@ -163,6 +169,8 @@ def open_runner(
     ``open_backend``.
     """
     check_execution(execution)
+    if isinstance(classifier.network, nn.Module):
+        check_loaded(classifier.network)
     with open_backend(
         classifier,
         backend=execution.backend,

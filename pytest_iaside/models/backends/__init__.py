@@ -16,7 +16,6 @@ from pytest_iaside.errors import SettingsError
 from pytest_iaside.models.backends.base import Backend, Setup, usual_batch
 from pytest_iaside.models.backends.devices import (
     alone,
-    check_loaded,
     in_eval_mode,
     module_device,
     moved,
@@ -76,7 +75,6 @@ def open_backend(
                     f"backend='openvino' runs on the CPU, not on {target}; use device='cpu', or "
                     "backend='auto'"
                 )
-            check_loaded(network)
             with moved(network, target, classifier.name), in_eval_mode(network):
                 workshop = Workshop(network, target, classifier.name, dtype, inputs)
                 chosen = choose(workshop, backend, batch_size, passes)

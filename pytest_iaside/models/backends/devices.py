@@ -79,7 +79,7 @@ def moved(module: nn.Module, target: torch.device, label: str) -> Iterator[None]
 
 
 def check_loaded(module: nn.Module) -> None:
-    """Raise ModelError where the weights of ``module`` hold no numbers."""
+    """Raise ModelError where the weights of ``module`` hold no numbers, so that nothing can run."""
     if any(tensor.is_meta for tensor in _state(module)):
         raise ModelError(
             f"the weights of {type(module).__name__} hold no numbers (they are on the meta device); "
