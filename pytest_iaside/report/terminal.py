@@ -65,7 +65,11 @@ def terminal_lines(records: Sequence[GateRecord], *, width: int, color: bool) ->
             lines += [shorten(name, width), f"    {GAP}{numbers}"]
     for gate in found:
         told = gate.sentence if gate.failed or gate.word in UNSURE else ""
-        if told := told if gate.failed else "; ".join(filter(None, (told, *gate.notes))):
+        if (
+            told := told
+            if gate.failed
+            else "; ".join(filter(None, (told, *map(printable, gate.notes))))
+        ):
             lines += ["", f"{gate.mark} {shorten(gate.label, width - 4)}:"]
             wrapped = textwrap.wrap(told, width - len(GAP), break_on_hyphens=False)
             lines += [f"{GAP}{each}" for each in wrapped]
