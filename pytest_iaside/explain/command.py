@@ -70,8 +70,8 @@ def run(options: argparse.Namespace, command: str) -> int:
 
 
 def _image(options: argparse.Namespace) -> ReferenceSample:
-    from pytest_iaside.images.reference import ReferenceSample
     from pytest_iaside.images.pictures import read_image
+    from pytest_iaside.images.reference import ReferenceSample
 
     path = Path(options.image)
     if not path.is_file():

@@ -135,7 +135,7 @@ def _image_files(root: Path) -> list[str]:
     files = []
     # Links are followed, as DVC, git-annex and Hugging Face lay data sets; but none into a folder
     # around it, where it would never end. Of each folder the real ones around it, itself the last.
-    around = {str(root): (os.path.realpath(root),)}
+    around: dict[str, tuple[str, ...]] = {str(root): (os.path.realpath(root),)}
     circles = []
     for folder, subfolders, names in os.walk(root, followlinks=True):
         # Hidden ones hold no photographs: .ipynb_checkpoints, macOS's "._photo.jpg".
@@ -256,7 +256,7 @@ def _warn_of_copies(
     first: dict[str, tuple[str, int | None]] = {}
     copies, differing = [], 0
     for image, (file, label) in zip(images, entries, strict=True):
-        digest = hashlib.sha256(np.ascontiguousarray(image)).hexdigest()
+        digest = hashlib.sha256(image.tobytes()).hexdigest()
         other, other_label = first.setdefault(digest, (file, label))
         if other != file:
             copies.append(f"{file} of {other}")
@@ -264,8 +264,8 @@ def _warn_of_copies(
     if copies:
         wrong = f"; {differing} of them with another label, one of which is wrong" * bool(differing)
         _warn(
-            f"in {root}, {_listed(copies, 'exact copy', 'exact copies')} count as one image{wrong}; "
-            "leave the copies out",
+            f"in {root}, {_listed(copies, 'exact copy', 'exact copies')} count as one image{wrong}"
+            "; leave the copies out",
             CALLER + 1,
         )
 
