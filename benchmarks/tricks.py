@@ -1,9 +1,9 @@
-"""Tricks that are to get a worse model past a gate or to break it, and what the cache's replay finds.
+"""Tricks that are to get a worse model past a gate or to break it, and what replaying finds.
 
     python benchmarks/tricks.py [--runs 200] [--quick]
 
-The tricks are the tests in tests/adversarial. The rates are those of a digit reader of the example on
-50 digits: what is kept of it is verified again and again while the reader answers otherwise.
+The tricks are the tests in tests/adversarial. The rates are those of the example's digit reader on 50
+digits: what is kept of it is verified again and again while the reader answers otherwise.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
 import pytest
 import torch
 from common.side_by_side import machine, print_table
+from scipy import stats
 from scrapbook.data import digits
 from scrapbook.models import load_digit_reader
-from scipy import stats
 from torch import Tensor, nn
 
 from pytest_iaside import Classifier, Execution, ReferenceSample, corrupt

@@ -41,7 +41,8 @@ class UndecidedWarning(UserWarning):
 
 def one_line(error: Exception) -> str:
     """What another library raised, for the middle of a message."""
-    return shortened(" ".join(f"{type(error).__name__}: {error}".split()), 4 * LONGEST_VALUE)
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return printable(shortened(text, 4 * LONGEST_VALUE))
 
 
 def quoted(value: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_iaside import settings
-from pytest_iaside.errors import SettingsError
+from pytest_iaside.errors import SettingsError, printable
 from pytest_iaside.testing import session as state
 from pytest_iaside.testing.current_test import marker_layers, running_now
 from pytest_iaside.testing.fixtures import (
@@ -91,7 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     config.stash[state.SESSION] = session
     if message := _refusal(config):
-        raise pytest.UsageError(message)
+        raise pytest.UsageError(printable(message))
     if not state.is_worker(config):
         config.pluginmanager.register(session, "iaside_reports")
 
@@ -128,7 +128,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
             told[name] = value
     if update := state.update_mode(config):
         told["update"] = update
-    return f"iaside: {', '.join(f'{k}={v}' for k, v in told.items())}" if told else None
+    return printable(f"iaside: {', '.join(f'{k}={v}' for k, v in told.items())}") if told else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -196,9 +196,11 @@ def pytest_terminal_summary(
     width = config.get_terminal_writer().fullwidth
     lines = config.stash[state.SESSION].summary(width, terminalreporter.hasmarkup)
     if lines:
+        from pytest_iaside.report.printing import fitting
+
         terminalreporter.write_sep("=", "spectral robustness")
         for line in lines:
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(fitting(line))
 
 
 @pytest.hookimpl(optionalhook=True)

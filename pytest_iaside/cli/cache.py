@@ -6,7 +6,8 @@ import argparse
 from datetime import datetime
 
 from pytest_iaside.cli.options import PASSED, Commands
-from pytest_iaside.errors import SettingsError
+from pytest_iaside.errors import SettingsError, printable
+from pytest_iaside.report.printing import tell
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -24,7 +25,7 @@ def run(options: argparse.Namespace, command: str) -> int:
     if options.action == "clear":
         images = sum(game.images for game in cache.contents())
         cache.clear()
-        print(f"forgotten: what was found for {images} images ({cache.path})")
+        tell(f"forgotten: what was found for {images} images ({cache.path})")
         return PASSED
     games = cache.contents()
     if cache.broken:
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace, command: str) -> int:
         )
     for game in games:
         used = datetime.fromtimestamp(game.used).strftime("%Y-%m-%d %H:%M")
-        print(f"{used}  {game.size / 1e6:7.2f} MB  {game.images:5} images  {game.title}")
+        tell(f"{used}  {game.size / 1e6:7.2f} MB  {game.images:5} images  {printable(game.title)}")
     total = sum(game.size for game in games) / 1e6
-    print(f"{cache.path}: {total:.2f} MB of at most {cache.limit / 1e6:g} MB ({LIMIT_VARIABLE})")
+    tell(f"{cache.path}: {total:.2f} MB of at most {cache.limit / 1e6:g} MB ({LIMIT_VARIABLE})")
     return PASSED

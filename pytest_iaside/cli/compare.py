@@ -6,6 +6,7 @@ import argparse
 import json
 
 from pytest_iaside.cli import options as cli
+from pytest_iaside.report.printing import tell
 from pytest_iaside.settings import THRESHOLDS
 
 COMPARING = (*THRESHOLDS, "level", "fail_on")
@@ -53,13 +54,13 @@ def run(options: argparse.Namespace, command: str) -> int:
         comparison=comparison_record(comparison),
         seconds=comparison.candidate.seconds,
     )
-    print(f"{comparison.verdict}: {comparison.summary()}")
+    tell(f"{comparison.verdict}: {comparison.summary()}")
     widest = max(len(check.name) for check in comparison.checks)
     for check in comparison.checks:
         sentence = check.sentence or "both profiles can be told from noise"
-        print(f"  {check.name:<{widest}}  {check.verdict:<13}  {sentence}")
+        tell(f"  {check.name:<{widest}}  {check.verdict:<13}  {sentence}")
     for note in comparison.notes:
-        print(f"  note: {note}")
+        tell(f"  note: {note}")
     meta = cli.written_by(command)
     if options.json:
         from pytest_iaside.report.json_document import json_document

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pytest_iaside.cli import cache, compare, measure
 from pytest_iaside.cli.options import UNUSABLE
 from pytest_iaside.errors import SpectralRobustnessError
+from pytest_iaside.report.printing import tell
 from pytest_iaside.report.wings import wings
 
 
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options, shlex.join(["iaside", *arguments])))
     except (SpectralRobustnessError, OSError) as error:
-        print(f"iaside: {error}", file=sys.stderr)
+        tell(f"iaside: {error}", to=sys.stderr)
         return UNUSABLE
     finally:
         with contextlib.suppress(ValueError):

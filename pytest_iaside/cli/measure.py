@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_iaside.cli import options as cli
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.report.printing import tell
 
 if TYPE_CHECKING:
     from pytest_iaside.measure.profile import SpectralProfile
@@ -47,8 +48,8 @@ def run(options: argparse.Namespace, command: str) -> int:
             cache=not options.no_cache,
         )
     profile.save(output)
-    print("\n".join(_table(profile, settings.level)))
-    print(f"written: {output} and {output.with_suffix('.npz').name}")
+    tell(*_table(profile, settings.level))
+    tell(f"written: {output} and {output.with_suffix('.npz').name}")
     return cli.PASSED
 
 

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,9 +80,12 @@ def terminal_progress(name: str) -> Iterator[Callable[[Progress], None] | None]:
         return
     import shutil
 
+    from pytest_iaside.report.printing import fitting
     from pytest_iaside.report.terminal import ProgressLine
 
-    write = partial(print, end="", file=sys.stderr, flush=True)
+    def write(text: str) -> None:
+        print(fitting(text, sys.stderr), end="", file=sys.stderr, flush=True)
+
     columns = shutil.get_terminal_size().columns
     with contextlib.closing(ProgressLine(write, name, columns)) as line:
         yield line

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_iaside.cli.options import PASSED, Commands, written_by
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.report.printing import tell
 
 if TYPE_CHECKING:
     from pytest_iaside.explain.page import Explained
@@ -56,15 +57,15 @@ def run(options: argparse.Namespace, command: str) -> int:
     written = write_page(shown, folder / "index.html", meta=written_by(command))
     for name, pixels in drawn.items():
         (folder / f"{name}.png").write_bytes(png(pixels))
-    print(shown.headline)
-    print(shown.about)
+    tell(shown.headline)
+    tell(shown.about)
     for figure in shown.figures:
         if figure.table is not None:
-            print(f"\n{figure.title}")
+            tell(f"\n{figure.title}")
             for cells in figure.table.rows:
                 name, *numbers = (cell.text for cell in cells)
-                print("  ".join(("", name.ljust(26), *(each.rjust(8) for each in numbers))))
-    print(f"\nwritten: {written}, and {len(drawn)} pictures beside it")
+                tell("  ".join(("", name.ljust(26), *(each.rjust(8) for each in numbers))))
+    tell(f"\nwritten: {written}, and {len(drawn)} pictures beside it")
     return PASSED
 
 

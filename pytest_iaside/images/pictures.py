@@ -1,4 +1,4 @@
-"""Pictures in files: formats that hold nothing but pixels, within limits, shown as they are meant."""
+"""Pictures in files: formats that hold nothing but pixels, read within limits."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.checks import check_whole
-from pytest_iaside.errors import ReferenceSampleError, one_line, quoted, shortened
+from pytest_iaside.errors import ReferenceSampleError, one_line, quoted, shortened, visible
 from pytest_iaside.images.pictures import PictureReader
 from pytest_iaside.store.files import read_bytes
 
@@ -71,11 +71,11 @@ def read_folder(
     images = _stack((reader.read(root / file, file) for file in files), files)
     if small := reader.enlarged:
         least = min(small, key=small.__getitem__)
-        warnings.warn(
+        _warn(
             f"{len(small)} of {len(files)} images in {root} are smaller than resize={resize} and "
             f"were enlarged (the smallest, {least}, has {small[least]} pixels): their upper bands "
             f"hold no detail; give resize={small[least]} or less, or larger images",
-            stacklevel=CALLER - 1,
+            CALLER,
         )
     _warn_of_copies(root, images, chosen)
     return images, None if labels is None else [label for _, label in chosen], files
@@ -135,7 +135,7 @@ def _image_files(root: Path) -> list[str]:
     files = []
     # Links are followed, as DVC, git-annex and Hugging Face lay data sets; but none into a folder
     # around it, where it would never end. Of each folder the real ones around it, itself the last.
-    around = {str(root): (os.path.realpath(root),)}
+    around: dict[str, tuple[str, ...]] = {str(root): (os.path.realpath(root),)}
     circles = []
     for folder, subfolders, names in os.walk(root, followlinks=True):
         # Hidden ones hold no photographs: .ipynb_checkpoints, macOS's "._photo.jpg".
@@ -153,9 +153,9 @@ def _image_files(root: Path) -> list[str]:
             if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
         ]
     if circles:
-        warnings.warn(
+        _warn(
             f"{circles[0]} is a link to a folder that it lies in and was left out; remove it",
-            stacklevel=CALLER + 1,
+            CALLER + 2,
         )
     if not files:
         raise ReferenceSampleError(
@@ -230,10 +230,7 @@ def _entries(source: Path, rows: csv.DictReader[str]) -> list[tuple[str, int | N
                 f"{quoted(found[file])} above; leave one of the two lines out"
             )
     if again:
-        warnings.warn(
-            f"{source} names {_listed(again)} more than once; each was taken once",
-            stacklevel=CALLER + 1,
-        )
+        _warn(f"{source} names {_listed(again)} more than once; each was taken once", CALLER + 2)
     return list(found.items())
 
 
@@ -259,17 +256,17 @@ def _warn_of_copies(
     first: dict[str, tuple[str, int | None]] = {}
     copies, differing = [], 0
     for image, (file, label) in zip(images, entries, strict=True):
-        digest = hashlib.sha256(np.ascontiguousarray(image)).hexdigest()
+        digest = hashlib.sha256(image.tobytes()).hexdigest()
         other, other_label = first.setdefault(digest, (file, label))
         if other != file:
             copies.append(f"{file} of {other}")
             differing += label != other_label
     if copies:
         wrong = f"; {differing} of them with another label, one of which is wrong" * bool(differing)
-        warnings.warn(
-            f"in {root}, {_listed(copies, 'exact copy', 'exact copies')} count as one image{wrong}; "
-            "leave the copies out",
-            stacklevel=CALLER,
+        _warn(
+            f"in {root}, {_listed(copies, 'exact copy', 'exact copies')} count as one image{wrong}"
+            "; leave the copies out",
+            CALLER + 1,
         )
 
 
@@ -329,6 +326,10 @@ def _stack(found: Iterator[NDArray[Any]], names: Sequence[str]) -> NDArray[Any]:
             )
         images[position] = image
     return images
+
+
+def _warn(text: str, level: int) -> None:
+    warnings.warn(visible(text), stacklevel=level)
 
 
 def _listed(files: Sequence[str], one: str = "image", several: str = "images") -> str:

@@ -30,8 +30,10 @@ ANSWERED = ("settings", "forward_passes")
 OF_ANSWERS = {"values": "answers", "labels": "answers_labels"}
 OF_OTHER_IMAGES = {"digests": "answers_digests", "names": "answers_names"}
 ARRAYS = frozenset(
-    ("values", "labels", "digests", "names", "by_size", "information", "log_likelihood")
-    + (*OF_ANSWERS.values(), *OF_OTHER_IMAGES.values(), "image_psi")
+    (
+        *("values", "labels", "digests", "names", "by_size", "information", "log_likelihood"),
+        *(*OF_ANSWERS.values(), *OF_OTHER_IMAGES.values(), "image_psi"),
+    )
 )
 """All that a file may hold, today or of version 0.1.0."""
 FEWEST = 4
@@ -212,8 +214,8 @@ class Measurement:
         chosen = _CLASSES.get(str(document.get("kind", "")), Measurement)
         if not issubclass(chosen, cls):
             raise BaselineError(
-                f"{path} holds a measurement of {quoted(document.get('kind'))}, expected a {cls.__name__}; "
-                "give another file, or create it anew"
+                f"{path} holds a measurement of {quoted(document.get('kind'))}, expected a "
+                f"{cls.__name__}; give another file, or create it anew"
             )
         loaded: Self = _read_as(path, cls, chosen.of_files, (document, arrays))
         return loaded

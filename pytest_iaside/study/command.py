@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_iaside.cli import options as cli
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.report.printing import tell
 
 if TYPE_CHECKING:
     from pytest_iaside.settings import Settings
@@ -77,7 +78,7 @@ def correlation(options: argparse.Namespace, command: str) -> int:
 
     perturbations, left_out = chosen_perturbations(options.perturbations, measuring.reference)
     for name, reason in left_out.items():
-        print(f"{name} left out: {reason}")
+        tell(f"{name} left out: {reason}")
 
     study = correlation_study(
         models,
@@ -153,7 +154,7 @@ def _read(options: argparse.Namespace) -> tuple[list[StudyModel], Measuring, Set
 def _tell(found: MeasuredModel, more: str = "") -> None:
     from pytest_iaside.study.pages import model_line
 
-    print(model_line(found, more), flush=True)
+    tell(model_line(found, more))
 
 
 def _finish(
@@ -171,9 +172,9 @@ def _finish(
     text = json.dumps(plain, indent=1, allow_nan=False) + "\n"
     data = write_text(text, folder / f"{name}.json", "choose another with --output")
     html = write_page(shown.page(study), folder / f"{name}.html", meta=meta)
-    print("", *shown.lines(study), sep="\n")
-    print(f"\nwritten: {html} and {data.name}")
+    tell("", *shown.lines(study))
+    tell(f"\nwritten: {html} and {data.name}")
     left_out = getattr(study, "left_out", ())
     for model, reason in left_out:
-        print(f"iaside: {model} was left out: {reason}", file=sys.stderr)
+        tell(f"iaside: {model} was left out: {reason}", to=sys.stderr)
     return FAILED if left_out else cli.PASSED

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_iaside.compare.words import confidence
+from pytest_iaside.errors import visible
 from pytest_iaside.report.numbers import fixed, signed
 from pytest_iaside.report.record import ComparisonRecord
 
@@ -39,7 +40,7 @@ def failure_message(
         lines.append(f"report: {report}")
     if place.accept:
         lines += ["to accept the change:", f"    {place.accept}"]
-    return "\n".join(lines)
+    return visible("\n".join(lines))
 
 
 def wrapped(text: str) -> list[str]:

@@ -22,6 +22,7 @@ from pytest_iaside.errors import (
     SettingsError,
     SpectralRobustnessError,
     UndecidedWarning,
+    visible,
 )
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference, first_images
@@ -355,6 +356,6 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
     if compares and undecided and not failed:
         named = f"{told.name}: " if told.name else ""
         text = f"{named}cannot decide at {comparison.images} images: {undecided[0].sentence}"
-        warnings.warn(text, UndecidedWarning, stacklevel=_outside())
+        warnings.warn(visible(text), UndecidedWarning, stacklevel=_outside())
     report = told.test.config.getoption("iaside_report") or REPORT if told.test else None
     return failure_message(compared, place, gate.details(), report) if failed else ""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_iaside.errors import printable
 from pytest_iaside.settings import Layer, ini_value
 from pytest_iaside.store.files import write_export
 
@@ -140,7 +141,7 @@ class SpectralSession:
                 from pytest_iaside.report.terminal import terminal_lines
 
                 shown = terminal_lines(list(self.records.values()), width=width, color=color)
-        return [*shown, *self.lines]
+        return [*shown, *map(printable, self.lines)]
 
     def _export(self) -> None:
         from json import dumps

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from pytest_iaside.cli import options as cli
 from pytest_iaside.compare.words import confidence
-from pytest_iaside.errors import BaselineError, ModelError, SettingsError
+from pytest_iaside.errors import BaselineError, ModelError, SettingsError, printable
+from pytest_iaside.report.printing import tell
 
 if TYPE_CHECKING:
     from pytest_iaside.track.history import Point
@@ -75,25 +76,24 @@ def run(options: argparse.Namespace, command: str) -> int:
     )
     skipped = 0
     for number, checkpoint in enumerate(checkpoints, 1):
-        path, name = checkpoint.path.as_posix(), checkpoint.path.name
+        path, name = printable(checkpoint.path.as_posix()), checkpoint.path.name
         try:
             with cli.terminal_progress(f"{number}/{len(checkpoints)} {name}") as progress:
                 point, status = tracker.track(checkpoint, progress)
         except ModelError as error:
             skipped += 1
             where = "" if str(error).startswith(path) else f"{path}: "
-            print(f"iaside: skipped: {where}{error}", file=sys.stderr, flush=True)
+            tell(f"iaside: skipped: {where}{error}", to=sys.stderr)
             continue
-        # At once, also into a file: whoever looks sees how far it is.
-        print(_line(point, status, path, settings.level), flush=True)
+        tell(_line(point, status, path, settings.level))
     points = history.points(options.training_run)
-    print()
+    tell("")
     if points:
         page = Path(options.html or history.path.with_name(PAGE))
-        print(_conclusion(points, options.last, settings.level, page, command))
-    print(f"history: {history.path}, {len(points)} checkpoints of run {options.training_run!r}")
+        tell(_conclusion(points, options.last, settings.level, page, command))
+    tell(f"history: {history.path}, {len(points)} checkpoints of run {options.training_run!r}")
     if skipped:
-        print(f"skipped: {skipped} of {len(checkpoints)} checkpoints, as said above")
+        tell(f"skipped: {skipped} of {len(checkpoints)} checkpoints, as said above")
     return cli.DRIFTED if skipped else cli.PASSED
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pytest_iaside.errors import SettingsError, one_line
+from pytest_iaside.errors import SettingsError, one_line, printable
 from pytest_iaside.execute.execution import Execution, gathered
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.reference import ReferenceSample
@@ -106,7 +106,8 @@ class Watch:
                 )
         except Exception as error:  # Out of memory, weights that are NaN: whatever it is.
             warnings.warn(
-                f"{name} was not measured, and training goes on ({one_line(error)})", stacklevel=2
+                f"{printable(name)} was not measured, and training goes on ({one_line(error)})",
+                stacklevel=2,
             )
             return None
         warn_of_missing(point)

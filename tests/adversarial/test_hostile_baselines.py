@@ -1,4 +1,4 @@
-"""Baselines that somebody made to hang, to crash or to exhaust whoever reads them, or to deceive."""
+"""Baselines that somebody made to hang, to crash, to exhaust whoever reads them, or to deceive."""
 
 from __future__ import annotations
 

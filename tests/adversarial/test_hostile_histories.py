@@ -1,4 +1,4 @@
-"""Histories and checkpoints that somebody made to hang, to crash or to exhaust whoever reads them."""
+"""Histories and checkpoints that somebody made to hang, to crash, or to exhaust their reader."""
 
 from __future__ import annotations
 
@@ -91,13 +91,14 @@ def npz(**arrays: np.ndarray) -> bytes:
 
 def bomb() -> bytes:
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        with archive.open("values.npy", "w", force_zip64=True) as file:
-            np.lib.format.write_array_header_1_0(
-                file, {"descr": "<f8", "fortran_order": False, "shape": (90_000_000,)}
-            )
-            for _ in range(720):
-                file.write(bytes(10**6))
+    header = {"descr": "<f8", "fortran_order": False, "shape": (90_000_000,)}
+    with (
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("values.npy", "w", force_zip64=True) as file,
+    ):
+        np.lib.format.write_array_header_1_0(file, header)
+        for _ in range(720):
+            file.write(bytes(10**6))
     return packed.getvalue()
 
 
@@ -117,8 +118,8 @@ def arrays(**changes: np.ndarray) -> bytes:
 HOSTILE: dict[str, Callable[[Path], None]] = {
     "a view that never ends": instead(f"CREATE VIEW points AS {ENDLESS} x run FROM n"),
     "a view of all columns that never ends": instead(
-        f"CREATE VIEW points AS {ENDLESS} 'run' run, x step, 'n' name, 'k' key, 0 accuracy, 0 loss, "
-        "'{}' facts, x'' arrays FROM n"
+        f"CREATE VIEW points AS {ENDLESS} 'run' run, x step, 'n' name, 'k' key, 0 accuracy, "
+        "0 loss, '{}' facts, x'' arrays FROM n"
     ),
     "a view of random blobs": instead(
         "CREATE VIEW points AS SELECT 'run' run, 1 step, 'n' name, 'k' key, 0 accuracy, 0 loss, "
@@ -154,7 +155,9 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "facts that are null": row("facts", "null"),
     "100,000 lists in each other": row("facts", "[" * 100_000),
     "a number of 100,000 digits": row("facts", '{"format": ' + "9" * 100_000 + "}"),
-    "facts that are not UTF-8": sql("UPDATE points SET facts = CAST(x'7bff' AS TEXT) WHERE step = 2"),
+    "facts that are not UTF-8": sql(
+        "UPDATE points SET facts = CAST(x'7bff' AS TEXT) WHERE step = 2"
+    ),
     "no model": row("facts", facts(model=None)),
     "a model that is a list": row("facts", facts(model=["net"])),
     "bands that are infinite": row("facts", facts(settings={"bands": float("inf")})),

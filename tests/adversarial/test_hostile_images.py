@@ -215,12 +215,12 @@ class TestLinks:
 
 
 CSVS: dict[str, tuple[bytes, str]] = {
-    "Latin-1": ("file,label\nnaïve.png,1\n".encode("latin-1"), r"is not UTF-8 \(byte 13\); save it"),
+    "Latin-1": (b"file,label\nna\xefve.png,1\n", r"is not UTF-8 \(byte 13\); save it"),
     "UTF-16": ("file,label\na.png,1\n".encode("utf-16"), "is not UTF-8"),
     "zero bytes": (b"file,label\na\0.png,1\n", "a"),
     "a field of a megabyte": (b"file,label\n" + b"a" * 10**6 + b",1\n", "cannot be read: .*field"),
     "an open quote": (b'file,label\n"a.png,1\n' + b"b.png,2\n" * 40_000, "cannot be read: .*field"),
-    "a label of 5,000 digits": (b"file,label\na.png," + b"9" * 5000 + b"\n", "line 2: file 'a.png'"),
+    "a label of 5,000 digits": (b"file,label\na.png," + b"9" * 5000, "line 2: file 'a.png'"),
     "a label of 30 digits": (b"file,label\na.png," + b"9" * 30 + b"\n", "labels are|label"),
     "a label that is none": (b"file,label\na.png,nan\n", "line 2: file 'a.png' has label 'nan'"),
     "a path out of the folder": (b"file,label\n../a.png,1\n", "'../a.png' leaves the folder"),
@@ -270,8 +270,8 @@ class TestCopies:
             photo(tmp_path / name, 1)
         photo(tmp_path / "dog/d.png", 2)
         expected = (
-            r"2 exact copies \(cat/b.png of cat/a.png, dog/c.png of cat/a.png\) count as one image; "
-            "1 of them with another label, one of which is wrong; leave the copies out"
+            r"2 exact copies \(cat/b.png of cat/a.png, dog/c.png of cat/a.png\) count as one image"
+            "; 1 of them with another label, one of which is wrong; leave the copies out"
         )
         with pytest.warns(UserWarning, match=expected) as seen:
             found = ReferenceSample.from_folder(tmp_path, resize=None, crop=None)

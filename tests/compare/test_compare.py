@@ -334,3 +334,14 @@ def test_other_designs_are_refused():
     latin = replace(exact, rules=replace(exact.rules, design="latin"))
     with pytest.raises(BaselineError, match="design: candidate 'latin', baseline 'exact'"):
         compare(latin, exact)
+
+
+def test_every_number_shown_is_of_the_images_that_were_compared() -> None:
+    baseline = make_profile(images=28)
+    candidate = make_profile(images=28, seed=1).first(16)
+    record = comparison_record(compare(candidate, baseline))
+    before, after = (record[role]["spectral"]["psi"] for role in ("baseline", "candidate"))
+    assert record["candidate"]["images"] == record["baseline"]["images"] == record["images"] == 16
+    assert before == pytest.approx(baseline.first(16).psi)
+    assert np.subtract(after, before) == pytest.approx([q["change"] for q in record["quantities"]])
+    assert record["candidate"]["forward_passes"] == candidate.forward_passes

@@ -252,7 +252,7 @@ class TestWhatAPerturbationIs:
             mean_prediction_error(tmp_path / "net.onnx", flat_sample(), attack)
         with pytest.raises(ModelError, match="has no gradient with respect to its input"):
             mean_prediction_error(
-                lambda x: torch.ones(len(x), 2) * float(x.detach().mean()), flat_sample(), attack
+                lambda x: torch.ones(len(x), 2) * float(x.detach().sum()), flat_sample(), attack
             )
         with pytest.raises(ModelError, match="NaN or infinite logits for image 3"):
             mean_prediction_error(

@@ -91,3 +91,10 @@ def _close(ours: list[dict[str, object]], theirs: list[dict[str, object]]) -> bo
         and all(a[name] == pytest.approx(b[name], abs=1e-5) for name in numbers)
         for a, b in zip(ours, theirs, strict=True)
     )
+
+
+def test_commands_keep_the_options_of_the_run(gated: Project) -> None:
+    (record,) = gated.records("--iaside-samples=20", "--iaside-backend=eager", gain=0.1)
+    expected = 'pytest "test_it.py::test_robust" --iaside-samples=20 --iaside-backend=eager'
+    assert record["reproduce"] == expected
+    assert record["accept"] == f"{expected} --iaside-accept-drift"

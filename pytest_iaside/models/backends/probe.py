@@ -135,8 +135,8 @@ def _ranking(
         known = remember(key, _probe(workshop, inputs, names, batch_size, usual))
     # Nothing can be kept here, or something else is in the way. What is not kept would be decided
     # anew each time, and not always alike.
-    plain = [_setup(name, batch_size, usual) for name in names]
-    return _remembered(known, names, batch_size) or (plain, "")
+    usual_setups = [_setup(name, batch_size, usual) for name in names]
+    return _remembered(known, names, batch_size) or (usual_setups, "")
 
 
 def _remembered(
