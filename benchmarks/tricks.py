@@ -2,7 +2,7 @@
 
     python benchmarks/tricks.py [--runs 200] [--quick]
 
-The tricks are the tests in tests/adversarial. The rates are those of the example's digit reader on 50
+The tricks are the tests in tests/adversarial. The rates are of the example's digit reader on 50
 digits: what is kept of it is verified again and again while the reader answers otherwise.
 """
 

@@ -82,7 +82,7 @@ def check_loaded(module: nn.Module) -> None:
     """Raise ModelError where the weights of ``module`` hold no numbers, so that nothing can run."""
     if any(tensor.is_meta for tensor in _state(module)):
         raise ModelError(
-            f"the weights of {type(module).__name__} hold no numbers (they are on the meta device); "
+            f"the weights of {type(module).__name__} hold no numbers: they are on the meta device; "
             "load them first: module.to_empty(device='cpu') and module.load_state_dict(…)"
         )
 
