@@ -6,11 +6,8 @@ never opened.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -21,18 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.checks import check_whole
-from pytest_iaside.errors import ReferenceSampleError, one_line, quoted, shortened, visible
+from pytest_iaside.errors import ReferenceSampleError
+from pytest_iaside.images.label_lists import CALLER, listed, read_labels, warn
 from pytest_iaside.images.pictures import PictureReader
-from pytest_iaside.store.files import read_bytes
 
 IMAGE_TYPES = ("uint8", "float16", "float32", "float64")
 # The file types that torchvision's ImageFolder reads.
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
-LABEL_COLUMNS = ("label", "class", "imagenet_index")
-LISTED = 3
-LARGEST_CSV = 2**26
-# From a warning to who called ReferenceSample.from_folder.
-CALLER = 4
 
 Loaded = tuple[NDArray[Any], Any, list[str]]
 """Images (K, C, H, W), their labels if they have any, and their names."""
@@ -58,20 +50,20 @@ def read_folder(
     elif labels == "folder":
         entries = _by_folder(root)
     else:
-        entries = _by_csv(root, Path(labels))
+        entries = read_labels(root, Path(labels))
     chosen = [entries[i] for i in _draw(len(entries), limit, seed)]
     files = [file for file, _ in chosen]
     # Not Path.is_file: that raises for a name that no file can have.
     if missing := [file for file in files if not os.path.isfile(root / file)]:
         raise ReferenceSampleError(
-            f"{labels} names {_listed(missing)} not found in {root}; correct the file column "
+            f"{labels} names {listed(missing)} not found in {root}; correct the file column "
             "(paths relative to that folder) or add the images"
         )
     reader = PictureReader(resize, crop)
     images = _stack((reader.read(root / file, file) for file in files), files)
     if small := reader.enlarged:
         least = min(small, key=small.__getitem__)
-        _warn(
+        warn(
             f"{len(small)} of {len(files)} images in {root} are smaller than resize={resize} and "
             f"were enlarged (the smallest, {least}, has {small[least]} pixels): their upper bands "
             f"hold no detail; give resize={small[least]} or less, or larger images",
@@ -153,7 +145,7 @@ def _image_files(root: Path) -> list[str]:
             if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
         ]
     if circles:
-        _warn(
+        warn(
             f"{circles[0]} is a link to a folder that it lies in and was left out; remove it",
             CALLER + 2,
         )
@@ -170,79 +162,11 @@ def _by_folder(root: Path) -> list[tuple[str, int | None]]:
     ranks = {folder: rank for rank, folder in enumerate(folders)}
     if loose := [file for file in files if "/" not in file]:
         raise ReferenceSampleError(
-            f"{_listed(loose)} lying directly in {root}, but labels='folder' reads the class from "
+            f"{listed(loose)} lying directly in {root}, but labels='folder' reads the class from "
             "a sub-folder; sort the images into one folder per class, give labels=<a csv file>, "
             "or labels=None to use the model's own predictions"
         )
     return [(file, ranks[file.split("/", 1)[0]]) for file in files]
-
-
-def _by_csv(root: Path, path: Path) -> list[tuple[str, int | None]]:
-    # As given, or else beside the images: both are what people write.
-    source = path if path.exists() else root / path
-    if not source.is_file():
-        raise ReferenceSampleError(
-            f"there is no file {path}; give labels='folder', None, or the path of a CSV file with "
-            "the columns file and label"
-        )
-    try:
-        text = read_bytes(source, LARGEST_CSV).decode("utf-8-sig")
-        entries = _entries(source, csv.DictReader(io.StringIO(text, ""), skipinitialspace=True))
-    except UnicodeDecodeError as error:
-        raise ReferenceSampleError(
-            f"{source} is not UTF-8 (byte {error.start}); save it as CSV in UTF-8"
-        ) from error
-    except (OSError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise ReferenceSampleError(
-            f"{source} cannot be read: {reason}; give a CSV file with the columns file and label"
-        ) from error
-    if not entries:
-        raise ReferenceSampleError(f"{source} names no images; give it one row for each image")
-    return entries
-
-
-def _entries(source: Path, rows: csv.DictReader[str]) -> list[tuple[str, int | None]]:
-    """The files and labels of ``rows``, each file once; ReferenceSampleError for two labels."""
-    column = _label_column(source, list(rows.fieldnames or []))
-    found: dict[str, int] = {}
-    again: list[str] = []
-    for row in rows:
-        given, label = row["file"], row[column]
-        try:
-            path, index = Path(given), int(label)
-        except (TypeError, ValueError):
-            raise ReferenceSampleError(
-                f"{source}, line {rows.line_num}: file {quoted(given)} has {column} "
-                f"{quoted(label)}; expected a file and a class index (a whole number)"
-            ) from None
-        if path.is_absolute() or ".." in path.parts:
-            raise ReferenceSampleError(
-                f"{source}, line {rows.line_num}: {quoted(given)} leaves the folder; expected a "
-                "path relative to it, without .."
-            )
-        file = path.as_posix()
-        again += [file] * (file in found)
-        if found.setdefault(file, index) != index:
-            # One of the two is wrong, and nobody here can tell which.
-            raise ReferenceSampleError(
-                f"{source}, line {rows.line_num}: {quoted(file)} has {column} {quoted(index)}, and "
-                f"{quoted(found[file])} above; leave one of the two lines out"
-            )
-    if again:
-        _warn(f"{source} names {_listed(again)} more than once; each was taken once", CALLER + 2)
-    return list(found.items())
-
-
-def _label_column(source: Path, columns: list[str]) -> str:
-    others = [column for column in columns if column != "file"]
-    usual = [column for column in LABEL_COLUMNS if column in others]
-    if "file" in columns and (usual or len(others) == 1):
-        return (usual or others)[0]
-    raise ReferenceSampleError(
-        f"{source} has the columns {', '.join(columns) or '(none)'}; expected a header row with "
-        f"a column file and a column {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}"
-    )
 
 
 def _warn_of_copies(
@@ -263,8 +187,8 @@ def _warn_of_copies(
             differing += label != other_label
     if copies:
         wrong = f"; {differing} of them with another label, one of which is wrong" * bool(differing)
-        _warn(
-            f"in {root}, {_listed(copies, 'exact copy', 'exact copies')} count as one image{wrong}"
+        warn(
+            f"in {root}, {listed(copies, 'exact copy', 'exact copies')} count as one image{wrong}"
             "; leave the copies out",
             CALLER + 1,
         )
@@ -326,13 +250,3 @@ def _stack(found: Iterator[NDArray[Any]], names: Sequence[str]) -> NDArray[Any]:
             )
         images[position] = image
     return images
-
-
-def _warn(text: str, level: int) -> None:
-    warnings.warn(visible(text), stacklevel=level)
-
-
-def _listed(files: Sequence[str], one: str = "image", several: str = "images") -> str:
-    few = ", ".join(map(shortened, files[:LISTED]))
-    more = f" and {len(files) - LISTED} more" if len(files) > LISTED else ""
-    return f"{len(files)} {several if len(files) != 1 else one} ({few}{more})"
