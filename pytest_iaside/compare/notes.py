@@ -1,5 +1,7 @@
 """What a reader should know of a comparison besides its checks."""
 
+from collections.abc import Iterable
+
 from pytest_iaside.compare.answers import rose, worse
 from pytest_iaside.compare.check import Check
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
@@ -96,24 +98,39 @@ def better_notes(
     if direction == "any" or (answered and worse(answered)):
         return []
     if any(check.verdict == "drift" for check in checks):
-        return []
+        gains = [] if answered is None else _gains(answered.quantities, answered.limits)
+        note = (
+            f"the answers are better by more than may be lost ({', '.join(gains)}), but what the "
+            "model makes of the bands drifted: look at them before the change is accepted"
+        )
+        return [note] if gains else []
     titles = {"src": "signed SRC", "sid": "SID", "value": "v(all)"}
     if answered and not rose(answered, AS_ANSWERED):
         del titles["value"]  # It counts from L(∅), which may have fallen instead.
     better = [titles[c.name] for c in checks if c.name in titles and c.low > -c.limit]
-    every = {**limits, **(answered.limits if answered else {})}
-    for each in (*(answered.quantities if answered else ()), *changes):
-        allowed = every.get(each.family, Limit()).change
-        gain = each.low if each.better == "higher" else -each.high
-        # A band's limit is a share of v(all): what improves there is told by v(all) itself.
-        # mPE falls where a model collapses (SPEC.md 14).
-        if allowed is not None and each.family not in ("band", "mpe") and gain > allowed:
-            better.append(each.name)
+    if answered is not None:
+        better += _gains(answered.quantities, answered.limits)
+    better += _gains(changes, limits)
     note = (
         f"{BETTER} by more than may be lost ({', '.join(better)}): refresh the test's baseline, so "
         "that the gain is kept"
     )
     return [note] if better else []
+
+
+def _gains(changes: Iterable[QuantityChange], limits: Limits) -> list[str]:
+    """The quantities that improved by more than may be lost.
+
+    A band's limit is a share of v(all): what improves there is told by v(all) itself. mPE falls
+    where a model collapses (SPEC.md 14).
+    """
+    found = []
+    for each in changes:
+        allowed = limits.get(each.family, Limit()).change
+        gain = each.low if each.better == "higher" else -each.high
+        if allowed is not None and each.family not in ("band", "mpe") and gain > allowed:
+            found.append(each.name)
+    return found
 
 
 def _copies_notes(

@@ -128,7 +128,10 @@ def _answered(
         names = [f"{name} {severity}" for name, severity in chosen]
         before = known.settings.get("panel") or names
         shown = [", ".join(each) or "none" for each in (names, before)]
-        if before != names:
+        if sorted(before) == sorted(names):
+            # In the order of the baseline: what is asked is the same.
+            chosen = tuple(chosen[names.index(name)] for name in before)
+        else:
             raise BaselineError(
                 "the baseline was made for something else, so nothing was compared: panel: "
                 f"candidate {shown[0]}, baseline {shown[1]}. Restore the "

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -85,7 +86,9 @@ class Tracker:
         known = next((point for point in same if (point.run, point.step) == own), None)
         if known is None:
             other = self._history.at(*own)
-            if other is not None and other.name != name:
+            # Asked for anew, one that is there no longer gives way to where it was moved.
+            moved = self._anew and other is not None and not Path(other.name).exists()
+            if other is not None and other.name != name and not moved:
                 raise ModelError(
                     f"{name} has step {checkpoint.step}, as {other.name} has in run "
                     f"{self._run!r} of {self._history.path}; tell runs apart with --run, or leave "

@@ -133,6 +133,12 @@ def test_what_is_better_is_said_of_answers() -> None:
     assert value.high < -0.2 and value.verdict == found.verdict == "nothing found"
     (note,) = [note for note in found.notes if note.startswith("better")]
     assert "accuracy, clean and perturbed" in note and "v(all)" not in note
+    # Where a band drifted all the same, that comes first.
+    bands = compare(BEFORE, worse, Thresholds(max_band_drop=0.01))
+    assert bands.verdict == "drift"
+    (note,) = [note for note in bands.notes if note.startswith("the answers are better")]
+    assert "accuracy, clean and perturbed" in note and "drifted" in note
+    assert not any(note.startswith("better") for note in bands.notes)
 
 
 def test_other_measurements_compare_answers_too() -> None:

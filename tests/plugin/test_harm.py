@@ -125,6 +125,9 @@ def test_the_panel_is_a_setting(project: Project) -> None:
     names = [each["name"] for each in record["comparison"]["answers"]]
     assert "accuracy under white_noise 2" in names and "accuracy under contrast 1" in names
     assert "accuracy under brightness 3" not in names
+    project.ini("iaside_panel = contrast 1, white_noise 2")  # The same in another order.
+    (record,) = project.records()
+    assert record["verdict"] == "pass"
     project.ini("iaside_panel = none")
     result = project.run()
     result.stdout.fnmatch_lines(["E*panel: candidate none, baseline white_noise 2, contrast 1*"])

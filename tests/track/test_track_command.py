@@ -253,6 +253,18 @@ def test_another_runs_step_is_not_overwritten(
     assert [point.name for point in history.points("run")] == [f"epoch{e}.pt" for e in range(4)]
 
 
+def test_a_checkpoint_that_was_moved_is_measured_anew_where_that_is_asked_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert track() == 0
+    Path("other").mkdir()
+    Path("epoch2.pt").rename("other/epoch2.pt")
+    options = ["--model=lab:Network", "--reference=lab:images", "--bands=4", "--run=run"]
+    assert main(["track", "other/epoch2.pt", *options, "--no-cache"]) == 0
+    names = [point.name for point in History("iaside-history.sqlite").points("run")]
+    assert names == ["epoch0.pt", "epoch1.pt", "other/epoch2.pt", "epoch3.pt"]
+
+
 def test_without_labels_the_trainers_accuracy_counts(folder: Path) -> None:
     save(0, val_acc=0.75)
     assert track(reference="lab:unlabelled") == 0
