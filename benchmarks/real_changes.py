@@ -134,13 +134,17 @@ def _mean(values: np.ndarray) -> tuple[float, float]:
 
 def real_changes(title: str, changes: Named, tables: Path, draws: int) -> None:
     """A row a change, and how well gates tell those that are worse from harmless ones."""
-    rows = []
+    rows, missing = [], []
     for name, change in changes.items():
-        with suppress(FileNotFoundError):
+        try:
             rows.append(row_of(name, tables, change.base, draws))
+        except FileNotFoundError:
+            missing.append(name)
     rows.sort(key=lambda row: row.elsewhere)
-    print(f"\n{title}: {draws} gates a row; at 100 photographs one, they are the whole pool")
+    print(f"\n## {title}\n\n{draws} gates a row; at 100 photographs one, they are the whole pool.")
     print(f"Verdicts in %: {' / '.join(VERDICTS)}\n")
+    if missing:
+        print(f"Not measured: {'; '.join(missing)}\n")
     head = ["change", "", "elsewhere", "log-lik.", "clean", "panel", "pool"]
     head += [each for count in COUNTS for each in (f"{count} images", "decides")]
     lines = []
@@ -172,7 +176,7 @@ def real_changes(title: str, changes: Named, tables: Path, draws: int) -> None:
 
 def same_models(tables: Path, draws: int) -> None:
     """False alarms: the same function, computed otherwise."""
-    print(f"\nThe same model: {draws} gates a row, one at 100 photographs; in %\n")
+    print(f"\n## The same model\n\n{draws} gates a row, one at 100 photographs; in %\n")
     lines = []
     for name, change in SAME.items():
         with suppress(FileNotFoundError):
@@ -185,7 +189,7 @@ def same_models(tables: Path, draws: int) -> None:
 
 def cost(pools: dict[str, Pool], count: int = 50) -> None:
     """Seconds and forward passes of the default gate without and with the panel."""
-    print(f"\nThe default gate on {count} images, {machine()}\n")
+    print(f"\n## What the default gate costs\n\n{count} images, {machine()}\n")
     lines = []
     for base, kind in (("reader", "digits"), ("Lite0", "photographs")):
         if kind not in pools:

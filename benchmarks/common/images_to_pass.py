@@ -42,7 +42,8 @@ def times(factor: float) -> Thresholds:
 
 def passes_of_noise(tables: Path, draws: int) -> None:
     """The verdicts of gates by change, limits and number of images."""
-    print(f"\nThree kinds of noise: {draws} gates a cell, one where the images are the whole pool")
+    print("\n## Three kinds of noise, by limits and images\n")
+    print(f"{draws} gates a cell, one where the images are the whole pool.")
     print(f"Verdicts in %: {' / '.join(VERDICTS)}\n")
     lines = []
     for name in NOISES:
@@ -62,8 +63,12 @@ def passes_of_noise(tables: Path, draws: int) -> None:
 
 def images_to_pass(tables: Path) -> None:
     """What a pass of each quantity takes where its mean stays, from its paired deviation."""
-    print("\nA pass at the default limits where the mean stays as it is: images, and in how many")
-    print(f"forward passes; half: that half of the gates pass, and {OFTEN:.0%}\n")
+    print("\n## Images and forward passes that a pass takes\n")
+    print("At the default limits, where the mean stays as it is, from the deviation of paired")
+    print(
+        "differences: images (forward passes) with which the check of one quantity passes in half"
+    )
+    print(f"of the gates, and in {OFTEN:.0%}. A gate passes where every check does.\n")
     lines = []
     for name in NOISES:
         with suppress(FileNotFoundError):
