@@ -265,7 +265,9 @@ class Measured:
     @classmethod
     def load(cls, tables: Path, name: str) -> Measured:
         """What ``measure_all`` kept of ``name``; FileNotFoundError where it kept nothing."""
-        profile, others = SpectralProfile.load(file_of(tables, name)), others_kept(tables, name)
+        if not (others := others_kept(tables, name)):
+            raise FileNotFoundError(f"{tables} holds no measurement of {name!r}")
+        profile = SpectralProfile.load(file_of(tables, name))
         return cls(profile, **others).answered(others["logits"])
 
     def answered(self, logits: np.ndarray) -> Measured:
