@@ -74,25 +74,28 @@ class Row:
     def kind(self) -> str:
         """What the change is: worse, harmless, better, or neither of these.
 
-        Harmless alone is one that the panel does not tell from no change on the other images, too.
+        Harmless alone is one that loses nothing under the panel on the other images, either.
         """
         gain, error = self.elsewhere
         if gain <= -WORSE:
             return "worse"
-        if gain > max(1, 2 * error) and self.clean[0] > -1:
+        if gain > _noise(error) and self.clean[0] > -1:
             return "better"
-        if not _small(self.log_likelihood, self.elsewhere, self.clean):
+        small = all(abs(by) < _noise(error) for by, error in (self.elsewhere, self.clean))
+        if not small or abs(self.log_likelihood) >= NATS:
             return ""
-        return HARMLESS if _small(self.panel_log_likelihood, self.panel) else HARMLESS_ELSEWHERE
+        gain, error = self.panel
+        lost = gain <= -_noise(error) or self.panel_log_likelihood <= -NATS
+        return HARMLESS_ELSEWHERE if lost else HARMLESS
 
 
-def _small(log_likelihood: float, *accuracies: tuple[float, float]) -> bool:
-    less = all(abs(by) < max(1, 2 * error) for by, error in accuracies)
-    return less and abs(log_likelihood) < 0.05
+def _noise(error: float) -> float:
+    return max(1, 2 * error)
 
 
 WORSE = 5
 """Accuracy points."""
+NATS = 0.05
 HARMLESS, HARMLESS_ELSEWHERE = "harmless", "harmless elsewhere"
 GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "worse": (("worse",), GREEN),
