@@ -4,7 +4,8 @@
 
 Every model is measured once on a pool of images, and the measurement kept on disk. A simulated
 gate draws K images of the pool, without replacement, and compares the models on them by default
-settings. The truth is measured on other images, under corruptions that are not in the panel.
+settings. The truth is measured on other images, under corruptions that are not in the panel;
+beside it stands what the panel itself says of these images.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from common.auto_samples import auto_and_fixed
 from common.change_sets import (
     CHOSEN_ON,
+    FRESH,
     MOVED_ON,
     ONE_CLASS,
     PHOTOGRAPHS,
@@ -29,47 +31,24 @@ from common.change_sets import (
     baseline,
 )
 from common.changes import PHOTO_MEAN, PHOTO_STD
-from common.measured import Measured, Pool, digit_pool, measure_all, photograph_pool, twenty_pool
+from common.gates import GREEN, VERDICTS, Told, gates, shares, usual_check
+from common.images_to_pass import images_to_pass, passes_of_noise
+from common.measured import (
+    TRUTH,
+    Measured,
+    Pool,
+    digit_pool,
+    measure_all,
+    photograph_pool,
+    twenty_pool,
+)
 from common.side_by_side import machine, print_table
 
 from pytest_iaside import Classifier, compare, measure
 from pytest_iaside.measure.panel import PANEL
-from pytest_iaside.measure.profile import SpectralProfile
 
 SHARED = Path(__file__).parents[2] / "shared" / "imagenet100"
 TABLES = Path(tempfile.gettempdir()) / "iaside-real-changes"
-VERDICTS = ("drift", "inconclusive", "nothing found", "pass")
-GREEN = VERDICTS[2:]
-Drawn = list[tuple[str, tuple[str, ...]]]
-"""The verdict of every gate, and the checks that it comes from."""
-
-
-def gates(candidate: Measured, baseline: Measured, count: int, draws: int) -> Drawn:
-    """Gates on ``count`` images of the pool, drawn without replacement; one if that is all."""
-    generator, pool, found = np.random.default_rng(count), len(baseline.profile), []
-    for _ in range(draws if count < pool else 1):
-        rows = generator.choice(pool, count, replace=False)
-        found.append(gate(candidate.profile.take(rows), baseline.profile.take(rows)))
-    return found
-
-
-def gate(candidate: SpectralProfile, baseline: SpectralProfile) -> tuple[str, tuple[str, ...]]:
-    """The verdict of the default gate, red as drift, and the names of the checks that decide."""
-    comparison = compare(candidate, baseline)
-    verdict = "drift" if comparison.fails() else comparison.verdict
-    decided = [check.name for check in comparison.checks if check.verdict == comparison.verdict]
-    return verdict, tuple(decided)
-
-
-def shares(drawn: Drawn) -> np.ndarray:
-    """The percentage of each of VERDICTS."""
-    return np.array([100 * np.mean([verdict == each for verdict, _ in drawn]) for each in VERDICTS])
-
-
-def usual_check(drawn: Drawn, *verdicts: str) -> str:
-    """The check that decided most of the gates with one of ``verdicts``."""
-    names = Counter(name for verdict, names in drawn if verdict in verdicts for name in names)
-    return names.most_common(1)[0][0] if names else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,45 +56,74 @@ class Row:
     """A change: what it does on other images, and what gates of 50 and 100 images say of it.
 
     Accuracy points that are gained, and their standard errors over images: ``elsewhere`` under
-    TRUTH, ``clean`` as they are; ``panel`` of the pool, under the panel. ``log_likelihood`` in
-    nats, at each model's own temperature, under TRUTH.
+    TRUTH, ``clean`` as they are, ``panel`` under the panel; ``pool`` of the pool, under the panel.
+    ``log_likelihood`` in nats, at each model's own temperature, under TRUTH, and
+    ``panel_log_likelihood`` under the panel.
     """
 
     name: str
     elsewhere: tuple[float, float]
     clean: tuple[float, float]
-    panel: float
+    panel: tuple[float, float]
+    pool: float
     log_likelihood: float
-    at: dict[int, Drawn]
+    panel_log_likelihood: float
+    at: dict[int, list[Told]]
 
     @property
     def kind(self) -> str:
-        """What the change is: worse, harmless, better, or neither of these."""
+        """What the change is: worse, harmless, better, or neither of these.
+
+        Harmless alone is one that loses nothing under the panel on the other images, either.
+        """
         gain, error = self.elsewhere
         if gain <= -WORSE:
             return "worse"
-        if gain > max(1, 2 * error) and self.clean[0] > -1:
+        if gain > _noise(error) and self.clean[0] > -1:
             return "better"
-        small = all(abs(by) < max(1, 2 * error) for by, error in (self.elsewhere, self.clean))
-        return "harmless" if small and abs(self.log_likelihood) < 0.05 else ""
+        small = all(abs(by) < _noise(error) for by, error in (self.elsewhere, self.clean))
+        if not small or abs(self.log_likelihood) >= NATS:
+            return ""
+        gain, error = self.panel
+        lost = gain <= -_noise(error) or self.panel_log_likelihood <= -NATS
+        return HARMLESS_ELSEWHERE if lost else HARMLESS
+
+
+def _noise(error: float) -> float:
+    return max(1, 2 * error)
 
 
 WORSE = 5
 """Accuracy points."""
+NATS = 0.05
+HARMLESS, HARMLESS_ELSEWHERE = "harmless", "harmless elsewhere"
+GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "worse": (("worse",), GREEN),
+    "harmless elsewhere": ((HARMLESS, HARMLESS_ELSEWHERE), ("drift",)),
+    "harmless elsewhere and under the panel on other images": ((HARMLESS,), ("drift",)),
+    "better": (("better",), ("drift",)),
+}
+"""Kinds of change that belong together, and the verdicts that are wrong about them."""
 COUNTS = (50, 100)
 
 
 def row_of(name: str, tables: Path, base: str, draws: int) -> Row:
     """The change ``name`` of the model ``base``; FileNotFoundError where either was left out."""
     candidate, before = Measured.load(tables, name), Measured.load(tables, f"{base}, baseline")
-    points = 100 * (candidate.hits - before.hits)
+    points, nats = (
+        100 * (candidate.hits - before.hits),
+        candidate.log_likelihood - before.log_likelihood,
+    )
+    truth, panel = slice(1, 1 + len(TRUTH)), slice(1 + len(TRUTH), None)
     right = [each.logits.argmax(axis=2) == each.profile.labels for each in (candidate, before)]
     return Row(
         name=name,
-        elsewhere=_mean(points[1:].mean(axis=0)),
+        elsewhere=_mean(points[truth].mean(axis=0)),
         clean=_mean(points[0]),
-        panel=100 * (right[0][1:].mean() - right[1][1:].mean()),
-        log_likelihood=(candidate.log_likelihood - before.log_likelihood)[1:].mean(),
+        panel=_mean(points[panel].mean(axis=0)),
+        pool=100 * (right[0][1:].mean() - right[1][1:].mean()),
+        log_likelihood=nats[truth].mean(),
+        panel_log_likelihood=nats[panel].mean(),
         at={count: gates(candidate, before, count, draws) for count in COUNTS},
     )
 
@@ -129,31 +137,37 @@ def _mean(values: np.ndarray) -> tuple[float, float]:
 
 def real_changes(title: str, changes: Named, tables: Path, draws: int) -> None:
     """A row a change, and how well gates tell those that are worse from harmless ones."""
-    rows = []
+    rows, missing = [], []
     for name, change in changes.items():
-        with suppress(FileNotFoundError):
+        try:
             rows.append(row_of(name, tables, change.base, draws))
+        except FileNotFoundError:
+            missing.append(name)
     rows.sort(key=lambda row: row.elsewhere)
-    print(f"\n{title}: {draws} gates a row; at 100 photographs one, they are the whole pool")
+    print(f"\n## {title}\n\n{draws} gates a row; at 100 photographs one, they are the whole pool.")
     print(f"Verdicts in %: {' / '.join(VERDICTS)}\n")
-    head = ["change", "", "elsewhere", "log-lik.", "clean", "panel"]
+    if missing:
+        print(f"Not measured: {'; '.join(missing)}\n")
+    head = ["change", "", "elsewhere", "log-lik.", "clean", "panel", "pool"]
     head += [each for count in COUNTS for each in (f"{count} images", "decides")]
     lines = []
     for row in rows:
         line = [row.name, row.kind, "{:+.1f} ± {:.1f}".format(*row.elsewhere)]
-        line += [f"{row.log_likelihood:+.2f}", f"{row.clean[0]:+.1f}", f"{row.panel:+.1f}"]
+        line += [f"{row.log_likelihood:+.2f}", f"{row.clean[0]:+.1f}"]
+        line += ["{:+.1f} ± {:.1f}".format(*row.panel), f"{row.pool:+.1f}"]
         for drawn in row.at.values():
             found = shares(drawn)
             line += [" / ".join(f"{share:.0f}" for share in found)]
             line += [usual_check(drawn, VERDICTS[int(found.argmax())])]
         lines.append(line)
     print_table(head, lines)
-    for kind, wrong in (("worse", GREEN), ("harmless", ("drift",)), ("better", ("drift",))):
-        chosen = [row for row in rows if row.kind == kind]
+    for group, (kinds, wrong) in GROUPS.items():
+        chosen = [row for row in rows if row.kind in kinds]
         for count in COUNTS if chosen else ():
             found = np.mean([shares(row.at[count]) for row in chosen], axis=0)
             told = ", ".join(f"{v} {share:.1f} %" for v, share in zip(VERDICTS, found, strict=True))
-            print(f"- {kind}, {len(chosen)} changes, {count} images: {told}")
+            told += f"; green {found[2:].sum():.1f} %"
+            print(f"- {group}, {len(chosen)} changes, {count} images: {told}")
             names = [
                 f"{row.name} ({usual_check(row.at[count], *wrong)})"
                 for row in chosen
@@ -165,7 +179,7 @@ def real_changes(title: str, changes: Named, tables: Path, draws: int) -> None:
 
 def same_models(tables: Path, draws: int) -> None:
     """False alarms: the same function, computed otherwise."""
-    print(f"\nThe same model: {draws} gates a row, one at 100 photographs; in %\n")
+    print(f"\n## The same model\n\n{draws} gates a row, one at 100 photographs; in %\n")
     lines = []
     for name, change in SAME.items():
         with suppress(FileNotFoundError):
@@ -176,48 +190,9 @@ def same_models(tables: Path, draws: int) -> None:
     print_table(["change", "K", *VERDICTS], lines)
 
 
-def one_class(tables: Path) -> None:
-    """One class of twenty broken, every class in turn, at five images a class."""
-    print("\nOne class of 20 broken, each in turn, 100 images: how many gates\n")
-    before, lines = Measured.load(tables, "twenty, baseline"), []
-    for title in ("class {} at −20", "without class {}"):
-        found = []
-        for number in range(20):
-            broken = Measured.load(tables, f"twenty, {title.format(number)}")
-            if "without" in title:  # Images of other classes are answered as before.
-                rows = np.flatnonzero(before.profile.labels == number)
-                broken = before.with_images(rows, broken)
-            found.append(gate(broken.profile, before.profile))
-        lines.append([title.format("…"), *_counted(found)])
-    print_table(["broken", *VERDICTS, "decides"], lines)
-
-
-def one_image(tables: Path) -> None:
-    """One image of 50 answered wrongly under everything, every image in turn."""
-    print("\nOne image of 50 answered wrongly, each in turn that was right: how many gates\n")
-    lines = []
-    for name, change in MOVED_ON.items():
-        with suppress(FileNotFoundError):
-            wrong = Measured.load(tables, name)
-            before = Measured.load(tables, f"{change.base}, baseline")
-            right = np.flatnonzero(before.logits[0].argmax(axis=1) == before.profile.labels)
-            pool, found = np.arange(50), []
-            for image in right[right < 50]:
-                broken = before.with_images(np.array([image]), wrong)
-                found.append(gate(broken.profile.take(pool), before.profile.take(pool)))
-            lines.append([change.base, *_counted(found)])
-    print_table(["model", *VERDICTS, "decides"], lines)
-
-
-def _counted(found: Drawn) -> list[str]:
-    counts = Counter(verdict for verdict, _ in found)
-    usual = counts.most_common(1)[0][0]
-    return [*(str(counts[each]) for each in VERDICTS), usual_check(found, usual)]
-
-
 def cost(pools: dict[str, Pool], count: int = 50) -> None:
     """Seconds and forward passes of the default gate without and with the panel."""
-    print(f"\nThe default gate on {count} images, {machine()}\n")
+    print(f"\n## What the default gate costs\n\n{count} images, {machine()}\n")
     lines = []
     for base, kind in (("reader", "digits"), ("Lite0", "photographs")):
         if kind not in pools:
@@ -238,9 +213,12 @@ def print_tables(tables: Path, draws: int = 40) -> None:
     """Every table that the measurements in ``tables`` give."""
     real_changes("Changes that the limits were chosen on", CHOSEN_ON, tables, draws)
     real_changes("Changes set aside", SET_ASIDE, tables, draws)
+    title = "Changes set aside after the limits were chosen, looked at once"
+    real_changes(title, FRESH, tables, draws)
     same_models(tables, 5 * draws)
-    one_class(tables)
-    one_image(tables)
+    passes_of_noise(tables, draws)
+    images_to_pass(tables)
+    auto_and_fixed(tables)
 
 
 def main() -> None:
@@ -254,7 +232,7 @@ def main() -> None:
     if arguments.photographs:
         pools["photographs"] = photograph_pool(arguments.photographs, arguments.labels)
     arguments.tables.mkdir(parents=True, exist_ok=True)
-    for changes in (CHOSEN_ON, SET_ASIDE, SAME, MOVED_ON, ONE_CLASS):
+    for changes in (CHOSEN_ON, SET_ASIDE, FRESH, SAME, MOVED_ON, ONE_CLASS):
         measure_all(arguments.tables, pools, changes)
     print_tables(arguments.tables, arguments.gates)
     cost(pools)

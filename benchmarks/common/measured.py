@@ -47,9 +47,10 @@ TRUTH = (
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Images that gates draw from, and ``others``, clean and corrupted, that tell the truth.
+    """Images that gates draw from, and ``others`` that tell the truth.
 
-    Others that show the same thing, in turn, are ``copies`` of one.
+    Others are tensors of the same images: clean, under TRUTH, and under the panel. Images that
+    show the same thing, in turn, are ``copies`` of one.
     """
 
     sample: ReferenceSample
@@ -59,9 +60,9 @@ class Pool:
 
 
 def pool_of(sample: ReferenceSample, others: ReferenceSample, copies: int = 1) -> Pool:
-    """The pool ``sample``, and ``others`` as they are and under each corruption of TRUTH."""
+    """The pool ``sample``, and ``others`` as they are, under TRUTH and under the panel."""
     assert others.labels is not None
-    corrupted = (corrupt(others.pixels(), *each, seed=0).float() for each in TRUTH)
+    corrupted = (corrupt(others.pixels(), *each, seed=0).float() for each in (*TRUTH, *PANEL))
     return Pool(sample, (others.pixels(), *corrupted), others.labels, copies)
 
 
@@ -82,9 +83,10 @@ def digit_pool() -> Pool:
 
 
 def twenty_pool() -> Pool:
-    """Digits of twenty classes; the truth of one broken class needs no others."""
-    sample = ReferenceSample(*twenty_digits())
-    return pool_of(sample, sample)
+    """Digits of twenty classes; what one broken class costs needs no corruptions."""
+    images, labels = twenty_digits()
+    sample = ReferenceSample(images, labels)
+    return Pool(sample, (sample.pixels(),), labels, copies=1)
 
 
 # ------------------------------------------------------------------- measuring
@@ -177,27 +179,31 @@ def measure_all(tables: Path, pools: dict[str, Pool], changes: Named) -> None:
         todo |= {name: change for name, change in changes.items() if change.base == base}
         # Heads next: they share what the last layer is fed.
         for name in sorted(todo, key=lambda name: (name != first, todo[name].head is None)):
-            if file_of(tables, name).with_suffix(".other.npz").exists():
+            kept = others_kept(tables, name)
+            if kept and len(kept["hits"]) >= len(pool.others):
                 continue
             change, began = todo[name], time.perf_counter()
-            before = Measured.load(tables, first) if name != first else None
             try:
                 with models.opened(change) as classifier:
-                    execution = Execution(batch_size=change.batch or "auto")
-                    profile, others = measure_one(classifier, pool, execution, before)
+                    if not kept:
+                        before = Measured.load(tables, first) if name != first else None
+                        execution = Execution(batch_size=change.batch or "auto")
+                        profile, logits = measure_one(classifier, pool, execution, before)
+                        # The logits are its answers.
+                        replace(profile, answers=None).save(file_of(tables, name))
+                        kept = {"logits": logits}
+                    kept = measure_others(classifier, pool, kept)
             except ImportError as error:
                 print(f"left out: {base} ({error})")
                 break
-            replace(profile, answers=None).save(file_of(tables, name))  # The logits are them.
-            np.savez(file_of(tables, name).with_suffix(".other.npz"), **others)
+            np.savez(file_of(tables, name).with_suffix(".other.npz"), **kept)
             print(f"  {time.perf_counter() - began:4.0f} s  {name}", file=sys.stderr, flush=True)
 
 
 def measure_one(
     classifier: Classifier, pool: Pool, execution: Execution, before: Measured | None
-) -> tuple[SpectralProfile, dict[str, np.ndarray]]:
-    """The profile of the pool; its logits (1 + panel, K, classes), and ``hits`` and
-    ``log_likelihood`` (1 + TRUTH, N) of the other images."""
+) -> tuple[SpectralProfile, np.ndarray]:
+    """The profile of the pool, and its logits (1 + panel, K, classes)."""
     panel = np.stack(answers(classifier, pool.sample, [None, *PANEL], execution=execution))
     ratio = None
     if before is not None:
@@ -205,9 +211,19 @@ def measure_one(
         both = before.answered(panel).profile.answers, before.profile.answers
         ratio = explained_by_temperature(*both)
     profile = measure(classifier, pool.sample, execution=execution, temperature=ratio or 1.0)
-    temperature = temperature_of(panel[0], profile.labels)
+    return profile, panel.astype(np.float32)
+
+
+def measure_others(
+    classifier: Classifier, pool: Pool, kept: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The ``logits`` of ``kept``, and ``hits`` and ``log_likelihood`` (1 + TRUTH + panel, N) of
+    the other images; what ``kept`` has of them is not measured again."""
+    truth = pool.sample.labels
+    assert truth is not None
+    temperature = temperature_of(kept["logits"][0].astype(float), truth.numpy())
     hits, likelihoods = [], []
-    for images in pool.others:
+    for images in pool.others[len(kept.get("hits", ())) :]:
         run, batches = cast(nn.Module, classifier.network), images.split(24)
         logits = torch.cat([run(classifier.normalise(some)) for some in batches]).double()
         each = (logits / temperature).log_softmax(dim=1).gather(1, pool.labels[:, None])[:, 0]
@@ -216,11 +232,22 @@ def measure_one(
     means = (
         torch.stack(each).unflatten(1, (pool.copies, -1)).mean(1) for each in (hits, likelihoods)
     )
-    elsewhere = dict(zip(("hits", "log_likelihood"), (each.numpy() for each in means), strict=True))
-    return profile, {"logits": panel.astype(np.float32), **elsewhere}
+    found = dict(kept)
+    for name, each in zip(("hits", "log_likelihood"), means, strict=True):
+        found[name] = np.concatenate([*([kept[name]] if name in kept else []), each.numpy()])
+    return found
 
 
 # ------------------------------------------------------------------- what is kept of them
+
+
+def others_kept(tables: Path, name: str) -> dict[str, np.ndarray]:
+    """What ``measure_all`` kept of ``name`` beside the profile; nothing where it kept nothing."""
+    file = file_of(tables, name).with_suffix(".other.npz")
+    if not file.exists():
+        return {}
+    with np.load(file) as arrays:
+        return {each: arrays[each] for each in arrays.files}
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,16 +258,17 @@ class Measured:
     logits: np.ndarray
     """(1 + panel, K, classes)"""
     hits: np.ndarray
-    """(1 + TRUTH, N)"""
+    """(1 + TRUTH + panel, N)"""
     log_likelihood: np.ndarray
-    """(1 + TRUTH, N), at the model's own temperature."""
+    """(1 + TRUTH + panel, N), at the model's own temperature."""
 
     @classmethod
     def load(cls, tables: Path, name: str) -> Measured:
         """What ``measure_all`` kept of ``name``; FileNotFoundError where it kept nothing."""
-        with np.load(file_of(tables, name).with_suffix(".other.npz")) as arrays:
-            others = {each: arrays[each] for each in arrays.files}
-        return cls(SpectralProfile.load(file_of(tables, name)), **others).answered(others["logits"])
+        if not (others := others_kept(tables, name)):
+            raise FileNotFoundError(f"{tables} holds no measurement of {name!r}")
+        profile = SpectralProfile.load(file_of(tables, name))
+        return cls(profile, **others).answered(others["logits"])
 
     def answered(self, logits: np.ndarray) -> Measured:
         """The same with the answers that ``logits`` are."""
