@@ -495,7 +495,7 @@ def test_weights_that_hold_no_numbers_are_named() -> None:
     with torch.device("meta"):
         model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
     reference = ReferenceSample(torch.rand(4, 3, 2, 2))
-    with pytest.raises(ModelError, match=r"weights of Sequential hold no numbers .* load them"):
+    with pytest.raises(ModelError, match=r"weights of Sequential hold no numbers: .* load them"):
         measure(model, reference, bands=2)
 
 

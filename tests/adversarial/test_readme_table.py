@@ -1,0 +1,296 @@
+"""What README says of every wrong thing, line by line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+# pytester forgets, after each run in process, the modules that the run imported; torch cannot be
+# imported twice.
+import pytest_iaside.report.html
+import pytest_iaside.report.terminal
+import pytest_iaside.testing.spectral  # noqa: F401
+from pytest_iaside import (
+    BaselineError,
+    Execution,
+    ModelError,
+    ReferenceSample,
+    ReferenceSampleError,
+    SettingsError,
+    assert_spectral_robustness,
+    measure,
+)
+from pytest_iaside.testing.session import CI_VARIABLES
+
+README = Path(__file__).parents[2] / "README.md"
+SIDE, CLASSES = 16, 3
+USUAL = ("-p", "no:hypothesispytest", "-p", "no:anyio", "-p", "no:html")
+MODELS = """
+import contextlib, os, pytest, torch
+from pytest_iaside import ReferenceSample, assert_spectral_robustness as gate
+
+WAVES = torch.stack([torch.cos(2 * torch.pi * k * torch.arange(16) / 16) for k in (1, 3, 7)])
+
+def reference():
+    classes = torch.arange(24) % 3
+    images = 0.5 + 0.2 * WAVES[classes][:, None, None, :].expand(24, 1, 16, 16)
+    noise = 0.05 * torch.randn(24, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    return ReferenceSample((images + noise).clamp(0, 1), classes)
+
+def model(images):
+    gains = torch.tensor([2.0, float(os.environ.get("GAIN", "2")), 2.0])
+    return (images.mean(dim=(1, 2)) @ WAVES.T) * gains
+
+@pytest.fixture
+def spectral_reference():
+    return reference()
+"""
+GATE = "def test_it():\n    gate(model, bands=4)\n"
+
+
+class Lines:
+    """What each line of the table promises, brought about."""
+
+    def __init__(self, pytester: pytest.Pytester, patch: pytest.MonkeyPatch) -> None:
+        self.pytester, self.patch, self.folder = pytester, patch, pytester.path
+        for name in (*CI_VARIABLES, "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS", "GAIN"):
+            patch.delenv(name, raising=False)
+
+    # --------------------------------------------------------------- helpers
+
+    def sample(self, **more: Any) -> ReferenceSample:
+        pictures = torch.rand(8, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+        return ReferenceSample(pictures, **more)
+
+    def net(self) -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, CLASSES))
+
+    def fails(self, kind: type[Exception], match: str, call: Callable[[], Any]) -> None:
+        with pytest.raises(kind, match=match):
+            call()
+
+    def run(self, *options: str, test: str = GATE, gain: float = 2.0) -> pytest.RunResult:
+        self.patch.setenv("GAIN", str(gain))
+        self.pytester.makepyfile(test_it=f"from models import *\n{test}", models=MODELS)
+        if "-n0" in options:
+            return self.pytester.runpytest_subprocess(*USUAL, *options)
+        return self.pytester.runpytest_inprocess(*USUAL, *options)
+
+    @property
+    def baseline(self) -> Path:
+        (found,) = self.folder.rglob("__iaside__/*/*.yaml")
+        return found
+
+    def saved(self) -> Path:
+        profile = measure(self.net(), self.sample(), bands=3)
+        return profile.save(self.folder / "baseline.yaml")
+
+    def against(self, path: Path, model: Any = None, **more: Any) -> None:
+        settings = {"bands": 3, **more}
+        assert_spectral_robustness(model or self.net(), self.sample(), baseline=path, **settings)
+
+    # ----------------------------------------------------------------- lines
+
+    def no_images(self) -> None:
+        empty, far = torch.rand(0, 3, 8, 8), torch.full((2, 3, 8, 8), 200.0)
+        self.fails(ReferenceSampleError, "no image", lambda: ReferenceSample(empty))
+        self.fails(ReferenceSampleError, "image 0.*200.*255", lambda: ReferenceSample(far))
+        lost = torch.rand(2, 3, 8, 8)
+        lost[1] = torch.nan
+        self.fails(ReferenceSampleError, "image 1.*NaN", lambda: ReferenceSample(lost))
+
+    def labels_of_another_number(self) -> None:
+        self.fails(ReferenceSampleError, "8 images", lambda: self.sample(labels=[0, 1]))
+        labels = [0, 7, 1, 2, 0, 1, 2, 0]
+        call = lambda: measure(self.net(), self.sample(labels=labels), bands=3)  # noqa: E731
+        self.fails(ReferenceSampleError, "image 1 has label 7, but the model has 3", call)
+
+    def nan_or_infinite(self) -> None:
+        net = self.net()
+        bad = lambda x: net(x) / (x.mean() < -9)  # noqa: E731
+        self.fails(ModelError, "infinite logits for image 0", lambda: measure(bad, self.sample()))
+        self.fails(ModelError, "shape", lambda: measure(lambda x: x, self.sample(), bands=3))
+
+    def probabilities(self) -> None:
+        net = self.net()
+        call = lambda: measure(lambda x: net(x).softmax(1), self.sample(), bands=3)  # noqa: E731
+        self.fails(ModelError, "leave the softmax out", call)
+
+    def training_mode(self) -> None:
+        net = nn.Sequential(nn.Dropout(0.5), self.net()).train()
+        found = measure(lambda x: [net][0](x), self.sample(), bands=3)
+        assert net.training and net[0].training
+        expected = measure(net[1], self.sample(), bands=3)
+        np.testing.assert_allclose(found.values, expected.values, atol=1e-6)
+
+    def otherwise_the_second_time(self) -> None:
+        net = self.net()
+        call = lambda: measure(  # noqa: E731
+            lambda x: net(nn.functional.dropout(x)), self.sample(), bands=3
+        )
+        self.fails(ModelError, r"answered image \d differently when it was asked again, by", call)
+
+    def several_threads(self) -> None:
+        net = self.net()
+        expected = measure(net, self.sample(), bands=3)
+        with ThreadPoolExecutor(2) as executor:
+            execution = Execution(executor=executor)
+            found = measure(net, self.sample(), bands=3, execution=execution)
+        np.testing.assert_allclose(found.values, expected.values, atol=1e-6)
+
+    def more_bands(self) -> None:
+        call = lambda: measure(self.net(), self.sample(), bands=30)  # noqa: E731
+        self.fails(SettingsError, "at most", call)
+
+    def unknown_setting(self) -> None:
+        result = self.run("--iaside-update=new", test="def test_it():\n    gate(model, bandz=4)\n")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stdout.fnmatch_lines(["*bandz*bands*"])
+
+    def no_baseline(self) -> None:
+        result = self.run()
+        result.stdout.fnmatch_lines(["*BaselineError*", '*pytest "test_it.py*--iaside-update=new'])
+
+    def corrupt_baseline(self) -> None:
+        path = self.saved()
+        path.write_text(path.read_text()[:200])
+        before = path.read_bytes()
+        self.fails(BaselineError, "baseline.yaml", lambda: self.against(path))
+        assert path.read_bytes() == before
+
+    def hostile_file(self) -> None:
+        path = self.saved()
+        path.write_text("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n")
+        self.fails(BaselineError, "baseline.yaml", lambda: self.against(path))
+
+    def edited_numbers(self) -> None:
+        path = self.saved()
+        arrays = dict(np.load(path.with_suffix(".npz")))
+        arrays["values"] = arrays["values"] * 0.5
+        import hashlib
+
+        np.savez_compressed(path.with_suffix(".npz"), **arrays)
+        digest = hashlib.sha256(path.with_suffix(".npz").read_bytes()).hexdigest()
+        path.write_text(re.sub(r"sha256: \w+", f"sha256: {digest}", path.read_text()))
+        self.fails(BaselineError, "edited", lambda: self.against(path))
+
+    def other_settings(self) -> None:
+        path = self.saved()
+        self.fails(
+            BaselineError, "bands: candidate 4, baseline 3", lambda: self.against(path, bands=4)
+        )
+
+    def unwritable_folder(self) -> None:
+        (self.folder / "file").write_text("")
+        profile = measure(self.net(), self.sample(), bands=3)
+        self.fails(
+            BaselineError,
+            "nothing was overwritten",
+            lambda: profile.save(self.folder / "file/b.yaml"),
+        )
+
+    def two_labels(self) -> None:
+        pictures = self.folder / "pictures"
+        pictures.mkdir()
+        Image.new("RGB", (8, 8), (9, 9, 9)).save(pictures / "a.png")
+        (pictures / "labels.csv").write_text("file,label\na.png,0\na.png,1\n")
+        self.fails(
+            ReferenceSampleError,
+            r"a\.png",
+            lambda: ReferenceSample.from_folder(pictures, labels=pictures / "labels.csv"),
+        )
+        Image.new("1", (8000, 7000)).save(pictures / "a.png")
+        call = lambda: ReferenceSample.from_folder(pictures, labels=None)  # noqa: E731
+        self.fails(ReferenceSampleError, r"a\.png.*56", call)
+
+    def warned_pictures(self) -> None:
+        folder = self.folder / "pictures" / "cat"
+        folder.mkdir(parents=True)
+        for name in "ab":
+            Image.new("RGB", (8, 8), (9, 9, 9)).save(folder / f"{name}.png")
+        with pytest.warns(UserWarning, match="exact cop|enlarged") as found:
+            ReferenceSample.from_folder(self.folder / "pictures")
+        told = " ".join(str(each.message) for each in found)
+        assert "cop" in told and "enlarge" in told
+
+    def ignores_its_input(self) -> None:
+        blind = "lambda x: torch.zeros(len(x), 3) + 1e-9 * x.mean()"
+        test = f"def test_it():\n    gate({blind}, bands=4)\n"
+        result = self.run("--iaside-update=new", test=test)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        assert not list(self.folder.rglob("__iaside__/*/*.yaml"))
+
+    def update_on_ci(self) -> None:
+        self.patch.setenv("GITHUB_ACTIONS", "true")
+        assert self.run("--iaside-update=new").ret == 4
+
+    def update_of_drift(self) -> None:
+        assert self.run("--iaside-update=new").ret == 0
+        before = self.baseline.read_bytes()
+        assert self.run("--iaside-update=all", gain=-1.0).ret == 1
+        assert self.baseline.read_bytes() == before
+        assert self.run("--iaside-accept-drift", gain=0.2).ret == 0
+
+    def swallowed(self) -> None:
+        quiet = "contextlib.suppress(AssertionError)"
+        test = f"def test_it():\n    with {quiet}:\n        gate(model, bands=4)\n"
+        assert self.run("--iaside-update=new", test=test).ret == 0
+        result = self.run(test=test, gain=-1.0)
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["test_it.py::test_it passed although a gate in it failed*"])
+
+    def in_a_fixture(self) -> None:
+        test = "@pytest.fixture\ndef f():\n    gate(model, bands=4)\ndef test_it(f):\n    pass\n"
+        # In a process of its own: in this one a test is running.
+        self.run("-n0", test=test).stdout.fnmatch_lines(["*SettingsError*call the assertion in*"])
+
+
+# By the first words of each line.
+LINES = {
+    "no images;": Lines.no_images,
+    "labels of another number;": Lines.labels_of_another_number,
+    "NaN or infinite logits;": Lines.nan_or_infinite,
+    "probabilities instead": Lines.probabilities,
+    "a model in training mode": Lines.training_mode,
+    "a model that answers": Lines.otherwise_the_second_time,
+    "one model in several": Lines.several_threads,
+    "more bands than": Lines.more_bands,
+    "an unknown or impossible": Lines.unknown_setting,
+    "no baseline": Lines.no_baseline,
+    "a baseline that is corrupt": Lines.corrupt_baseline,
+    "a baseline, history, picture": Lines.hostile_file,
+    "a baseline whose numbers": Lines.edited_numbers,
+    "a baseline of other settings": Lines.other_settings,
+    "a folder that cannot": Lines.unwritable_folder,
+    "a picture listed with two": Lines.two_labels,
+    "pictures that were enlarged": Lines.warned_pictures,
+    "a model that ignores": Lines.ignores_its_input,
+    "`--iaside-update` on CI": Lines.update_on_ci,
+    "`--iaside-update` where": Lines.update_of_drift,
+    "a drift that the test": Lines.swallowed,
+    "an assertion in a fixture": Lines.in_a_fixture,
+}
+
+
+def test_every_line_has_its_test() -> None:
+    section = README.read_text(encoding="utf-8").partition("## When something is wrong")[2]
+    table = section.partition("\n## ")[0]
+    found = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+    assert len(found[1:]) == len(LINES)
+    for line, words in zip(found[1:], LINES, strict=True):
+        assert line.startswith(words)
+
+
+@pytest.mark.parametrize("line", list(LINES))
+def test_it_is_true(line: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    LINES[line](Lines(pytester, monkeypatch))
