@@ -5,14 +5,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_iaside.compare.changes import quantity_changes
+from pytest_iaside.compare.changes import SAME_ANSWERS, at_own_temperature, quantity_changes
 from pytest_iaside.compare.check import WORST_FIRST, Check, Estimates
 from pytest_iaside.compare.compare import moved_most
-from pytest_iaside.compare.comparison import Comparison
+from pytest_iaside.compare.comparison import Comparison, QuantityChange
 from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.compare.families import families_of, run_checks
 from pytest_iaside.compare.words import confidence, fixed, share
 from pytest_iaside.errors import BaselineError
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.panel import clean_answers
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.arrays import Floats, averaged
@@ -76,31 +78,65 @@ def compare_trend(
         at_last=at_last,
     )
     found = run_checks(evidence, families_of(last), thresholds.limits, thresholds.direction)
+    checks = [replace(check, sentence=_sentence(check, level)) for check in found]
+    changes = quantity_changes(evidence)
+    answers: tuple[QuantityChange, ...] = ()
+    limits, notes = dict(thresholds.limits), []
+    if last.reference.labels == "predicted":
+        own = "each checkpoint is scored on its own predictions"
+        notes.append(f"the reference sample has no labels: {own}")
+    elif (answered := _answers(profiles, steps, level)) is None:
+        without = "some checkpoints were measured without their answers: accuracy has no trend"
+        notes.append(f"{without}; measure them anew")
+    else:
+        families = {each.family for each in answered.quantities}
+        asked = {name: each for name, each in thresholds.answer_limits.items() if name in families}
+        known = families_of(clean_answers(last.answers)) if last.answers else {}
+        checks += run_checks(answered, known, asked, thresholds.direction)
+        answers, limits = quantity_changes(answered), {**asked, **limits}
     over = f" over the last {len(steps)} checkpoints (step {steps[0]} to {steps[-1]})"
     # The one that decides is told first, and says over which checkpoints.
-    head = min(found, key=lambda check: WORST_FIRST.index(check.verdict))
-    checks = [
-        replace(check, sentence=_sentence(check, level, over if check is head else ""))
-        for check in found
-    ]
-    changes = quantity_changes(evidence)
-    note = "the reference sample has no labels: each checkpoint is scored on its own predictions"
+    # The one that decides is told first, and says over which checkpoints.
+    head = min(checks, key=lambda check: WORST_FIRST.index(check.verdict))
+    told = head.sentence.replace("), allowed", f"){over}, allowed")
+    told = told if over in told else f"{told}{over}"
+    checks = [replace(each, sentence=told) if each is head else each for each in checks]
     return Comparison(
         candidate=last,
         baseline=first,
-        limits=thresholds.limits,
+        limits=limits,
         direction=thresholds.direction,
         level=level,
         images=rows.shape[1],
         checks=tuple(checks),
         quantities=changes,
-        notes=(note,) if last.reference.labels == "predicted" else (),
+        answers=answers,
+        notes=tuple(notes),
         tail=moved_most(changes),
     )
 
 
-def _same_images(profiles: Sequence[SpectralProfile]) -> Floats:
-    """ψ (N, K, M) of the images that all profiles have, in an order of their own."""
+def _answers(
+    profiles: Sequence[SpectralProfile], steps: Sequence[int], level: float
+) -> Evidence | None:
+    """Evidence on how right images are answered at the ends of a line; None where some say not."""
+    given = [clean_answers(each.answers) for each in profiles if each.answers is not None]
+    if len(given) < len(profiles):
+        return None
+    rows = _same_images(given)
+    at_first, at_last = _line(steps)
+    return Evidence(
+        np.tensordot(at_last, rows, axes=1),
+        np.tensordot(at_first, rows, axes=1),
+        given[-1].quantities,
+        level,
+        resolution=SAME_ANSWERS,
+        compared=at_own_temperature(given[-1]),
+    )
+
+
+def _same_images(profiles: Sequence[Measurement]) -> Floats:
+    """Values (N, K, Q) of the images that all profiles have, in an order of their own."""
     common = set.intersection(*(set(profile.digests) for profile in profiles))
     if len(common) < 2:
         raise BaselineError(
@@ -124,7 +160,7 @@ def _line(steps: Sequence[int]) -> tuple[Floats, Floats]:
     return first, last
 
 
-def _sentence(check: Check, level: float, over: str) -> str:
+def _sentence(check: Check, level: float) -> str:
     title, show = "v(all)", share
     if check.name == "src":
         title = "signed SRC" if min(check.baseline, check.candidate) < 0 else "SRC"
@@ -134,5 +170,5 @@ def _sentence(check: Check, level: float, over: str) -> str:
     allowed = f"allowed {'is a fall of ' if rose else ''}{show(-check.limit)}"
     return (
         f"{title} {'rose' if rose else 'fell'} by {show(abs(check.change))} "
-        f"({confidence(level)} {show(low)}…{show(high)}){over}, {allowed}"
+        f"({confidence(level)} {show(low)}…{show(high)}), {allowed}"
     )

@@ -20,7 +20,8 @@ from pytest_iaside.track.records import trend_record
 
 KIND = "trend"
 LAST = 5
-MAX_SRC_DROP, MAX_VALUE_DROP = 0.02, 0.05  # as a gate allows
+MAX_SRC_DROP, MAX_VALUE_DROP = 0.02, 0.05
+USUAL = Thresholds()
 
 
 def assert_no_robustness_decline(
@@ -30,6 +31,9 @@ def assert_no_robustness_decline(
     last: int = LAST,
     max_src_drop: float | None = MAX_SRC_DROP,
     max_value_drop: float | None = MAX_VALUE_DROP,
+    max_accuracy_drop: float | None = USUAL.max_accuracy_drop,
+    max_log_likelihood_drop: float | None = USUAL.max_log_likelihood_drop,
+    max_probability_drop: float | None = USUAL.max_probability_drop,
     level: float = LEVEL,
     fail_on: FailOn = "drift",
     name: str | None = None,
@@ -38,7 +42,9 @@ def assert_no_robustness_decline(
 
     ``history`` is a History, its path, or the points themselves; ``run`` is needed where they are
     of several. A line is fitted to the signed SRC of the checkpoints: from the first to the last
-    it may fall by ``max_src_drop``; that of v(all) may fall by the share ``max_value_drop``.
+    it may fall by ``max_src_drop``; that of v(all) may fall by the share ``max_value_drop``. Those
+    of accuracy, log-likelihood (nats) and probability of the label, on clean images at the model's
+    own temperature, may fall by the other three, where the images have labels (SPEC.md 12).
     Drift is a fall whose whole interval at ``level`` lies beyond; ``fail_on`` "inconclusive" asks
     for certainty that there is none. ``name`` tells it apart in reports. Works in a test and
     outside, with the plugin or without.
@@ -54,7 +60,13 @@ def assert_no_robustness_decline(
 
     def measured(model: Any, sample: Any, labels_from: Measurement | None) -> Measurement:
         points.extend(_points_of_run(known, run)[-last:])
-        limits = {"max_src_drop": max_src_drop, "max_value_drop": max_value_drop}
+        limits = {
+            "max_src_drop": max_src_drop,
+            "max_value_drop": max_value_drop,
+            "max_accuracy_drop": max_accuracy_drop,
+            "max_log_likelihood_drop": max_log_likelihood_drop,
+            "max_probability_drop": max_probability_drop,
+        }
         trends.append(trend_of(points, **limits, level=level))
         return trends[0].candidate
 
@@ -91,12 +103,16 @@ def trend_of(
     *,
     max_src_drop: float | None = MAX_SRC_DROP,
     max_value_drop: float | None = MAX_VALUE_DROP,
+    max_accuracy_drop: float | None = USUAL.max_accuracy_drop,
+    max_log_likelihood_drop: float | None = USUAL.max_log_likelihood_drop,
+    max_probability_drop: float | None = USUAL.max_probability_drop,
     level: float = LEVEL,
 ) -> Comparison:
     """The trend over ``points`` of one run, in any order (compare/trend.py).
 
     The signed SRC's fitted line may fall by ``max_src_drop``, that of v(all) by the share
-    ``max_value_drop`` of its first value; None leaves a check out.
+    ``max_value_drop`` of its first value, those of clean accuracy, log-likelihood and probability
+    by the other three; None leaves a check out.
 
     Raises BaselineError for less than two points, for points that were not measured alike, and
     for unstructured ones, which have no score; SettingsError for thresholds out of range.
@@ -105,6 +121,9 @@ def trend_of(
     thresholds = Thresholds(
         max_src_drop=max_src_drop,
         max_value_drop=max_value_drop,
+        max_accuracy_drop=max_accuracy_drop,
+        max_log_likelihood_drop=max_log_likelihood_drop,
+        max_probability_drop=max_probability_drop,
         max_sid_shift=None,
         max_band_drop=None,
         max_upper_band_change=None,

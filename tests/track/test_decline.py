@@ -17,6 +17,9 @@ from scipy import stats
 from pytest_iaside import Thresholds, compare
 from pytest_iaside.errors import BaselineError, SettingsError, UndecidedWarning
 from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.panel import rightness
+from pytest_iaside.measure.quantities import ANSWERS, answer_quantities
 from pytest_iaside.stats.intervals import leave_one_out
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.stats.sid_intervals import certain, contrast_interval
@@ -334,3 +337,60 @@ def test_in_a_test_it_is_an_assertion_as_any(pytester: pytest.Pytester, plugin: 
         ["E * AssertionError: SRC fell by 0.0* over the last 5 checkpoints*"]
     )
     assert "contrast_interval" not in result.stdout.str()
+
+
+class TestAnswers:
+    """A run whose bands stay as they are while its answers get worse (SPEC.md 12)."""
+
+    def points(self, *, wrong: float, labels: str = "dataset") -> list[Point]:
+        """Checkpoints that answer ever more images wrongly, ``wrong`` of them at the last."""
+        found = []
+        for step in range(5):
+            count = round(wrong * step / 4 * 40)
+            psi = make_profile(labels=labels)
+            right = np.arange(40) >= count
+            log_probabilities = np.log(np.full((40, 10), 0.01))
+            log_probabilities[np.arange(40), (psi.labels + ~right) % 10] = np.log(0.91)
+            values = rightness([log_probabilities], psi.labels)
+            answers = Measurement(
+                kind=ANSWERS,
+                quantities=answer_quantities(()),
+                values=values,
+                digests=psi.digests,
+                names=psi.names,
+                labels=psi.labels,
+                settings={"panel": []},
+                reference=psi.reference,
+                model=replace(psi.model, classes=10),
+                forward_passes=40,
+            )
+            profile = replace(psi, answers=answers)
+            found.append(Point(step=step, name=f"epoch{step}.pt", profile=profile))
+        return found
+
+    def test_accuracy_that_falls_is_red(self) -> None:
+        found = trend_of(self.points(wrong=0.5))
+        assert found.verdict == "drift"
+        verdicts = {check.name: check for check in found.checks}
+        assert verdicts["clean accuracy"].verdict == "drift"
+        # The line through 0, 5, 10, 15 and 20 of 40 wrong answers.
+        assert verdicts["clean accuracy"].change == pytest.approx(-0.5)
+        assert verdicts["src"].verdict == "pass"
+        assert "over the last 5 checkpoints (step 0 to 4)" in found.summary()
+        assert [each.name for each in found.answers][:1] == ["accuracy, clean"]
+        with pytest.raises(AssertionError, match="accuracy, clean"):
+            assert_no_robustness_decline(self.points(wrong=0.5))
+
+    def test_answers_that_stay_pass(self) -> None:
+        assert trend_of(self.points(wrong=0.0)).verdict == "pass"
+
+    def test_each_limit_can_be_left_out(self) -> None:
+        off = dict.fromkeys(
+            ("max_accuracy_drop", "max_log_likelihood_drop", "max_probability_drop")
+        )
+        found = trend_of(self.points(wrong=0.5), **off)
+        assert {check.name for check in found.checks} == {"src", "value"}
+
+    def test_predicted_labels_have_no_accuracy(self) -> None:
+        found = trend_of(self.points(wrong=0.5, labels="predicted"))
+        assert {check.name for check in found.checks} == {"src", "value"}
