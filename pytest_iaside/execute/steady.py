@@ -34,9 +34,16 @@ def check_answers(
     not finite is left to others.
     """
     some = inputs[:AT_ONCE]
-    asked = [some, some, *(some[place : place + 1] for place in range(len(some)))]
-    logits, again, *single = (each.to(torch.float64).cpu() for each in runner.forward_many(asked))
-    if not all(each.isfinite().all() for each in (logits, again, *single)):
+    # Together as far as a batch may be: one at a time a network need not stand another.
+    pieces = [some[piece] for piece in runner.pieces(len(some))]
+    single = [some[place : place + 1] for place in range(len(some))]
+    asked = [*pieces, *pieces, *single]
+    found = [each.to(torch.float64).cpu() for each in runner.forward_many(asked)]
+    count = len(pieces)
+    logits, again, one_by_one = (
+        torch.cat(some) for some in (found[:count], found[count : 2 * count], found[2 * count :])
+    )
+    if not all(each.isfinite().all() for each in (logits, again, one_by_one)):
         return
     total = logits.sum(dim=1)
     if (logits >= 0).all() and torch.allclose(total, torch.ones_like(total), atol=1e-3):
@@ -46,7 +53,7 @@ def check_answers(
             "torch.log(probabilities)"
         )
     first, second, alone = (
-        torch.log_softmax(each, dim=1).numpy() for each in (logits, again, torch.cat(single))
+        torch.log_softmax(each, dim=1).numpy() for each in (logits, again, one_by_one)
     )
     for other, twice in ((second, True), (alone, False)):
         for name, one, two in zip(names, first, other, strict=False):
@@ -61,7 +68,8 @@ def _unsteady(runner: BackendRunner, name: str, gap: float, twice: bool) -> str:
         cause += " and other randomness off in forward()"
     else:
         what = f"answered {name} differently alone than among other images"
-        cause = "its answers depend on the rest of the batch: normalise by fixed statistics"
+        cause = "its answers depend on the rest of the batch, as with batch statistics or dynamic "
+        cause += "quantisation: fix them, or measure with batch_size=1"
     parts = [type(part).__name__ for part in modules_of(runner.classifier.network) if part.training]
     stays = ""
     if parts:

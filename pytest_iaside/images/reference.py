@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +17,8 @@ from torch import Tensor
 from pytest_iaside.errors import ReferenceSampleError
 from pytest_iaside.images import sources
 from pytest_iaside.stats.arrays import Floats
+
+T = TypeVar("T")
 
 Pictures = Tensor | NDArray[Any]
 Labels = Tensor | ArrayLike | None
@@ -144,15 +145,32 @@ class ReferenceSample:
             return "predicted"
         return "dataset" if self.labels.ndim == 1 else "soft"
 
-    @cached_property
+    @property
     def digests(self) -> tuple[str, ...]:
         """SHA-256 of each image's type, shape and values, 32 hexadecimal digits each."""
+        return self._unchanged("digests", self._digests)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all images and labels, whatever their order, 32 hexadecimal digits."""
+        return self._unchanged("digest", self._digest)
+
+    def _unchanged(self, name: str, find: Callable[[], T]) -> T:
+        """What ``find`` finds, once for as long as images and labels are not changed in place."""
+        tensors = (self.images, self.labels)
+        versions = [0 if each is None or each.is_inference() else each._version for each in tensors]
+        known = vars(self).get(f"_{name}_of")
+        if known is None or known[0] != versions:
+            known = (versions, find())
+            object.__setattr__(self, f"_{name}_of", known)
+        found: T = known[1]
+        return found
+
+    def _digests(self) -> tuple[str, ...]:
         header = f"{_dtype_name(self.images)} {'x'.join(map(str, self.shape))} ".encode()
         return tuple(_sha256(header + _little_endian(image)) for image in self.images)
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of all images and labels, whatever their order, 32 hexadecimal digits."""
+    def _digest(self) -> str:
         labels = [] if self.labels is None else [_little_endian(each).hex() for each in self.labels]
         pairs = zip_longest(self.digests, labels, fillvalue="")
         lines = sorted(f"{digest} {label}\n" for digest, label in pairs)

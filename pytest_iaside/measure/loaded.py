@@ -94,6 +94,28 @@ def check_numbers(found: Any) -> None:
         _check_game(found)
 
 
+def check_summary(told: Any, expected: Any, name: str = "summary") -> None:
+    """Raise ValueError where what a file ``told`` people is not what its numbers give.
+
+    What another version told as well, or did not tell, is left alone.
+    """
+    if isinstance(expected, Mapping):
+        if not isinstance(told, Mapping):
+            raise ValueError(f"{name} is {quoted(told)}")
+        for key in (key for key in expected if key in told and key != "structured"):
+            check_summary(told[key], expected[key], f"{name}: {key}")
+    elif isinstance(expected, list):
+        if not isinstance(told, list) or len(told) != len(expected):
+            raise ValueError(f"{name} is {quoted(told)}")
+        for place, (one, each) in enumerate(zip(told, expected, strict=True)):
+            check_summary(one, each, f"{name} {place}")
+    elif isinstance(expected, float) and is_number(told):
+        if not np.isclose(told, expected, rtol=1e-3, atol=2e-4, equal_nan=True):
+            raise ValueError(f"{name} is {told:g} where the numbers give {expected:g}")
+    elif told != expected and not (isinstance(told, float) and np.isnan(told)):
+        raise ValueError(f"{name} is {quoted(told)} where the numbers give {expected!r}")
+
+
 def _count(name: str, value: Any) -> int:
     if not is_whole(value) or not 0 <= value < 2**63:
         raise ValueError(f"{name} are {quoted(value)}")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pytest_iaside.errors import BaselineError, printable, quoted, shortened
-from pytest_iaside.measure.loaded import check_numbers, check_types
+from pytest_iaside.measure.loaded import check_numbers, check_summary, check_types
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 from pytest_iaside.measure.quantities import ANSWERS, Quantity, Unit, answer_quantities
 from pytest_iaside.stats.arrays import Floats, averaged
@@ -186,10 +186,7 @@ class Measurement:
         # What it took to run is not what was found: the same measurement writes the same file.
         for name in ("passes_from_cache", "passes_replayed", "seconds"):
             document.pop(name)
-        summary = self.summary()
-        if self.answers is not None:
-            summary["answers"] = self.answers.summary()
-        archive.write(path, {**document, "summary": summary, **header}, arrays)
+        archive.write(path, {**document, "summary": self.told(), **header}, arrays)
         return path
 
     @classmethod
@@ -218,7 +215,14 @@ class Measurement:
                 f"{cls.__name__}; give another file, or create it anew"
             )
         loaded: Self = _read_as(path, cls, chosen.of_files, (document, arrays))
+        if found == FORMAT:
+            _read_as(path, cls, check_summary, document.get("summary"), loaded.told())
         return loaded
+
+    def told(self) -> dict[str, Any]:
+        """What the file tells people: the summary, and that of the answers."""
+        answers = {} if self.answers is None else {"answers": self.answers.summary()}
+        return {**self.summary(), **answers}
 
     def files(self) -> Files:
         """Everything but large intermediate results, as plain values and arrays."""

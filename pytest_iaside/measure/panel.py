@@ -31,7 +31,7 @@ from pytest_iaside.stats.structured import label_information
 from pytest_iaside.stats.temperature import temperature_of
 
 AUTO: Literal["auto"] = "auto"
-Panel = Sequence[Corruption] | Literal["auto"] | None
+Panel = Sequence[Corruption] | Literal["auto", "none"] | None
 T = TypeVar("T", bound=Measurement)
 # Noise, blur, a loss of contrast, lost detail and light: five ways to perturb that differ in where
 # in the spectrum they lie, each at the middle severity. benchmarks/gate_calibration.py shows what
@@ -104,13 +104,15 @@ def measure_answers(
 
 def panel_of(panel: Panel, shape: tuple[int, int, int]) -> tuple[Corruption, ...]:
     """The corruptions of ``panel`` for images of ``shape``; raises SettingsError for others."""
+    if panel == "none":
+        return ()
     if panel == AUTO:
         return tuple(each for each in PANEL if _fits(each, shape))
     try:
         found = tuple((str(name), severity) for name, severity in panel or ())
     except (TypeError, ValueError):
         raise SettingsError(
-            f"panel={panel!r} cannot be used; expected 'auto', none, or corruptions with their "
+            f"panel={panel!r} cannot be used; expected 'auto', 'none', or corruptions with their "
             "severities, such as [('white_noise', 3), ('contrast', 2)]"
         ) from None
     for name, severity in found:

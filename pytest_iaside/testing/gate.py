@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_iaside.compare.answers import compare_answers
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.fit import differences_of, fed_otherwise, refuse
@@ -102,6 +103,8 @@ class Told:
     comparison: Comparison | None = None
     overruled: Comparison | None = None
     """The comparison with the baseline that is replaced."""
+    incomparable: str = ""
+    """Why the baseline that is replaced could not be compared with."""
     status: Status = "compared"
     began: float = field(default_factory=time.perf_counter)
 
@@ -195,9 +198,30 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
         # It does not pass even against itself: no baseline mends that.
         told.place = replace(place, accept="")
         return comparison
+    if old is not None and told.overruled is None and not place.accepts_drift:
+        _refuse_worse_answers(gate, told, old)
     told.status = "updated" if place.path and place.path.exists() else "created"
     place.write(gate.storable(told.measured))
     return told.overruled or comparison
+
+
+def _refuse_worse_answers(gate: Gate, told: Told, old: Measurement) -> None:
+    """Raise BaselineError where ``old``, which is to be replaced unseen, was answered better.
+
+    Whatever else was measured otherwise, answers to the same images can be compared.
+    """
+    new = told.measured
+    assert new is not None
+    if new.labels_predicted or old.labels_predicted or not set(new.digests) & set(old.digests):
+        return
+    found = compare_answers(new, old, _answer_limits(gate), level=gate.level)
+    if found is None or found.verdict != "drift":
+        return
+    raise BaselineError(
+        f"the baseline was made for something else ({told.incomparable}), and the answers are "
+        f"worse than its own: {found.summary()}. Nothing was written; to accept that:\n"
+        f"    {told.place.accept_drift}"
+    )
 
 
 def _against(
@@ -216,6 +240,8 @@ def _against(
             )
     except BaselineError as error:
         if told.place.mode in ("changed", "all"):
+            told.incomparable = str(error).partition(" so nothing was compared: ")[2]
+            told.incomparable = told.incomparable.partition(". Restore")[0] or "see above"
             return None
         raise told.place.advised(error) from None
     told.measured = measured
@@ -307,10 +333,14 @@ def _better(comparison: Comparison) -> bool:
     return any(note.startswith(BETTER) for note in comparison.notes)
 
 
+def _answer_limits(gate: Gate) -> Limits:
+    own = gate.limits.answer_limits if isinstance(gate.limits, Thresholds) else gate.answers
+    return own or {}
+
+
 def _too_few(gate: Gate, comparison: Comparison) -> str:
     """What a new baseline of few images cannot show; empty where it has enough."""
-    limits = gate.limits.answer_limits if isinstance(gate.limits, Thresholds) else gate.answers
-    limit = (limits or {}).get("clean accuracy")
+    limit = _answer_limits(gate).get("clean accuracy")
     if limit is None or not limit.change or comparison.images >= 1 / limit.change - 1e-9:
         return ""
     return (
@@ -342,6 +372,8 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
     written = f"{told.status} {place.shown}"
     if told.overruled is not None:
         written += f"; it overrules {comparison.verdict}: {comparison.summary()}"
+    elif told.incomparable:
+        written += f"; the old one was made for something else ({told.incomparable})"
     elif few := _too_few(gate, comparison):
         written += f"; {few}"
     told.record(

@@ -85,11 +85,10 @@ class SpectralSession:
                 record: Any = value
                 # By test and name: the reports of a test that is run again replace its first.
                 self.records[record["test"], record["name"]] = record
-                # Of xfail, what a report says of the test is that it was to fail.
-                # A wrong setting may be what the test is about.
-                red = record["failed"] and record["error"] != "SettingsError"
-                passed = report.when == "call" and report.passed
-                if red and passed and not hasattr(report, "wasxfail"):
+                # Skipped or called an expected failure afterwards, it did not fail either; marked
+                # as one beforehand, it was to.
+                marked = hasattr(report, "wasxfail") and "xfail" in report.keywords
+                if record["failed"] and report.when == "call" and not (report.failed or marked):
                     self.swallowed[record["test"]] = None
             elif name == SETTINGS_ERROR:
                 if report.failed:
@@ -124,7 +123,7 @@ class SpectralSession:
             with self._surviving("list of unused baselines"):
                 refused = self._look_for_unused(ended)
         self.lines += [
-            f"{test} passed although a gate in it failed (something caught its error), so this "
+            f"{test} did not fail although a gate in it did (something caught its error), so this "
             "session fails: let the error through, or mark the test xfail(strict=True)"
             for test in self.swallowed
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import struct
 import zipfile
 from collections.abc import Callable
@@ -14,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from hostile import tamed
 from profiles import make_profile
 
-from pytest_iaside import BaselineError, Measurement
+from pytest_iaside import BaselineError, Measurement, ReferenceSample, measure
 from pytest_iaside.measure.measurement import Measurement as Whole
 from pytest_iaside.measure.panel import rightness
 from pytest_iaside.measure.profile import SpectralProfile
@@ -419,3 +421,24 @@ def test_any_part_of_the_text_cut_out(path: Path, beginning: int) -> None:
         assert "net." in str(error)
     else:  # It was the summary, which nobody reads back.
         assert found == pytest.approx(profile().src)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.98])
+def test_numbers_that_fit_each_other_must_fit_what_the_file_tells(
+    tmp_path: Path, share: float
+) -> None:
+    """ψ and v(all) scaled together, with the right hash: what people read still says the old."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
+    pictures = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    path = measure(net, ReferenceSample(pictures), bands=3).save(tmp_path / "baseline.yaml")
+    store = path.with_suffix(".npz")
+    arrays = dict(np.load(store))
+    arrays["values"] = arrays["values"] * share
+    last = arrays["by_size"][:, :1]
+    arrays["by_size"] = last + (arrays["by_size"] - last) * share
+    np.savez_compressed(store, **arrays)
+    digest = hashlib.sha256(store.read_bytes()).hexdigest()
+    path.write_text(re.sub(r"sha256: \w+", f"sha256: {digest}", path.read_text()))
+    with pytest.raises(BaselineError, match=r"baseline\.yaml .*summary: .* where the numbers give"):
+        Measurement.load(path)

@@ -247,7 +247,7 @@ class Lines:
         assert self.run("--iaside-update=new", test=test).ret == 0
         result = self.run(test=test, gain=-1.0)
         assert result.ret == 1
-        result.stdout.fnmatch_lines(["test_it.py::test_it passed although a gate in it failed*"])
+        result.stdout.fnmatch_lines(["test_it.py::test_it did not fail although a gate in it did*"])
 
     def in_a_fixture(self) -> None:
         test = "@pytest.fixture\ndef f():\n    gate(model, bands=4)\ndef test_it(f):\n    pass\n"

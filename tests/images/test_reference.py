@@ -297,3 +297,16 @@ class TestRefusesLabels:
 
     def test_nothing_when_there_are_none(self) -> None:
         ReferenceSample(photos(2)).check_classes(2)
+
+
+def test_what_is_changed_in_place_is_another_sample() -> None:
+    """Also after it was used: nothing that was known of it is taken for the new one."""
+    sample = ReferenceSample(torch.rand(3, 3, 4, 4), [0, 1, 2])
+    digest, digests = sample.digest, sample.digests
+    assert sample.digests is digests and sample.digest is digest
+    sample.labels[0] = 2
+    assert sample.digests == digests and sample.digest != digest
+    sample.labels[0] = 0
+    assert sample.digest == digest
+    sample.images[1] = sample.images[1].flip(-1)
+    assert sample.digests[::2] == digests[::2] and sample.digests[1] != digests[1]

@@ -178,3 +178,17 @@ def test_predictions_that_move_cannot_hide_from_the_baseline(project: Project) -
     assert record["status"] == "updated"
     assert set(SpectralProfile.load(project.baseline).labels) == {0, 2}
     assert project.run(gain=-1.0).ret == pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize("option", ["--iaside-update=changed", "--iaside-update=all"])
+def test_another_game_is_no_way_around_a_drift(gated: Project, option: str) -> None:
+    """What cannot be compared is replaced, but not by a model whose answers are worse."""
+    before = gated.contents()
+    result = gated.run(option, "-o", "iaside_bands=5", gain=0.05)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    told = "the baseline was made for something else (bands: candidate 5, baseline 4)"
+    result.stdout.fnmatch_lines([f"*BaselineError: {told}*"])
+    assert gated.contents() == before
+    (record,) = gated.records(option, "-o", "iaside_bands=5")
+    assert record["status"] == "updated"
+    assert "the old one was made for something else (bands: candidate 5" in record["summary"]

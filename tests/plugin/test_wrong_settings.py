@@ -120,10 +120,10 @@ def test_in_a_call(project: Project, keyword: str, message: str) -> None:
 def test_an_expected_settings_error_is_no_usage_error(project: Project) -> None:
     project.write(
         "import models, pytest\n"
-        "from pytest_iaside import assert_spectral_robustness, SettingsError\n"
+        "from pytest_iaside import assert_spectral_robustness, measure, SettingsError\n"
         "def test_raises():\n"
         "    with pytest.raises(SettingsError):\n"
-        "        assert_spectral_robustness(models.model, bands=64)\n"
+        "        measure(models.model, models.reference(), bands=64)\n"
         "@pytest.mark.xfail(strict=True)\n"
         "def test_fails():\n    assert_spectral_robustness(models.model, bands=64)\n"
     )

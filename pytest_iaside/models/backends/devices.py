@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pytest_iaside.errors import ModelError, SettingsError, one_line
 from pytest_iaside.models.parts import modules_of, roots_of
 
+LARGEST_BUFFER = 10_000_000  # numbers
 # A network is one object with one mode, one place and its hooks: one thread at a time prepares and
 # runs it. One lock for all of them, because two networks may share a part.
 _ONE_AT_A_TIME = threading.RLock()
@@ -28,8 +29,8 @@ def alone(network: object) -> Iterator[None]:
 def in_eval_mode(network: object) -> Iterator[None]:
     """All modules of ``network`` in eval mode, and as they were afterwards.
 
-    Those that PyTorch does not list are found too (``modules_of``). What stays in training mode,
-    because its ``train()`` says so, gets its buffers back: batch normalisation changes them.
+    Those that PyTorch does not list are found too (``modules_of``). Buffers get their values back:
+    batch normalisation that stays in training mode changes them, and networks that count.
     """
     parts = modules_of(network)
     flags = {part: part.training for part in parts}
@@ -41,8 +42,10 @@ def in_eval_mode(network: object) -> Iterator[None]:
                 with suppress(NotImplementedError):
                     root.eval()
         for part in parts:
-            if part.training:
-                kept += [(each, each.detach().clone()) for each in part.buffers(recurse=False)]
+            for buffer in part.buffers(recurse=False):
+                # Such as a count of calls; only what a layer holds, not a table of gigabytes.
+                if buffer.numel() <= LARGEST_BUFFER and not buffer.is_meta:
+                    kept.append((buffer, buffer.detach().clone()))
         yield
     finally:
         # The module's own train() first, which may do more than set flags; then every flag
@@ -54,8 +57,9 @@ def in_eval_mode(network: object) -> Iterator[None]:
             if part.training != training:
                 part.training = training
         with torch.no_grad():
-            for each, before in kept:
-                each.copy_(before)
+            for buffer, before in kept:
+                if buffer.layout == torch.strided and not torch.equal(buffer, before):
+                    buffer.copy_(before)
 
 
 @contextmanager
