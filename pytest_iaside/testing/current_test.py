@@ -30,6 +30,10 @@ class CurrentTest:
     item: pytest.Item
     names: set[str | None] = field(default_factory=set)
     thread: int = field(default_factory=threading.get_ident)
+    others: frozenset[int | None] = field(
+        default_factory=lambda: frozenset(each.ident for each in threading.enumerate())
+    )
+    """The threads that there were when it began."""
 
     @property
     def config(self) -> pytest.Config:
@@ -94,6 +98,8 @@ class CurrentTest:
         suffix = "" if record["name"] is None else f"[{printable(record['name'])}]"
         properties = [(f"iaside_{name}{suffix}", text) for name, text in numbers.items()]
         self.item.user_properties += [(RECORD, record), *properties]
+        if self not in _bodies and record["failed"]:  # In a thread that the test did not wait for.
+            self.config.stash[SESSION].swallowed[self.node_id] = None
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Callable[[Progress], None] | None]:
@@ -116,6 +122,8 @@ class CurrentTest:
             yield line
 
 
+STRAY = "a thread that outlived the test that started it"
+
 _current: ContextVar[CurrentTest | None] = ContextVar("iaside_current_test", default=None)
 
 
@@ -126,10 +134,18 @@ _bodies: list[CurrentTest] = []
 
 def current_test() -> CurrentTest | None:
     """The test whose body is running, in this thread or in another; None outside of bodies."""
-    found = _current.get()
-    if found is None and _bodies and _bodies[-1].thread != threading.get_ident():
-        return _bodies[-1]
-    return found
+    found, thread = _current.get(), threading.get_ident()
+    if found is not None or not _bodies or _bodies[-1].thread == thread:
+        return found
+    test = _bodies[-1]
+    if thread in test.others:
+        # Whose it is nobody knows; what it raises nobody sees.
+        test.config.stash[SESSION].swallowed[STRAY] = None
+        raise SettingsError(
+            "an assertion was called in a thread that an earlier test, or a fixture, started; call "
+            "it in the test itself, or in a thread that the test waits for"
+        )
+    return test
 
 
 @contextlib.contextmanager

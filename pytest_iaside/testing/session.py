@@ -103,7 +103,8 @@ class SpectralSession:
 
     def worker_output(self) -> dict[str, dict[str, None]]:
         """What a worker tells the controller when it is done."""
-        return {name: getattr(self, name) for name in ("files", "incomplete", "settings_errors")}
+        told = ("files", "incomplete", "settings_errors", "swallowed")
+        return {name: getattr(self, name) for name in told}
 
     def add_worker_output(self, output: dict[str, dict[str, None]]) -> None:
         for name, found in output.items():

@@ -184,6 +184,29 @@ def test_a_missing_baseline_is_not_swallowed_either(project: Project) -> None:
     result.stdout.fnmatch_lines(["*test_robust did not fail although a gate in it did*"])
 
 
+def test_a_thread_that_outlives_its_test(project: Project) -> None:
+    project.write("""
+        go = threading.Event()
+
+        def later():
+            go.wait(20)
+            gate()
+
+        thread = threading.Thread(target=later)
+
+        def test_robust():
+            thread.start()
+
+        def test_other():
+            go.set()
+            thread.join()
+        """)
+    result = project.run("--iaside-update=new")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["a thread that outlived the test that started it did not fail*"])
+    assert not list(project.pytester.path.rglob("__iaside__/*/*.yaml"))
+
+
 def test_a_wrong_setting_is_not_swallowed_either(project: Project) -> None:
     project.write("""
         def test_robust():
