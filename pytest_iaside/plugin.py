@@ -161,8 +161,16 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
         item.config.stash[state.SESSION].incomplete["some tests were deselected"] = None
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.config.stash[state.SESSION].found.add(item.nodeid)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    session.config.stash[state.SESSION].collected.update(item.nodeid for item in session.items)
+    own = session.config.stash[state.SESSION]
+    left = {item.nodeid for item in session.items}
+    own.collected.update(left)
+    if own.found - left:  # A conftest may take tests away without a word.
+        own.incomplete["some of the tests that were found are left out"] = None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -66,6 +66,8 @@ class SpectralSession:
     files: dict[str, None] = field(default_factory=dict)
     incomplete: dict[str, None] = field(default_factory=dict)
     """Why this run cannot tell which baselines are used."""
+    found: set[str] = field(default_factory=set)
+    """Tests that were found, before anything chose among them."""
     collected: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
     not_passed: set[str] = field(default_factory=set)
@@ -220,7 +222,8 @@ class SpectralSession:
             baselines.baselines(scope, self.config.getini("norecursedirs")),
             used={_absolute(root, record["baseline"]) for record in self.records.values()},
             tests={
-                (_absolute(root, path), test): node_id not in self.not_passed
+                # What a test did not use this time it may use tomorrow: listed, never removed.
+                (_absolute(root, path), test): not prune and node_id not in self.not_passed
                 for node_id in self.collected
                 for path, _, test in [_without_group(node_id).partition("::")]
             },
@@ -235,7 +238,7 @@ class SpectralSession:
                 archive.remove(path)
             self.lines += [f"{count} removed{':' if found else ''}", *shown]
         elif found:
-            count += " (--iaside-prune removes what a full run does not use):"
+            count += " (a full run with --iaside-prune removes those whose test is gone):"
             self.lines += [count, *shown]
         return False
 

@@ -12,7 +12,7 @@ def test_one(): gate(models.model)
 def test_two(): gate(models.model, name='n')
 """
 ONE = TWO.replace("def test_two(): gate(models.model, name='n')", "")
-UNUSED = "1 unused baseline (--iaside-prune removes what a full run does not use):"
+UNUSED = "1 unused baseline (a full run with --iaside-prune removes those whose test is gone):"
 
 
 @pytest.fixture
@@ -69,8 +69,20 @@ def test_those_that_a_passing_test_no_longer_asks_for_are_listed(two: Project) -
     # While it fails, for want of its baseline, it may still come to ask for the other.
     assert "unused" not in two.run().stdout.str()
     two.run("--iaside-update=new").stdout.fnmatch_lines([UNUSED])
-    two.run("--iaside-prune")
-    assert names(two) == ["test_one", "test_two-m"]
+    # Tomorrow it may ask for it again: only those of tests that are gone are removed.
+    two.run("--iaside-prune").stdout.fnmatch_lines(["0 unused baselines removed"])
+    assert names(two) == ["test_one", "test_two-m", "test_two-n"]
+
+
+def test_a_conftest_that_takes_tests_away_makes_the_run_a_part(two: Project) -> None:
+    hook = "def pytest_collection_modifyitems(items):\n    items[:] = items[:1]\n"
+    conftest = two.root / "conftest.py"
+    conftest.write_text(conftest.read_text() + hook)
+    result = two.run("--iaside-prune")
+    result.stdout.fnmatch_lines(
+        ["--iaside-prune refused: some of the tests that were found are left out; nothing was *"]
+    )
+    assert names(two) == ["test_one", "test_two-n"]
 
 
 @pytest.mark.parametrize("body", ["pytest.skip('today')", "assert 0", "pytest.xfail('known')"])
