@@ -175,6 +175,8 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
     """The gate's comparison: with its baseline, or of the one that is written with itself."""
     place = told.place
     old = None if place.nowhere else place.read()
+    if old is None and place.path is not None and place.path.exists():
+        told.incomparable = "it could not be read"
     sample = told.sample = _reference_of(reference, told.test) if gate.needs_reference else None
     if place.nowhere:
         told.measured = gate.measure(told.model, sample, None)
@@ -373,7 +375,7 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
     if told.overruled is not None:
         written += f"; it overrules {comparison.verdict}: {comparison.summary()}"
     elif told.incomparable:
-        written += f"; the old one was made for something else ({told.incomparable})"
+        written += f"; nothing was compared with the old one ({told.incomparable})"
     elif few := _too_few(gate, comparison):
         written += f"; {few}"
     told.record(

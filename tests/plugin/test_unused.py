@@ -77,7 +77,7 @@ def test_those_that_a_passing_test_no_longer_asks_for_are_listed(two: Project) -
 def test_a_conftest_that_takes_tests_away_makes_the_run_a_part(two: Project) -> None:
     hook = "def pytest_collection_modifyitems(items):\n    items[:] = items[:1]\n"
     conftest = two.root / "conftest.py"
-    conftest.write_text(conftest.read_text() + hook)
+    conftest.write_text(f"{conftest.read_text()}\n\n{hook}")
     result = two.run("--iaside-prune")
     result.stdout.fnmatch_lines(
         ["--iaside-prune refused: some of the tests that were found are left out; nothing was *"]

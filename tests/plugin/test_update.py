@@ -191,4 +191,14 @@ def test_another_game_is_no_way_around_a_drift(gated: Project, option: str) -> N
     assert gated.contents() == before
     (record,) = gated.records(option, "-o", "iaside_bands=5")
     assert record["status"] == "updated"
-    assert "the old one was made for something else (bands: candidate 5" in record["summary"]
+    told = "nothing was compared with the old one (bands: candidate 5, baseline 4)"
+    assert told in record["summary"]
+
+
+def test_a_baseline_that_cannot_be_read_is_replaced_with_a_word(gated: Project) -> None:
+    gated.baseline.write_text("<<<<<<< HEAD\n")
+    before = gated.contents()
+    assert gated.run().ret == gated.run("--iaside-update=new").ret == pytest.ExitCode.TESTS_FAILED
+    assert gated.contents() == before
+    (record,) = gated.records("--iaside-update=changed")
+    assert "nothing was compared with the old one (it could not be read)" in record["summary"]
