@@ -260,3 +260,36 @@ def test_parts_of_one_network_in_two_threads() -> None:
         for found in executor.map(lambda model: measure(model, sample(), bands=3), models * 2):
             np.testing.assert_allclose(found.values, expected.values, atol=1e-6)
     assert all(part.training for part in net.modules())
+
+
+class Counting(Net):
+    """Counts its calls in a buffer, and draws a number it does not use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        torch.rand(1)
+        return super().forward(images)
+
+
+def test_what_a_network_counts_and_draws_is_handed_back() -> None:
+    net = Counting().eval()
+    torch.manual_seed(7)
+    measure(net, sample(), bands=3)
+    assert float(net.calls) == 0
+    found = torch.rand(3)
+    torch.manual_seed(7)
+    assert torch.equal(found, torch.rand(3))
+
+
+def test_one_at_a_time_a_network_need_not_stand_others() -> None:
+    """Such as dynamic quantisation, whose scale is of the whole batch."""
+    net = Net().eval()
+    model = Classifier(lambda x: net(x) * (1 + 9 * x.mean()))
+    with pytest.raises(ModelError, match=r"depend on the rest of the batch.*batch_size=1"):
+        measure(model, sample(), bands=3)
+    found = measure(model, sample(), bands=3, execution=Execution(batch_size=1))
+    assert np.isfinite(found.values).all()

@@ -518,3 +518,14 @@ def test_a_sparse_buffer_is_part_of_the_weights() -> None:
         expected = torch.zeros(2, 3)
         expected[:, 1] = images.flatten(1)[:, 1]
         torch.testing.assert_close(backend.forward(images), expected)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_type_are_named(kind: torch.dtype) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).to(kind)
+    name = str(kind).removeprefix("torch.")
+    with (
+        open_backend(Classifier(model), backend="eager") as backend,
+        pytest.raises(ModelError, match=rf"its weights are {name}: measure model\.float\(\)"),
+    ):
+        backend.forward(torch.rand(2, 3, 2, 2))

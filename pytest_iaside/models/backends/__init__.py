@@ -67,7 +67,8 @@ def open_backend(
     network = classifier.network
     _check_fits(classifier, backend, dtype)
     keep_freed_memory()
-    with alone(network), limited_threads():
+    # What a network draws at random is not missing from what the caller draws afterwards.
+    with alone(network), limited_threads(), torch.random.fork_rng(devices=[]):
         if isinstance(network, nn.Module):
             target = module_device(network, device)
             if backend == "openvino" and target.type != "cpu":

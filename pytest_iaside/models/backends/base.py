@@ -90,10 +90,15 @@ class Backend(ABC):
     def _run(self, inputs: Tensor) -> Tensor:
         """``forward``, of all inputs at once."""
 
-    def _failure(self, inputs: Tensor, error: Exception) -> ModelError:
+    def _failure(
+        self,
+        inputs: Tensor,
+        error: Exception,
+        advice: str = "check that it takes a batch of such images",
+    ) -> ModelError:
         return ModelError(
             f"{self._label} failed on float32 inputs of shape {tuple(inputs.shape)} on "
-            f"{self.device} ({one_line(error)}); check that it takes a batch of such images"
+            f"{self.device} ({one_line(error)}); {advice}"
         )
 
 

@@ -34,7 +34,7 @@ def in_eval_mode(network: object) -> Iterator[None]:
     """
     parts = modules_of(network)
     flags = {part: part.training for part in parts}
-    kept: list[tuple[Tensor, Tensor]] = []
+    kept: list[tuple[Tensor, int, Tensor]] = []
     try:
         for root in roots_of(parts):
             if any(flags[part] for part in root.modules()):
@@ -44,8 +44,10 @@ def in_eval_mode(network: object) -> Iterator[None]:
         for part in parts:
             for buffer in part.buffers(recurse=False):
                 # Such as a count of calls; only what a layer holds, not a table of gigabytes.
-                if buffer.numel() <= LARGEST_BUFFER and not buffer.is_meta:
-                    kept.append((buffer, buffer.detach().clone()))
+                if buffer.numel() <= LARGEST_BUFFER and not buffer.is_inference():
+                    # Batch normalisation writes without counting up the version.
+                    version = -1 if part.training else buffer._version
+                    kept.append((buffer, version, buffer.detach().clone()))
         yield
     finally:
         # The module's own train() first, which may do more than set flags; then every flag
@@ -57,8 +59,8 @@ def in_eval_mode(network: object) -> Iterator[None]:
             if part.training != training:
                 part.training = training
         with torch.no_grad():
-            for buffer, before in kept:
-                if buffer.layout == torch.strided and not torch.equal(buffer, before):
+            for buffer, version, before in kept:
+                if buffer._version != version:  # It was written to.
                     buffer.copy_(before)
 
 

@@ -42,12 +42,20 @@ class EagerBackend(Backend):
             try:
                 found = self._network(inputs)
             except Exception as error:  # Whatever the user's network raises.
-                raise self._failure(inputs, error) from error
+                raise self._failure(inputs, error, *self._other_weights()) from error
             logits = check_logits(found, len(inputs)).detach()
             if logits.dtype not in (torch.float32, torch.float64):
                 logits = logits.float()
             # A copy: a network may hand out the same tensor each time.
             return logits.to(self.device, copy=True)
+
+    def _other_weights(self) -> Iterator[str]:
+        """What to do where the weights are of another type than what the network is fed."""
+        if isinstance(self._network, nn.Module):
+            types = {each.dtype for each in self._network.parameters() if each.is_floating_point()}
+            if others := types - {torch.float32}:
+                shown = ", ".join(sorted(str(each).removeprefix("torch.") for each in others))
+                yield f"its weights are {shown}: measure model.float(), or a function that converts"
 
 
 class CompiledBackend(EagerBackend):
