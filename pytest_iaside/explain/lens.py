@@ -225,6 +225,9 @@ def inconsistency(maps: ArrayLike, *, downsampling: int = 5) -> Floats:
     coarse = functional.avg_pool2d(stack, block, ceil_mode=True).flatten(2).numpy()
     if scales == 1:
         return np.full(count, np.nan)
+    # Squares of what is tiny vanish: the largest of a map is 1 first.
+    largest = np.abs(coarse).max(axis=2, keepdims=True)
+    coarse = np.divide(coarse, largest, out=coarse, where=largest > 0)
     lengths = np.linalg.norm(coarse, axis=2, keepdims=True)
     unit = np.divide(coarse, lengths, out=np.full_like(coarse, np.nan), where=lengths > 0)
     cosines = (unit[:1] * unit[1:]).sum(axis=2)

@@ -88,6 +88,10 @@ class TestInconsistency:
         np.testing.assert_allclose(scaled, found, atol=1e-9)
         np.testing.assert_allclose(inconsistency(maps[[0, 0]])[known], 0, atol=1e-9)
 
+    def test_of_maps_whose_squares_vanish(self) -> None:
+        maps = np.random.default_rng(0).random((3, 2, 7, 6))
+        np.testing.assert_allclose(inconsistency(maps * 1e-200), inconsistency(maps), atol=1e-12)
+
     def test_is_unknown_of_one_scale_and_of_nothing(self) -> None:
         assert np.isnan(inconsistency(np.ones((1, 2, 3, 3)))).all()
         maps = np.ones((2, 2, 3, 3))
