@@ -373,7 +373,9 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
         ]
     written = f"{told.status} {place.shown}"
     if told.overruled is not None:
-        written += f"; it overrules {comparison.verdict}: {comparison.summary()}"
+        good = comparison.verdict in ("pass", "nothing found")
+        how = "against the old one" if good else "it overrules"
+        written += f"; {how} {comparison.verdict}: {comparison.summary()}"
     elif told.incomparable:
         written += f"; nothing was compared with the old one ({told.incomparable})"
     elif few := _too_few(gate, comparison):
