@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from numpy.random import Generator
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from pytest_iaside.perturb.noise import Image
 
@@ -32,6 +32,9 @@ def defocus_blur(image: Image, severity: int, random: Generator) -> Image:
         disc / disc.sum(), softness, radius=1 if radius <= 8 else 2, mode="mirror"
     )
     mirrored = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    # Here: its import takes longer than a gate of an unchanged model does.
+    from scipy import signal
+
     return np.asarray(signal.fftconvolve(mirrored, disc[..., None], mode="valid", axes=(0, 1)))
 
 
