@@ -24,7 +24,7 @@ from pytest_iaside.store.numbers_file import Arrays
 ADVICE = "restore it from version control or create it anew"
 # How often a reader looks again where a writer may have been between its two files, and how long
 # it waits before.
-ATTEMPTS = 5
+ATTEMPTS = 25
 PAUSE = 0.02
 IGNORED = "# Drafts of pytest-iaside, and this file.\n.*\n"
 
@@ -72,17 +72,19 @@ def read(
     Raises BaselineError when either file is missing, truncated, corrupt, not the other's, or
     larger than a measurement is.
     """
-    before = ""
+    before: tuple[int, int, str] | None = None
     for _ in range(ATTEMPTS):
+        stamp = _stamp(path)
         document, digest = _document(path)
         for candidate in _candidates(path, digest):
             with contextlib.suppress(OSError):
                 content = files.read_bytes(candidate, numbers_file.LARGEST)
                 if hashlib.sha256(content).hexdigest() == digest:
                     return document, _unpacked(candidate, content, known)
-        if digest == before:
+        # The same record may be written again between two looks: that is another file.
+        if (*stamp, digest) == before:
             break
-        before = digest
+        before = (*stamp, digest)
         time.sleep(PAUSE)
     store = path.with_suffix(".npz")
     try:
@@ -121,6 +123,14 @@ def read_document(path: Path) -> dict[str, Any]:
         raise BaselineError(f"cannot read {path}: {error.strerror or error}; {ADVICE}") from error
     except ValueError as error:
         raise BaselineError(f"{path} {error}; {ADVICE}") from error
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
 
 
 def _document(path: Path) -> tuple[dict[str, Any], str]:
