@@ -27,9 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("iaside", "spectral robustness (pytest-iaside)")
     group.addoption(
         "--iaside-update",
-        choices=("new", "changed", "all"),
+        choices=("new", "changed", "all", "add"),
         help="write baselines: only missing ones, also those that fit no longer or that the model "
-        "is better than, or all",
+        "is better than, or all; add: the model is a further training of the same recipe",
     )
     group.addoption(
         "--iaside-accept-drift",

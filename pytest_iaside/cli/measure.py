@@ -20,6 +20,13 @@ def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
         "measure", help="measure a model on a reference sample", allow_abbrev=False
     )
     parser.add_argument("model", help="package.module:factory, or an .onnx file")
+    parser.add_argument(
+        "--seeds",
+        metavar="MODEL",
+        nargs="+",
+        default=[],
+        help="further trainings of the same recipe: what they differ by is kept with the first",
+    )
     cli.add_reference(parser)
     parser.add_argument(
         "--output", metavar="PATH", required=True, help="the .yaml file to write, .npz beside it"
@@ -34,19 +41,11 @@ def run(options: argparse.Namespace, command: str) -> int:
     output = Path(options.output)
     if output.suffix != ".yaml":
         raise SettingsError(f"--output {output}: expected the path of a .yaml file")
-    from pytest_iaside.measure.spectral import measure
-    from pytest_iaside.testing.factories import named_model
-
-    reference = cli.read_reference(options)
-    model = named_model(options.model, Path())
-    with cli.terminal_progress(options.model) as progress:
-        profile = measure(
-            model,
-            reference,
-            **{"panel": "auto", **settings.measure},
-            progress=progress,
-            cache=not options.no_cache,
-        )
+    profile = cli.measured(
+        [options.model, *options.seeds],
+        cli.read_reference(options),
+        {"panel": "auto", **settings.measure, "cache": not options.no_cache},
+    )
     profile.save(output)
     tell(*_table(profile, settings.level))
     tell(f"written: {output} and {output.with_suffix('.npz').name}")
@@ -88,4 +87,6 @@ def _table(profile: SpectralProfile, level: float) -> list[str]:
     replayed = profile.passes_replayed
     known = f" ({kept} more from the cache, {replayed} of them replayed)" if kept else ""
     lines.append(f"{'measured':<13} {len(profile)} images, {passes}{known}")
+    if profile.trainings:
+        lines.append(f"{'trainings':<13} {len(profile.trainings)}: numbers are of their mean")
     return lines

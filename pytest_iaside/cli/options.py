@@ -7,7 +7,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_iaside.report.record import written_by as written_by
 from pytest_iaside.settings import MEASURE, SETTINGS, Layer, Settings, dashes, read_text
@@ -62,6 +62,24 @@ def read_reference(options: argparse.Namespace) -> ReferenceSample:
 
     how = {"labels": options.labels, "limit": options.limit, "seed": options.limit_seed}
     return named_reference(options.reference, Path(), **how)
+
+
+def measured(names: Sequence[str], reference: ReferenceSample, how: dict[str, Any]) -> Any:
+    """The profile of the models ``names``, trainings of one recipe where there are several.
+
+    A factory may return a list of trainings. ``how`` are keywords of ``measure``.
+    """
+    from pytest_iaside.measure.spectral import measure
+    from pytest_iaside.testing.factories import named_models
+    from pytest_iaside.testing.trainings import measure_each
+
+    models = [model for name in names for model in named_models(name, Path())]
+
+    def one(model: Any, sample: Any, _: Any) -> Any:
+        with terminal_progress(model.name) as progress:
+            return measure(model, sample, **how, progress=progress)
+
+    return measure_each(one, tuple(models), reference, None)
 
 
 def add_no_cache(parser: argparse.ArgumentParser) -> None:

@@ -9,9 +9,10 @@ from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.fit import pair
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import clean_answers
-from pytest_iaside.measure.quantities import TEMPERATURE
+from pytest_iaside.measure.quantities import AS_ANSWERED, TEMPERATURE
 from pytest_iaside.thresholds import LEVEL, Direction, Limits
 
+CLEAN_LIKELIHOOD = "clean log-likelihood"
 # Temperatures whose ratio is this near to one are the same.
 SAME_TEMPERATURE = 0.01
 
@@ -34,6 +35,10 @@ def compare_answers(
         return None
     ours, theirs = _alike(candidate.answers, baseline.answers)
     families = {quantity.family for quantity in ours.quantities}
+    if (ours.trainings or theirs.trainings) and (limit := limits.get(CLEAN_LIKELIHOOD)):
+        # Trainings of one recipe are alike in their confidence as well: where it moves, the recipe
+        # did, for the worse where the answers as they are get less likely (SPEC.md 9).
+        limits = {**limits, AS_ANSWERED: limit}
     found, _, _ = compare_quantities(
         ours,
         theirs,

@@ -46,6 +46,8 @@ class Check:
     changed: bool = False
     detectable: float = float("nan")
     images_to_pass: float = float("nan")
+    of_seeds: float = float("nan")
+    """Which share of the interval's square is other seeds; NaN where trainings are not compared."""
     sentence: str = ""
 
 
@@ -58,19 +60,26 @@ class Estimates:
     change: Floats
     low: Floats
     high: Floats
+    of_seeds: Floats | None = None
+    """Which share of an interval's square is other seeds, where trainings are compared."""
 
     def at(self, place: int) -> dict[str, Any]:
-        """The five numbers at one place, by name."""
-        return {each.name: float(getattr(self, each.name)[place]) for each in fields(self)}
+        """The numbers at one place, by name."""
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: np.nan if all is None else float(all[place]) for name, all in found.items()}
 
 
-def detectable(low: Floats, high: Floats, allowed: float, level: float) -> Floats:
+def detectable(
+    low: Floats, high: Floats, allowed: float, level: float, freedom: float = np.inf
+) -> Floats:
     """The smallest change for the worse that would be drift with 99 % power (SPEC.md 11).
 
     Of intervals at ``level``: beyond what is ``allowed`` by their half width and by the normal
-    quantile of the power, in standard errors.
+    quantile of the power, in standard errors, of which so many make half a width as Student's law
+    of ``freedom`` degrees says.
     """
-    reach = special.ndtri(0.5 + level / 2)
+    reach = special.stdtrit(freedom, 0.5 + level / 2) if np.isfinite(freedom) else None
+    reach = special.ndtri(0.5 + level / 2) if reach is None else reach
     with np.errstate(invalid="ignore"):
         return np.asarray(allowed + (high - low) / 2 * (1 + special.ndtri(POWER) / reach))
 
@@ -101,6 +110,7 @@ def decide(
     better: Better = "higher",
     direction: Direction = "worse",
     level: float = 0.95,
+    freedom: float = np.inf,
 ) -> Verdict:
     """The verdict on a change whose interval at ``level`` is ``low``…``high``.
 
@@ -119,7 +129,7 @@ def decide(
     # One image of 50 is 2 %, and no less: what just reaches the limit is not within it.
     left = allowed * (1 - 1e-9)
     within = middle > -left and (direction == "worse" or middle < left)
-    found = detectable(np.array(low), np.array(high), allowed, level)
+    found = detectable(np.array(low), np.array(high), allowed, level, freedom)
     if within and found <= WIDEST * allowed:
         return "nothing found"
     return "inconclusive"  # NaN ends here as well: every comparison with it is false

@@ -18,8 +18,10 @@ from pytest_iaside.compare.notes import (
     cache_note,
     empty_note,
     image_notes,
+    trainings_note,
 )
 from pytest_iaside.compare.words import percent, signed, within
+from pytest_iaside.errors import SettingsError
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.quantities import AS_ANSWERED
@@ -58,6 +60,11 @@ def compare(
     SettingsError for a limit on what was not measured, or a level outside (0, 1).
     """
     check_level(level)
+    if not paired and (candidate.trainings or baseline.trainings):
+        raise SettingsError(
+            "several trainings are compared on the same images only; leave out unpaired, or "
+            "compare one training with one"
+        )
     own = thresholds if isinstance(thresholds, Thresholds) else None
     limits: Limits = own.limits if own else cast(Limits, thresholds)
     direction = own.direction if own else direction
@@ -65,7 +72,7 @@ def compare(
     found, evidence, rows = compare_quantities(
         candidate, baseline, limits, level=level, direction=direction, paired=paired, law=law
     )
-    checks, changes = list(found.checks), found.quantities
+    checks, changes, limits = list(found.checks), found.quantities, found.limits
     answered = compare_answers(
         candidate, baseline, answers, level=level, direction=direction, paired=paired
     )
@@ -78,7 +85,8 @@ def compare(
         without_bands = empty_note(*both)
     else:
         without_bands = []
-    notes = image_notes(candidate, baseline, rows, paired)
+    notes = trainings_note(candidate, baseline)
+    notes += image_notes(candidate, baseline, rows, paired)
     notes += [*baseline_notes(candidate, baseline), *without_bands]
     if candidate is not baseline:
         notes += better_notes(evidence, checks, changes, limits, direction, answered)

@@ -33,6 +33,8 @@ class QuantityChange:
     high: float
     p_value: float
     moved: bool
+    of_seeds: float = float("nan")
+    """Which share of the interval's square is other seeds; NaN where trainings are not compared."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -19,6 +19,7 @@ from pytest_iaside.stats.intervals import (
     paired_error,
     unpaired_error,
 )
+from pytest_iaside.stats.seeds import PredictionError, prediction_error
 from pytest_iaside.stats.sid_intervals import Shares, least
 
 
@@ -40,11 +41,14 @@ class Evidence:
     resolution: float = 0.0
     compared: tuple[int, ...] | None = None
     """The quantities in which the same answers are the same; all of them where it is None."""
+    trainings: tuple[Floats, Floats] | None = None
+    """Values (T, K, Q) and (S, K, Q) of each training of both, where there are several; the rows
+    above are their means. Then what counts is how far another training would lie."""
 
     @property
     def same(self) -> bool:
         """Whether both gave the same answers to every image."""
-        comparable = self.paired and self.resolution > 0
+        comparable = self.paired and self.resolution > 0 and self.trainings is None
         if not comparable:
             return False
         difference = abs(self.candidate - self.baseline)
@@ -60,14 +64,25 @@ class Evidence:
         """``change`` of what ``statistic`` reads off the means, at so many places together."""
         candidate, baseline = self.means()
         found = change(candidate, baseline)
-        error, freedom = self._error(change)
-        reach = self.law.reach(self.level_of_each(places), freedom) * error
+        level, of_seeds = self.level_of_each(places), None
+        if self.trainings is not None:
+            uncertain = prediction_error(*self.trainings, change)
+            reach, of_seeds = uncertain.reach(level), uncertain.of_seeds(level)
+        else:
+            error, freedom = self._error(change)
+            reach = self.law.reach(level, freedom) * error
         return Estimates(
-            statistic(baseline), statistic(candidate), found, found - reach, found + reach
+            statistic(baseline), statistic(candidate), found, found - reach, found + reach, of_seeds
         )
 
     def change_of_shares(self, shares: Shares, places: int) -> Estimates:
         """The change of what ``shares`` reads off the SID."""
+        if self.trainings is not None:
+
+            def moved(candidate: Floats, baseline: Floats) -> Floats:
+                return shares(candidate, least(candidate)) - shares(baseline, least(baseline))
+
+            return self.change_of(lambda psi: shares(psi, least(psi)), moved, places)
         candidate, baseline = (shares(psi, least(psi)) for psi in self.means())
         if self.paired and np.array_equal(self.candidate, self.baseline):
             # Whichever band is the least, it is the same in both.
@@ -88,8 +103,13 @@ class Evidence:
         change = candidate - baseline
         if self.same:
             return Estimates(baseline, candidate, change, change, change)
+        level = self.level_of_each(len(some))
+        if self.trainings is not None:
+            uncertain = self._between_trainings()
+            reach, of_seeds = uncertain.reach(level)[some], uncertain.of_seeds(level)[some]
+            return Estimates(baseline, candidate, change, change - reach, change + reach, of_seeds)
         centre, error, freedom = (each[some] for each in self._changes())
-        reach = self.law.reach(self.level_of_each(len(some)), freedom) * error
+        reach = self.law.reach(level, freedom) * error
         return Estimates(baseline, candidate, change, centre - reach, centre + reach)
 
     def p_values(self, resolution: float) -> Floats:
@@ -123,6 +143,13 @@ class Evidence:
         """The level of each of so many intervals that are to hold together."""
         return 1 - (1 - self.level) / places
 
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the spread between trainings; infinite where it does not count."""
+        if self.trainings is None:
+            return np.inf
+        return sum(len(each) for each in self.trainings) - 2
+
     def _error(self, change: Change) -> tuple[Floats, Floats]:
         """Standard error and degrees of freedom of ``change``."""
         error = paired_error if self.paired else unpaired_error
@@ -131,6 +158,9 @@ class Evidence:
     def _changes(self) -> tuple[Floats, Floats, Floats]:
         """Centre, standard error and degrees of freedom (Q,) of the change of every mean."""
         centre = np.subtract(*self.means())
+        if self.trainings is not None:
+            uncertain = self._between_trainings()
+            return centre, uncertain.error, np.full_like(centre, uncertain.freedom)
         error, freedom = self._error(np.subtract)
         for column, quantity in enumerate(self.quantities):
             if quantity.unit == "hit" and len(self.candidate) > 1:
@@ -138,6 +168,15 @@ class Evidence:
                 if self.law is STUDENT:  # Another law counts the images by it.
                     freedom[column] = np.inf
         return centre, error, freedom
+
+    def _between_trainings(self) -> PredictionError:
+        """The error of the change of every mean, where trainings are compared."""
+        assert self.trainings is not None
+        images = paired_error(self.candidate, self.baseline, np.subtract)[0] ** 2
+        for column, quantity in enumerate(self.quantities):
+            if quantity.unit == "hit":
+                images[column] = self._proportion(column)[1] ** 2
+        return prediction_error(*self.trainings, np.subtract, images=images)
 
     def _proportion(self, column: int) -> tuple[float, float]:
         """Centre and standard error of the change of a share of hits.

@@ -27,7 +27,7 @@ from pytest_iaside.compare.words import (
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
-from pytest_iaside.measure.quantities import Better
+from pytest_iaside.measure.quantities import AS_ANSWERED, Better
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import Change, Statistic
 from pytest_iaside.stats.score import sid, signed_src
@@ -37,6 +37,8 @@ from pytest_iaside.thresholds import Direction, Limits
 # Changes of a score, of a share of importance or of a share of v(all) below this come from
 # rounding alone (another batch size or backend moves them by 1e-5) and count as none.
 SHARE_RESOLUTION = 1e-3
+MOSTLY_SEEDS = 0.5
+"""Share of an interval's square from which on other seeds make it wide, and not images."""
 ROUNDING = 1e-9
 """Of a share: one image of 50 is 2 %, and no less."""
 
@@ -106,6 +108,9 @@ def run_checks(
 def _too_wide(families: Mapping[str, Family], check: Check) -> bool:
     if check.verdict != "inconclusive" or check.name not in families:
         return False
+    if check.of_seeds > MOSTLY_SEEDS:
+        # What trainings differ by in this no number of images mends.
+        return True
     gain = check.change if check.better == "higher" else -check.change
     allowed = abs(check.limit)
     wide = not check.high - check.low <= 2 * allowed
@@ -207,7 +212,15 @@ def _check(
     level = evidence.level_of_each(len(family.places))
     direction = "any" if family.both_ways else direction
     verdicts = [
-        decide(lower, upper, allowed, better=better, direction=direction, level=level)
+        decide(
+            lower,
+            upper,
+            allowed,
+            better=better,
+            direction=direction,
+            level=level,
+            freedom=evidence.freedom,
+        )
         for lower, upper, better in zip(low.tolist(), high.tolist(), family.better, strict=True)
     ]
     verdict = worst(verdicts)
@@ -218,8 +231,9 @@ def _check(
     moved = found.change[at] if direction == "any" else 0.0
     rises = moved > 0 if moved else family.better[at] == "lower"
     # Wherever it is: what the widest of those that decide could have seen.
-    seen = float(detectable(low, high, allowed, level)[deciding].max())
-    if family.hits and evidence.paired and not bound:
+    seen = float(detectable(low, high, allowed, level, evidence.freedom)[deciding].max())
+    between_trainings = evidence.trainings is not None
+    if family.hits and evidence.paired and not bound and not between_trainings:
         seen = detectable_share(len(evidence.candidate), allowed, level)
     width = float((high - low)[deciding].max())
     outside = (found.low > family.resolution) | (found.high < -family.resolution)
@@ -232,13 +246,16 @@ def _check(
         verdict=verdict,
         changed=not bound and bool(np.any(outside)),
         detectable=seen,
-        images_to_pass=_images_to_pass(
-            len(evidence.candidate), width, allowed + min(float(gain[at]), 0.0)
-        ),
+        # More images do not make trainings more alike.
+        images_to_pass=np.nan
+        if between_trainings
+        else _images_to_pass(len(evidence.candidate), width, allowed + min(float(gain[at]), 0.0)),
     )
     if bound:
         return replace(check, sentence=_bound_sentence(check, evidence.level))
     told = family.sentence(check, evidence.level)
+    if between_trainings and np.isfinite(check.of_seeds):
+        told += f"; the interval is {share(check.of_seeds)} seeds, the rest images"
     if verdict in ("nothing found", "inconclusive"):
         told += _what_was_seen(check, family.show)
     return replace(check, sentence=told)
@@ -275,7 +292,8 @@ def _bound_sentence(check: Check, level: float) -> str:
 
 def _mean_sentence(check: Check, level: float) -> str:
     change = f"{_fitting(check.change)}, {within(check, level, _fitting)}"
-    return f"{check.where} {number(check.baseline)} → {number(check.candidate)} ({change})"
+    what = "log-likelihood as it answers" if check.where == AS_ANSWERED else check.where
+    return f"{what} {number(check.baseline)} → {number(check.candidate)} ({change})"
 
 
 def _fitting(value: float) -> str:

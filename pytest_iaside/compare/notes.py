@@ -13,6 +13,8 @@ from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.quantities import AS_ANSWERED
 from pytest_iaside.thresholds import Direction, Limit, Limits
 
+MANY_TRAININGS = 8
+"""On both sides together, from which on more of them help little (docs/calibration.md)."""
 # Of v(all): changes of L(∅) that are told.
 EMPTY_SHARE = 0.05
 
@@ -38,6 +40,19 @@ def image_notes(
         "scored on its own predictions"
     )
     return [*notes, note] if other else notes
+
+
+def trainings_note(candidate: Measurement, baseline: Measurement) -> list[str]:
+    """How many trainings are compared, and what their intervals say; nothing of single ones."""
+    ours, theirs = (len(one.trainings) or 1 for one in (candidate, baseline))
+    if ours + theirs == 2 or candidate is baseline:
+        return []
+    few = "; more trainings see more" if ours + theirs < MANY_TRAININGS else ""
+    return [
+        f"{ours} training{'s' * (ours > 1)} against {theirs} of the baseline: intervals say how "
+        f"far another training of the same recipe would lie ({ours + theirs - 2} degrees of "
+        f"freedom{few})"
+    ]
 
 
 def baseline_notes(candidate: Measurement, baseline: Measurement) -> list[str]:

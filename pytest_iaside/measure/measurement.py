@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from pytest_iaside.errors import BaselineError, printable, quoted, shortened
 from pytest_iaside.measure.loaded import check_numbers, check_summary, check_types
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 from pytest_iaside.measure.quantities import ANSWERS, Quantity, Unit, answer_quantities
+from pytest_iaside.measure.trainings import files_of, mean_of, split, unstructured_training
 from pytest_iaside.stats.arrays import Floats, averaged
 from pytest_iaside.stats.structured import uninformed
 from pytest_iaside.store import archive
@@ -75,6 +76,8 @@ class Measurement:
     """How right images are answered (panel.py), these or more of them; every gate compares it."""
     notes: tuple[str, ...] = ()
     """What a reader should know of how it came about, in words; not saved."""
+    trainings: "tuple[Measurement, ...]" = ()
+    """The trainings of one recipe that this is the mean of (SPEC.md 9); empty for a single one."""
 
     PER_IMAGE: ClassVar[tuple[str, ...]] = ("values", "labels")
     """Arrays with a row for each image."""
@@ -128,6 +131,8 @@ class Measurement:
     @property
     def unstructured_because(self) -> str:
         """Why nothing can be read off the values, in words; empty where something can."""
+        if self.trainings:
+            return unstructured_training(self)
         count = len(set(self.digests))
         if count < FEWEST:
             return (
@@ -160,6 +165,8 @@ class Measurement:
 
     def take(self, images: Sequence[int] | NDArray[np.int64]) -> Self:
         """The measurement of the images at the indices ``images``, in that order."""
+        if self.trainings:
+            return cast(Self, mean_of([each.take(images) for each in self.trainings]))
         rows = np.asarray(images, dtype=np.int64)
         arrays = {name: getattr(self, name) for name in self.PER_IMAGE}
         answers = self.answers
@@ -226,6 +233,8 @@ class Measurement:
 
     def files(self) -> Files:
         """Everything but large intermediate results, as plain values and arrays."""
+        if self.trainings:
+            return files_of(self)
         document = {
             "format": FORMAT,
             "kind": self.kind,
@@ -256,6 +265,8 @@ class Measurement:
     def of_files(cls, files: Files) -> Self:
         """What ``files`` gave; raises KeyError, TypeError, ValueError where it is not whole."""
         document, arrays = files
+        if "trainings" in document:
+            return mean_of([cls.of_files(each) for each in split(document, arrays)])
         check_types(document, arrays)
         own = cls._own(document) | {name: arrays.get(name) for name in cls.PER_IMAGE[2:]}
         found = cls(

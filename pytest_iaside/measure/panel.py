@@ -172,7 +172,10 @@ def clean_answers(answers: Measurement) -> Measurement:
     clean = answer_quantities(())
     columns_kept = [names.index(quantity.name) for quantity in clean]
     values = answers.values[:, columns_kept]
-    return replace(answers, quantities=clean, values=values, settings={"panel": []})
+    trainings = tuple(clean_answers(each) for each in answers.trainings)
+    return replace(
+        answers, quantities=clean, values=values, settings={"panel": []}, trainings=trainings
+    )
 
 
 def log_likelihoods(logits: Floats, labels: NDArray[Any], *, temperature: float) -> Floats:

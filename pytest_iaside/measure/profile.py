@@ -11,6 +11,7 @@ from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.quantities import Quantity
+from pytest_iaside.measure.trainings import unstructured_training
 from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import Interval, Statistic, jackknife_interval
@@ -110,6 +111,8 @@ class SpectralProfile(Measurement, kind="spectral"):
     @cached_property
     def unstructured_because(self) -> str:
         """Why ψ cannot be told from noise, and SID and SRC mean nothing; empty where it can."""
+        if self.trainings:
+            return unstructured_training(self)
         if len(self) > 1 and (wrong := self._not_finite()):
             return wrong
         hard = self.labels if self.labels.ndim == 1 else self.labels.argmax(axis=1)

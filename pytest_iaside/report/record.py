@@ -52,6 +52,7 @@ class CheckRecord(TypedDict):
     changed: bool  # Whether the interval leaves out no change at all.
     detectable: Number  # The smallest change for the worse that is found with 99 % power.
     images_to_pass: Number  # How many images an unchanged quantity needs to pass.
+    of_seeds: Number  # Share of the interval's square that is other seeds; null of single ones.
     sentence: str  # The check in words.
 
 
@@ -67,6 +68,7 @@ class QuantityRecord(TypedDict):
     change: Number  # The paired change.
     low: Number  # Lower end of its interval, which holds for all of the family together.
     high: Number  # Upper end of that interval.
+    of_seeds: Number  # Share of its square that is other seeds; null of single trainings.
     p_value: Number  # Holm's p-value of no change, over all quantities.
     moved: bool  # Whether noise does not explain the change.
 

@@ -26,10 +26,17 @@ def named_model(text: str, base: Path) -> Classifier:
 
     if text.endswith(".onnx"):
         return as_classifier(base / text)
-    made = named_object(text, "a model", "package.module:factory, or the path of an .onnx file")
-    if made is None:
-        raise ModelError(f"{text} returned None; it must return the model")
-    return as_classifier(made)
+    return as_classifier(_made(text))
+
+
+def named_models(text: str, base: Path) -> tuple[Classifier, ...]:
+    """As ``named_model``, of a factory that may return a list of trainings of one recipe."""
+    from pytest_iaside.models.classifier import as_classifier
+    from pytest_iaside.testing.trainings import trainings_in
+
+    if text.endswith(".onnx"):
+        return (as_classifier(base / text),)
+    return tuple(as_classifier(each) for each in trainings_in(_made(text)))
 
 
 def named_reference(
@@ -67,6 +74,13 @@ def named_reference(
     words: dict[str | None, str | None] = {None: "folder", "folder": "folder", "none": None}
     wanted = words[labels] if labels in words else base / str(labels)
     return ReferenceSample.from_folder(folder, labels=wanted, limit=limit, seed=seed)
+
+
+def _made(text: str) -> Any:
+    made = named_object(text, "a model", "package.module:factory, or the path of an .onnx file")
+    if made is None:
+        raise ModelError(f"{text} returned None; it must return the model")
+    return made
 
 
 def named_object(text: str, what: str, expected: str) -> Any:

@@ -29,6 +29,7 @@ from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference, first_images
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.provenance import ReferenceInfo
+from pytest_iaside.measure.trainings import mean_of, trainings_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.report.record import (
     ComparisonRecord,
@@ -41,6 +42,12 @@ from pytest_iaside.testing.current_test import CurrentTest, current_test
 from pytest_iaside.testing.failure import failure_message
 from pytest_iaside.testing.place import Place, locate
 from pytest_iaside.testing.session import REPORT
+from pytest_iaside.testing.trainings import (
+    measure_each,
+    single_training,
+    trainings_in,
+    worse_answers,
+)
 from pytest_iaside.thresholds import LEVEL, Direction, FailOn, Limits, Thresholds
 
 
@@ -96,7 +103,8 @@ class Told:
     test: CurrentTest | None
     kind: str
     name: str | None
-    model: Any = None
+    models: tuple[Any, ...] = (None,)
+    """The trainings under test; usually one."""
     place: Place = field(default_factory=Place)
     sample: ReferenceSample | None = None
     measured: Measurement | None = None
@@ -105,8 +113,15 @@ class Told:
     """The comparison with the baseline that is replaced."""
     incomparable: str = ""
     """Why the baseline that is replaced could not be compared with."""
+    trainings: int = 1
+    """How many the baseline holds that is written."""
     status: Status = "compared"
     began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def model(self) -> Any:
+        """The first training, which is the one that is looked into where the gate is red."""
+        return self.models[0]
 
     def record(self, **more: Any) -> None:
         """Hand the record to the session, where there is one."""
@@ -142,8 +157,9 @@ def run_gate(
     """
     __tracebackhide__ = True
     test = current_test()
-    told = Told(test=test, kind=kind, name=_record_name(kind, name), model=model)
+    told = Told(test=test, kind=kind, name=_record_name(kind, name))
     try:
+        told.models = trainings_in(model)
         gate = prepare(test)
         told.name = _claimed_name(told, name, shared=place is not None)
         if place is not None:
@@ -179,17 +195,19 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
         told.incomparable = "it could not be read"
     sample = told.sample = _reference_of(reference, told.test) if gate.needs_reference else None
     if place.nowhere:
-        told.measured = gate.measure(told.model, sample, None)
+        told.measured = measure_each(gate.measure, told.models, sample, None)
         return gate.compared(told.measured, told.measured)
     assert sample is not None
     if old is not None and (comparison := _against(gate, told, sample, old)):
+        if place.mode == "add":
+            _add_training(gate, told, old, comparison)
         return comparison
     # The new one is to be what a first one would have been: not measured with the labels of the old
     # baseline, nor on the few images that were enough to tell the two apart.
     count = 0 if told.measured is None else len(told.measured)
     partly = count < len(first_images(sample, gate.samples))
     if told.measured is None or partly or sample.labels is None or gate.predicts_labels:
-        told.measured = gate.measure(told.model, sample, None)
+        told.measured = measure_each(gate.measure, told.models, sample, None)
     comparison = gate.compared(told.measured, told.measured)
     if not told.measured.structured:
         raise BaselineError(
@@ -205,6 +223,16 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
     told.status = "updated" if place.path and place.path.exists() else "created"
     place.write(gate.storable(told.measured))
     return told.overruled or comparison
+
+
+def _add_training(gate: Gate, told: Told, old: Measurement, comparison: Comparison) -> None:
+    """Make what was measured a further training of ``old``; nothing where it answers worse."""
+    assert told.measured is not None
+    if worse_answers(comparison) and not told.place.accepts_drift:
+        return
+    trainings = (*trainings_of(old), *trainings_of(gate.storable(told.measured)))
+    told.place.write(mean_of(trainings))
+    told.status, told.overruled, told.trainings = "updated", comparison, len(trainings)
 
 
 def _refuse_worse_answers(gate: Gate, told: Told, old: Measurement) -> None:
@@ -233,7 +261,7 @@ def _against(
     try:
         # Before the measurement, which takes minutes and would be in vain.
         _require_fit(gate, told.model, sample, old)
-        measured = _measured_for(old, gate, told.model, sample)
+        measured = _measured_for(old, gate, told.models, sample)
         comparison = gate.compared(measured, old)
         if all(check.name == "structured" for check in comparison.checks):
             raise BaselineError(
@@ -280,10 +308,12 @@ def _require_fit(gate: Gate, model: Any, sample: ReferenceSample, old: Measureme
         )
 
 
-def _measured_for(old: Measurement, gate: Gate, model: Any, sample: ReferenceSample) -> Measurement:
-    """``model`` measured for a comparison with ``old``, on its labels where ``sample`` has none."""
+def _measured_for(
+    old: Measurement, gate: Gate, models: tuple[Any, ...], sample: ReferenceSample
+) -> Measurement:
+    """``models`` measured to be compared with ``old``, on its labels if ``sample`` has none."""
     try:
-        return gate.measure(model, sample, old)
+        return measure_each(gate.measure, models, sample, old)
     except ReferenceSampleError as error:
         if sample.labels is not None:
             raise
@@ -371,7 +401,11 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
             f"{note}: {place.accept}" if note.startswith(BETTER) else note
             for note in compared["notes"]
         ]
+    if failed and told.test is not None and place.owner is not None:
+        compared["notes"] += single_training(comparison, told.test.command("--iaside-update=add"))
     written = f"{told.status} {place.shown}"
+    if told.trainings > 1:
+        written += f"; it holds {told.trainings} trainings now"
     if told.overruled is not None:
         good = comparison.verdict in ("pass", "nothing found")
         how = "against the old one" if good else "it overrules"

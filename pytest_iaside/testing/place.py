@@ -21,7 +21,7 @@ class Place:
     """The test whose own it is; None of a baseline that the caller names, which is only read."""
     given: Measurement | None = None
     """A baseline that the caller hands over as it is."""
-    mode: Literal["new", "changed", "all"] | None = None
+    mode: Literal["new", "changed", "all", "add"] | None = None
     """What --iaside-update says."""
     shown: str = ""
     """The baseline as people are told of it."""
@@ -105,6 +105,7 @@ def locate(
     owner = store.Owner(test.node_id, name)
     path = store.path_for(test.item.path, owner)
     mode: Any = update_mode(test.config)
+    adding = ("--iaside-update=add",) if mode == "add" else ()
     return Place(
         path=path,
         owner=owner,
@@ -112,5 +113,5 @@ def locate(
         accepts_drift=bool(test.config.getoption("iaside_accept_drift")),
         shown=test.relative(path),
         accept=test.command(f"--iaside-update={'changed' if path.exists() else 'new'}"),
-        accept_drift=test.command("--iaside-accept-drift"),
+        accept_drift=test.command(*adding, "--iaside-accept-drift"),
     )

@@ -23,11 +23,13 @@ from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import AUTO, measure_answers, panel_of, with_answers
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.spectral import measure
+from pytest_iaside.measure.trainings import mean_of
 from pytest_iaside.report.record import ComparisonRecord
 from pytest_iaside.settings import Layer, SettingKeywords, Settings
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.gate import Gate, Told, run_gate
 from pytest_iaside.testing.red import RedGate, surviving, told_by_wings
+from pytest_iaside.testing.session import update_mode
 from pytest_iaside.thresholds import Thresholds, check_limits
 
 
@@ -43,7 +45,9 @@ def assert_spectral_robustness(
     """Raise AssertionError where ``model`` drifted from its baseline; return the comparison.
 
     In a test the baseline is the test's own and ``reference`` defaults to the fixture
-    ``spectral_reference``; a test with several assertions tells them apart by ``name``.
+    ``spectral_reference``. A list of models is several trainings of one recipe, each with its own
+    seed: what a baseline of several differs by is what a retrained model is judged by (SPEC.md 9).
+    A test with several assertions tells them apart by ``name``.
     ``baseline`` names another one, a saved profile or its path, which is only read; outside
     pytest it is needed. ``baseline_model``, by default the fixture
     ``spectral_baseline_classifier``, is only looked at beside ``model`` where the gate is red
@@ -55,19 +59,24 @@ def assert_spectral_robustness(
     """
     __tracebackhide__ = True
 
-    prepare = partial(_prepared, settings, baseline_model)
+    several = isinstance(model, (list, tuple)) and len(model) > 1
+    prepare = partial(_prepared, settings, baseline_model, several)
     return run_gate(
         "spectral", prepare, model=model, reference=reference, baseline=baseline, name=name
     )
 
 
-def _prepared(keywords: Mapping[str, Any], baseline_model: Any, test: CurrentTest | None) -> Gate:
+def _prepared(
+    keywords: Mapping[str, Any], baseline_model: Any, several: bool, test: CurrentTest | None
+) -> Gate:
     own = Layer("assert_spectral_robustness", scattered(keywords))
     settings = Settings.of([own, *(test.layers if test else [])])
     thresholds, level = settings.thresholds, settings.level
     names = (field.name for field in fields(Thresholds) if field.name != "direction")
     check_limits({**thresholds.answer_limits, **thresholds.limits}, own.source, names)
-    auto = settings.measure.get("samples") == "auto"
+    # Trainings are compared on all images: what they differ by does not get less by looking longer.
+    adds = test is not None and update_mode(test.config) == "add"
+    auto = settings.measure.get("samples") == "auto" and not several and not adds
     exhausted = False
 
     def measured(model: Any, sample: ReferenceSample, baseline: Any) -> SpectralProfile:
@@ -77,10 +86,11 @@ def _prepared(keywords: Mapping[str, Any], baseline_model: Any, test: CurrentTes
         given = options.copy()
         answers = _answered(model, sample, given, baseline)
         del options["panel"]
-        if baseline is not None and baseline.answers is not None:
+        single = baseline is None or not baseline.trainings
+        if baseline is not None and baseline.answers is not None and single:
             # The game at the confidence of the baseline, where nothing else tells the two apart.
             options["temperature"] = explained_by_temperature(answers, baseline.answers) or 1.0
-        if auto and baseline is not None:
+        if auto and baseline is not None and single:
             sample, known = _in_drawing_order(sample, baseline, settings.measure.get("seed", 0))
             options["samples"] = known or "auto"
             options["until"] = stopping_rule(baseline, thresholds, level=level)
@@ -95,7 +105,7 @@ def _prepared(keywords: Mapping[str, Any], baseline_model: Any, test: CurrentTes
         return with_answers(found, answers)
 
     def compared(candidate: Any, baseline: Any) -> Comparison:
-        if auto and candidate is not baseline:
+        if auto and candidate is not baseline and not baseline.trainings:
             return compare_sequentially(
                 candidate, baseline, thresholds, level=level, exhausted=exhausted
             )
@@ -174,6 +184,8 @@ def _in_drawing_order(
 
 def storable(profile: Any) -> SpectralProfile:
     """The profile without its log-likelihoods."""
+    if profile.trainings:
+        return mean_of([storable(each) for each in profile.trainings])
     found: SpectralProfile = replace(profile, log_likelihood=None)
     return found
 

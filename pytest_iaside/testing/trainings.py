@@ -1,0 +1,66 @@
+"""A gate's model: one, or several trainings of one recipe (SPEC.md 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pytest_iaside.compare.check import worst
+from pytest_iaside.compare.comparison import OF_BANDS, Comparison
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.trainings import MOST, mean_of
+
+
+def trainings_in(model: Any) -> tuple[Any, ...]:
+    """The models of a list or tuple, or ``model`` alone; raises SettingsError for an empty one."""
+    if not isinstance(model, (list, tuple)):
+        return (model,)
+    if not 0 < len(model) <= MOST:
+        raise SettingsError(
+            f"a list of {len(model)} models was given; give the trainings of one recipe, two or "
+            "more with a seed each, or one model without a list"
+        )
+    return tuple(model)
+
+
+def measure_each(
+    measure: Callable[[Any, Any, Measurement | None], Measurement],
+    models: tuple[Any, ...],
+    sample: ReferenceSample | None,
+    old: Measurement | None,
+) -> Measurement:
+    """What ``measure`` says of the ``models``: of several their mean, which holds each of them."""
+    if len(models) > 1 and sample is not None and sample.labels is None:
+        raise SettingsError(
+            f"{len(models)} trainings were given, which are compared on the same labels, but the "
+            "reference sample has none: give it labels"
+        )
+    return mean_of([measure(model, sample, old) for model in models])
+
+
+def worse_answers(comparison: Comparison) -> bool:
+    """Whether a training answers worse than its baseline, by more than limits allow.
+
+    What makes the trainings of a baseline differ makes its gate see less: such a training is added
+    only where a person says so.
+    """
+    answers = [check.verdict for check in comparison.checks if check.name not in OF_BANDS]
+    return worst(answers) == "drift"
+
+
+def single_training(comparison: Comparison, command: str) -> list[str]:
+    """What somebody should know who compares one training with one; nothing of equal weights.
+
+    ``command`` adds a training to the baseline.
+    """
+    candidate, baseline = comparison.candidate, comparison.baseline
+    known = candidate.model.fingerprint
+    if candidate.trainings or baseline.trainings or (known and known == baseline.model.fingerprint):
+        return []
+    return [
+        "one training is compared with one: if the model was trained anew, another seed alone may "
+        "look like this. Show the baseline what your trainings differ by, three or more of the "
+        f"recipe that it was made of, each with its own seed: {command}"
+    ]

@@ -1,0 +1,124 @@
+"""Several trainings of one recipe: given, added to a baseline, and what a gate makes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from project import Project
+
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.measure.trainings import trainings_of
+
+# Trainings differ by how well they find each wave.
+TEST = """
+import models, os, torch
+from pytest_iaside import Classifier, assert_spectral_robustness
+
+def training(seed, gain=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    gains = 2.0 + 0.3 * torch.rand(3, generator=generator)
+    gains[1] *= gain
+    def network(images):
+        return (images.mean(dim=(1, 2)) @ models.WAVES.T) * gains
+    return Classifier(network, name=f"seed {seed}", version=f"{seed} {gain}")
+
+def test_robust():
+    seeds = [int(each) for each in os.environ["SEEDS"].split()]
+    trainings = [training(seed, float(os.environ["GAIN"])) for seed in seeds]
+    assert_spectral_robustness(trainings if len(trainings) > 1 else trainings[0])
+"""
+
+
+@pytest.fixture
+def seeds(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    project.pytester.makepyfile(test_it=TEST)
+    monkeypatch.setenv("SEEDS", "0 1 2 3 4")
+    return project
+
+
+def trained(project: Project, seeds: str, *options: str, gain: float = 1.0) -> dict:  # type: ignore[type-arg]
+    project.monkeypatch.setenv("SEEDS", seeds)
+    (record,) = project.records(*options, gain=gain)
+    return record  # type: ignore[no-any-return]
+
+
+def test_a_baseline_holds_each_training(seeds: Project) -> None:
+    trained(seeds, "0 1 2 3 4", "--iaside-update=new")
+    baseline = SpectralProfile.load(seeds.baseline)
+    assert [each.model.name for each in baseline.trainings] == [f"seed {n}" for n in range(5)]
+    every = np.array([each.values for each in trainings_of(baseline)])
+    assert baseline.values == pytest.approx(every.mean(axis=0))
+    assert baseline.model.name == "seed 0 and 4 others (5 trainings)"
+    assert "trainings" in seeds.baseline.read_text()
+
+
+def test_another_training_is_not_red_and_a_worse_one_is(seeds: Project) -> None:
+    trained(seeds, "0 1 2 3 4", "--iaside-update=new")
+    same = trained(seeds, "7")
+    assert not same["failed"]
+    assert any("1 training against 5" in note for note in same["comparison"]["notes"])
+    checks = same["comparison"]["checks"]
+    shares = [each["of_seeds"] for each in checks if each["name"] == "clean log-likelihood"]
+    assert 0 <= shares[0] <= 1
+    worse = trained(seeds, "7 8 9", gain=0.1)
+    assert worse["failed"]
+    assert any("3 trainings against 5" in note for note in worse["comparison"]["notes"])
+
+
+def test_a_training_is_added_to_a_baseline(seeds: Project) -> None:
+    trained(seeds, "0", "--iaside-update=new")
+    record = trained(seeds, "1", "--iaside-update=add")
+    assert record["status"] == "updated"
+    assert "it holds 2 trainings now" in record["summary"]
+    assert len(SpectralProfile.load(seeds.baseline).trainings) == 2
+    trained(seeds, "2 3", "--iaside-update=add")
+    assert len(SpectralProfile.load(seeds.baseline).trainings) == 4
+
+
+def test_one_that_answers_worse_is_added_only_where_that_is_accepted(seeds: Project) -> None:
+    trained(seeds, "0", "--iaside-update=new")
+    before = seeds.contents()
+    record = trained(seeds, "1", "--iaside-update=add", gain=0.1)
+    assert record["failed"]
+    assert "--iaside-update=add --iaside-accept-drift" in record["accept"]
+    assert seeds.contents() == before
+    options = ("--iaside-update=add", "--iaside-accept-drift")
+    record = trained(seeds, "1", *options, gain=0.1)
+    assert record["status"] == "updated"
+    assert len(SpectralProfile.load(seeds.baseline).trainings) == 2
+
+
+def test_the_same_training_twice_is_refused(seeds: Project) -> None:
+    trained(seeds, "0", "--iaside-update=new")
+    before = seeds.contents()
+    record = trained(seeds, "0", "--iaside-update=add")
+    assert record["status"] == "refused"
+    assert "are the same network" in record["summary"]
+    assert seeds.contents() == before
+
+
+def test_trainings_need_labels(seeds: Project) -> None:
+    seeds.pytester.makeconftest(
+        "import pytest\n"
+        "@pytest.fixture(scope='session')\n"
+        "def spectral_reference():\n"
+        "    import models\n"
+        "    return models.reference(labels=False)\n"
+    )
+    record = trained(seeds, "0 1", "--iaside-update=new")
+    assert "give it labels" in record["summary"]
+
+
+def test_no_training_at_all_is_refused(seeds: Project) -> None:
+    seeds.call("[]")
+    (record,) = seeds.records("--iaside-update=new")
+    assert "a list of 0 models" in record["summary"]
+
+
+def test_a_single_training_says_how_to_add_others_where_it_drifts(seeds: Project) -> None:
+    trained(seeds, "0", "--iaside-update=new")
+    result = seeds.run(gain=0.1)
+    del result
+    record = trained(seeds, "1", gain=0.1)
+    assert record["failed"]
+    assert any("--iaside-update=add" in note for note in record["comparison"]["notes"])
