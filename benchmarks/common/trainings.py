@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from scrapbook import zoo
 from scrapbook.data import digits
-from scrapbook.networks import convolutional
+from scrapbook.networks import convolutional, perceptron
 from torch import Tensor, nn
 
 from pytest_iaside import Classifier, Execution, ReferenceSample, measure
@@ -58,7 +58,12 @@ def normed() -> nn.Module:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(24 * 7 * 7, 10))
 
 
-NETWORKS: dict[str, Callable[[], nn.Module]] = {"convolutional": convolutional, "normed": normed}
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "convolutional": convolutional,
+    "normed": normed,
+    "perceptron": perceptron,
+}
+"""The last one was set aside: nothing was chosen on it."""
 
 
 def trained(network: Callable[[], nn.Module], recipe: Recipe, seed: int) -> nn.Module:

@@ -1,13 +1,12 @@
 """The change of every quantity of two measurements, and the checks of it, without notes."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
 from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.families import families_of, run_checks
 from pytest_iaside.compare.fit import Pairs, by_digest, pair, require_same_measurement
+from pytest_iaside.compare.recipes import level_left, limits_left, of_recipes
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.quantities import ANSWERS, AS_ANSWERED, INFORMATION, TEMPERATURE
 from pytest_iaside.measure.trainings import trainings_of
@@ -21,10 +20,6 @@ from pytest_iaside.thresholds import Direction, Limits
 RESOLUTION = 1e-4
 # The same of answers at each model's own temperature, whose fit carries the rounding of all images.
 SAME_ANSWERS = 2e-3
-# Of a limit on a change, where trainings are compared. Limits leave room for what a retraining
-# moves; what it moves is in the interval then. benchmarks/retraining.py shows what other parts do.
-LEFT = 0.25
-AS_BEFORE = ("src", "sid", "value", "band")
 AT_ANY_TEMPERATURE = (TEMPERATURE, AS_ANSWERED, INFORMATION)
 """Quantities of answers that another confidence moves."""
 
@@ -44,8 +39,11 @@ def compare_quantities(
     With the evidence, and the rows of both that it is made of.
     """
     require_same_measurement(candidate, baseline, paired=paired)
+    families = families_of(candidate)
     if candidate.trainings or baseline.trainings:
-        limits = among_trainings(limits)
+        count = len(trainings_of(candidate))
+        limits, level = limits_left(limits, count), level_left(level, count)
+        families = of_recipes(families)
     rows = pair(candidate, baseline) if paired else (by_digest(candidate), by_digest(baseline))
     evidence = evidence_of(candidate, baseline, rows, level, paired=paired, law=law)
     found = Comparison(
@@ -55,23 +53,10 @@ def compare_quantities(
         direction=direction,
         level=level,
         images=len(evidence.candidate),
-        checks=tuple(run_checks(evidence, families_of(candidate), limits, direction)),
+        checks=tuple(run_checks(evidence, families, limits, direction)),
         quantities=quantity_changes(evidence),
     )
     return found, evidence, rows
-
-
-def among_trainings(limits: Limits) -> Limits:
-    """What of ``limits`` on changes is left where it is known what trainings differ by.
-
-    Not of what is read off the lower bands: trainings differ there by as much as recipes do.
-    """
-    return {
-        name: limit
-        if limit.change is None or name in AS_BEFORE
-        else replace(limit, change=LEFT * limit.change)
-        for name, limit in limits.items()
-    }
 
 
 def evidence_of(

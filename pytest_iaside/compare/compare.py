@@ -73,6 +73,7 @@ def compare(
         candidate, baseline, limits, level=level, direction=direction, paired=paired, law=law
     )
     checks, changes, limits = list(found.checks), found.quantities, found.limits
+    shown = found.level
     answered = compare_answers(
         candidate, baseline, answers, level=level, direction=direction, paired=paired
     )
@@ -81,7 +82,7 @@ def compare(
     lead: tuple[str, ...] = ()
     if isinstance(candidate, SpectralProfile) and isinstance(baseline, SpectralProfile):
         both = candidate.take(rows[0]), baseline.take(rows[1])
-        lead = _lead(*both, checks, changes, level)
+        lead = _lead(*both, checks, changes, shown)
         without_bands = empty_note(*both)
     else:
         without_bands = []

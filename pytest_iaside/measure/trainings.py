@@ -7,17 +7,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_iaside.errors import SettingsError
 
-if TYPE_CHECKING:
-    from pytest_iaside.measure.measurement import Measurement
-
-T = TypeVar("T", bound="Measurement")
+# A Measurement, whose own file imports this one.
+T = TypeVar("T", bound=Any)
+Measurement = Any
 
 AVERAGED = ("values", "by_size", "information", "log_likelihood")
 """Arrays (K, …) of a measurement that differ between trainings."""
