@@ -65,8 +65,7 @@ class Evidence:
         candidate, baseline = self.means()
         found = change(candidate, baseline)
         level, of_seeds = self.level_of_each(places), None
-        if self.trainings is not None:
-            uncertain = prediction_error(*self.trainings, change)
+        if (uncertain := self.uncertainty(change)) is not None:
             reach, of_seeds = uncertain.reach(level), uncertain.of_seeds(level)
         else:
             error, freedom = self._error(change)
@@ -104,8 +103,7 @@ class Evidence:
         if self.same:
             return Estimates(baseline, candidate, change, change, change)
         level = self.level_of_each(len(some))
-        if self.trainings is not None:
-            uncertain = self._between_trainings()
+        if (uncertain := self._of_means()) is not None:
             reach, of_seeds = uncertain.reach(level)[some], uncertain.of_seeds(level)[some]
             return Estimates(baseline, candidate, change, change - reach, change + reach, of_seeds)
         centre, error, freedom = (each[some] for each in self._changes())
@@ -158,8 +156,7 @@ class Evidence:
     def _changes(self) -> tuple[Floats, Floats, Floats]:
         """Centre, standard error and degrees of freedom (Q,) of the change of every mean."""
         centre = np.subtract(*self.means())
-        if self.trainings is not None:
-            uncertain = self._between_trainings()
+        if (uncertain := self._of_means()) is not None:
             return centre, uncertain.error, np.full_like(centre, uncertain.freedom)
         error, freedom = self._error(np.subtract)
         for column, quantity in enumerate(self.quantities):
@@ -169,14 +166,24 @@ class Evidence:
                     freedom[column] = np.inf
         return centre, error, freedom
 
-    def _between_trainings(self) -> PredictionError:
-        """The error of the change of every mean, where trainings are compared."""
-        assert self.trainings is not None
+    def uncertainty(self, change: Change, images: Floats | None = None) -> PredictionError | None:
+        """What makes ``change`` uncertain where trainings are compared; None where they are not.
+
+        ``images`` (P,) is the square of the error that images make, where it is known better.
+        """
+        if self.trainings is None:
+            return None
+        return prediction_error(*self.trainings, change, images=images)
+
+    def _of_means(self) -> PredictionError | None:
+        """The same of the change of every mean, (Q,)."""
+        if not np.isfinite(self.freedom):
+            return None
         images = paired_error(self.candidate, self.baseline, np.subtract)[0] ** 2
         for column, quantity in enumerate(self.quantities):
             if quantity.unit == "hit":
                 images[column] = self._proportion(column)[1] ** 2
-        return prediction_error(*self.trainings, np.subtract, images=images)
+        return self.uncertainty(np.subtract, images)
 
     def _proportion(self, column: int) -> tuple[float, float]:
         """Centre and standard error of the change of a share of hits.

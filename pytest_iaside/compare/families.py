@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pytest_iaside.compare.check import (
+    WIDEST,
     Check,
     Estimates,
     decide,
@@ -65,6 +66,8 @@ class Family:
     both_ways: bool = False
     """Whether changes for the better count as well, whatever ``direction`` says."""
     resolution: float = np.inf
+    widest: float = WIDEST
+    """Of a limit: so many times as much must be detectable for "nothing found" to say anything."""
     hits: bool = False
     """Whether the quantities are 0 or 1."""
     coarse: Callable[[float], bool] = lambda above: False
@@ -220,6 +223,7 @@ def _check(
             direction=direction,
             level=level,
             freedom=evidence.freedom,
+            widest=family.widest,
         )
         for lower, upper, better in zip(low.tolist(), high.tolist(), family.better, strict=True)
     ]
@@ -232,7 +236,7 @@ def _check(
     rises = moved > 0 if moved else family.better[at] == "lower"
     # Wherever it is: what the widest of those that decide could have seen.
     seen = float(detectable(low, high, allowed, level, evidence.freedom)[deciding].max())
-    between_trainings = evidence.trainings is not None
+    between_trainings = bool(np.isfinite(evidence.freedom))
     if family.hits and evidence.paired and not bound and not between_trainings:
         seen = detectable_share(len(evidence.candidate), allowed, level)
     width = float((high - low)[deciding].max())

@@ -29,12 +29,10 @@ AS_BEFORE = ("src", "sid", "value", "band")
 
 def limits_left(limits: Limits, candidates: int) -> Limits:
     """What of ``limits`` is left for a candidate of so many trainings."""
-    left = LEFT_OF_ONE if candidates == 1 else LEFT_OF_SEVERAL
-    parts = {**dict.fromkeys(AS_BEFORE, 1.0), "upper": LEFT_OF_UPPER}
     return {
         name: limit
         if limit.change is None
-        else replace(limit, change=parts.get(name, left) * limit.change)
+        else replace(limit, change=_left(name, candidates) * limit.change)
         for name, limit in limits.items()
     }
 
@@ -44,9 +42,23 @@ def level_left(level: float, candidates: int) -> float:
     return 1 - (1 - level) * (CHANCE_OF_ONE if candidates == 1 else CHANCE_OF_SEVERAL)
 
 
-def of_recipes(families: Mapping[str, Family]) -> dict[str, Family]:
-    """``families`` as recipes are compared: of the upper bands a rise alone is for the worse."""
-    found = dict(families)
+def of_recipes(families: Mapping[str, Family], candidates: int) -> dict[str, Family]:
+    """``families`` as recipes are compared: of the upper bands a rise alone is for the worse.
+
+    What must be detectable, so that "nothing found" says anything, is not less than otherwise.
+    """
+    found = {
+        name: replace(family, widest=family.widest / _left(name, candidates))
+        for name, family in families.items()
+    }
     if (upper := found.get("upper")) is not None:
         found["upper"] = replace(upper, both_ways=False, better=["lower"] * len(upper.places))
     return found
+
+
+def _left(name: str, candidates: int) -> float:
+    if name in AS_BEFORE:
+        return 1.0
+    if name == "upper":
+        return LEFT_OF_UPPER
+    return LEFT_OF_ONE if candidates == 1 else LEFT_OF_SEVERAL

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import special
 
 from pytest_iaside.compare.changes import SAME_ANSWERS, at_own_temperature, quantity_changes
 from pytest_iaside.compare.check import WORST_FIRST, Check, Estimates
@@ -18,6 +19,8 @@ from pytest_iaside.measure.panel import clean_answers
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.arrays import Floats, averaged
+from pytest_iaside.stats.intervals import Change
+from pytest_iaside.stats.seeds import PredictionError, line_error, trend_error
 from pytest_iaside.stats.sid_intervals import Shares
 from pytest_iaside.thresholds import LEVEL, Thresholds, check_limits
 
@@ -28,12 +31,24 @@ class TrendEvidence(Evidence):
 
     ``points`` (N, K, M) are the ψ of N checkpoints, ``at_first`` and ``at_last`` (N,) what each
     adds to a fitted line's value at the first step and at the last. ψ and v(all) are linear: their
-    line's ends are compared as two models are. A score's line is not the score of a line.
+    line's ends are compared as two models are. A score's line is not the score of a line. From
+    three checkpoints on, how far they lie off their line counts: that is the noise of training.
     """
 
     points: Floats
     at_first: Floats
     at_last: Floats
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of what checkpoints lie off their line."""
+        return len(self.points) - 2 if len(self.points) > 2 else np.inf
+
+    def uncertainty(self, change: Change, images: Floats | None = None) -> PredictionError | None:
+        """What makes ``change`` uncertain; None of two points, which lie on their line."""
+        if len(self.points) < 3:
+            return None
+        return trend_error(self.points, self.at_first, self.at_last, change, images=images)
 
     def change_of_shares(self, shares: Shares, places: int) -> Estimates:
         psi = self.points.mean(axis=1)
@@ -45,7 +60,13 @@ class TrendEvidence(Evidence):
         first, last, change = (
             np.tensordot(each, found, axes=1) for each in (self.at_first, self.at_last, weights)
         )
-        return Estimates(first, last, change, low, high)
+        if len(self.points) < 3:
+            return Estimates(first, last, change, low, high)
+        # Scores lie off their own line.
+        square = line_error(found, self.at_first, self.at_last) ** 2
+        reach = special.stdtrit(self.freedom, 0.5 + self.level_of_each(places) / 2)
+        wider = [np.sqrt((change - end) ** 2 + reach**2 * square) for end in (low, high)]
+        return Estimates(first, last, change, change - wider[0], change + wider[1])
 
 
 def compare_trend(
@@ -58,8 +79,9 @@ def compare_trend(
     """The trend over ``profiles`` of one run, by ascending ``steps``, on the images all have.
 
     Of each check and quantity a line is fitted by least squares; ``baseline`` and ``candidate``
-    are its values at the first step and the last. Intervals are the jackknife's over images, left
-    out of all profiles together (stats/sid_intervals.py where the least band is in doubt).
+    are its values at the first step and the last. Intervals count images, left out of all profiles
+    together (stats/sid_intervals.py where the least band is in doubt), and from three checkpoints
+    on the noise of training: how far they lie off their line.
 
     Raises BaselineError where profiles have no two images in common; SettingsError where
     thresholds ask for nothing.
@@ -96,7 +118,6 @@ def compare_trend(
         answers, limits = quantity_changes(answered), {**asked, **limits}
     over = f" over the last {len(steps)} checkpoints (step {steps[0]} to {steps[-1]})"
     # The one that decides is told first, and says over which checkpoints.
-    # The one that decides is told first, and says over which checkpoints.
     head = min(checks, key=lambda check: WORST_FIRST.index(check.verdict))
     told = head.sentence.replace("), allowed", f"){over}, allowed")
     told = told if over in told else f"{told}{over}"
@@ -125,13 +146,16 @@ def _answers(
         return None
     rows = _same_images(given)
     at_first, at_last = _line(steps)
-    return Evidence(
-        np.tensordot(at_last, rows, axes=1),
-        np.tensordot(at_first, rows, axes=1),
-        given[-1].quantities,
-        level,
+    return TrendEvidence(
+        candidate=np.tensordot(at_last, rows, axes=1),
+        baseline=np.tensordot(at_first, rows, axes=1),
+        quantities=given[-1].quantities,
+        level=level,
         resolution=SAME_ANSWERS,
         compared=at_own_temperature(given[-1]),
+        points=rows,
+        at_first=at_first,
+        at_last=at_last,
     )
 
 

@@ -78,6 +78,7 @@ def files_of(measurement: Measurement) -> tuple[dict[str, Any], dict[str, NDArra
     stacked = {
         name: np.stack([each[name] for _, each in found]) if name in STACKED else array
         for name, array in arrays.items()
+        if all(name in each for _, each in found)
     }
     document["model"] = asdict(measurement.model)
     document["trainings"] = [
@@ -122,8 +123,9 @@ def _mean(trainings: Sequence[T]) -> T:
     }
     for name in AVERAGED:
         rows = [getattr(each, name, None) for each in trainings]
-        if rows[0] is not None:
-            known = [each for each in rows if each is not None]
+        known = [each for each in rows if each is not None]
+        if known:
+            # What one lacks, such as the log-likelihoods of a baseline, the mean lacks.
             every[name] = np.mean(known, axis=0) if len(known) == len(rows) else None
     answers = [each.answers for each in trainings if each.answers is not None]
     fingerprints = [each.model.fingerprint for each in trainings]

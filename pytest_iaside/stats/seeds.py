@@ -1,7 +1,8 @@
-"""How far another training of the same recipe would lie: a prediction t (SPEC.md 9)."""
+"""How far another training of a recipe, or checkpoint, would lie: a prediction t (SPEC.md 9)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,33 +71,80 @@ def prediction_error(
     """
     both = (candidate, baseline)
     means = tuple(rows.mean(axis=0) for rows in both)  # (K, D): of each image over trainings.
-    count, width = means[0].shape
-    squares, of_images = np.zeros(1), np.zeros(1)
+    squares, inside = np.zeros(1), np.zeros(1)
     for side, rows in enumerate(both):
         if len(rows) > 1:
-            found = [_with(change, means, side, each) for each in rows]
-            whole = np.array([each for each, _ in found])
-            left_out = np.array([each for _, each in found])  # (S, K, P)
-            squares = squares + ((whole - whole.mean(axis=0)) ** 2).sum(axis=0)
-            spread = left_out - left_out.mean(axis=0)
-            spread = spread - spread.mean(axis=1, keepdims=True)
-            of_images = of_images + (count - 1) / count * (spread**2).sum(axis=(0, 1))
+            # Each training in place of its side's mean.
+            found = _spread(
+                [(each, means[1]) if side == 0 else (means[0], each) for each in rows], change
+            )
+            squares, inside = squares + found[0], inside + found[1]
     freedom = len(candidate) + len(baseline) - 2
-    repeats = 1 / len(candidate) + 1 / len(baseline)
+    repeats = (1 / len(candidate) + 1 / len(baseline)) / freedom
     if images is None:
-        error = jackknife_error(
-            np.hstack(means), lambda mean: change(mean[..., :width], mean[..., width:])
-        )
-        images = error**2
+        images = _error_of_images(means[0], means[1], change) ** 2
+    return PredictionError(squares * repeats, inside * repeats, images, freedom, len(means[0]) - 1)
+
+
+def trend_error(
+    points: Floats,
+    at_first: Floats,
+    at_last: Floats,
+    change: Change,
+    *,
+    images: Floats | None = None,
+) -> PredictionError:
+    """The error of ``change`` between the ends of lines fitted to N checkpoints, (N, K, D).
+
+    ``at_first`` and ``at_last`` (N,) are what each checkpoint adds to a line's ends. How far
+    checkpoints lie off their line is the noise of training, with N − 2 degrees of freedom, as if
+    they were drawn one by one; N is at least 3.
+    """
+    first, last = (np.tensordot(each, points, axes=1) for each in (at_first, at_last))
+    fitted = _fitted(points, at_first, at_last)
+    squares, inside = _spread([(last + each, first) for each in points - fitted], change)
+    freedom = len(points) - 2
+    repeats = float(((at_last - at_first) ** 2).sum()) / freedom
+    if images is None:
+        images = _error_of_images(last, first, change) ** 2
     return PredictionError(
-        squares / freedom * repeats, of_images / freedom * repeats, images, freedom, count - 1
+        squares * repeats, inside * repeats, images, freedom, points.shape[1] - 1
     )
 
 
-def _with(
-    change: Change, means: tuple[Floats, ...], side: int, rows: Floats
-) -> tuple[Floats, Floats]:
-    """The change where one side is the training ``rows`` (K, D), and with an image left out."""
-    some = [rows if at == side else mean for at, mean in enumerate(means)]
-    whole = change(*(each.mean(axis=0) for each in some))
-    return np.asarray(whole), np.asarray(change(*(leave_one_out(each) for each in some)))
+def _fitted(points: Floats, at_first: Floats, at_last: Floats) -> Floats:
+    """The line's values (N, K, D) at each of ``points``."""
+    slope = at_last - at_first  # Of a point as a multiple of its distance from the mean.
+    place = slope / (slope**2).sum()
+    rise = np.tensordot(slope, points, axes=1)
+    return np.asarray(points.mean(axis=0) + place[:, None, None] * rise)
+
+
+def line_error(values: Floats, at_first: Floats, at_last: Floats) -> Floats:
+    """Standard error (P,) of the change along a line that is fitted to ``values`` (N, P)."""
+    off = values - _fitted(values[:, None], at_first, at_last)[:, 0]
+    square = (off**2).sum(axis=0) / (len(values) - 2)
+    return np.asarray(np.sqrt(square * ((at_last - at_first) ** 2).sum()))
+
+
+def _spread(sides: Sequence[tuple[Floats, Floats]], change: Change) -> tuple[Floats, Floats]:
+    """Sums of squares (P,) of ``change`` over ``sides``, pairs of rows (K, D), around their mean.
+
+    Of the whole, and of what each image adds to it.
+    """
+    whole = np.array([change(*(rows.mean(axis=0) for rows in pair)) for pair in sides])
+    left_out = np.array([change(*(leave_one_out(rows) for rows in pair)) for pair in sides])
+    spread = left_out - left_out.mean(axis=0)
+    spread = spread - spread.mean(axis=1, keepdims=True)
+    count = left_out.shape[1]
+    return (
+        ((whole - whole.mean(axis=0)) ** 2).sum(axis=0),
+        (count - 1) / count * (spread**2).sum(axis=(0, 1)),
+    )
+
+
+def _error_of_images(candidate: Floats, baseline: Floats, change: Change) -> Floats:
+    width = candidate.shape[1]
+    return jackknife_error(
+        np.hstack([candidate, baseline]), lambda mean: change(mean[..., :width], mean[..., width:])
+    )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats as scipy_stats
 
-from pytest_iaside.stats.seeds import prediction_error
+from pytest_iaside.stats.seeds import line_error, prediction_error, trend_error
 
 
 def drawn(
@@ -127,3 +127,35 @@ def test_the_power_is_that_of_the_noncentral_t_where_seeds_make_all_of_it() -> N
     error = np.sqrt(1 / 3 + 1 / 5)
     expected = scipy_stats.nct.sf(scipy_stats.t.ppf(0.975, 6), 6, 3 / error)
     assert np.mean(found) == pytest.approx(expected, abs=3 * np.sqrt(0.25 / 2000))
+
+
+def test_a_trend_counts_how_far_checkpoints_lie_off_their_line() -> None:
+    generator = np.random.default_rng(6)
+    points = generator.normal(size=(6, 10, 1)) * 0.1 + generator.normal(size=(1, 10, 1))
+    x = np.arange(6.0)
+    slope = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+    at_first, at_last = (1 / 6 + (end - x.mean()) * slope for end in (0.0, 5.0))
+    found = trend_error(points, at_first, at_last, np.subtract)
+    line = scipy_stats.linregress(x, points.mean(axis=1)[:, 0])
+    assert np.sqrt(found.between) == pytest.approx([5 * line.stderr])
+    assert found.freedom == 4
+    scores = points.mean(axis=1)
+    assert line_error(scores, at_first, at_last) == pytest.approx([5 * line.stderr])
+
+
+def test_a_trend_of_noise_is_found_no_more_often_than_it_says() -> None:
+    generator = np.random.default_rng(7)
+    x = np.arange(5.0)
+    slope = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+    at_first, at_last = (1 / 5 + (end - x.mean()) * slope for end in (0.0, 4.0))
+    missed, by_images = [], []
+    for _ in range(1000):
+        images = generator.normal(size=25)
+        points = drawn(generator, 5, images, seeds=0.3, each=0.5)
+        found = trend_error(points, at_first, at_last, np.subtract)
+        change = float((at_last - at_first) @ points.mean(axis=1)[:, 0])
+        missed.append(abs(change) > found.reach(0.9)[0])
+        by_images.append(abs(change) > scipy_stats.t.ppf(0.95, 24) * np.sqrt(found.images[0]))
+    assert np.mean(missed) < 0.1 + 3 * np.sqrt(0.09 / 1000)
+    # Which images alone do not know.
+    assert np.mean(by_images) > 0.3

@@ -82,7 +82,7 @@ class TestTheLine:
             assert band.change == pytest.approx(9 * slope)
             assert band.moved == (band.index in (0, 5, 7))
 
-    def test_interval_is_the_jackknifes_over_images(self) -> None:
+    def test_interval_counts_images_and_how_far_checkpoints_lie_off_the_line(self) -> None:
         points = falling()
         assert all(certain(point.profile.image_psi) for point in points)
         fitted = []
@@ -90,7 +90,11 @@ class TestTheLine:
             fitted.append(4 * stats.linregress(range(5), signed_src(sid(left_out))).slope)
         error = np.sqrt(59 / 60 * ((fitted - np.mean(fitted)) ** 2).sum())
         check = trend_of(points, level=0.9).checks[0]
-        reach = stats.t.ppf(0.95, 59) * error
+        scores = [point.profile.signed_src for point in points]
+        off = stats.linregress(range(5), scores)
+        of_images = stats.t.ppf(0.95, 59) * error
+        of_training = stats.t.ppf(0.95, 3) * 4 * off.stderr
+        reach = np.hypot(of_images, of_training)
         assert check.low == pytest.approx(check.change - reach)
         assert check.high == pytest.approx(check.change + reach)
 
@@ -210,7 +214,8 @@ class TestVerdicts:
         assert assert_no_robustness_decline(points, max_value_drop=None).verdict == "pass"
 
     def test_only_the_last_count(self) -> None:
-        points = [*falling(range(5)), *(checkpoint(s, CLEAR + FALLING) for s in range(5, 9))]
+        fallen = [checkpoint(s, CLEAR + 1.5 * FALLING) for s in range(5, 9)]
+        points = [*falling(range(5), by=1.5), *fallen]
         assert_no_robustness_decline(points, last=4)
         with pytest.raises(AssertionError, match=r"the last 9 checkpoints \(step 0 to 8\)"):
             assert_no_robustness_decline(points, last=20)
