@@ -4,18 +4,21 @@ Digit readers of two architectures, 30 trainings of one recipe and 10 of each of
 worse. A baseline of S trainings judges a candidate of T, drawn anew for every gate; none is on
 both sides. Trainings are kept in a folder (16 minutes on one core the first time).
 
-    python benchmarks/retraining.py [FOLDER]
+With --photographs the same of heads that are trained on the frozen features of EfficientNet-Lite0.
+
+    python benchmarks/retraining.py [--tables FOLDER] [--photographs FOLDER]
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
+from common import heads
 from common.side_by_side import machine, print_table
 from common.trainings import NETWORKS, RECIPES, measured, seeds_of
 
@@ -24,6 +27,7 @@ from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.trainings import mean_of
 from pytest_iaside.stats.estimate import Estimate
 
+SHARED = Path(__file__).parents[2] / "shared" / "imagenet100"
 GATES, GATES_SAME = 100, 300
 SIZES = ((1, 1), (3, 1), (3, 3), (5, 1), (5, 3), (8, 1), (8, 3))
 Trainings = dict[str, list[SpectralProfile]]
@@ -88,16 +92,28 @@ def _red(found: list[tuple[str, str, list[int]]], count: int) -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--tables", type=Path, help="where measurements are kept")
+    parser.add_argument("--photographs", type=Path, default=SHARED if SHARED.is_dir() else None)
+    parser.add_argument("--labels", default="folder", help="a CSV file, or folder")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     print(machine())
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
+        folder = options.tables or Path(temporary)
         for network in NETWORKS:
             trainings = {
                 recipe: [measured(folder, network, recipe, seed) for seed in seeds_of(recipe)]
                 for recipe in RECIPES
             }
             table(network, trainings)
+        if options.photographs is not None:
+            trained = heads.Heads(options.photographs, options.labels)
+            trainings = {
+                recipe: [trained.measured(folder, recipe, s) for s in heads.seeds_of(recipe)]
+                for recipe in heads.RECIPES
+            }
+            table("heads on frozen features of Lite0, photographs at 128 pixels", trainings)
 
 
 if __name__ == "__main__":
