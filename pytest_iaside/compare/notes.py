@@ -2,15 +2,18 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from pytest_iaside.compare.answers import rose, worse
 from pytest_iaside.compare.check import Check
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
 from pytest_iaside.compare.evidence import Evidence
-from pytest_iaside.compare.fit import DEFINITIONS, Pairs, without_copies
+from pytest_iaside.compare.fit import DEFINITIONS, Pairs, groups_of, without_copies
 from pytest_iaside.compare.words import nats
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.quantities import AS_ANSWERED
+from pytest_iaside.stats.groups import joined, typical_size
 from pytest_iaside.thresholds import Direction, Limit, Limits
 
 # Of v(all): changes of L(∅) that are told.
@@ -22,6 +25,7 @@ def image_notes(
 ) -> list[str]:
     """Which images were compared, where that does not go without saying."""
     notes = _copies_notes(candidate, baseline, rows, paired)
+    notes += _group_notes(candidate, baseline, rows, paired)
     fewer = min(len(candidate), len(baseline))
     if paired and len(rows[0]) < fewer:
         notes.append(f"only {len(rows[0])} of {fewer} images could be paired")
@@ -146,4 +150,52 @@ def _copies_notes(
             told = "is an exact copy of another: the two count once"
         if copies:
             notes.append(f"{copies} of {len(some)} {what} {told}")
+    return notes
+
+
+def _group_notes(
+    candidate: Measurement, baseline: Measurement, rows: tuple[Pairs, Pairs], paired: bool
+) -> list[str]:
+    """Which images belong together, where that does not go without saying."""
+    both = tuple(zip((candidate, baseline), rows, strict=True))
+    digests = [[one.digests[row] for row in some] for one, some in both]
+    given = [one.groups and [one.groups[row] for row in some] for one, some in both]
+    notes, what = [], "every interval is over groups"
+    if paired and given[0] is None and given[1] is not None:
+        notes.append(
+            f"the reference sample gives no groups, and those of the baseline count: {what}; give "
+            "them to the sample as well"
+        )
+    elif paired and given[0] is not None and given[1] is None:
+        notes.append(
+            "the baseline was made without groups, and those of the reference sample count: "
+            f"{what}; make it anew, so that it holds them"
+        )
+    elif paired and given[0] is not None and given[1] is not None:
+        found = [joined(names, each) for names, each in zip(digests, given, strict=True)]
+        if not np.array_equal(*(np.arange(0) if each is None else each for each in found)):
+            notes.append(
+                "the groups are others than the baseline's: images count as together that are so "
+                "in either; make a new baseline if those of the reference sample are right"
+            )
+    for names, each in zip(digests, given, strict=True):
+        owners: dict[str, set[str]] = {}
+        for name, group in zip(names, each or (), strict=False):
+            owners.setdefault(name, set()).add(group)
+        if split := sum(len(some) > 1 for some in owners.values()):
+            one = split == 1
+            notes.append(
+                f"exact copies of {split} image{'s' * (not one)} are in different groups, which "
+                "count as one"
+            )
+            break
+    for groups in groups_of(candidate, baseline, rows, paired=paired)[: 1 if paired else 2]:
+        if groups is not None:
+            sizes = np.bincount(groups)
+            count, images = len(sizes), len(groups)
+            if images / typical_size(groups, images) < count / 2:
+                notes.append(
+                    f"the largest of {count} groups holds {sizes.max()} of {images} images: they "
+                    "decide little more than it does; take fewer of them"
+                )
     return notes

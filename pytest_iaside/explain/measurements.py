@@ -172,6 +172,7 @@ class _Explained:
             values=values,
             digests=self.sample.digests,
             names=self.sample.names,
+            groups=self.sample.groups,
             labels=self._labels,
             settings={**self._options, **settings, "seed": self._seed, **self.execution.settings},
             reference=ReferenceInfo.of(self._reference),

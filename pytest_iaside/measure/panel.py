@@ -89,6 +89,7 @@ def measure_answers(
         values=rightness(found, labels),
         digests=sample.digests,
         names=sample.names,
+        groups=sample.groups,
         labels=labels,
         settings={"panel": named, "seed": seed, **execution.settings},
         reference=ReferenceInfo.of(reference),

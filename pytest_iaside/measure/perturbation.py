@@ -97,6 +97,7 @@ def measure_perturbations(
         values=columns(*values),
         digests=sample.digests,
         names=sample.names,
+        groups=sample.groups,
         labels=labels,
         settings=perturbation_settings(perturbations, temperature, normaliser, seed)
         | made_of(named, sample)

@@ -123,6 +123,7 @@ def measure(
         model_info = ModelInfo(
             name=classifier.name, classes=classes, fingerprint=fingerprint, fed=classifier.fed
         )
+        groups = None if sample.groups is None else sample.groups[:count]
         labels = played.log_probabilities.argmax(axis=1)
         if pinned.labels is not None:
             labels = pinned.labels[:count].numpy()
@@ -133,6 +134,7 @@ def measure(
             information=label_information(played.log_probabilities, labels),
             digests=sample.digests[:count],
             names=sample.names[:count],
+            groups=groups,
             labels=labels,
             rules=rules,
             reference=ReferenceInfo.of(reference),
@@ -148,6 +150,7 @@ def measure(
                 values=rightness([played.log_probabilities], labels),
                 digests=sample.digests[:count],
                 names=sample.names[:count],
+                groups=groups,
                 labels=labels,
                 settings={"panel": []},
                 reference=ReferenceInfo.of(reference),

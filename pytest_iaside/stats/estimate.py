@@ -17,9 +17,9 @@ from pytest_iaside.stats.intervals import jackknife_error, jackknife_interval
 class Estimate:
     """A number measured on a sample of images, with a confidence interval at ``level``.
 
-    ``standard_error`` is the jackknife's over images, or over groups of them. Where it cannot be known it is NaN, and the
-    interval is infinite. ``image_values`` (K,) float64 belong to the images in their order, and
-    their mean is ``value``: for paired comparisons.
+    ``standard_error`` is the jackknife's over images, or over groups of them. Where it cannot be
+    known it is NaN, and the interval is infinite. ``image_values`` (K,) float64 belong to the
+    images in their order, and their mean is ``value``: for paired comparisons.
     """
 
     value: float

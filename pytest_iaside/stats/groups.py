@@ -46,6 +46,13 @@ def joined(keys: Sequence[str], *partitions: Sequence[Hashable]) -> Groups:
     return np.array([number.setdefault(each, len(number)) for each in roots], dtype=np.int64)
 
 
+def of_rows(digests: Sequence[str], groups: Sequence[Hashable] | None) -> Groups:
+    """The groups of images (K,), copies of which are rows of their own, but of one group."""
+    if groups is None:
+        return None
+    return joined([str(place) for place in range(len(digests))], groups, digests)
+
+
 def group_count(groups: Groups, rows: int) -> int:
     """How many groups so many ``rows`` are in."""
     return rows if groups is None else int(groups.max()) + 1

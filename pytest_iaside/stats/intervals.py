@@ -86,13 +86,13 @@ class Student:
 class Anytime:
     """The law of looking after every image and stopping when one likes.
 
-    Images, or whole groups of them, which count as one. The asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas
-    (Annals of Statistics 2024, eq. 10): Robbins' normal mixture, tightest at ``images`` images
-    and ``level``. Log-likelihoods are unbounded below, so no sequence for bounded variables
-    applies. What the guarantee rests on: images are a random sample in random order, their ψ
-    have a little more than a finite variance, and the first look comes late enough for their
-    mean to be nearly normal. Normal quantiles are turned into Student's, which is what keeps
-    it at few images.
+    After every image, or every group of images, which count as one. The asymptotic confidence
+    sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (Annals of Statistics 2024, eq.
+    10): Robbins' normal mixture, tightest at ``images`` images and ``level``. Log-likelihoods are
+    unbounded below, so no sequence for bounded variables applies. What the guarantee rests on:
+    images are a random sample in random order, their ψ have a little more than a finite variance,
+    and the first look comes late enough for their mean to be nearly normal. Normal quantiles are
+    turned into Student's, which is what keeps it at few images.
     """
 
     level: float

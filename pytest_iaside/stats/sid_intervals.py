@@ -41,12 +41,7 @@ def least(psi: Floats) -> Floats:
 
 
 def interval(
-    rows: Floats,
-    shares: Shares,
-    level: float,
-    *,
-    law: Law = STUDENT,
-    groups: Groups = None,
+    rows: Floats, shares: Shares, level: float, *, law: Law = STUDENT, groups: Groups = None
 ) -> tuple[Floats, Floats]:
     """Bounds of ``shares`` of the mean of ψ, rows (K, M), which may come in ``groups``."""
     drawn = _Drawn(law, True, groups)

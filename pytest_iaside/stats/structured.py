@@ -101,11 +101,7 @@ def why_unstructured(
     if not _any_differs(contrast, groups):
         return f"ψ of no band can be told from the others' over {count} images; measure more images"
     return uninformed(
-        information,
-        label_gain,
-        distinct_labels=distinct_labels,
-        predicted=predicted,
-        groups=groups,
+        information, label_gain, distinct_labels=distinct_labels, predicted=predicted, groups=groups
     )
 
 
