@@ -138,7 +138,7 @@ def groups_of(
     Of pairs both have the same: images are together that are so in either measurement. So an edit
     of the groups makes no interval shorter until the baseline is made anew.
     """
-    given = [_groups_at(one, some) for one, some in zip((candidate, baseline), rows, strict=True)]
+    given = [groups_at(one, some) for one, some in zip((candidate, baseline), rows, strict=True)]
     digests = [
         [one.digests[row] for row in some]
         for one, some in zip((candidate, baseline), rows, strict=True)
@@ -165,7 +165,8 @@ def grouped_as(one: Measurement, other: Measurement) -> Measurement:
     return replace(one, groups=tuple(known.get(each, f"image {each}") for each in one.digests))
 
 
-def _groups_at(one: Measurement, rows: Pairs) -> list[str] | None:
+def groups_at(one: Measurement, rows: Pairs) -> list[str] | None:
+    """What the images ``rows`` of ``one`` are one of; None where it does not say."""
     return None if one.groups is None else [one.groups[row] for row in rows.tolist()]
 
 

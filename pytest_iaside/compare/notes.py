@@ -8,7 +8,7 @@ from pytest_iaside.compare.answers import rose, worse
 from pytest_iaside.compare.check import Check
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
 from pytest_iaside.compare.evidence import Evidence
-from pytest_iaside.compare.fit import DEFINITIONS, Pairs, groups_of, without_copies
+from pytest_iaside.compare.fit import DEFINITIONS, Pairs, groups_at, groups_of, without_copies
 from pytest_iaside.compare.words import nats
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
@@ -157,38 +157,37 @@ def _group_notes(
     candidate: Measurement, baseline: Measurement, rows: tuple[Pairs, Pairs], paired: bool
 ) -> list[str]:
     """Which images belong together, where that does not go without saying."""
-    both = tuple(zip((candidate, baseline), rows, strict=True))
-    digests = [[one.digests[row] for row in some] for one, some in both]
-    given = [one.groups and [one.groups[row] for row in some] for one, some in both]
+    ours, theirs = (
+        groups_at(one, some) for one, some in zip((candidate, baseline), rows, strict=True)
+    )
+    digests = [candidate.digests[row] for row in rows[0].tolist()]
     notes, what = [], "every interval is over groups"
-    if paired and given[0] is None and given[1] is not None:
+    if paired and ours is None and theirs is not None:
         notes.append(
             f"the reference sample gives no groups, and those of the baseline count: {what}; give "
             "them to the sample as well"
         )
-    elif paired and given[0] is not None and given[1] is None:
+    elif paired and ours is not None and theirs is None:
         notes.append(
             "the baseline was made without groups, and those of the reference sample count: "
             f"{what}; make it anew, so that it holds them"
         )
-    elif paired and given[0] is not None and given[1] is not None:
-        found = [joined(names, each) for names, each in zip(digests, given, strict=True)]
-        if not np.array_equal(*(np.arange(0) if each is None else each for each in found)):
+    elif paired and ours is not None and theirs is not None:
+        numbers = (joined(digests, each) for each in (ours, theirs))
+        first, second = (None if each is None else each.tolist() for each in numbers)
+        if first != second:
             notes.append(
                 "the groups are others than the baseline's: images count as together that are so "
                 "in either; make a new baseline if those of the reference sample are right"
             )
-    for names, each in zip(digests, given, strict=True):
-        owners: dict[str, set[str]] = {}
-        for name, group in zip(names, each or (), strict=False):
-            owners.setdefault(name, set()).add(group)
-        if split := sum(len(some) > 1 for some in owners.values()):
-            one = split == 1
-            notes.append(
-                f"exact copies of {split} image{'s' * (not one)} are in different groups, which "
-                "count as one"
-            )
-            break
+    owners: dict[str, set[str]] = {}
+    for digest, group in zip(digests, ours or (), strict=False):
+        owners.setdefault(digest, set()).add(group)
+    if split := sum(len(some) > 1 for some in owners.values()):
+        notes.append(
+            f"exact copies of {split} image{'s' * (split != 1)} are in different groups, which "
+            "count as one"
+        )
     for groups in groups_of(candidate, baseline, rows, paired=paired)[: 1 if paired else 2]:
         if groups is not None:
             sizes = np.bincount(groups)

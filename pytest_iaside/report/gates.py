@@ -96,6 +96,9 @@ class Gate:
             for role, one in self.measurements.items()
             if (spectral := one["spectral"]) is not None
         }
+        counted = compared or self.candidate
+        self.images = counted["images"] if counted else None
+        self.groups = counted["groups"] if counted else None
         self.score = _score(self.comparison, self.profiles.get("candidate"))
         self.word = str(record["verdict"]) if done == "compared" else done
         if self.word in ("pass", "nothing found") and self.failed:

@@ -391,7 +391,7 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
     undecided = [check for check in comparison.checks if check.verdict == "inconclusive"]
     if compares and undecided and not failed:
         named = f"{told.name}: " if told.name else ""
-        text = f"{named}cannot decide at {comparison.images} images: {undecided[0].sentence}"
+        text = f"{named}cannot decide at {comparison.size}: {undecided[0].sentence}"
         warnings.warn(visible(text), UndecidedWarning, stacklevel=_outside())
     report = told.test.config.getoption("iaside_report") or REPORT if told.test else None
     return failure_message(compared, place, gate.details(), report) if failed else ""
