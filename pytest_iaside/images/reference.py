@@ -17,6 +17,7 @@ from torch import Tensor
 from pytest_iaside.errors import ReferenceSampleError
 from pytest_iaside.images import sources
 from pytest_iaside.images.grouping import checked_groups
+from pytest_iaside.images.similar import similar_pairs
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.groups import Groups, of_rows
 
@@ -208,6 +209,11 @@ class ReferenceSample:
     def digest(self) -> str:
         """SHA-256 of all images and labels, whatever their order, 32 hexadecimal digits."""
         return self._unchanged("digest", self._digest)
+
+    @property
+    def similar_images(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of images that look alike and are not said to belong together (similar.py)."""
+        return self._unchanged("similar_images", lambda: tuple(similar_pairs(self)))
 
     def _unchanged(self, name: str, find: Callable[[], T]) -> T:
         """What ``find`` finds, once for as long as images and labels are not changed in place."""

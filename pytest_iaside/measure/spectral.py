@@ -16,7 +16,7 @@ from pytest_iaside.execute.steady import AT_ONCE, check_answers
 from pytest_iaside.images.bands import BandPartition, Norm
 from pytest_iaside.images.filters import Absence, Space
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.selection import check_reference, first_images, on_labels_of
+from pytest_iaside.images.selection import check_reference, first_images, notes_on, on_labels_of
 from pytest_iaside.measure.game.cached import CachedGame
 from pytest_iaside.measure.game.coalitions import Design
 from pytest_iaside.measure.game.play import Game, play, play_on, ready
@@ -172,6 +172,7 @@ def measure(
             break
     else:
         found = profile()
+    found = replace(found, notes=(*found.notes, *notes_on(sample)))
     if answers is None:
         return found
     if answers.passes_from_cache and kept is not None and kept.note:

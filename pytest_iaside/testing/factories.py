@@ -67,9 +67,7 @@ def named_reference(
         return made
     words: dict[str | None, str | None] = {None: "folder", "folder": "folder", "none": None}
     wanted = words[labels] if labels in words else base / str(labels)
-    return ReferenceSample.from_folder(
-        folder, labels=wanted, groups=groups, limit=limit, seed=seed
-    )
+    return ReferenceSample.from_folder(folder, labels=wanted, groups=groups, limit=limit, seed=seed)
 
 
 def named_object(text: str, what: str, expected: str) -> Any:

@@ -27,6 +27,7 @@ from pytest_iaside.errors import (
 )
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference, first_images
+from pytest_iaside.images.similar import SIMILAR
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.models.classifier import as_classifier
@@ -380,6 +381,7 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
         written += f"; nothing was compared with the old one ({told.incomparable})"
     elif few := _too_few(gate, comparison):
         written += f"; {few}"
+    written += "".join(f"; {note}" for note in comparison.notes if note.startswith(SIMILAR))
     told.record(
         failed=failed,
         verdict=comparison.verdict if compares or told.overruled else None,
