@@ -55,14 +55,14 @@ def _entries(
 ) -> list[tuple[str, int | None]]:
     """The files and labels of ``rows``, each file once; ReferenceSampleError for two labels."""
     columns = list(rows.fieldnames or [])
-    others = [each for each in columns if each != group_column]
-    # The classes may be the groups.
-    column = _label_column(source, others if len(others) > 1 else columns)
     if group_column is not None and group_column not in columns:
         raise ReferenceSampleError(
             f"{source} has the columns {', '.join(columns)}; groups={group_column!r} names none of "
             "them: give the name of the column that says which images belong together"
         )
+    others = [each for each in columns if each != group_column]
+    # The classes may be the groups.
+    column = _label_column(source, others if len(others) > 1 else columns)
     found: dict[str, int] = {}
     again: list[str] = []
     for row in rows:

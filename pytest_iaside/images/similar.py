@@ -59,10 +59,10 @@ def similar_pairs(sample: Pictured) -> list[tuple[int, int]]:
 
     Alike are two whose lowest bands correlate by 0.95 at the best of small shifts, one of them
     mirrored or not: brightness, contrast and detail do not count. It sees copies that were
-    shifted by up to an eighth of the side, compressed, lightened or mirrored, and the next frames
-    of a video. It cannot see crops that overlap by less than about three quarters, turned or much
-    enlarged copies, one place or person photographed twice, one writer, one patient: nothing
-    found does not mean independent. Exact copies are no pairs: they count as one image anyway.
+    shifted by up to a tenth of the side, compressed, lightened or mirrored, and the next frames
+    of a video. It cannot see crops that overlap by less than about four fifths, turned copies or
+    such that are enlarged by a tenth and more, textures that moved, one place or person
+    photographed twice, one writer, one patient: nothing found does not mean independent. Exact copies are no pairs: they count as one image anyway.
     At most the first 2,000 images are compared.
     """
     images = sample.images[:MOST_IMAGES]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.checks import check_whole
-from pytest_iaside.errors import ReferenceSampleError
+from pytest_iaside.errors import ReferenceSampleError, quoted
 from pytest_iaside.images.grouping import as_list, group_by
 from pytest_iaside.images.label_lists import CALLER, listed, read_labels, warn
 from pytest_iaside.images.pictures import PictureReader
@@ -149,7 +149,8 @@ def _groups_of(groups: Any, length: int, chosen: list[int]) -> list[Any] | None:
         return group_by(groups, chosen)
     given = as_list(groups)
     if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != length:
-        found = f"{len(given)} of them" if isinstance(given, Sequence) else f"{given!r}"
+        counted = isinstance(given, Sequence) and not isinstance(given, str)
+        found = f"{len(given)} of them" if counted else quoted(given)
         raise ReferenceSampleError(
             f"groups are {found}, but the dataset has {length} items; give one string or whole "
             "number for each item of the whole dataset, or a function of an item's index"
