@@ -60,9 +60,10 @@ def _entries(
             f"{source} has the columns {', '.join(columns)}; groups={group_column!r} names none of "
             "them: give the name of the column that says which images belong together"
         )
+    # The classes may be the groups; a column of groups is no column of classes.
     others = [each for each in columns if each != group_column]
-    # The classes may be the groups.
-    column = _label_column(source, others if len(others) > 1 else columns)
+    named = group_column in LABEL_COLUMNS or len(others) < 2
+    column = _label_column(source, columns if named else others)
     found: dict[str, int] = {}
     again: list[str] = []
     for row in rows:

@@ -62,8 +62,9 @@ def similar_pairs(sample: Pictured) -> list[tuple[int, int]]:
     shifted by up to a tenth of the side, compressed, lightened or mirrored, and the next frames
     of a video. It cannot see crops that overlap by less than about four fifths, turned copies or
     such that are enlarged by a tenth and more, textures that moved, one place or person
-    photographed twice, one writer, one patient: nothing found does not mean independent. Exact copies are no pairs: they count as one image anyway.
-    At most the first 2,000 images are compared.
+    photographed twice, one writer, one patient: nothing found does not mean independent. Exact
+    copies are no pairs: they count as one image anyway. At most the first 2,000 images are
+    compared.
     """
     images = sample.images[:MOST_IMAGES]
     if len(images) < 2:
