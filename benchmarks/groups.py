@@ -4,8 +4,8 @@
 
 The example's digit reader, and one trained with another seed, are measured once on 600
 handwritten digits of which each was moved, lightened and made noisy in ten ways: a group is a
-digit. A simulated sample draws G groups with replacement, and n images of each; the truth is the
-mean over the whole pool. Every interval is nominally of 95 %.
+digit. A simulated sample draws G groups with replacement, and n images of each, or 1 to 10; the
+truth is the mean over the whole pool. Every interval is nominally of 95 %.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from pytest_iaside.stats.groups import Groups
 from pytest_iaside.stats.score import sid, signed_src
 
 POOL, COPIES = 600, 10
-SIZES, COUNTS = (1, 2, 5, 10), (20, 50)
+UNEQUAL = 0
+SIZES, COUNTS = (1, 2, 5, 10, UNEQUAL), (20, 50)
 BANDS = 8
 # ψ of every band, then v(all), the log-likelihood of the label, and whether it is answered right.
 QUANTITIES = (
@@ -126,10 +127,12 @@ def drawn(
     candidate: Floats, baseline: Floats, count: int, size: int, random: np.random.Generator
 ) -> tuple[Evidence, Evidence]:
     """One sample of ``count`` groups of ``size``: as it is, and as if its images were alone."""
-    groups = random.integers(0, POOL, count).repeat(size)
-    copies = np.argsort(random.random((count, COPIES)), axis=1)[:, :size].ravel()
+    sizes = random.integers(1, COPIES + 1, count) if size == UNEQUAL else np.full(count, size)
+    groups = random.integers(0, POOL, count).repeat(sizes)
+    orders = np.argsort(random.random((count, COPIES)), axis=1)
+    copies = np.concatenate([order[:some] for order, some in zip(orders, sizes, strict=True)])
     sides = candidate[groups, copies], baseline[groups, copies]
-    numbers: Groups = np.arange(count).repeat(size) if size > 1 else None
+    numbers: Groups = None if size == 1 else np.arange(count).repeat(sizes)
     return Evidence(*sides, QUANTITIES, 0.95, groups=numbers), Evidence(*sides, QUANTITIES, 0.95)
 
 
@@ -195,7 +198,7 @@ def main() -> None:
                             red.setdefault(each.name, ([], []))[way].append(drift)
             for table, found in ((covered, inside), (alarms, red)):
                 table += [
-                    (count, size, name, *(percent(ways[way]) for way in (0, 1)))
+                    (count, size or f"1 to {COPIES}", name, *(percent(ways[way]) for way in (0, 1)))
                     for name, ways in found.items()
                 ]
     head = ("groups", "images in each", "of")

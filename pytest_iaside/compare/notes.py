@@ -180,6 +180,12 @@ def _group_notes(
                 "the groups are others than the baseline's: images count as together that are so "
                 "in either; make a new baseline if those of the reference sample are right"
             )
+    elif (ours is None) != (theirs is None):
+        whose = ("baseline", "candidate") if ours is None else ("candidate", "baseline")
+        notes.append(
+            f"only the {whose[0]}'s images come in groups; those of the {whose[1]} count as "
+            "independent"
+        )
     owners: dict[str, set[str]] = {}
     for digest, group in zip(digests, ours or (), strict=False):
         owners.setdefault(digest, set()).add(group)

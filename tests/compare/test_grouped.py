@@ -100,7 +100,9 @@ def test_unpaired_samples_have_groups_of_their_own():
     wide = compare(CANDIDATE, other, paired=False)
     assert found.groups == 10 and wide.groups is None
     assert found.bands[0].high - found.bands[0].low != wide.bands[0].high - wide.bands[0].low
-    assert not any("groups" in note for note in found.notes)
+    assert any("only the candidate's images come in groups" in note for note in found.notes)
+    both = compare(grouped(CANDIDATE), grouped(other), paired=False)
+    assert not any("groups" in note for note in both.notes)
 
 
 def test_copies_of_an_image_in_two_groups_make_them_one_and_it_is_said():
