@@ -178,7 +178,7 @@ def main() -> None:
             )
         ],
     )
-    covered, alarms = [], []
+    rows = []
     for count in COUNTS:
         for size in SIZES:
             random = np.random.default_rng([count, size])
@@ -188,24 +188,18 @@ def main() -> None:
                 for way, evidence in enumerate(drawn(candidate, baseline, count, size, random)):
                     for each in asked:
                         low, high = each.interval(evidence)
-                        inside.setdefault(each.name, ([], []))[way].append(
-                            low <= each.truth <= high
-                        )
-                        if each.name.endswith("change"):
-                            # At the limit a gate is right to be green, and just so.
-                            low, high = low - each.truth, high - each.truth
-                            drift = decide(low, high, 0.0) == "drift"
-                            red.setdefault(each.name, ([], []))[way].append(drift)
-            for table, found in ((covered, inside), (alarms, red)):
-                table += [
-                    (count, size or f"1 to {COPIES}", name, *(percent(ways[way]) for way in (0, 1)))
-                    for name, ways in found.items()
-                ]
-    head = ("groups", "images in each", "of")
-    print_table((*head, "covered, %", "groups ignored, %"), sorted(covered, key=lambda r: r[2]))
-    print_table(
-        (*head, "red for nothing, %", "groups ignored, %"), sorted(alarms, key=lambda r: r[2])
-    )
+                        holds = low <= each.truth <= high
+                        inside.setdefault(each.name, ([], []))[way].append(holds)
+                        # Where the truth is what is allowed, red is wrong, and just so.
+                        drift = decide(low - each.truth, high - each.truth, 0.0) == "drift"
+                        red.setdefault(each.name, ([], []))[way].append(drift)
+            for name, ways in inside.items():
+                alarms = red[name] if name.endswith("change") else ()
+                cells = [*map(percent, ways), *(map(percent, alarms) if alarms else ("", ""))]
+                rows.append((name, count, size or f"1 to {COPIES}", *cells))
+    rows.sort(key=lambda row: row[0])
+    head = ("of", "groups", "images in each", "covered, %", "groups ignored, %")
+    print_table((*head, "red for nothing, %", "groups ignored, %"), rows)
     took = f"{measured:.0f} s to measure, {time.perf_counter() - began:.0f} s in all"
     print(f"{draws} samples each, {took}; after ± one standard error")
 
