@@ -107,8 +107,8 @@ def photograph_pairs(arguments: argparse.Namespace) -> tuple[list[Pair], list[Pa
             arguments.photographs, labels=arguments.labels, limit=arguments.pool
         )
     else:
-        images, names = photographs()
-        sample = ReferenceSample(images, names=names)
+        found = photographs()
+        sample = ReferenceSample(found.images, names=found.names)
     network = load_photo_tagger()
 
     def profile(model: nn.Module, **settings: object) -> SpectralProfile:

@@ -188,6 +188,7 @@ ON_COMMAND_LINE = ("samples", "device", "backend", "batch_size", "fail_on", "lev
 INI_ONLY: dict[str, tuple[Kind, str]] = {
     "reference": (TEXT, "reference sample: a folder of images, or package.module:factory"),
     "reference_labels": (TEXT, "labels of that folder: folder, none, or a CSV file"),
+    "reference_groups": (TEXT, "images of it that are not independent: folder, or a CSV column"),
     "reference_limit": (WHOLE, "take only so many images of that folder"),
     "model": (TEXT, "model: package.module:factory, or an .onnx file"),
     "baseline_model": (TEXT, "model of the baseline, as iaside_model; looked at in red gates"),

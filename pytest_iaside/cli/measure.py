@@ -86,7 +86,7 @@ def _table(profile: SpectralProfile, level: float) -> list[str]:
     passes = f"{profile.forward_passes - kept} forward passes"
     replayed = profile.passes_replayed
     known = f" ({kept} more from the cache, {replayed} of them replayed)" if kept else ""
-    lines.append(f"{'measured':<13} {len(profile)} images, {passes}{known}")
+    lines.append(f"{'measured':<13} {profile.size}, {passes}{known}")
     if profile.trainings:
         lines.append(f"{'trainings':<13} {len(profile.trainings)}: numbers are of their mean")
     return lines

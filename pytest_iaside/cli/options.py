@@ -50,6 +50,11 @@ def add_reference(parser: argparse.ArgumentParser, *, flag: bool = False) -> Non
     parser.add_argument(
         "--labels", help="labels of the folder: folder (default), none, or a CSV file"
     )
+    parser.add_argument(
+        "--groups",
+        help="which images of the folder are not independent: those of a folder (folder), or with "
+        "the same entry in a column of the CSV file (its name)",
+    )
     parser.add_argument("--limit", type=int, help="take only so many images of the folder")
     parser.add_argument(
         "--limit-seed", type=int, help="draw those images at random instead of taking the first"
@@ -60,7 +65,12 @@ def read_reference(options: argparse.Namespace) -> ReferenceSample:
     """What ``add_reference`` read; raises ReferenceSampleError or SettingsError."""
     from pytest_iaside.testing.factories import named_reference
 
-    how = {"labels": options.labels, "limit": options.limit, "seed": options.limit_seed}
+    how = {
+        "labels": options.labels,
+        "groups": options.groups,
+        "limit": options.limit,
+        "seed": options.limit_seed,
+    }
     return named_reference(options.reference, Path(), **how)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
 from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.families import families_of, run_checks
-from pytest_iaside.compare.fit import Pairs, by_digest, pair, require_same_measurement
+from pytest_iaside.compare.fit import Pairs, by_digest, groups_of, pair, require_same_measurement
 from pytest_iaside.compare.recipes import level_left, limits_left, of_recipes
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.quantities import ANSWERS, AS_ANSWERED, INFORMATION, TEMPERATURE
@@ -53,10 +53,17 @@ def compare_quantities(
         direction=direction,
         level=level,
         images=len(evidence.candidate),
+        groups=_told_groups(evidence, candidate, baseline),
         checks=tuple(run_checks(evidence, families, limits, direction)),
         quantities=quantity_changes(evidence),
     )
     return found, evidence, rows
+
+
+def _told_groups(evidence: Evidence, candidate: Measurement, baseline: Measurement) -> int | None:
+    """How many groups decided; None where nobody gave any."""
+    given = candidate.groups is not None or baseline.groups is not None
+    return evidence.drawn if given else None
 
 
 def evidence_of(
@@ -79,6 +86,7 @@ def evidence_of(
         averaged(one.values[some], [one.digests[row] for row in some])
         for one, some in zip((candidate, baseline), rows, strict=True)
     )
+    groups, baseline_groups = groups_of(candidate, baseline, rows, paired=paired)
     return Evidence(
         first,
         second,
@@ -89,6 +97,8 @@ def evidence_of(
         resolution=resolution,
         compared=compared,
         trainings=_by_training(candidate, baseline, rows) if paired else None,
+        groups=groups,
+        baseline_groups=baseline_groups,
     )
 
 

@@ -30,7 +30,8 @@ class Check:
     candidate's value. ``where`` names the band, frequency or quantity concerned. ``changed`` says
     whether the interval leaves out no change at all. ``detectable`` is the smallest change for the
     worse that is found with 99 % power at so many images, and ``images_to_pass`` how many images
-    an unchanged quantity needs to pass (SPEC.md 11); ``sentence`` says it all in words.
+    an unchanged quantity needs to pass (SPEC.md 11), ``groups_to_pass`` how many groups of them
+    where they come in groups; ``sentence`` says it all in words.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Check:
     changed: bool = False
     detectable: float = float("nan")
     images_to_pass: float = float("nan")
+    groups_to_pass: float = float("nan")
     of_seeds: float = float("nan")
     """Which share of the interval's square is other seeds; NaN where trainings are not compared."""
     sentence: str = ""
@@ -84,8 +86,10 @@ def detectable(
         return np.asarray(allowed + (high - low) / 2 * (1 + special.ndtri(POWER) / reach))
 
 
-def detectable_share(images: int, allowed: float, level: float) -> float:
+def detectable_share(images: int, allowed: float, level: float, freedom: float = np.inf) -> float:
     """The same of a share of hits among so many ``images``, from the binomial law.
+
+    In groups these are as many as would say as much alone, and ``freedom`` is the groups less one.
 
     Where hits are lost the interval grows with them, so that its width of today says too little.
     By Agresti and Min's interval (evidence.py) of so many lost and none won; 1 where no loss at
@@ -94,7 +98,10 @@ def detectable_share(images: int, allowed: float, level: float) -> float:
     lost = np.arange(images + 1)
     count = images + 2
     error = np.sqrt((lost + 1) / count - (lost / count) ** 2) / np.sqrt(count)
-    drift = lost / count - special.ndtri(0.5 + level / 2) * error > allowed
+    reach = special.ndtri(0.5 + level / 2)
+    if np.isfinite(freedom):
+        reach = special.stdtrit(freedom, 0.5 + level / 2)
+    drift = lost / count - reach * error > allowed
     if not drift.any():
         return 1.0
     least = int(drift.argmax())

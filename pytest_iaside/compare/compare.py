@@ -11,7 +11,7 @@ from pytest_iaside.compare.check import Check, Verdict
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
 from pytest_iaside.compare.drivers import image_changes
 from pytest_iaside.compare.families import families_of
-from pytest_iaside.compare.fit import Pairs, without_copies
+from pytest_iaside.compare.fit import Pairs, grouped_as, without_copies
 from pytest_iaside.compare.notes import (
     baseline_notes,
     better_notes,
@@ -141,8 +141,10 @@ def _structured(candidate: Measurement, baseline: Measurement) -> list[Check]:
     if not reasons and candidate.kind != "spectral":
         return []
     verdict: Verdict = "inconclusive" if reasons else "pass"
-    # A model that lost its structure has changed; one that never had it decides nothing.
-    if reasons and baseline.structured and len(candidate) > 1:
+    # A model that lost its structure has changed; one that never had it decides nothing, nor does
+    # a sample that is said to have fewer groups than before.
+    before = grouped_as(baseline, candidate)
+    if reasons and baseline.structured and before.structured and len(candidate) > 1:
         verdict = "drift"
     check = Check(
         name="structured",

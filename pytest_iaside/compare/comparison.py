@@ -41,7 +41,8 @@ class QuantityChange:
 class Comparison:
     """A candidate against its baseline, immutable.
 
-    ``images`` is how many decided it. ``lead`` is what a summary begins with whatever the verdict.
+    ``images`` is how many decided it, and ``groups`` how many groups of them; None where none were
+    given. ``lead`` is what a summary begins with whatever the verdict.
     """
 
     candidate: Measurement
@@ -50,6 +51,7 @@ class Comparison:
     direction: Direction = "worse"
     level: float
     images: int
+    groups: int | None = None
     checks: tuple[Check, ...]
     quantities: tuple[QuantityChange, ...]
     answers: tuple[QuantityChange, ...] = ()
@@ -64,6 +66,12 @@ class Comparison:
     """What a summary ends with."""
     on_the_same_images: tuple[Measurement, Measurement] | None = None
     """Both with those of their images alone that were compared, where others were measured."""
+
+    @property
+    def size(self) -> str:
+        """How many images, and groups of them, decided, in words."""
+        groups = "" if self.groups is None else f" in {self.groups} group{'s' * (self.groups != 1)}"
+        return f"{self.images} images{groups}"
 
     @property
     def kind(self) -> str:

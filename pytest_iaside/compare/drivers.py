@@ -34,7 +34,8 @@ class ImageChanges:
     """What every image adds to the change of ``quantity``, the most harmful first.
 
     Contributions are jackknife pseudo-values over K, less the baseline's: for a mean they sum
-    to its change, for a score of the mean nearly so.
+    to its change, for a score of the mean nearly so. They are of single images also where these
+    come in groups: an image adds what it adds, whoever else is in its group.
     """
 
     quantity: str

@@ -10,6 +10,7 @@ from pytest_iaside.measure.quantities import Quantity
 from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.estimate import Estimate
+from pytest_iaside.stats.groups import Groups, design_effect, group_count
 from pytest_iaside.stats.intervals import (
     STUDENT,
     Change,
@@ -41,6 +42,10 @@ class Evidence:
     resolution: float = 0.0
     compared: tuple[int, ...] | None = None
     """The quantities in which the same answers are the same; all of them where it is None."""
+    groups: Groups = None
+    """The group of each row; of unpaired evidence that of each of the candidate's."""
+    baseline_groups: Groups = None
+    """Of unpaired evidence the group of each of the baseline's rows."""
     trainings: tuple[Floats, Floats] | None = None
     """Values (T, K, Q) and (S, K, Q) of each training of both, where there are several; the rows
     above are their means. Then what counts is how far another training would lie."""
@@ -55,6 +60,19 @@ class Evidence:
         if self.compared is not None:
             difference = difference[:, self.compared]
         return bool((difference <= self.resolution).all())
+
+    @property
+    def drawn(self) -> int:
+        """How many images, or groups of them, were drawn at random: each of them counts once."""
+        return group_count(self.groups, len(self.candidate))
+
+    def alone(self, some: list[int]) -> int:
+        """Of how many single images the hits at ``some`` columns say as much."""
+        if self.groups is None:
+            return len(self.candidate)
+        moved = self.candidate[:, some] - self.baseline[:, some]
+        effect = max(design_effect(column, self.groups) for column in moved.T)
+        return max(int(len(moved) / effect), 1)
 
     def means(self) -> tuple[Floats, Floats]:
         """The mean of every quantity, (Q,): candidate's, baseline's."""
@@ -93,6 +111,8 @@ class Evidence:
             self.level_of_each(places),
             law=self.law,
             paired=self.paired,
+            groups=self.groups,
+            baseline_groups=self.baseline_groups,
         )
         return Estimates(baseline, candidate, candidate - baseline, low, high)
 
@@ -124,17 +144,19 @@ class Evidence:
         """The candidate's own means of the quantities ``some``, with intervals, together."""
         rows, level = self.candidate[:, some], self.level_of_each(len(some))
         candidate, baseline = (mean[some] for mean in self.means())
-        found = jackknife_interval(rows, lambda mean: mean, level, law=self.law)
+        found = jackknife_interval(rows, lambda mean: mean, level, law=self.law, groups=self.groups)
         for place, column in enumerate(some):
             if self.quantities[column].unit == "hit":
-                share = Estimate.of_proportion(rows[:, place], level)
+                share = Estimate.of_proportion(rows[:, place], level, self.groups)
                 found.low[place], found.high[place] = share.low, share.high
         return Estimates(baseline, candidate, candidate, found.low, found.high)
 
     def bounds_of_shares(self, shares: Shares) -> Estimates:
         """What ``shares`` reads off the candidate's own SID, with its interval."""
         candidate, baseline = (shares(psi, least(psi)) for psi in self.means())
-        low, high = sid_intervals.interval(self.candidate, shares, self.level, law=self.law)
+        low, high = sid_intervals.interval(
+            self.candidate, shares, self.level, law=self.law, groups=self.groups
+        )
         return Estimates(baseline, candidate, candidate, low, high)
 
     def level_of_each(self, places: int) -> float:
@@ -150,8 +172,10 @@ class Evidence:
 
     def _error(self, change: Change) -> tuple[Floats, Floats]:
         """Standard error and degrees of freedom of ``change``."""
-        error = paired_error if self.paired else unpaired_error
-        return error(self.candidate, self.baseline, change)
+        if self.paired:
+            return paired_error(self.candidate, self.baseline, change, self.groups)
+        sides = self.candidate, self.baseline
+        return unpaired_error(*sides, change, self.groups, self.baseline_groups)
 
     def _changes(self) -> tuple[Floats, Floats, Floats]:
         """Centre, standard error and degrees of freedom (Q,) of the change of every mean."""
@@ -160,9 +184,10 @@ class Evidence:
             return centre, uncertain.error, np.full_like(centre, uncertain.freedom)
         error, freedom = self._error(np.subtract)
         for column, quantity in enumerate(self.quantities):
-            if quantity.unit == "hit" and len(self.candidate) > 1:
+            if quantity.unit == "hit" and self.drawn > 1:
                 centre[column], error[column] = self._proportion(column)
-                if self.law is STUDENT:  # Another law counts the images by it.
+                # Another law counts the images by it, and the error of groups is Student's.
+                if self.law is STUDENT and self.groups is None and self.baseline_groups is None:
                     freedom[column] = np.inf
         return centre, error, freedom
 
@@ -173,13 +198,13 @@ class Evidence:
         """
         if self.trainings is None:
             return None
-        return prediction_error(*self.trainings, change, images=images)
+        return prediction_error(*self.trainings, change, images=images, groups=self.groups)
 
     def _of_means(self) -> PredictionError | None:
         """The same of the change of every mean, (Q,)."""
         if not np.isfinite(self.freedom):
             return None
-        images = paired_error(self.candidate, self.baseline, np.subtract)[0] ** 2
+        images = paired_error(self.candidate, self.baseline, np.subtract, self.groups)[0] ** 2
         for column, quantity in enumerate(self.quantities):
             if quantity.unit == "hit":
                 images[column] = self._proportion(column)[1] ** 2
@@ -192,24 +217,30 @@ class Evidence:
         Agresti and Min (Statistics in Medicine 2005) add half an image to each of the four cells
         of before and after. Of other images Agresti and Caffo (The American Statistician 2000) add
         a hit and a miss to each side. A row of copies with several labels is a share of hits; what
-        is added counts beside it as beside a hit.
+        is added counts beside it as beside a hit. In groups hits count as so many as would say as
+        much alone (stats/groups.py), and what is added counts beside those.
         """
         if not self.paired:
-            sides = (self.candidate[:, column], self.baseline[:, column])
-            means, squares = zip(*(_centre_and_square(side, 1.0) for side in sides), strict=True)
+            sides = (
+                (self.candidate[:, column], self.groups),
+                (self.baseline[:, column], self.baseline_groups),
+            )
+            means, squares = zip(*(_centre_and_square(*side, 1.0) for side in sides), strict=True)
             return means[0] - means[1], np.sqrt(sum(squares))
-        centre, square = _centre_and_square(self.candidate[:, column] - self.baseline[:, column])
+        moved = self.candidate[:, column] - self.baseline[:, column]
+        centre, square = _centre_and_square(moved, self.groups)
         return centre, np.sqrt(square)
 
 
-def _centre_and_square(rows: Floats, total: float = 0.0) -> tuple[float, float]:
+def _centre_and_square(rows: Floats, groups: Groups, total: float = 0.0) -> tuple[float, float]:
     """Mean of rows (K,) and two more, which add ``total`` to the sum and 1 to the squares.
 
     With the mean's squared standard error.
     """
-    count = len(rows) + 2
-    centre = (float(rows.sum()) + total) / count
-    return centre, ((float((rows**2).sum()) + 1) / count - centre**2) / count
+    effect = design_effect(rows, groups)
+    count = len(rows) / effect + 2
+    centre = (float(rows.sum()) / effect + total) / count
+    return centre, ((float((rows**2).sum()) / effect + 1) / count - centre**2) / count
 
 
 def by_family(quantities: Sequence[Quantity]) -> dict[str, list[int]]:

@@ -238,9 +238,13 @@ def _check(
     seen = float(detectable(low, high, allowed, level, evidence.freedom)[deciding].max())
     between_trainings = bool(np.isfinite(evidence.freedom))
     if family.hits and evidence.paired and not bound and not between_trainings:
-        seen = detectable_share(len(evidence.candidate), allowed, level)
+        names = [quantity.name for quantity in evidence.quantities]
+        alone = evidence.alone([names.index(place) for place in family.places])
+        freedom = np.inf if evidence.groups is None else max(evidence.drawn - 1, 1)
+        seen = detectable_share(alone, allowed, level, freedom)
     width = float((high - low)[deciding].max())
     outside = (found.low > family.resolution) | (found.high < -family.resolution)
+    times = _times_to_pass(width, allowed + min(float(gain[at]), 0.0))
     check = Check(
         name=family.bound_name if bound else family.name,
         where=family.places[at],
@@ -251,9 +255,10 @@ def _check(
         changed=not bound and bool(np.any(outside)),
         detectable=seen,
         # More images do not make trainings more alike.
-        images_to_pass=np.nan
-        if between_trainings
-        else _images_to_pass(len(evidence.candidate), width, allowed + min(float(gain[at]), 0.0)),
+        images_to_pass=np.nan if between_trainings else len(evidence.candidate) * times,
+        groups_to_pass=np.nan
+        if between_trainings or evidence.groups is None
+        else evidence.drawn * times,
     )
     if bound:
         return replace(check, sentence=_bound_sentence(check, evidence.level))
@@ -265,9 +270,12 @@ def _check(
     return replace(check, sentence=told)
 
 
-def _images_to_pass(images: int, width: float, left: float) -> float:
-    """How many images it takes to pass, if the change stays: half the interval is ``left`` then."""
-    return images * (width / 2 / left) ** 2 if left > 0 else np.inf
+def _times_to_pass(width: float, left: float) -> float:
+    """How many times as many images, or groups of them, it takes to pass if the change stays.
+
+    Half the interval is ``left`` then.
+    """
+    return (width / 2 / left) ** 2 if left > 0 else np.inf
 
 
 def _what_was_seen(check: Check, show: Callable[[float], str]) -> str:
@@ -281,7 +289,9 @@ def _what_was_seen(check: Check, show: Callable[[float], str]) -> str:
     if check.name in ("sid", "src") and check.detectable > 1:
         told = "; nothing less than all would be found"
     if np.isfinite(check.images_to_pass):
-        told += f", a pass takes about {about(check.images_to_pass)} images"
+        grouped = np.isfinite(check.groups_to_pass)
+        count = check.groups_to_pass if grouped else check.images_to_pass
+        told += f", a pass takes about {about(count)} {'groups' if grouped else 'images'}"
     return told
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.perturbation import MADE
 from pytest_iaside.measure.provenance import ReferenceInfo
+from pytest_iaside.stats.groups import Groups, joined
 
 Pairs = NDArray[np.int64]
 # What is not among the settings of a measurement has this value.
@@ -126,6 +128,46 @@ def without_copies(measurement: Measurement, rows: Pairs) -> Pairs:
     for row in rows.tolist():
         found.setdefault(measurement.digests[row], row)
     return np.array(list(found.values()))
+
+
+def groups_of(
+    candidate: Measurement, baseline: Measurement, rows: tuple[Pairs, Pairs], *, paired: bool = True
+) -> tuple[Groups, Groups]:
+    """The groups of those rows of both, copies of an image being one row.
+
+    Of pairs both have the same: images are together that are so in either measurement. So an edit
+    of the groups makes no interval shorter until the baseline is made anew.
+    """
+    given = [groups_at(one, some) for one, some in zip((candidate, baseline), rows, strict=True)]
+    digests = [
+        [one.digests[row] for row in some]
+        for one, some in zip((candidate, baseline), rows, strict=True)
+    ]
+    if paired:
+        both = joined(digests[0], *(each for each in given if each is not None))
+        found = None if given == [None, None] else both
+        return found, found
+    first, second = (
+        None if each is None else joined(names, each)
+        for names, each in zip(digests, given, strict=True)
+    )
+    return first, second
+
+
+def grouped_as(one: Measurement, other: Measurement) -> Measurement:
+    """``one`` with the groups that ``other`` gives the same images; as it is where it gives none.
+
+    An image that ``other`` lacks is one by itself.
+    """
+    if other.groups is None:
+        return one
+    known = dict(zip(other.digests, other.groups, strict=True))
+    return replace(one, groups=tuple(known.get(each, f"image {each}") for each in one.digests))
+
+
+def groups_at(one: Measurement, rows: Pairs) -> list[str] | None:
+    """What the images ``rows`` of ``one`` are one of; None where it does not say."""
+    return None if one.groups is None else [one.groups[row] for row in rows.tolist()]
 
 
 def by_digest(measurement: Measurement) -> Pairs:

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from pytest_iaside.compare.answers import rose, worse
 from pytest_iaside.compare.check import Check
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
 from pytest_iaside.compare.evidence import Evidence
-from pytest_iaside.compare.fit import DEFINITIONS, Pairs, without_copies
+from pytest_iaside.compare.fit import DEFINITIONS, Pairs, groups_at, groups_of, without_copies
 from pytest_iaside.compare.words import nats
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.quantities import AS_ANSWERED
+from pytest_iaside.stats.groups import joined, typical_size
 from pytest_iaside.thresholds import Direction, Limit, Limits
 
 MANY_TRAININGS = 8
@@ -24,6 +27,7 @@ def image_notes(
 ) -> list[str]:
     """Which images were compared, where that does not go without saying."""
     notes = _copies_notes(candidate, baseline, rows, paired)
+    notes += _group_notes(candidate, baseline, rows, paired)
     fewer = min(len(candidate), len(baseline))
     if paired and len(rows[0]) < fewer:
         notes.append(f"only {len(rows[0])} of {fewer} images could be paired")
@@ -161,4 +165,57 @@ def _copies_notes(
             told = "is an exact copy of another: the two count once"
         if copies:
             notes.append(f"{copies} of {len(some)} {what} {told}")
+    return notes
+
+
+def _group_notes(
+    candidate: Measurement, baseline: Measurement, rows: tuple[Pairs, Pairs], paired: bool
+) -> list[str]:
+    """Which images belong together, where that does not go without saying."""
+    ours, theirs = (
+        groups_at(one, some) for one, some in zip((candidate, baseline), rows, strict=True)
+    )
+    digests = [candidate.digests[row] for row in rows[0].tolist()]
+    notes, what = [], "every interval is over groups"
+    if paired and ours is None and theirs is not None:
+        notes.append(
+            f"the reference sample gives no groups, and those of the baseline count: {what}; give "
+            "them to the sample as well"
+        )
+    elif paired and ours is not None and theirs is None:
+        notes.append(
+            "the baseline was made without groups, and those of the reference sample count: "
+            f"{what}; make it anew, so that it holds them"
+        )
+    elif paired and ours is not None and theirs is not None:
+        numbers = (joined(digests, each) for each in (ours, theirs))
+        first, second = (None if each is None else each.tolist() for each in numbers)
+        if first != second:
+            notes.append(
+                "the groups are others than the baseline's: images count as together that are so "
+                "in either; make a new baseline if those of the reference sample are right"
+            )
+    elif (ours is None) != (theirs is None):
+        whose = ("baseline", "candidate") if ours is None else ("candidate", "baseline")
+        notes.append(
+            f"only the {whose[0]}'s images come in groups; those of the {whose[1]} count as "
+            "independent"
+        )
+    owners: dict[str, set[str]] = {}
+    for digest, group in zip(digests, ours or (), strict=False):
+        owners.setdefault(digest, set()).add(group)
+    if split := sum(len(some) > 1 for some in owners.values()):
+        notes.append(
+            f"exact copies of {split} image{'s' * (split != 1)} are in different groups, which "
+            "count as one"
+        )
+    for groups in groups_of(candidate, baseline, rows, paired=paired)[: 1 if paired else 2]:
+        if groups is not None:
+            sizes = np.bincount(groups)
+            count, images = len(sizes), len(groups)
+            if images / typical_size(groups, images) < count / 2:
+                notes.append(
+                    f"the largest of {count} groups holds {sizes.max()} of {images} images: they "
+                    "decide little more than it does; take fewer of them"
+                )
     return notes

@@ -2,7 +2,9 @@
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from pytest_iaside.checks import check_level
 from pytest_iaside.compare.changes import evidence_of
@@ -17,7 +19,7 @@ from pytest_iaside.thresholds import LEVEL, Limit, Thresholds
 
 # The first look. 16 images are 4,112 passes at 8 bands: the normal approximation behind the
 # sequence holds by then (benchmarks/gate_calibration.py), and it is a twelfth of the paper's
-# 51,200 passes.
+# 51,200 passes. Where images come in groups, it is after so many groups.
 MINIMUM_IMAGES = 16
 # The number of images at which the sequence is tightest.
 TIGHTEST = 32
@@ -50,23 +52,61 @@ def drawing_order(
     return [*sorted(turns, key=turns.__getitem__), *copies]
 
 
-def unseen(seen: int, images: int, level: float = LEVEL) -> float:
+def drawing_order_of_groups(
+    digests: Sequence[str], groups: Sequence[int], seed: int, classes: Sequence[int] | None = None
+) -> tuple[list[int], list[int]]:
+    """The same of images that come in ``groups``: one group after the other, whole.
+
+    With the numbers of images at which another group is complete. A group takes the turn of the
+    class that most of its images have. Copies of an image come last here, too.
+    """
+    members: dict[int, dict[str, int]] = {}
+    copies: list[int] = []
+    by_digest = sorted(range(len(digests)), key=lambda image: (digests[image], image))
+    for image in by_digest:
+        if members.setdefault(groups[image], {}).setdefault(digests[image], image) != image:
+            copies.append(image)
+    units = list(members.values())
+    names = [hashlib.sha256(" ".join(unit).encode()).hexdigest() for unit in units]
+    most = None
+    if classes is not None:
+        counts = (Counter(classes[image] for image in unit.values()) for unit in units)
+        most = [min(count, key=lambda each: (-count[each], each)) for count in counts]
+    order: list[int] = []
+    ends = []
+    for unit in drawing_order(names, seed, most):
+        order += units[unit].values()
+        ends.append(len(order))
+    return [*order, *copies], ends
+
+
+def unseen(
+    seen: int, images: int, level: float = LEVEL, groups: int | None = None, largest: float = 1.0
+) -> float:
     """The share of ``images`` that may show a change of which none of those ``seen`` shows a trace.
 
     The rule of three: if more than 3/m of the images did, m drawn ones would have met one of them
-    with 95 % probability. Never more than the images that are left.
+    with 95 % probability. Of images that were drawn in ``groups`` these are what was drawn, and
+    those that were not may be the ``largest``, in times the mean one. Never more than the images
+    that are left.
     """
-    return min(-math.log(1 - level) / seen, 1 - seen / images)
+    drawn = seen if groups is None else groups
+    return min(-math.log(1 - level) / drawn * largest, 1 - seen / images)
 
 
 def stopping_rule(
-    baseline: SpectralProfile, thresholds: Thresholds, *, level: float = LEVEL
+    baseline: SpectralProfile,
+    thresholds: Thresholds,
+    *,
+    level: float = LEVEL,
+    ends: Sequence[int] | None = None,
 ) -> Callable[[SpectralProfile], int | None]:
     """What says, of a profile so far, at how many of its images it was decided.
 
     Every number of different images from ``MINIMUM_IMAGES`` on is looked at in turn, whatever the
     pieces in which they arrive: the verdict does not depend on how the rounds are cut. None
-    where more images are needed.
+    where more images are needed. Of images that come in groups only the numbers ``ends`` are looked
+    at, at which another group is complete.
 
     One drift decides the whole. A pass takes every check, a model that means something, and room
     for what was not seen: where the images seen so far agree, their intervals are short however a
@@ -79,19 +119,25 @@ def stopping_rule(
     law = _sequence(level)
     known = set(baseline.digests)
     looked_at = 0
+    sizes = [] if ends is None else [last - first for first, last in pairwise((0, *ends))]
+    largest = max(sizes, default=1) * len(sizes) / sum(sizes) if sizes else 1.0
 
     def stop(profile: SpectralProfile) -> int | None:
         nonlocal looked_at
         while looked_at < len(profile):
             looked_at += 1
+            if ends is not None and looked_at not in ends:
+                continue
             first = profile.first(looked_at)
-            if (seen := len(known.intersection(first.digests))) < MINIMUM_IMAGES:
+            seen = len(known.intersection(first.digests))
+            groups = None if ends is None else ends.index(looked_at) + 1
+            if (seen if groups is None else groups) < MINIMUM_IMAGES:
                 continue
             verdict = _verdict(first, baseline, thresholds, law)
             if verdict == "drift":
                 return looked_at
             if verdict == "pass" and first.structured:
-                room = unseen(seen, len(known), level)
+                room = unseen(seen, len(known), level, groups, largest)
                 if _verdict(first, baseline, thresholds, law, room) == "pass":
                     return looked_at
         return None

@@ -19,6 +19,7 @@ from pytest_iaside.measure.panel import clean_answers
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.arrays import Floats, averaged
+from pytest_iaside.stats.groups import Groups, joined
 from pytest_iaside.stats.intervals import Change
 from pytest_iaside.stats.seeds import PredictionError, line_error, trend_error
 from pytest_iaside.stats.sid_intervals import Shares
@@ -48,14 +49,16 @@ class TrendEvidence(Evidence):
         """What makes ``change`` uncertain; None of two points, which lie on their line."""
         if len(self.points) < 3:
             return None
-        return trend_error(self.points, self.at_first, self.at_last, change, images=images)
+        return trend_error(
+            self.points, self.at_first, self.at_last, change, images=images, groups=self.groups
+        )
 
     def change_of_shares(self, shares: Shares, places: int) -> Estimates:
         psi = self.points.mean(axis=1)
         found = shares(psi, sid_intervals.least(psi))
         weights = self.at_last - self.at_first
         low, high = sid_intervals.contrast_interval(
-            list(self.points), list(weights), shares, self.level_of_each(places)
+            list(self.points), list(weights), shares, self.level_of_each(places), groups=self.groups
         )
         first, last, change = (
             np.tensordot(each, found, axes=1) for each in (self.at_first, self.at_last, weights)
@@ -87,7 +90,7 @@ def compare_trend(
     thresholds ask for nothing.
     """
     check_limits(thresholds.limits, "a trend", ("max_src_drop", "max_value_drop"))
-    rows = _same_images(profiles)
+    rows, groups = _same_images(profiles)
     at_first, at_last = _line(steps)
     first, last = profiles[0], profiles[-1]
     evidence = TrendEvidence(
@@ -98,6 +101,7 @@ def compare_trend(
         points=rows,
         at_first=at_first,
         at_last=at_last,
+        groups=groups,
     )
     found = run_checks(evidence, families_of(last), thresholds.limits, thresholds.direction)
     checks = [replace(check, sentence=_sentence(check, level)) for check in found]
@@ -129,6 +133,7 @@ def compare_trend(
         direction=thresholds.direction,
         level=level,
         images=rows.shape[1],
+        groups=None if all(one.groups is None for one in profiles) else evidence.drawn,
         checks=tuple(checks),
         quantities=changes,
         answers=answers,
@@ -144,7 +149,7 @@ def _answers(
     given = [clean_answers(each.answers) for each in profiles if each.answers is not None]
     if len(given) < len(profiles):
         return None
-    rows = _same_images(given)
+    rows, groups = _same_images(given)
     at_first, at_last = _line(steps)
     return TrendEvidence(
         candidate=np.tensordot(at_last, rows, axes=1),
@@ -156,11 +161,15 @@ def _answers(
         points=rows,
         at_first=at_first,
         at_last=at_last,
+        groups=groups,
     )
 
 
-def _same_images(profiles: Sequence[Measurement]) -> Floats:
-    """Values (N, K, Q) of the images that all profiles have, in an order of their own."""
+def _same_images(profiles: Sequence[Measurement]) -> tuple[Floats, Groups]:
+    """Values (N, K, Q) of the images that all profiles have, in an order of their own.
+
+    With their groups: together are images that are so in any of the profiles.
+    """
     common = set.intersection(*(set(profile.digests) for profile in profiles))
     if len(common) < 2:
         raise BaselineError(
@@ -171,7 +180,26 @@ def _same_images(profiles: Sequence[Measurement]) -> Floats:
         dict(zip(dict.fromkeys(each.digests), averaged(each.values, each.digests), strict=True))
         for each in profiles
     ]
-    return np.stack([[psi[digest] for digest in sorted(common)] for psi in rows])
+    order = sorted(common)
+    values = np.stack([[psi[digest] for digest in order] for psi in rows])
+    # Copies of an image may be in several groups, which are one then: each copy is a row here.
+    partitions: list[list[tuple[int, str]]] = []
+    keys: list[str] = []
+    for at, one in enumerate(profiles):
+        if one.groups is not None:
+            pairs = [
+                (key, (at, group))
+                for key, group in zip(one.digests, one.groups, strict=True)
+                if key in common
+            ]
+            keys += [key for key, _ in pairs]
+            partitions.append([group for _, group in pairs])
+    if not partitions:
+        return values, None
+    labels: list[tuple[int, str]] = [(-1, key) for key in order]
+    for each in partitions:
+        labels += each
+    return values, joined([*order, *keys], labels)
 
 
 def _line(steps: Sequence[int]) -> tuple[Floats, Floats]:

@@ -201,7 +201,9 @@ def _area(*given: Any, inserted: bool, level: float = 0.95, **options: Any) -> E
     check_level(level)
     scores = score_curve(*given, inserted=inserted, **options)
     steps = scores.shape[1] - 1
-    return Estimate.of_mean(integrate.trapezoid(scores, np.arange(steps + 1) / steps), level)
+    areas = integrate.trapezoid(scores, np.arange(steps + 1) / steps)
+    groups = given[1].group_numbers if isinstance(given[1], ReferenceSample) else None
+    return Estimate.of_mean(areas, level, groups)
 
 
 def score_curve(
@@ -282,7 +284,8 @@ def mu_fidelity(
         for chosen, each in zip(subsets, importance, strict=True)
     ]
     # The drop is the clean score less what is found, and that score is the same for all subsets.
-    return Estimate.of_mean(np.nan_to_num(pearson(np.stack(sums), -found)), level)
+    follows = np.nan_to_num(pearson(np.stack(sums), -found))
+    return Estimate.of_mean(follows, level, sample.group_numbers)
 
 
 def random_subsets(count: int, size: int, samples: int, key: str) -> Masks:

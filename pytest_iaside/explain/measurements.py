@@ -10,7 +10,7 @@ from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.lens import SCALES, spectral_lens
 from pytest_iaside.explain.wcam import reconstruction_depth, wcam
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.selection import Labelled, classes_in, first_images, sample_of
+from pytest_iaside.images.selection import Labelled, classes_in, first_images, notes_on, sample_of
 from pytest_iaside.measure.measurement import Measurement, columns
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.measure.quantities import Quantity
@@ -172,6 +172,8 @@ class _Explained:
             values=values,
             digests=self.sample.digests,
             names=self.sample.names,
+            groups=self.sample.groups,
+            notes=notes_on(self.sample),
             labels=self._labels,
             settings={**self._options, **settings, "seed": self._seed, **self.execution.settings},
             reference=ReferenceInfo.of(self._reference),

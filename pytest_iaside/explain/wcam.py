@@ -22,6 +22,7 @@ from pytest_iaside.images.selection import sample_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.models.tuning import return_freed_memory
 from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.groups import Groups
 from pytest_iaside.stats.intervals import jackknife_error
 
 
@@ -120,6 +121,7 @@ class ZoomConsistency:
 
     regular: WaveletAttribution = field(repr=False)
     zoomed: WaveletAttribution = field(repr=False)
+    groups: Groups = field(default=None, repr=False)  # Of the images, as the regular sample says.
 
     @cached_property
     def changes(self) -> Floats:
@@ -134,7 +136,7 @@ class ZoomConsistency:
     @cached_property
     def change_error(self) -> Floats:
         """Standard error of ``change`` over images, paired, (L + 2,); NaN for one image."""
-        return jackknife_error(self.changes, np.asarray)
+        return jackknife_error(self.changes, np.asarray, self.groups)
 
     @property
     def consistency(self) -> float:
@@ -168,7 +170,7 @@ def zoom_consistency(
         )
     first = wcam(classifier, regular, labels, wavelet_levels=wavelet_levels, **settings)
     second = wcam(classifier, zoomed, first.classes, wavelet_levels=wavelet_levels + 1, **settings)
-    return ZoomConsistency(regular=first, zoomed=second)
+    return ZoomConsistency(regular=first, zoomed=second, groups=regular.group_numbers)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

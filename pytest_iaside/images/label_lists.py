@@ -18,8 +18,13 @@ LARGEST_CSV = 2**26
 CALLER = 4
 
 
-def read_labels(root: Path, path: Path) -> list[tuple[str, int | None]]:
-    """The files and labels that the CSV file ``path``, of images below ``root``, names."""
+def read_labels(
+    root: Path, path: Path, group_column: str | None = None, groups: dict[str, str] | None = None
+) -> list[tuple[str, int | None]]:
+    """The files and labels that the CSV file ``path``, of images below ``root``, names.
+
+    With a ``group_column`` what stands there is put into ``groups``, by file.
+    """
     # As given, or else beside the images: both are what people write.
     source = path if path.exists() else root / path
     if not source.is_file():
@@ -29,7 +34,8 @@ def read_labels(root: Path, path: Path) -> list[tuple[str, int | None]]:
         )
     try:
         text = read_bytes(source, LARGEST_CSV).decode("utf-8-sig")
-        entries = _entries(source, csv.DictReader(io.StringIO(text, ""), skipinitialspace=True))
+        rows = csv.DictReader(io.StringIO(text, ""), skipinitialspace=True)
+        entries = _entries(source, rows, group_column, {} if groups is None else groups)
     except UnicodeDecodeError as error:
         raise ReferenceSampleError(
             f"{source} is not UTF-8 (byte {error.start}); save it as CSV in UTF-8"
@@ -44,9 +50,20 @@ def read_labels(root: Path, path: Path) -> list[tuple[str, int | None]]:
     return entries
 
 
-def _entries(source: Path, rows: csv.DictReader[str]) -> list[tuple[str, int | None]]:
+def _entries(
+    source: Path, rows: csv.DictReader[str], group_column: str | None, groups: dict[str, str]
+) -> list[tuple[str, int | None]]:
     """The files and labels of ``rows``, each file once; ReferenceSampleError for two labels."""
-    column = _label_column(source, list(rows.fieldnames or []))
+    columns = list(rows.fieldnames or [])
+    if group_column is not None and group_column not in columns:
+        raise ReferenceSampleError(
+            f"{source} has the columns {', '.join(columns)}; groups={group_column!r} names none of "
+            "them: give the name of the column that says which images belong together"
+        )
+    # The classes may be the groups; a column of groups is no column of classes.
+    others = [each for each in columns if each != group_column]
+    named = group_column in LABEL_COLUMNS or len(others) < 2
+    column = _label_column(source, columns if named else others)
     found: dict[str, int] = {}
     again: list[str] = []
     for row in rows:
@@ -71,6 +88,15 @@ def _entries(source: Path, rows: csv.DictReader[str]) -> list[tuple[str, int | N
                 f"{source}, line {rows.line_num}: {quoted(file)} has {column} {quoted(index)}, and "
                 f"{quoted(found[file])} above; leave one of the two lines out"
             )
+        if group_column is not None:
+            group = (row[group_column] or "").strip()
+            if not group or groups.setdefault(file, group) != group:
+                told = quoted(groups.get(file, "")) + " above" if group else "no group"
+                raise ReferenceSampleError(
+                    f"{source}, line {rows.line_num}: {quoted(file)} has {group_column} "
+                    f"{quoted(group)}, and {told}; give each image one group, and one that stands "
+                    "alone a name of its own"
+                )
     if again:
         warn(f"{source} names {listed(again)} more than once; each was taken once", CALLER + 2)
     return list(found.items())

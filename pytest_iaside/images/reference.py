@@ -16,7 +16,10 @@ from torch import Tensor
 
 from pytest_iaside.errors import ReferenceSampleError
 from pytest_iaside.images import sources
+from pytest_iaside.images.grouping import checked_groups
+from pytest_iaside.images.similar import similar_pairs
 from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.groups import Groups, of_rows
 
 T = TypeVar("T")
 
@@ -39,6 +42,10 @@ class ReferenceSample:
     ``images`` is (K, C, H, W), uint8 or float in [0, 1] (kept as float32; half and double
     are converted), and copied. ``labels`` holds class indices (K,), distributions P(y|x)
     (K, classes), or is None: then the classifier's own prediction on the clean image counts.
+    ``groups`` says which images are not independent, as crops of a photograph, frames of a video
+    or digits of a writer are: one string or whole number for each image, the same for those that
+    belong together. None: every image is its own. Exact copies of an image are one group whatever
+    is said. Every interval is then over groups (SPEC.md 10).
 
     Raises ReferenceSampleError when there is no image, when images or labels have another
     shape, type or range, or when their numbers differ.
@@ -49,9 +56,16 @@ class ReferenceSample:
     labels: Tensor | None
     """(K,) int64, (K, classes) float64, or None."""
     names: tuple[str, ...]
+    groups: tuple[str, ...] | None
+    """What each image is one of, as text; None where every image is its own."""
 
     def __init__(
-        self, images: Pictures, labels: Labels = None, *, names: Sequence[str] | None = None
+        self,
+        images: Pictures,
+        labels: Labels = None,
+        *,
+        names: Sequence[str] | None = None,
+        groups: Any = None,
     ) -> None:
         pictures = _tensor(images)
         if names is None:
@@ -61,18 +75,21 @@ class ReferenceSample:
                 f"names={names!r} must be a sequence of strings, one for each image"
             )
         _check_number(len(names), "name", len(pictures))
-        self._fill(pictures, labels, tuple(names))
+        self._fill(pictures, labels, tuple(names), groups)
 
-    def _fill(self, images: Tensor, labels: Any, names: tuple[str, ...]) -> None:
+    def _fill(self, images: Tensor, labels: Any, names: tuple[str, ...], groups: Any) -> None:
         object.__setattr__(self, "images", _in_unit_range(images, names))
         object.__setattr__(self, "labels", _checked_labels(labels, names))
         object.__setattr__(self, "names", names)
+        object.__setattr__(self, "groups", checked_groups(groups, names))
 
     @classmethod
-    def _of(cls, images: Pictures, labels: Any, names: Iterable[str]) -> ReferenceSample:
+    def _of(
+        cls, images: Pictures, labels: Any, names: Iterable[str], groups: Any = None
+    ) -> ReferenceSample:
         # For images that nobody else holds, or that were checked before: without a copy.
         sample = object.__new__(cls)
-        sample._fill(torch.as_tensor(images), labels, tuple(names))
+        sample._fill(torch.as_tensor(images), labels, tuple(names), groups)
         return sample
 
     @classmethod
@@ -81,6 +98,7 @@ class ReferenceSample:
         path: str | Path,
         *,
         labels: str | Path | None = "folder",
+        groups: str | Callable[[str], Any] | None = None,
         resize: int | None = 256,
         crop: int | None = 224,
         limit: int | None = None,
@@ -95,27 +113,44 @@ class ReferenceSample:
         of the CSV's rows; with ``seed`` it draws them without replacement and keeps that
         order. Only the images taken are read. None for ``resize`` or ``crop`` skips it.
 
+        ``groups`` says which images are not independent (SPEC.md 10): ``"folder"`` those that lie
+        in the same folder; else the name of a column of the CSV file; or a function of the path,
+        relative to ``path`` and with slashes, that returns a string or a whole number.
+
         Raises ReferenceSampleError when a folder, file or column is missing, when a file is
         no image, or when the pictures differ in size; SettingsError for the numbers.
         """
         return cls._of(
             *sources.read_folder(
-                Path(path), labels=labels, resize=resize, crop=crop, limit=limit, seed=seed
+                Path(path),
+                labels=labels,
+                groups=groups,
+                resize=resize,
+                crop=crop,
+                limit=limit,
+                seed=seed,
             )
         )
 
     @classmethod
     def from_dataset(
-        cls, dataset: Any, *, limit: int | None = None, seed: int | None = None
+        cls,
+        dataset: Any,
+        *,
+        groups: Sequence[Any] | Callable[[int], Any] | None = None,
+        limit: int | None = None,
+        seed: int | None = None,
     ) -> ReferenceSample:
         """Read a map-style dataset of images or of (image, label) pairs.
 
         An image is a PIL image, or a (C, H, W) tensor or array of uint8 or of float in [0, 1];
         a label a class index or a distribution. ``limit`` and ``seed`` as in ``from_folder``.
+        ``groups`` has one string or whole number for each item of the whole dataset, or is a
+        function of an item's index that returns it; those of the images taken are kept.
 
         Raises ReferenceSampleError when it is not such a dataset; SettingsError for the numbers.
         """
-        return cls._of(*sources.read_dataset(dataset, limit=limit, seed=seed))
+        return cls._of(*sources.read_dataset(dataset, groups=groups, limit=limit, seed=seed))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -127,10 +162,30 @@ class ReferenceSample:
             "soft": "soft labels",
             "predicted": "labels predicted by the classifier",
         }[self.label_kind]
+        count = _count(len(self), "image")
+        if self.groups is not None:
+            count += f" in {_count(self.group_count, 'group')}"
         return (
-            f"ReferenceSample({_count(len(self), 'image')} of {channels}×{height}×{width}, "
+            f"ReferenceSample({count} of {channels}×{height}×{width}, "
             f"{_dtype_name(self.images)}, {labels})"
         )
+
+    @property
+    def group_count(self) -> int:
+        """How many groups the images are in; without ``groups`` how many images there are."""
+        found = self.group_numbers
+        return len(self) if found is None else int(found.max()) + 1
+
+    @property
+    def group_numbers(self) -> Groups:
+        """The group of each image (K,), 0 to G−1 by first appearance.
+
+        Exact copies are in one. None where none were given, or every image is its own.
+        """
+        return self._unchanged("group_numbers", self._group_numbers)
+
+    def _group_numbers(self) -> Groups:
+        return None if self.groups is None else of_rows(self.digests, self.groups)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -154,6 +209,11 @@ class ReferenceSample:
     def digest(self) -> str:
         """SHA-256 of all images and labels, whatever their order, 32 hexadecimal digits."""
         return self._unchanged("digest", self._digest)
+
+    @property
+    def similar_images(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of images that look alike and are not said to belong together (similar.py)."""
+        return self._unchanged("similar_images", lambda: tuple(similar_pairs(self)))
 
     def _unchanged(self, name: str, find: Callable[[], T]) -> T:
         """What ``find`` finds, once for as long as images and labels are not changed in place."""
@@ -182,7 +242,7 @@ class ReferenceSample:
         return pixels.div_(255) if self.images.dtype == torch.uint8 else pixels
 
     def take(self, indices: Sequence[int] | Tensor | NDArray[Any]) -> ReferenceSample:
-        """The sample of the images at ``indices``, in that order, with their labels and names."""
+        """The sample of the images at ``indices``, in that order, with labels, names and groups."""
         chosen = np.asarray(indices)
         if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
             raise ReferenceSampleError(
@@ -197,11 +257,12 @@ class ReferenceSample:
             )
         index = torch.from_numpy(chosen.astype(np.int64))
         labels = None if self.labels is None else self.labels[index]
-        return self._of(self.images[index], labels, [self.names[i] for i in chosen])
+        groups = None if self.groups is None else [self.groups[i] for i in chosen]
+        return self._of(self.images[index], labels, [self.names[i] for i in chosen], groups)
 
     def with_labels(self, labels: Labels) -> ReferenceSample:
         """The same images with other labels, or with none."""
-        return self._of(self.images, labels, self.names)
+        return self._of(self.images, labels, self.names, self.groups)
 
     def check_classes(self, classes: int) -> None:
         """Raise ReferenceSampleError unless the labels fit a classifier of ``classes`` classes."""

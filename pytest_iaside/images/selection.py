@@ -13,6 +13,7 @@ from torch import Tensor
 from pytest_iaside.checks import check_whole
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
 from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.images.similar import similar_note
 
 
 class Labelled(Protocol):
@@ -44,12 +45,20 @@ def first_images(
     if samples is None or samples == "auto":
         return reference
     check_whole("samples", samples, 1, ", 'auto', or None")
+    if samples == len(reference):
+        return reference  # What was found of its images is known.
     if samples > len(reference):
         raise SettingsError(
             f"samples={samples} images asked for, but the reference sample holds "
             f"{len(reference)}; ask for fewer, or None for all of them"
         )
     return reference.take(range(samples))
+
+
+def notes_on(sample: ReferenceSample) -> tuple[str, ...]:
+    """What a reader should know of the images of ``sample``, in words."""
+    note = similar_note(sample.similar_images, sample.names, sample.groups is not None)
+    return (note,) if note else ()
 
 
 def on_labels_of(sample: ReferenceSample, source: Labelled | None) -> ReferenceSample:

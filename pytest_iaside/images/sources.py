@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.checks import check_whole
-from pytest_iaside.errors import ReferenceSampleError
+from pytest_iaside.errors import ReferenceSampleError, quoted
+from pytest_iaside.images.grouping import as_list, group_by
 from pytest_iaside.images.label_lists import CALLER, listed, read_labels, warn
 from pytest_iaside.images.pictures import PictureReader
 
@@ -26,14 +27,15 @@ IMAGE_TYPES = ("uint8", "float16", "float32", "float64")
 # The file types that torchvision's ImageFolder reads.
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 
-Loaded = tuple[NDArray[Any], Any, list[str]]
-"""Images (K, C, H, W), their labels if they have any, and their names."""
+Loaded = tuple[NDArray[Any], Any, list[str], list[Any] | None]
+"""Images (K, C, H, W), their labels if they have any, their names, and their groups if given."""
 
 
 def read_folder(
     root: Path,
     *,
     labels: str | Path | None,
+    groups: str | Callable[[str], Any] | None = None,
     resize: int | None,
     crop: int | None,
     limit: int | None,
@@ -45,12 +47,14 @@ def read_folder(
     check_whole("limit", limit, 1, or_none=True)
     check_whole("seed", seed, 0, or_none=True)
     check_folder(root, "the reference images")
+    column = _group_column(groups, labels)
+    in_column: dict[str, str] = {}
     if labels is None:
         entries: list[tuple[str, int | None]] = [(file, None) for file in _image_files(root)]
     elif labels == "folder":
         entries = _by_folder(root)
     else:
-        entries = read_labels(root, Path(labels))
+        entries = read_labels(root, Path(labels), column, in_column)
     chosen = [entries[i] for i in _draw(len(entries), limit, seed)]
     files = [file for file, _ in chosen]
     # Not Path.is_file: that raises for a name that no file can have.
@@ -70,10 +74,40 @@ def read_folder(
             CALLER,
         )
     _warn_of_copies(root, images, chosen)
-    return images, None if labels is None else [label for _, label in chosen], files
+    found: list[Any] | None = None
+    if groups == "folder":
+        found = [os.path.dirname(file) or "." for file in files]
+    elif column:
+        found = [in_column[file] for file in files]
+    elif groups is not None:
+        found = group_by(groups, files)  # type: ignore[arg-type]  # No text: see _group_column.
+    return images, None if labels is None else [label for _, label in chosen], files, found
 
 
-def read_dataset(dataset: Any, *, limit: int | None, seed: int | None) -> Loaded:
+def _group_column(groups: Any, labels: Any) -> str | None:
+    """The column of the CSV file that ``groups`` names, if it names one."""
+    if groups is None or groups == "folder" or (callable(groups) and not isinstance(groups, str)):
+        return None
+    if not isinstance(groups, str) or not groups:
+        raise ReferenceSampleError(
+            f"groups={groups!r} cannot be used; expected 'folder', the name of a column of the "
+            "labels' CSV file, or a function of an image's path relative to the folder"
+        )
+    if labels is None or labels == "folder":
+        raise ReferenceSampleError(
+            f"groups={groups!r} names a column, but labels={labels!r} names no CSV file; use "
+            "groups='folder', a function of an image's path, or labels=<a csv file>"
+        )
+    return groups
+
+
+def read_dataset(
+    dataset: Any,
+    *,
+    groups: Sequence[Any] | Callable[[int], Any] | None = None,
+    limit: int | None,
+    seed: int | None,
+) -> Loaded:
     """What ``ReferenceSample.from_dataset`` promises, as arrays."""
     check_whole("limit", limit, 1, or_none=True)
     check_whole("seed", seed, 0, or_none=True)
@@ -88,6 +122,7 @@ def read_dataset(dataset: Any, *, limit: int | None, seed: int | None) -> Loaded
     if length == 0:
         raise ReferenceSampleError("the dataset is empty; give one with at least one image")
     chosen = _draw(length, limit, seed)
+    found = _groups_of(groups, length, chosen)
     names = [f"image {i}" for i in chosen]
     labels: list[Any] = []
 
@@ -103,7 +138,24 @@ def read_dataset(dataset: Any, *, limit: int | None, seed: int | None) -> Loaded
             yield _pixels(image, name)
 
     images = _stack(read(), names)
-    return images, None if labels[0] is None else labels, names
+    return images, None if labels[0] is None else labels, names, found
+
+
+def _groups_of(groups: Any, length: int, chosen: list[int]) -> list[Any] | None:
+    """The groups of the items ``chosen`` of a dataset of so many."""
+    if groups is None:
+        return None
+    if callable(groups):
+        return group_by(groups, chosen)
+    given = as_list(groups)
+    if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != length:
+        counted = isinstance(given, Sequence) and not isinstance(given, str)
+        found = f"{len(given)} of them" if counted else quoted(given)
+        raise ReferenceSampleError(
+            f"groups are {found}, but the dataset has {length} items; give one string or whole "
+            "number for each item of the whole dataset, or a function of an item's index"
+        )
+    return [given[place] for place in chosen]
 
 
 def check_folder(root: Path, content: str) -> None:

@@ -40,7 +40,8 @@ LEAST_PROBABILITY = 1e-16
 def check_types(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Raise ValueError where a file holds something else than numbers, or text, in its place."""
     for name, array in arrays.items():
-        kinds = "U" if name.endswith(("digests", "names")) else "iu" if "labels" in name else "f"
+        texts = name.endswith(("digests", "names", "groups"))
+        kinds = "U" if texts else "iu" if "labels" in name else "f"
         # Distributions are labels, too.
         kinds += "f" if "labels" in name and array.ndim == 2 else ""
         if array.dtype.kind not in kinds or array.ndim != (1 if "U" in kinds else array.ndim):

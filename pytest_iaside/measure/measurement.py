@@ -14,7 +14,8 @@ from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 from pytest_iaside.measure.quantities import ANSWERS, Quantity, Unit, answer_quantities
 from pytest_iaside.measure.trainings import files_of, mean_of, split, unstructured_training
 from pytest_iaside.stats.arrays import Floats, averaged
-from pytest_iaside.stats.structured import uninformed
+from pytest_iaside.stats.groups import Groups, group_count, joined
+from pytest_iaside.stats.structured import FEWEST, too_few_groups, uninformed
 from pytest_iaside.store import archive
 
 FORMAT = "iaside-measurement/1"
@@ -34,11 +35,10 @@ ARRAYS = frozenset(
     (
         *("values", "labels", "digests", "names", "by_size", "information", "log_likelihood"),
         *(*OF_ANSWERS.values(), *OF_OTHER_IMAGES.values(), "image_psi"),
+        *("groups", "answers_groups"),
     )
 )
 """All that a file may hold, today or of version 0.1.0."""
-FEWEST = 4
-"""Images below which no change can be told from noise."""
 MANY = 8
 """Images from which on a model that finds the labels can be told from chance."""
 _CLASSES: dict[str, type[Any]] = {}
@@ -50,8 +50,8 @@ class Measurement:
     """Q quantities of each of K images, immutable.
 
     ``kind`` says what was measured, and ``settings``, plain values, how: measurements that differ
-    in them cannot be compared. ``values`` (K, Q) float64; ``digests``, ``names`` and ``labels`` of
-    the K images in the same order.
+    in them cannot be compared. ``values`` (K, Q) float64; ``digests``, ``names``, ``labels`` and,
+    where they were given, ``groups`` of the K images in the same order.
     """
 
     kind: str
@@ -74,6 +74,8 @@ class Measurement:
     seconds: float = 0.0
     answers: "Measurement | None" = None
     """How right images are answered (panel.py), these or more of them; every gate compares it."""
+    groups: tuple[str, ...] | None = None
+    """What each image is one of, as the reference sample says; None where it does not."""
     notes: tuple[str, ...] = ()
     """What a reader should know of how it came about, in words; not saved."""
     trainings: "tuple[Measurement, ...]" = ()
@@ -97,7 +99,12 @@ class Measurement:
             f"{quantity.name} {mean:.3g}"
             for quantity, mean in zip(self.quantities, self.means, strict=True)
         )
-        return f"Measurement({self.kind} of {self.model.name}: {means}; {len(self)} images)"
+        return f"Measurement({self.kind} of {self.model.name}: {means}; {self.size})"
+
+    @property
+    def size(self) -> str:
+        """How many images, and groups of them, in words."""
+        return " in ".join(f"{count} {noun}" for noun, count in self.counts().items())
 
     def __getitem__(self, name: str) -> Floats:
         """The values (K,) of the quantity ``name``; raises KeyError where there is none."""
@@ -124,6 +131,19 @@ class Measurement:
         return averaged(rows, self.digests)
 
     @property
+    def group_numbers(self) -> Groups:
+        """The group of each row of ``distinct``; None where every image is its own.
+
+        Images of which exact copies are in one group belong together.
+        """
+        return None if self.groups is None else joined(self.digests, self.groups)
+
+    @property
+    def group_count(self) -> int:
+        """How many groups the distinct images are in; without groups how many these are."""
+        return group_count(self.group_numbers, len(set(self.digests)))
+
+    @property
     def structured(self) -> bool:
         """Whether anything can be read off the values; where not, no gate passes."""
         return not self.unstructured_because
@@ -139,6 +159,8 @@ class Measurement:
                 f"{count} image{'s' * (count > 1)} cannot tell a change from noise; "
                 f"measure at least {FEWEST}, better 50"
             )
+        if few := too_few_groups(self.group_numbers, count):
+            return few
         if wrong := self._not_finite():
             return wrong
         why = "" if self.answers is None else why_uninformed(self.answers)
@@ -178,6 +200,7 @@ class Measurement:
             **{name: array[rows] for name, array in arrays.items() if array is not None},
             digests=tuple(self.digests[row] for row in rows),
             names=tuple(self.names[row] for row in rows),
+            groups=None if self.groups is None else tuple(self.groups[row] for row in rows),
             forward_passes=round(self.forward_passes * len(rows) / len(self)),
             passes_from_cache=round(self.passes_from_cache * len(rows) / len(self)),
         )
@@ -258,7 +281,11 @@ class Measurement:
             document["answers"] = {name: nested[name] for name in names}
             others = {} if self.answers.digests == self.digests else OF_OTHER_IMAGES
             arrays |= {to: nested_arrays[name] for name, to in (OF_ANSWERS | others).items()}
+            if others and "groups" in nested_arrays:
+                arrays["answers_groups"] = nested_arrays["groups"]
         images = {"digests": np.array(self.digests), "names": np.array(self.names)}
+        if self.groups is not None:
+            images["groups"] = np.array(self.groups)
         return document, {**arrays, **images}
 
     @classmethod
@@ -275,6 +302,7 @@ class Measurement:
             labels=arrays["labels"],
             digests=tuple(arrays["digests"].tolist()),
             names=tuple(arrays["names"].tolist()),
+            groups=tuple(arrays["groups"].tolist()) if "groups" in arrays else None,
             reference=ReferenceInfo(**document["reference"]),
             model=ModelInfo(**document["model"]),
             forward_passes=document["forward_passes"],
@@ -295,10 +323,15 @@ class Measurement:
                 for name, each in (OF_ANSWERS | OF_OTHER_IMAGES).items()
                 if each in arrays
             }
-            answers = Measurement.of_files((nested, {**arrays, **own_arrays}))
+            rest = dict(arrays)
+            if "answers_digests" in arrays:  # Other images: the groups of these are not theirs.
+                rest.pop("groups", None)
+            if "answers_groups" in arrays:
+                own_arrays["groups"] = arrays["answers_groups"]
+            answers = Measurement.of_files((nested, {**rest, **own_arrays}))
             found = replace(found, answers=answers)
         # An edited YAML may say something else than the arrays, whose checksum is their own.
-        for name in ("names", *cls.PER_IMAGE):
+        for name in ("names", "groups", *cls.PER_IMAGE):
             rows = getattr(found, name)
             if rows is not None and len(rows) != len(found.digests):
                 raise ValueError(f"{name} of {len(rows)} images, not {len(found.digests)}")
@@ -325,11 +358,16 @@ class Measurement:
             "settings": document["settings"],
         }
 
+    def counts(self) -> dict[str, int]:
+        """How many images there are, and where they come in groups how many of these."""
+        groups = {} if self.groups is None else {"groups": self.group_count}
+        return {"images": len(self), **groups}
+
     def summary(self) -> dict[str, Any]:
         """Every mean in rounded numbers, for people and for diffs; not read back."""
         means = zip(self.quantities, self.means, strict=True)
         return {
-            "images": len(self),
+            **self.counts(),
             "means": {quantity.name: round(float(mean), 4) for quantity, mean in means},
         }
 
@@ -358,7 +396,8 @@ def why_uninformed(answers: Measurement) -> str:
         answers.distinct(answers["L(all)"]) + np.log(answers.model.classes),
         distinct_labels=len(np.unique(hard)),
         predicted=answers.reference.labels == "predicted",
-        certain=len(set(answers.digests)) >= MANY,
+        certain=answers.group_count >= MANY,
+        groups=answers.group_numbers,
     )
 
 

@@ -14,11 +14,13 @@ from scipy import special
 from pytest_iaside.checks import check_level, check_positive
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.images.grouping import checked_groups
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import Perturbation, answers, labels_of
 from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.estimate import Estimate
+from pytest_iaside.stats.groups import Groups, joined
 from pytest_iaside.stats.intervals import jackknife_error, jackknife_interval
 
 # AlexNet's top-1 error on each corruption of ImageNet-C, the mean over five severities, as
@@ -68,7 +70,7 @@ def mean_prediction_error(
     run = partial(answers, seed=seed, execution=execution)
     clean, perturbed = run(classifier, reference, [None, perturbation])
     errors = prediction_errors(clean, perturbed, labels_of(reference, clean), temperature)
-    return Estimate.of_mean(errors, level)
+    return Estimate.of_mean(errors, level, reference.group_numbers)
 
 
 def accuracy(
@@ -89,7 +91,8 @@ def accuracy(
     check_level(level)
     run = partial(answers, seed=seed, execution=execution)
     found = run(classifier, reference, [*_for_labels(reference), perturbation])
-    return Estimate.of_proportion(correct(found[-1], labels_of(reference, found[0])), level)
+    hits = correct(found[-1], labels_of(reference, found[0]))
+    return Estimate.of_proportion(hits, level, reference.group_numbers)
 
 
 def corruption_errors(
@@ -118,6 +121,7 @@ def mean_corruption_error(
     normaliser: str | Mapping[str, ArrayLike],
     *,
     level: float = 0.95,
+    groups: Any = None,
 ) -> Estimate:
     """mCE in percent: 100 · mean over corruptions c of Σ_s err(c,s) / Σ_s err_normaliser(c,s).
 
@@ -126,7 +130,9 @@ def mean_corruption_error(
     them. Only the last has an interval. ``normaliser`` is ``"alexnet"``, whose published errors
     are for the 15 corruptions and 5 severities of ImageNet-C, or the errors of any model in the
     same form; where both are (S, K) they are paired by image. ``image_values`` take the
-    normaliser's rates as given. SPEC.md 2; Hendrycks and Dietterich, ICLR 2019.
+    normaliser's rates as given. ``groups`` says which images are not independent, as
+    ReferenceSample does: give ``reference.groups`` where there are any. SPEC.md 2; Hendrycks and
+    Dietterich, ICLR 2019.
 
     Raises SettingsError where corruptions, severities or images do not match, or a rate is none.
     """
@@ -150,7 +156,8 @@ def mean_corruption_error(
             f"the normaliser makes no error on {name}, so there is nothing to divide by; give a "
             "model that makes some"
         )
-    estimate = Estimate.of_mean(100 * (rows / fixed).mean(axis=1), level)
+    numbers = _group_numbers(groups, len(rows)) if of_images else None
+    estimate = Estimate.of_mean(100 * (rows / fixed).mean(axis=1), level, numbers)
     if not of_images:
         return replace(estimate, image_values=None)
     if not paired or len(rows) < 2:
@@ -163,13 +170,19 @@ def mean_corruption_error(
         return np.asarray(100 * ratio.mean(axis=-1))
 
     both = np.hstack([rows, divisors])
-    error = float(jackknife_error(both, statistic))
+    error = float(jackknife_error(both, statistic, numbers))
     if np.isnan(error):
         return replace(estimate, low=-np.inf, high=np.inf, standard_error=np.nan)
-    interval = jackknife_interval(both, statistic, level)
+    interval = jackknife_interval(both, statistic, level, groups=numbers)
     return replace(
         estimate, low=float(interval.low), high=float(interval.high), standard_error=error
     )
+
+
+def _group_numbers(groups: Any, count: int) -> Groups:
+    names = [f"image {place}" for place in range(count)]
+    checked = checked_groups(groups, names)
+    return None if checked is None else joined(names, checked)
 
 
 def prediction_errors(

@@ -17,7 +17,14 @@ from scipy import special
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.selection import Labelled, check_reference, first_images, on_labels_of
+from pytest_iaside.images.selection import (
+    Labelled,
+    check_reference,
+    first_images,
+    notes_on,
+    on_labels_of,
+)
+from pytest_iaside.images.similar import SIMILAR
 from pytest_iaside.measure.answers import labels_of
 from pytest_iaside.measure.asked import Asked, Corruption
 from pytest_iaside.measure.measurement import Measurement, columns
@@ -72,7 +79,8 @@ def measure_answers(
     began = time.perf_counter()
     check_reference(reference)
     classifier = as_classifier(model)
-    sample = on_labels_of(first_images(reference, samples), labels_from)
+    taken = first_images(reference, samples)
+    sample = on_labels_of(taken, labels_from)
     chosen = panel_of(panel, sample.shape)
     asked = Asked(classifier, sample, (None, *chosen), seed, execution)
     found = asked.kept() if cache else None
@@ -89,6 +97,7 @@ def measure_answers(
         values=rightness(found, labels),
         digests=sample.digests,
         names=sample.names,
+        groups=sample.groups,
         labels=labels,
         settings={"panel": named, "seed": seed, **execution.settings},
         reference=ReferenceInfo.of(reference),
@@ -96,7 +105,7 @@ def measure_answers(
         forward_passes=asked.passes,
         passes_from_cache=from_cache,
         passes_replayed=asked.replayed,
-        notes=(asked.note,) if asked.note else (),
+        notes=(*((asked.note,) if asked.note else ()), *notes_on(taken)),
         environment=environment(),
         seconds=time.perf_counter() - began,
     )
@@ -140,9 +149,15 @@ def with_answers(measured: T, answers: Measurement) -> T:
         forward_passes=measured.forward_passes + answers.forward_passes,
         passes_from_cache=measured.passes_from_cache + answers.passes_from_cache,
         passes_replayed=measured.passes_replayed + answers.passes_replayed,
-        notes=tuple(dict.fromkeys((*measured.notes, *answers.notes))),
+        notes=tuple(dict.fromkeys((*_without_similar(measured.notes, answers), *answers.notes))),
         seconds=measured.seconds + answers.seconds,
     )
+
+
+def _without_similar(notes: Sequence[str], answers: Measurement) -> list[str]:
+    """``notes`` without that on images that look alike where ``answers``, of all, have one."""
+    told = any(note.startswith(SIMILAR) for note in answers.notes)
+    return [note for note in notes if not (told and note.startswith(SIMILAR))]
 
 
 def rightness(logits: Sequence[Floats], labels: NDArray[Any]) -> Floats:

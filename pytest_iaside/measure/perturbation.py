@@ -15,7 +15,13 @@ from pytest_iaside.checks import check_positive
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.selection import Labelled, check_reference, first_images, on_labels_of
+from pytest_iaside.images.selection import (
+    Labelled,
+    check_reference,
+    first_images,
+    notes_on,
+    on_labels_of,
+)
 from pytest_iaside.measure.answers import Perturbation, answers, kind_of, labels_of
 from pytest_iaside.measure.measurement import Measurement, columns
 from pytest_iaside.measure.metrics import correct, mean_corruption_error, prediction_errors
@@ -70,7 +76,8 @@ def measure_perturbations(
     named = _named(perturbations)
     check_reference(reference)
     classifier = as_classifier(model)
-    sample = on_labels_of(first_images(reference, samples), labels_from)
+    taken = first_images(reference, samples)
+    sample = on_labels_of(taken, labels_from)
     corruptions = [(name, severity) for name in IMAGENET_C for severity in SEVERITIES]
     asked: list[Perturbation] = [] if normaliser is None else [*corruptions]
     kept = [
@@ -97,6 +104,8 @@ def measure_perturbations(
         values=columns(*values),
         digests=sample.digests,
         names=sample.names,
+        groups=sample.groups,
+        notes=notes_on(taken),
         labels=labels,
         settings=perturbation_settings(perturbations, temperature, normaliser, seed)
         | made_of(named, sample)

@@ -14,7 +14,7 @@ from pytest_iaside.measure.quantities import Quantity
 from pytest_iaside.measure.trainings import unstructured_training
 from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.arrays import Floats
-from pytest_iaside.stats.intervals import Interval, Statistic, jackknife_interval
+from pytest_iaside.stats.intervals import Interval, Statistic, jackknife_error, jackknife_interval
 from pytest_iaside.stats.score import sid, signed_src, src
 from pytest_iaside.stats.structured import why_unstructured
 
@@ -51,7 +51,7 @@ class SpectralProfile(Measurement, kind="spectral"):
     def __repr__(self) -> str:
         return (
             f"SpectralProfile({self.model.name}: SRC {self.src:.3f}, v(all) {self.value:.2f} nats, "
-            f"{len(self)} images, {self.rules.bands} bands)"
+            f"{self.size}, {self.rules.bands} bands)"
         )
 
     @property
@@ -72,8 +72,10 @@ class SpectralProfile(Measurement, kind="spectral"):
 
     @property
     def standard_error(self) -> Floats:
-        """Standard error over images of each band's ψ, (M,); NaN for a single image."""
+        """Standard error over images, or groups of them, of each band's ψ, (M,); NaN for one."""
         rows = self.distinct(self.values)
+        if (groups := self.group_numbers) is not None:
+            return jackknife_error(rows, np.asarray, groups)
         if len(rows) < 2:
             return np.full(self.rules.bands, np.nan)
         return np.asarray(rows.std(axis=0, ddof=1) / np.sqrt(len(rows)))
@@ -123,6 +125,7 @@ class SpectralProfile(Measurement, kind="spectral"):
             self.distinct(self.by_size[:, -1] + np.log(self.model.classes)),
             distinct_labels=len(np.unique(hard)),
             predicted=self.reference.labels == "predicted",
+            groups=self.group_numbers,
         )
         return f"{why}; {told}" if why and (told := self._right()) else why
 
@@ -133,21 +136,22 @@ class SpectralProfile(Measurement, kind="spectral"):
 
         The jackknife's, which covers as it says for psi, sid and src
         (benchmarks/gate_calibration.py), and at least so where several bands may be the least
-        (stats/sid_intervals.py). Exact copies of an image count as one.
+        (stats/sid_intervals.py). Exact copies of an image count as one. Where images come in
+        groups, one group is left out at a time.
         """
-        rows = self.distinct(self.values)
+        rows, groups = self.distinct(self.values), self.group_numbers
         if what == "src":  # The sign is lost: an interval around 0 folds up.
             signed = self.interval("signed_src", level)
             bounds = np.abs([signed.low, signed.high])
             around = signed.low * signed.high <= 0
             return Interval(np.where(around, 0.0, bounds.min(axis=0)), bounds.max(axis=0), level)
         if shares := {"sid": sid, "signed_src": _signed_src}.get(what):
-            return Interval(*sid_intervals.interval(rows, shares, level), level)
+            return Interval(*sid_intervals.interval(rows, shares, level, groups=groups), level)
         linear: dict[str, Statistic] = {"psi": np.asarray, "value": lambda psi: psi.sum(axis=-1)}
         if what not in linear:
             known = "psi, sid, src, signed_src, value"
             raise ValueError(f"no interval for {what!r}; ask for one of {known}")
-        return jackknife_interval(rows, linear[what], level)
+        return jackknife_interval(rows, linear[what], level, groups=groups)
 
     def convergence(self) -> Floats:
         """The paper's convergence curve (K−1,): (1/M)·‖Ψ after k+1 images − Ψ after k‖₁ (fig. 15).
@@ -194,7 +198,7 @@ class SpectralProfile(Measurement, kind="spectral"):
     def summary(self) -> dict[str, Any]:
         """The profile in plain rounded numbers, for people and for diffs; not read back."""
         return {
-            "images": len(self),
+            **self.counts(),
             "psi": [round(float(x), 4) for x in self.psi],
             "standard_error": [round(float(x), 4) for x in self.standard_error],
             "sid": [round(float(x), 4) for x in self.sid],

@@ -16,7 +16,7 @@ from pytest_iaside.execute.steady import AT_ONCE, check_answers
 from pytest_iaside.images.bands import BandPartition, Norm
 from pytest_iaside.images.filters import Absence, Space
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.selection import check_reference, first_images, on_labels_of
+from pytest_iaside.images.selection import check_reference, first_images, notes_on, on_labels_of
 from pytest_iaside.measure.game.cached import CachedGame
 from pytest_iaside.measure.game.coalitions import Design
 from pytest_iaside.measure.game.play import Game, play, play_on, ready
@@ -123,6 +123,7 @@ def measure(
         model_info = ModelInfo(
             name=classifier.name, classes=classes, fingerprint=fingerprint, fed=classifier.fed
         )
+        groups = None if sample.groups is None else sample.groups[:count]
         labels = played.log_probabilities.argmax(axis=1)
         if pinned.labels is not None:
             labels = pinned.labels[:count].numpy()
@@ -133,6 +134,7 @@ def measure(
             information=label_information(played.log_probabilities, labels),
             digests=sample.digests[:count],
             names=sample.names[:count],
+            groups=groups,
             labels=labels,
             rules=rules,
             reference=ReferenceInfo.of(reference),
@@ -148,6 +150,7 @@ def measure(
                 values=rightness([played.log_probabilities], labels),
                 digests=sample.digests[:count],
                 names=sample.names[:count],
+                groups=groups,
                 labels=labels,
                 settings={"panel": []},
                 reference=ReferenceInfo.of(reference),
@@ -169,6 +172,7 @@ def measure(
             break
     else:
         found = profile()
+    found = replace(found, notes=(*found.notes, *notes_on(sample)))
     if answers is None:
         return found
     if answers.passes_from_cache and kept is not None and kept.note:

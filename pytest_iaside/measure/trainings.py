@@ -165,6 +165,8 @@ def _unlike(first: Measurement, other: Measurement) -> str:
         return "other quantities"
     if first.digests != other.digests or not np.array_equal(first.labels, other.labels):
         return "other images or labels"
+    if first.groups != other.groups:
+        return "other groups"
     if (first.model.classes, first.model.fed) != (other.model.classes, other.model.fed):
         return "another number of classes, or fed otherwise"
     panels = [each.answers and each.answers.settings["panel"] for each in (first, other)]

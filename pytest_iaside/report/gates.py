@@ -77,7 +77,8 @@ class Gate:
     checks and fails all the same, under fail_on='any-change', is ``changed``. ``comparison`` is
     None where nothing was compared, or a new baseline with itself. ``measurements`` are by role:
     baseline, where there is one, and candidate; so are ``profiles``, empty for other kinds of
-    gates than spectral ones. ``forward_passes`` are those that this run needed.
+    gates than spectral ones. ``forward_passes`` are those that this run needed. ``size`` says how
+    many images, and groups of them, there were; it is empty where no groups were given.
     """
 
     def __init__(self, record: GateRecord, label: str) -> None:
@@ -96,6 +97,12 @@ class Gate:
             for role, one in self.measurements.items()
             if (spectral := one["spectral"]) is not None
         }
+        counted = compared or self.candidate
+        groups = counted["groups"] if counted else None
+        several = "s" * (groups != 1)
+        self.size = (
+            f"{counted['images']} images in {groups} group{several}" if counted and groups else ""
+        )
         self.score = _score(self.comparison, self.profiles.get("candidate"))
         self.word = str(record["verdict"]) if done == "compared" else done
         if self.word in ("pass", "nothing found") and self.failed:

@@ -52,6 +52,8 @@ def _row(gate: Gate) -> str:
 
 def _details(gate: Gate) -> str:
     lines = [f"\n### {gate.mark} {_code(gate.label)}", "", _escape(gate.sentence)]
+    if gate.size:
+        lines[-1] += f" ({gate.size})"
     reasons = [
         f"- {check['verdict']}: {_escape(check['sentence'])}"
         for check in gate.checks

@@ -52,6 +52,7 @@ class CheckRecord(TypedDict):
     changed: bool  # Whether the interval leaves out no change at all.
     detectable: Number  # The smallest change for the worse that is found with 99 % power.
     images_to_pass: Number  # How many images an unchanged quantity needs to pass.
+    groups_to_pass: Number  # How many groups of images; null where they come in none.
     of_seeds: Number  # Share of the interval's square that is other seeds; null of single ones.
     sentence: str  # The check in words.
 
@@ -160,6 +161,7 @@ class MeasurementRecord(TypedDict):
 
     kind: str  # What was measured: spectral, perturbations, …
     images: int  # How many images were measured.
+    groups: int | None  # How many groups they come in; null where none were given.
     settings: dict[str, Any]  # How it was measured; measurements that differ here do not compare.
     reference: ReferenceRecord  # The reference sample.
     model: ModelRecord  # The model.
@@ -181,6 +183,7 @@ class ComparisonRecord(TypedDict):
     summary: str  # The verdict in one line.
     level: float  # Confidence of the intervals.
     images: int  # How many images decided.
+    groups: int | None  # How many groups of them; null where none were given.
     limits: dict[str, LimitRecord]  # The limit of each family that has one.
     direction: Direction  # Whether changes for the better count too.
     checks: list[CheckRecord]  # Every check that was asked for.
@@ -341,6 +344,7 @@ def measurement_record(measurement: Measurement, level: float = 0.95) -> Measure
         MeasurementRecord,
         measurement,
         images=len(measurement),
+        groups=None if measurement.groups is None else measurement.group_count,
         settings=dict(measurement.settings),
         spectral=_spectral_record(measurement, level) if spectral else None,
     )

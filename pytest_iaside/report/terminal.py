@@ -67,7 +67,8 @@ def terminal_lines(records: Sequence[GateRecord], *, width: int, color: bool) ->
         # Of a new baseline only what is more than where it lies.
         more = gate.word in UNSURE or (gate.word == "created" and "; " in gate.sentence)
         parts = [gate.sentence] if gate.failed or more else []
-        if told := "; ".join(parts if gate.failed else [*parts, *map(printable, gate.notes)]):
+        parts += [] if gate.failed else map(printable, gate.notes)
+        if told := "; ".join([*parts, gate.size] if gate.size else parts):
             lines += ["", f"{gate.mark} {shorten(gate.label, width - 4)}:"]
             wrapped = textwrap.wrap(told, width - len(GAP), break_on_hyphens=False)
             lines += [f"{GAP}{each}" for each in wrapped]

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import special
 
 from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.groups import Groups, group_count
 from pytest_iaside.stats.intervals import Change, jackknife_error, leave_one_out
 
 
@@ -62,12 +63,17 @@ class PredictionError:
 
 
 def prediction_error(
-    candidate: Floats, baseline: Floats, change: Change, *, images: Floats | None = None
+    candidate: Floats,
+    baseline: Floats,
+    change: Change,
+    *,
+    images: Floats | None = None,
+    groups: Groups = None,
 ) -> PredictionError:
     """The error of ``change`` between the means of T and S trainings, (T, K, D) and (S, K, D).
 
     Both of the same K images; T + S is at least 3. ``images`` (P,) is the square of the error that
-    images make, where something better than the jackknife knows it.
+    images make, where something better than the jackknife knows it; ``groups`` those of images.
     """
     both = (candidate, baseline)
     means = tuple(rows.mean(axis=0) for rows in both)  # (K, D): of each image over trainings.
@@ -76,14 +82,17 @@ def prediction_error(
         if len(rows) > 1:
             # Each training in place of its side's mean.
             found = _spread(
-                [(each, means[1]) if side == 0 else (means[0], each) for each in rows], change
+                [(each, means[1]) if side == 0 else (means[0], each) for each in rows],
+                change,
+                groups,
             )
             squares, inside = squares + found[0], inside + found[1]
     freedom = len(candidate) + len(baseline) - 2
     repeats = (1 / len(candidate) + 1 / len(baseline)) / freedom
     if images is None:
-        images = _error_of_images(means[0], means[1], change) ** 2
-    return PredictionError(squares * repeats, inside * repeats, images, freedom, len(means[0]) - 1)
+        images = _error_of_images(means[0], means[1], change, groups) ** 2
+    drawn = group_count(groups, len(means[0]))
+    return PredictionError(squares * repeats, inside * repeats, images, freedom, drawn - 1)
 
 
 def trend_error(
@@ -93,6 +102,7 @@ def trend_error(
     change: Change,
     *,
     images: Floats | None = None,
+    groups: Groups = None,
 ) -> PredictionError:
     """The error of ``change`` between the ends of lines fitted to N checkpoints, (N, K, D).
 
@@ -102,14 +112,13 @@ def trend_error(
     """
     first, last = (np.tensordot(each, points, axes=1) for each in (at_first, at_last))
     fitted = _fitted(points, at_first, at_last)
-    squares, inside = _spread([(last + each, first) for each in points - fitted], change)
+    squares, inside = _spread([(last + each, first) for each in points - fitted], change, groups)
     freedom = len(points) - 2
     repeats = float(((at_last - at_first) ** 2).sum()) / freedom
     if images is None:
-        images = _error_of_images(last, first, change) ** 2
-    return PredictionError(
-        squares * repeats, inside * repeats, images, freedom, points.shape[1] - 1
-    )
+        images = _error_of_images(last, first, change, groups) ** 2
+    drawn = group_count(groups, points.shape[1])
+    return PredictionError(squares * repeats, inside * repeats, images, freedom, drawn - 1)
 
 
 def _fitted(points: Floats, at_first: Floats, at_last: Floats) -> Floats:
@@ -127,13 +136,15 @@ def line_error(values: Floats, at_first: Floats, at_last: Floats) -> Floats:
     return np.asarray(np.sqrt(square * ((at_last - at_first) ** 2).sum()))
 
 
-def _spread(sides: Sequence[tuple[Floats, Floats]], change: Change) -> tuple[Floats, Floats]:
+def _spread(
+    sides: Sequence[tuple[Floats, Floats]], change: Change, groups: Groups
+) -> tuple[Floats, Floats]:
     """Sums of squares (P,) of ``change`` over ``sides``, pairs of rows (K, D), around their mean.
 
     Of the whole, and of what each image adds to it.
     """
     whole = np.array([change(*(rows.mean(axis=0) for rows in pair)) for pair in sides])
-    left_out = np.array([change(*(leave_one_out(rows) for rows in pair)) for pair in sides])
+    left_out = np.array([change(*(leave_one_out(rows, groups) for rows in pair)) for pair in sides])
     spread = left_out - left_out.mean(axis=0)
     spread = spread - spread.mean(axis=1, keepdims=True)
     count = left_out.shape[1]
@@ -143,8 +154,10 @@ def _spread(sides: Sequence[tuple[Floats, Floats]], change: Change) -> tuple[Flo
     )
 
 
-def _error_of_images(candidate: Floats, baseline: Floats, change: Change) -> Floats:
+def _error_of_images(candidate: Floats, baseline: Floats, change: Change, groups: Groups) -> Floats:
     width = candidate.shape[1]
     return jackknife_error(
-        np.hstack([candidate, baseline]), lambda mean: change(mean[..., :width], mean[..., width:])
+        np.hstack([candidate, baseline]),
+        lambda mean: change(mean[..., :width], mean[..., width:]),
+        groups,
     )

@@ -12,15 +12,18 @@ promises, and is wide; a gate is then more often inconclusive, not more often wr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.groups import Groups, group_count
 from pytest_iaside.stats.intervals import (
     STUDENT,
     Change,
     Law,
     anything,
+    jackknife_error,
     jackknife_interval,
     paired_error,
     unpaired_error,
@@ -38,21 +41,22 @@ def least(psi: Floats) -> Floats:
 
 
 def interval(
-    rows: Floats, shares: Shares, level: float, *, law: Law = STUDENT
+    rows: Floats, shares: Shares, level: float, *, law: Law = STUDENT, groups: Groups = None
 ) -> tuple[Floats, Floats]:
-    """Bounds of ``shares`` of the mean of ψ, rows (K, M)."""
+    """Bounds of ``shares`` of the mean of ψ, rows (K, M), which may come in ``groups``."""
+    drawn = _Drawn(law, True, groups)
     nothing = np.zeros_like(rows)
 
     def once(candidate: Floats, baseline: Floats) -> Floats:
         return shares(candidate, least(candidate))
 
-    if len(rows) < 2:
+    if group_count(groups, len(rows)) < 2:
         return anything(once(rows[0], nothing[0]))
-    if certain(rows):
-        return _around(rows, nothing, once, level, law)
-    low, high = _least_bounds(rows, 1 - (1 - level) / 2, law)
+    if certain(rows, groups):
+        return _around(rows, nothing, once, level, drawn)
+    low, high = _least_bounds(rows, 1 - (1 - level) / 2, drawn)
     return _union(
-        _around(rows, nothing, _measured_from(shares, at), 1 - (1 - level) / 2, law)
+        _around(rows, nothing, _measured_from(shares, at), 1 - (1 - level) / 2, drawn)
         for at in (low, high)
     )
 
@@ -65,20 +69,31 @@ def change_interval(
     *,
     law: Law = STUDENT,
     paired: bool = True,
+    groups: Groups = None,
+    baseline_groups: Groups = None,
 ) -> tuple[Floats, Floats]:
-    """Bounds of the change in ``shares``, (K, M) and (L, M) rows of ψ."""
+    """Bounds of the change in ``shares``, (K, M) and (L, M) rows of ψ.
+
+    ``groups`` are those of the pairs, or else of the candidate's rows alone.
+    """
+    drawn = _Drawn(law, paired, groups, baseline_groups)
+    of_baseline_rows = groups if paired else baseline_groups
 
     def once(a: Floats, b: Floats) -> Floats:
         return shares(a, least(a)) - shares(b, least(b))
 
-    if min(len(candidate), len(baseline)) < 2:
+    counts = group_count(groups, len(candidate)), group_count(of_baseline_rows, len(baseline))
+    if min(counts) < 2:
         return anything(once(candidate[0], baseline[0]))
-    if certain(candidate) and certain(baseline):
-        return _around(candidate, baseline, once, level, law, paired)
+    if certain(candidate, groups) and certain(baseline, of_baseline_rows):
+        return _around(candidate, baseline, once, level, drawn)
     # Half of the error is for the shares, a sixth for each of three bounds on the least ψ.
     half, sixth = 1 - (1 - level) / 2, 1 - (1 - level) / 6
-    of_candidate, of_baseline = (_least_bounds(rows, sixth, law) for rows in (candidate, baseline))
-    moves = _least_moves(candidate, baseline, sixth, law, paired)
+    of_candidate, of_baseline = (
+        _least_bounds(rows, sixth, _Drawn(law, True, some))
+        for rows, some in ((candidate, groups), (baseline, of_baseline_rows))
+    )
+    moves = _least_moves(candidate, baseline, sixth, drawn)
     # Seen from either side, so that swapping the two flips the sign and nothing else.
     pairs = [
         (np.clip(at + move, *of_candidate), at)
@@ -90,23 +105,27 @@ def change_interval(
         for move in moves
     ]
     return _union(
-        _around(candidate, baseline, _changed_from(shares, *pair), half, law, paired)
-        for pair in pairs
+        _around(candidate, baseline, _changed_from(shares, *pair), half, drawn) for pair in pairs
     )
 
 
 def contrast_interval(
-    points: Sequence[Floats], weights: Sequence[float], shares: Shares, level: float
+    points: Sequence[Floats],
+    weights: Sequence[float],
+    shares: Shares,
+    level: float,
+    *,
+    groups: Groups = None,
 ) -> tuple[Floats, Floats]:
     """Bounds of Σ weight·shares of the mean ψ of ``points``, rows (K, M) of the same images.
 
     ``weights`` add up to 0: of checkpoints that do not differ the contrast is 0, and so are both
     bounds.
     """
-    if len(points[0]) < 2:
+    if group_count(groups, len(points[0])) < 2:
         return anything(shares(points[0][0], least(points[0][0])))
-    contrast = _Contrast(points, weights, shares)
-    if all(certain(rows) for rows in points):
+    contrast = _Contrast(points, weights, shares, groups)
+    if all(certain(rows, groups) for rows in points):
         return contrast.around(None, level)
     # Half of the error is for the shares; the other for the bounds on the least ψ of each point
     # and on how far it moved from that of the middle one. Of two in the middle either counts, so
@@ -116,10 +135,11 @@ def contrast_interval(
     moving = {frozenset((middle, at)) for middle in middles for at in range(count) if at != middle}
     half = 1 - (1 - level) / 2
     each = 1 - (1 - level) / 2 / (count + len(moving))
-    bounds = [_least_bounds(rows, each, STUDENT) for rows in points]
+    drawn = _Drawn(STUDENT, True, groups)
+    bounds = [_least_bounds(rows, each, drawn) for rows in points]
     intervals = []
     for middle in middles:
-        moves = [_least_moves(rows, points[middle], each, STUDENT, True) for rows in points]
+        moves = [_least_moves(rows, points[middle], each, drawn) for rows in points]
         for at in (bounds[middle][0], least(points[middle].mean(axis=0)), bounds[middle][1]):
             near, far = (
                 [np.clip(at + move[end], *bound) for move, bound in zip(moves, bounds, strict=True)]
@@ -129,11 +149,28 @@ def contrast_interval(
     return _union(intervals)
 
 
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """How rows were drawn: looked at once or often, in pairs or not, in which groups."""
+
+    law: Law
+    paired: bool
+    groups: Groups = None
+    baseline_groups: Groups = None
+
+    def error(self, candidate: Floats, baseline: Floats, change: Change) -> tuple[Floats, Floats]:
+        if self.paired:
+            return paired_error(candidate, baseline, change, self.groups)
+        return unpaired_error(candidate, baseline, change, self.groups, self.baseline_groups)
+
+
 class _Contrast:
     """The weighted sum as a function of the mean ψ of all points side by side."""
 
-    def __init__(self, points: Sequence[Floats], weights: Sequence[float], shares: Shares) -> None:
-        self._rows = np.hstack(points)
+    def __init__(
+        self, points: Sequence[Floats], weights: Sequence[float], shares: Shares, groups: Groups
+    ) -> None:
+        self._rows, self._groups = np.hstack(points), groups
         self._width = points[0].shape[1]
         self._weights, self._shares = weights, shares
 
@@ -143,7 +180,7 @@ class _Contrast:
         def total(mean: Floats) -> Floats:
             return np.asarray(sum(self._terms(mean, at)))
 
-        found = jackknife_interval(self._rows, total, level)
+        found = jackknife_interval(self._rows, total, level, groups=self._groups)
         return found.low, found.high
 
     def corners(self, near: Sequence[Floats], far: Sequence[Floats]) -> list[list[Floats]]:
@@ -178,11 +215,11 @@ def _changed_from(shares: Shares, at: Floats, at_baseline: Floats) -> Change:
 
 
 def _around(
-    candidate: Floats, baseline: Floats, change: Change, level: float, law: Law, paired: bool = True
+    candidate: Floats, baseline: Floats, change: Change, level: float, drawn: _Drawn
 ) -> tuple[Floats, Floats]:
     found = change(candidate.mean(axis=0), baseline.mean(axis=0))
-    error, freedom = (paired_error if paired else unpaired_error)(candidate, baseline, change)
-    reach = law.reach(level, freedom) * error
+    error, freedom = drawn.error(candidate, baseline, change)
+    reach = drawn.law.reach(level, freedom) * error
     return found - reach, found + reach
 
 
@@ -193,42 +230,44 @@ def _union(intervals: Iterable[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
     return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
 
 
-def certain(rows: Floats) -> bool:
+def certain(rows: Floats, groups: Groups = None) -> bool:
     """Whether it is beyond doubt which band has the least mean ψ of rows (K, M)."""
-    return int(_may_be_least(rows).sum()) == 1
+    return int(_may_be_least(rows, groups).sum()) == 1
 
 
-def _may_be_least(rows: Floats) -> Floats:
+def _may_be_least(rows: Floats, groups: Groups) -> Floats:
     """Which bands, (M,), may have the least ψ."""
     above = rows - rows[:, [int(rows.mean(axis=0).argmin())]]
-    error = above.std(axis=0, ddof=1) / np.sqrt(len(rows))
+    if groups is None:
+        error = above.std(axis=0, ddof=1) / np.sqrt(len(rows))
+    else:
+        error = jackknife_error(above, np.asarray, groups)
     return np.asarray(above.mean(axis=0) <= BEYOND_DOUBT * error)
 
 
-def _least_bounds(rows: Floats, level: float, law: Law) -> tuple[Floats, Floats]:
+def _least_bounds(rows: Floats, level: float, drawn: _Drawn) -> tuple[Floats, Floats]:
     """Bounds of the least ψ, (1,) each: no band is certain to be it, so each counts."""
-    low, high = _bands(rows, np.zeros_like(rows), level, law)
+    low, high = _bands(rows, np.zeros_like(rows), level, drawn)
     return low.min(keepdims=True), high.min(keepdims=True)
 
 
 def _least_moves(
-    candidate: Floats, baseline: Floats, level: float, law: Law, paired: bool
+    candidate: Floats, baseline: Floats, level: float, drawn: _Drawn
 ) -> tuple[Floats, Floats]:
     """Bounds of how far the least ψ moved, (1,) each.
 
     It moved at least as far as the band that is the least now, and at most as far as the one
     that was: so paired changes of few bands bound it, and no change bounds it to nothing.
     """
-    low, high = _bands(candidate, baseline, level, law, paired)
+    low, high = _bands(candidate, baseline, level, drawn)
+    before = drawn.groups if drawn.paired else drawn.baseline_groups
     return (
-        low[_may_be_least(candidate)].min(keepdims=True),
-        high[_may_be_least(baseline)].max(keepdims=True),
+        low[_may_be_least(candidate, drawn.groups)].min(keepdims=True),
+        high[_may_be_least(baseline, before)].max(keepdims=True),
     )
 
 
 def _bands(
-    candidate: Floats, baseline: Floats, level: float, law: Law, paired: bool = True
+    candidate: Floats, baseline: Floats, level: float, drawn: _Drawn
 ) -> tuple[Floats, Floats]:
-    return _around(
-        candidate, baseline, np.subtract, 1 - (1 - level) / candidate.shape[1], law, paired
-    )
+    return _around(candidate, baseline, np.subtract, 1 - (1 - level) / candidate.shape[1], drawn)

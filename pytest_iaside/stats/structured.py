@@ -16,10 +16,14 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.groups import Groups, group_count
+from pytest_iaside.stats.intervals import jackknife_error
 
 # Two correct backends differ by up to 1e-4 in a log-likelihood; what is ten times that is real.
 RESOLUTION = 1e-3
 CONFIDENCE = 0.99
+FEWEST = 4
+"""Images, or groups of them, below which no change can be told from noise."""
 # Where the model chose the labels itself, its choice always looks informed. Untrained networks
 # (17 architectures, 12 and 48 photographs) reach 0.30·log(labels); a trained one 2.2.
 PREDICTED_SHARE = 0.5
@@ -65,6 +69,7 @@ def why_unstructured(
     *,
     distinct_labels: int,
     predicted: bool,
+    groups: Groups = None,
 ) -> str:
     """Why ψ (K, M) cannot be told from noise, in words; empty where it can.
 
@@ -73,6 +78,8 @@ def why_unstructured(
     count = len(image_psi)
     if count < 2:
         return "one image cannot tell ψ from noise; measure at least 2, better 50"
+    if few := too_few_groups(groups, count):
+        return few
     contrast = image_psi - image_psi.mean(axis=1, keepdims=True)
     largest = float(np.abs(contrast.mean(axis=0)).max())
     if largest < RESOLUTION:
@@ -80,8 +87,8 @@ def why_unstructured(
             f"ψ differs between bands by {largest:.1g} nats at most, less than rounding does "
             f"({RESOLUTION:g}); the model does not react to the images"
         )
-    if not _above_zero(image_value):
-        if _above_zero(-image_value):
+    if not _above_zero(image_value, groups):
+        if _above_zero(-image_value, groups):
             return (
                 f"v(all) is {image_value.mean():.2g} nats over {count} images: the model finds "
                 "the labels less likely with all bands than with none, as where the labels or the "
@@ -91,9 +98,22 @@ def why_unstructured(
             f"v(all) is {image_value.mean():.2g} nats over {count} images, which cannot be told "
             "from nothing: the model does not find the labels, or the images are too few"
         )
-    if not _any_differs(contrast):
+    if not _any_differs(contrast, groups):
         return f"ψ of no band can be told from the others' over {count} images; measure more images"
-    return uninformed(information, label_gain, distinct_labels=distinct_labels, predicted=predicted)
+    return uninformed(
+        information, label_gain, distinct_labels=distinct_labels, predicted=predicted, groups=groups
+    )
+
+
+def too_few_groups(groups: Groups, images: int) -> str:
+    """Why so few groups tell nothing from noise, in words; empty where they are enough."""
+    count = group_count(groups, images)
+    if groups is None or count >= FEWEST:
+        return ""
+    return (
+        f"the {images} images come in {count} group{'s' * (count > 1)}, of which nothing can be "
+        f"told from noise; measure at least {FEWEST} groups, better 20"
+    )
 
 
 def uninformed(
@@ -103,12 +123,16 @@ def uninformed(
     distinct_labels: int,
     predicted: bool,
     certain: bool = True,
+    groups: Groups = None,
 ) -> str:
     """Why images (K,) tell the model nothing about their labels, in words; empty where they do.
 
     ``certain``: whether that must be beyond noise, for which few images are too few.
     """
-    above_zero = _above_zero if certain else lambda values: bool(values.mean() > RESOLUTION)
+
+    def above_zero(values: Floats) -> bool:
+        return _above_zero(values, groups) if certain else bool(values.mean() > RESOLUTION)
+
     if distinct_labels < 2:
         if predicted:
             return (
@@ -135,14 +159,21 @@ def uninformed(
     return ""
 
 
-def _above_zero(values: Floats) -> bool:
-    error = values.std(ddof=1) / np.sqrt(len(values))
-    return bool(values.mean() - special.stdtrit(len(values) - 1, CONFIDENCE) * error > 0)
+def _above_zero(values: Floats, groups: Groups) -> bool:
+    reach = special.stdtrit(group_count(groups, len(values)) - 1, CONFIDENCE)
+    return bool(values.mean() - reach * _error(values, groups) > 0)
 
 
-def _any_differs(contrast: Floats) -> bool:
+def _any_differs(contrast: Floats, groups: Groups) -> bool:
     # Bonferroni over bands: simple, and conservative where bands are correlated.
-    count, bands = contrast.shape
-    error = contrast.std(axis=0, ddof=1) / np.sqrt(count)
-    reach = special.stdtrit(count - 1, 1 - (1 - CONFIDENCE) / (2 * bands)) * error
+    count, bands = group_count(groups, len(contrast)), contrast.shape[1]
+    part = 1 - (1 - CONFIDENCE) / (2 * bands)
+    reach = special.stdtrit(count - 1, part) * _error(contrast, groups)
     return bool((np.abs(contrast.mean(axis=0)) > reach).any())
+
+
+def _error(rows: Floats, groups: Groups) -> Floats:
+    """Standard error (…) of the mean of rows (K, …)."""
+    if groups is not None:
+        return jackknife_error(rows, np.asarray, groups)
+    return np.asarray(rows.std(axis=0, ddof=1) / np.sqrt(len(rows)))

@@ -17,6 +17,7 @@ from pytest_iaside.measure.answers import Perturbation
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats import correlation as stats
 from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.groups import Groups, of_rows
 from pytest_iaside.stats.intervals import leave_one_out
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.study.models import MeasuredModel, MeasuredModels, Measuring, StudyModel
@@ -24,7 +25,7 @@ from pytest_iaside.study.robustness import Robustness, robustness
 
 SIGNED_SRC, MEAN = "signed SRC", "mean"
 Quantities = dict[str, Floats]
-"""Quantities (K+1, N) of N models by name: of all images, then without each."""
+"""Quantities (K+1, N) of N models by name: of all images, then without each image or group."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -140,9 +141,11 @@ def correlated(
     """The study of models that were measured; without labels there is no clean accuracy."""
     answered = [one.robustness for one in found.models]
     recipes = [one.model.recipe for one in found.models]
-    predictors = _predictors(found.models, labelled)
+    first = found.models[0].profile
+    groups = of_rows(first.digests, first.groups)
+    predictors = _predictors(found.models, labelled, groups)
     mpe, drop = (
-        _correlations(predictors, _targets(perturbations, rows), recipes, found.level)
+        _correlations(predictors, _targets(perturbations, rows, groups), recipes, found.level)
         for rows in ([each.errors for each in answered], [each.drops for each in answered])
     )
     return CorrelationStudy(
@@ -150,19 +153,21 @@ def correlated(
     )
 
 
-def _predictors(models: Sequence[ComparedModel], labelled: bool) -> Quantities:
+def _predictors(
+    models: Sequence[ComparedModel], labelled: bool, groups: Groups = None
+) -> Quantities:
     """What may foretell robustness: scores, ψ of the bands, and what needs no game at all.
 
     mPE cannot fall further than the clean probability, the mean Q(y|x).
     """
     profiles = [one.profile for one in models]
-    psi = np.stack([_whole_and_without(each.image_psi) for each in profiles], axis=1)
+    psi = np.stack([_whole_and_without(each.image_psi, groups) for each in profiles], axis=1)
     shares = sid(psi)
     score = signed_src(shares)
     bands = psi.shape[-1]
 
     def means(columns: Sequence[Floats]) -> Floats:
-        return _whole_and_without(np.stack(columns, axis=1))
+        return _whole_and_without(np.stack(columns, axis=1), groups)
 
     found: Quantities = {
         SIGNED_SRC: score,
@@ -176,9 +181,9 @@ def _predictors(models: Sequence[ComparedModel], labelled: bool) -> Quantities:
     return found | {f"ψ of band {band}": psi[..., band] for band in range(bands)}
 
 
-def _targets(names: Sequence[str], rows: Sequence[Floats]) -> Quantities:
+def _targets(names: Sequence[str], rows: Sequence[Floats], groups: Groups = None) -> Quantities:
     """The means of ``rows`` (P, K), one of each model, under each perturbation, and over all."""
-    values = np.stack([_whole_and_without(each.T) for each in rows], axis=1)
+    values = np.stack([_whole_and_without(each.T, groups) for each in rows], axis=1)
     found = {name: values[..., at] for at, name in enumerate(names)}
     return found | {MEAN: values.mean(axis=-1)}
 
@@ -208,11 +213,11 @@ def _correlation(first: Floats, second: Floats, level: float) -> stats.Correlati
     return replace(stats.correlate(first[0], second[0], level), image_error=float(error))
 
 
-def _whole_and_without(rows: Floats) -> Floats:
-    """The mean (1+K, D) of the rows (K, D), then without each of them."""
-    return np.concatenate([rows.mean(axis=0, keepdims=True), leave_one_out(rows)])
+def _whole_and_without(rows: Floats, groups: Groups = None) -> Floats:
+    """The mean (1+K, D) of the rows (K, D), then without each of them, or (1+G, D) each group."""
+    return np.concatenate([rows.mean(axis=0, keepdims=True), leave_one_out(rows, groups)])
 
 
 def jackknife_error(left_out: Floats) -> Floats:
-    """Standard errors (…) from what is found without each of K images, (K, …)."""
+    """Standard errors (…) from what is found without each of K images or groups, (K, …)."""
     return np.asarray(np.sqrt(len(left_out) - 1) * left_out.std(axis=0))

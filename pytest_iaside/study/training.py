@@ -14,6 +14,7 @@ from pytest_iaside.report.numbers import fixed, share, signed
 from pytest_iaside.report.pages import Page
 from pytest_iaside.stats import sid_intervals as shares
 from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.groups import joined
 from pytest_iaside.stats.intervals import STUDENT, paired_error
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.study.models import SCORES
@@ -100,16 +101,20 @@ def training_study(points: Sequence[Point], *, level: float = 0.95) -> TrainingS
     sids = np.stack([point.profile.sid for point in structured])
     distances = np.abs(sids - sids[-1]).sum(axis=1) / 2
     far = np.flatnonzero(distances > SETTLED)
-    first, last = (structured[at].profile.image_psi for at in (0, -1))
+    ends = [structured[at].profile for at in (0, -1)]
+    first, last = (one.distinct(one.image_psi) for one in ends)
+    given = [one.groups for one in ends if one.groups is not None]
+    groups = joined(ends[0].digests, *given) if given else None
     change = last.mean(axis=0) - first.mean(axis=0)
-    error, freedom = paired_error(last, first, np.subtract)
+    error, freedom = paired_error(last, first, np.subtract, groups)
     reach = STUDENT.reach(level, freedom) * error
 
     def moved(statistic: shares.Shares) -> Moved:
         after, before = (
             statistic(psi, shares.least(psi)) for psi in (last.mean(axis=0), first.mean(axis=0))
         )
-        return Moved(after - before, *shares.change_interval(last, first, statistic, level))
+        bounds = shares.change_interval(last, first, statistic, level, groups=groups)
+        return Moved(after - before, *bounds)
 
     return TrainingStudy(
         run=points[0].run,
@@ -164,7 +169,7 @@ def page(study: TrainingStudy) -> Page:
         headline=sentence(study),
         about=(
             f"Run {study.run}: {len(points)} checkpoints, step {points[0].step} to "
-            f"{points[-1].step}, each measured on the same {len(last)} images. Changes are paired "
+            f"{points[-1].step}, each measured on the same {last.size}. Changes are paired "
             f"by image, with {confidence(study.level)}."
         ),
         warnings=warnings,

@@ -44,13 +44,14 @@ def named_reference(
     base: Path,
     *,
     labels: str | None = None,
+    groups: str | None = None,
     limit: int | None = None,
     seed: int | None = None,
 ) -> ReferenceSample:
     """The sample that ``package.module:factory`` makes, or that lies in a folder of images.
 
-    ``labels`` (``folder``, which is the default, ``none``, or a CSV file), ``limit`` and
-    ``seed`` are those of ``ReferenceSample.from_folder``. Paths are relative to ``base``.
+    ``labels`` (``folder``, which is the default, ``none``, or a CSV file), ``groups``, ``limit``
+    and ``seed`` are those of ``ReferenceSample.from_folder``. Paths are relative to ``base``.
     Raises SettingsError where ``text`` is neither or the rest does not apply to a factory,
     ReferenceSampleError where what it names is no reference sample.
     """
@@ -58,10 +59,10 @@ def named_reference(
 
     folder = base / text
     if not folder.is_dir() and FACTORY.fullmatch(text):
-        if (labels, limit, seed) != (None, None, None):
+        if (labels, groups, limit, seed) != (None,) * 4:
             raise SettingsError(
-                f"labels and limits are for folders of images, but {text} makes its own sample; "
-                "let the factory choose its images and labels"
+                f"labels, groups and limits are for folders of images, but {text} makes its own "
+                "sample; let the factory choose its images, labels and groups"
             )
         made = named_object(
             text, "a reference sample", "a folder of images or package.module:factory"
@@ -73,7 +74,7 @@ def named_reference(
         return made
     words: dict[str | None, str | None] = {None: "folder", "folder": "folder", "none": None}
     wanted = words[labels] if labels in words else base / str(labels)
-    return ReferenceSample.from_folder(folder, labels=wanted, limit=limit, seed=seed)
+    return ReferenceSample.from_folder(folder, labels=wanted, groups=groups, limit=limit, seed=seed)
 
 
 def _made(text: str) -> Any:

@@ -34,13 +34,19 @@ def failure_message(
         *_images(comparison),
         *(line for note in comparison["notes"] for line in wrapped(f"note: {note}")),
         *details,
-        f"{measured} ({comparison['images']} images)",
+        f"{measured} ({_size(comparison)})",
     ]
     if report is not None:
         lines.append(f"report: {report}")
     if place.accept:
         lines += ["to accept the change:", f"    {place.accept}"]
     return visible("\n".join(lines))
+
+
+def _size(comparison: ComparisonRecord) -> str:
+    """How many images were compared, and how many groups of them."""
+    groups, told = comparison["groups"], f"{comparison['images']} images"
+    return told if groups is None else f"{told} in {groups} group{'s' * (groups != 1)}"
 
 
 def wrapped(text: str) -> list[str]:

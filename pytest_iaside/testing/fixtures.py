@@ -33,6 +33,7 @@ def spectral_reference(pytestconfig: pytest.Config) -> ReferenceSample:
         text,
         _base(pytestconfig),
         labels=ini_value(pytestconfig, "reference_labels"),
+        groups=ini_value(pytestconfig, "reference_groups"),
         limit=ini_value(pytestconfig, "reference_limit"),
     )
 

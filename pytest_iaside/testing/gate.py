@@ -27,6 +27,7 @@ from pytest_iaside.errors import (
 )
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference, first_images
+from pytest_iaside.images.similar import SIMILAR
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.measure.trainings import mean_of, trainings_of
@@ -414,6 +415,7 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
         written += f"; nothing was compared with the old one ({told.incomparable})"
     elif few := _too_few(gate, comparison):
         written += f"; {few}"
+    written += "".join(f"; {note}" for note in comparison.notes if note.startswith(SIMILAR))
     told.record(
         failed=failed,
         verdict=comparison.verdict if compares or told.overruled else None,
@@ -425,7 +427,7 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
     undecided = [check for check in comparison.checks if check.verdict == "inconclusive"]
     if compares and undecided and not failed:
         named = f"{told.name}: " if told.name else ""
-        text = f"{named}cannot decide at {comparison.images} images: {undecided[0].sentence}"
+        text = f"{named}cannot decide at {comparison.size}: {undecided[0].sentence}"
         warnings.warn(visible(text), UndecidedWarning, stacklevel=_outside())
     report = told.test.config.getoption("iaside_report") or REPORT if told.test else None
     return failure_message(compared, place, gate.details(), report) if failed else ""

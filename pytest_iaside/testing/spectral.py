@@ -12,7 +12,12 @@ import numpy as np
 from pytest_iaside.compare.answers import explained_by_temperature
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
-from pytest_iaside.compare.sequential import compare_sequentially, drawing_order, stopping_rule
+from pytest_iaside.compare.sequential import (
+    compare_sequentially,
+    drawing_order,
+    drawing_order_of_groups,
+    stopping_rule,
+)
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.execute.execution import scattered
 from pytest_iaside.images.reference import ReferenceSample
@@ -26,6 +31,7 @@ from pytest_iaside.measure.spectral import measure
 from pytest_iaside.measure.trainings import mean_of
 from pytest_iaside.report.record import ComparisonRecord
 from pytest_iaside.settings import Layer, SettingKeywords, Settings
+from pytest_iaside.stats.groups import joined
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.gate import Gate, Told, run_gate
 from pytest_iaside.testing.red import RedGate, surviving, told_by_wings
@@ -91,9 +97,11 @@ def _prepared(
             # The game at the confidence of the baseline, where nothing else tells the two apart.
             options["temperature"] = explained_by_temperature(answers, baseline.answers) or 1.0
         if auto and baseline is not None and single:
-            sample, known = _in_drawing_order(sample, baseline, settings.measure.get("seed", 0))
+            sample, known, ends = _in_drawing_order(
+                sample, baseline, settings.measure.get("seed", 0)
+            )
             options["samples"] = known or "auto"
-            options["until"] = stopping_rule(baseline, thresholds, level=level)
+            options["until"] = stopping_rule(baseline, thresholds, level=level, ends=ends)
         executor = test.fixture("spectral_executor") if test else None
         options["execution"] = replace(settings.execution, executor=executor)
         with test.progress() if test else nullcontext() as progress:
@@ -164,22 +172,44 @@ def _answered(
 
 def _in_drawing_order(
     sample: ReferenceSample, baseline: SpectralProfile, seed: int
-) -> tuple[ReferenceSample, int]:
+) -> tuple[ReferenceSample, int, list[int] | None]:
     """The images that ``baseline`` has, evenly over classes, and how many they are.
 
-    Those that it lacks could tell nothing: they come last, and are not measured.
+    With the numbers of images at which a group is complete, where they come in groups. Those that
+    it lacks could tell nothing: they come last, and are not measured.
     """
     known = set(baseline.digests)
     has = np.array([digest in known for digest in sample.digests])
     rows, others = np.flatnonzero(has), np.flatnonzero(~has)
+    ends = None
     if len(rows):
         images = on_labels_of(sample.take(rows), baseline)
         classes = None if images.labels is None else images.labels.numpy()
         if classes is not None and classes.ndim == 2:
             classes = classes.argmax(axis=1)
-        order = drawing_order(images.digests, seed, None if classes is None else classes.tolist())
+        turns = None if classes is None else classes.tolist()
+        groups = _groups_in(images, baseline)
+        if groups is None:
+            order = drawing_order(images.digests, seed, turns)
+        else:
+            order, ends = drawing_order_of_groups(images.digests, groups, seed, turns)
         rows = rows[order]
-    return sample.take([*rows, *others]), len(rows)
+    return sample.take([*rows, *others]), len(rows), ends
+
+
+def _groups_in(images: ReferenceSample, baseline: SpectralProfile) -> list[int] | None:
+    """The group of each of ``images``: together are those that are so there, or in ``baseline``."""
+    if images.groups is None and baseline.groups is None:
+        return None
+    labels: list[tuple[str, str]] = [("sample", each) for each in images.groups or ()]
+    known = [*images.digests] * bool(labels)
+    for digest, group in zip(baseline.digests, baseline.groups or (), strict=False):
+        known.append(digest)
+        labels.append(("baseline", group))
+    number = {key: at for at, key in enumerate(dict.fromkeys(known))}
+    found = joined(known, labels)
+    places = range(len(number)) if found is None else found.tolist()
+    return [places[number[digest]] for digest in images.digests]
 
 
 def storable(profile: Any) -> SpectralProfile:

@@ -159,3 +159,18 @@ def test_a_trend_of_noise_is_found_no_more_often_than_it_says() -> None:
     assert np.mean(missed) < 0.1 + 3 * np.sqrt(0.09 / 1000)
     # Which images alone do not know.
     assert np.mean(by_images) > 0.3
+
+
+def test_groups_of_one_are_no_groups_and_others_are_left_out_whole() -> None:
+    generator = np.random.default_rng(8)
+    candidate, baseline = generator.normal(size=(2, 12, 1)), generator.normal(size=(3, 12, 1))
+    alone = prediction_error(candidate, baseline, np.subtract)
+    ones = prediction_error(candidate, baseline, np.subtract, groups=np.arange(12))
+    pairs = prediction_error(candidate, baseline, np.subtract, groups=np.arange(12) // 2)
+    # Equal groups are as their means.
+    halves = [rows.reshape(len(rows), 6, 2, 1).mean(axis=2) for rows in (candidate, baseline)]
+    means = prediction_error(halves[0], halves[1], np.subtract)
+    for name in ("between", "inside", "images"):
+        assert getattr(ones, name) == pytest.approx(getattr(alone, name))
+        assert getattr(pairs, name) == pytest.approx(getattr(means, name))
+    assert (ones.images_freedom, pairs.images_freedom) == (11, 5)
