@@ -180,7 +180,8 @@ def _image_files(root: Path) -> list[str]:
     # Links are followed, as DVC, git-annex and Hugging Face lay data sets; but none into a folder
     # around it, where it would never end. Of each folder the real ones around it, itself the last.
     around: dict[str, tuple[str, ...]] = {str(root): (os.path.realpath(root),)}
-    circles = []
+    circles: list[str] = []
+    outside: list[str] = []
     for folder, subfolders, names in os.walk(root, followlinks=True):
         # Hidden ones hold no photographs: .ipynb_checkpoints, macOS's "._photo.jpg".
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
@@ -190,12 +191,23 @@ def _image_files(root: Path) -> list[str]:
             if any(Path(each).is_relative_to(real) for each in around[folder]):
                 subfolders.remove(name)
                 circles.append(path)
+            elif _leaves(root, path):
+                outside.append(path)
             around[path] = (*around[folder], real)
-        files += [
-            Path(folder, name).relative_to(root)
+        chosen = [
+            Path(folder, name)
             for name in names
             if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
         ]
+        outside += [str(path) for path in chosen if _leaves(root, str(path))]
+        files += [path.relative_to(root) for path in chosen]
+    if outside:
+        more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
+        warn(
+            f"{outside[0]}{more} in {root} {'are links' if more else 'is a link'} to somewhere "
+            "else, which is followed: make sure that what lies there is meant",
+            CALLER + 2,
+        )
     if circles:
         warn(
             f"{circles[0]} is a link to a folder that it lies in and was left out; remove it",
@@ -206,6 +218,13 @@ def _image_files(root: Path) -> list[str]:
             f"{root} holds no images; expected files ending in {', '.join(sorted(EXTENSIONS))}"
         )
     return [file.as_posix() for file in sorted(files)]
+
+
+def _leaves(root: Path, path: str) -> bool:
+    """Whether ``path`` is a link out of the folder ``root``."""
+    return os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(
+        os.path.realpath(root)
+    )
 
 
 def _by_folder(root: Path) -> list[tuple[str, int | None]]:

@@ -203,15 +203,25 @@ class TestLinks:
             found = ReferenceSample.from_folder(tmp_path / "photos", **AS_IT_IS)
         assert found.names == ("a.png",)
 
-    def test_links_to_a_store_are_followed(self, tmp_path: Path) -> None:
+    def test_links_to_a_store_are_followed_and_told(self, tmp_path: Path) -> None:
         """As DVC, git-annex and Hugging Face lay data sets."""
         photo(tmp_path / "store" / "0a1b", 1, format="PNG")
         photo(tmp_path / "store" / "folder" / "b.png", 2)
         (tmp_path / "photos").mkdir()
         (tmp_path / "photos" / "a.png").symlink_to(tmp_path / "store" / "0a1b")
         (tmp_path / "photos" / "cat").symlink_to(tmp_path / "store" / "folder")
-        found = ReferenceSample.from_folder(tmp_path / "photos", **AS_IT_IS)
+        with pytest.warns(UserWarning, match="and 1 more .* are links to somewhere else"):
+            found = ReferenceSample.from_folder(tmp_path / "photos", **AS_IT_IS)
         assert found.names == ("a.png", "cat/b.png")
+
+    def test_links_within_the_folder_are_not_told(self, tmp_path: Path) -> None:
+        photo(tmp_path / "photos" / "a.png", 1)
+        (tmp_path / "photos" / "b.png").symlink_to("a.png")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.filterwarnings("ignore", message=".*same image.*|.*cop(y|ies).*")
+            found = ReferenceSample.from_folder(tmp_path / "photos", **AS_IT_IS)
+        assert found.names == ("a.png", "b.png")
 
 
 CSVS: dict[str, tuple[bytes, str]] = {
