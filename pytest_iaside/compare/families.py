@@ -68,6 +68,8 @@ class Family:
     resolution: float = np.inf
     widest: float = WIDEST
     """Of a limit: so many times as much must be detectable for "nothing found" to say anything."""
+    erratic: bool = False
+    """Whether trainings of one recipe may differ by so much that the check decides nothing."""
     hits: bool = False
     """Whether the quantities are 0 or 1."""
     coarse: Callable[[float], bool] = lambda above: False
@@ -111,8 +113,7 @@ def run_checks(
 def _too_wide(families: Mapping[str, Family], check: Check) -> bool:
     if check.verdict != "inconclusive" or check.name not in families:
         return False
-    if check.of_seeds > MOSTLY_SEEDS:
-        # What trainings differ by in this no number of images mends.
+    if families[check.name].erratic and check.of_seeds > MOSTLY_SEEDS:
         return True
     gain = check.change if check.better == "higher" else -check.change
     allowed = abs(check.limit)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torchvision.transforms.v2  # noqa: F401 (cannot be imported twice)
 from PIL import Image
 from torch import nn
 
@@ -27,6 +29,7 @@ from pytest_iaside import (
     ReferenceSampleError,
     SettingsError,
     assert_spectral_robustness,
+    compare,
     measure,
 )
 from pytest_iaside.testing.session import CI_VARIABLES
@@ -114,6 +117,24 @@ class Lines:
         labels = [0, 7, 1, 2, 0, 1, 2, 0]
         call = lambda: measure(self.net(), self.sample(labels=labels), bands=3)  # noqa: E731
         self.fails(ReferenceSampleError, "image 1 has label 7, but the model has 3", call)
+
+    def groups_of_another_number(self) -> None:
+        images = self.sample().images
+        for groups in (["a"] * 3, ["a"] * 7 + [1], ["a"] * 7 + [""], [0.5] * 7 + [float("nan")]):
+            call = partial(ReferenceSample, images, groups=groups)
+            self.fails(ReferenceSampleError, "strings?|8 images|NaN|nan", call)
+
+    def copies_in_different_groups(self) -> None:
+        images = torch.rand(12, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+        images[1] = images[0]
+        labels = [0, 0, *([1, 2] * 5)]
+        grouped = [ReferenceSample(images, labels, groups=list(range(12)))]
+        grouped.append(ReferenceSample(images, labels, groups=[n // 2 for n in range(12)]))
+        one, other = (measure(self.net(), each, bands=3) for each in grouped)
+        assert one.group_count == 11
+        found = compare(one, other)
+        assert found.groups == 6
+        assert any("groups" in note for note in found.notes)
 
     def nan_or_infinite(self) -> None:
         net = self.net()
@@ -258,6 +279,8 @@ class Lines:
 # By the first words of each line.
 LINES = {
     "no images;": Lines.no_images,
+    "groups of another number": Lines.groups_of_another_number,
+    "exact copies of an image": Lines.copies_in_different_groups,
     "labels of another number;": Lines.labels_of_another_number,
     "NaN or infinite logits;": Lines.nan_or_infinite,
     "probabilities instead": Lines.probabilities,

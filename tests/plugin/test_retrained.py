@@ -122,3 +122,15 @@ def test_a_single_training_says_how_to_add_others_where_it_drifts(seeds: Project
     record = trained(seeds, "1", gain=0.1)
     assert record["failed"]
     assert any("--iaside-update=add" in note for note in record["comparison"]["notes"])
+
+
+def test_the_perturbation_gate_knows_trainings_as_well(seeds: Project) -> None:
+    text = TEST.replace("assert_spectral_robustness", "assert_perturbation_robustness")
+    seeds.pytester.makepyfile(test_it=text)
+    trained(seeds, "0 1 2 3 4", "--iaside-update=new")
+    record = trained(seeds, "7 8")
+    assert not record["failed"]
+    assert any("2 trainings against 5" in note for note in record["comparison"]["notes"])
+    assert trained(seeds, "7 8", gain=0.02)["failed"]
+    record = trained(seeds, "9", "--iaside-update=add")
+    assert "it holds 6 trainings now" in record["summary"]
