@@ -5,15 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_iaside.compare.check import (
-    WIDEST,
-    Check,
-    Estimates,
-    decide,
-    detectable,
-    detectable_share,
-    worst,
-)
+from pytest_iaside.compare.check import WIDEST, Check, Estimates, decide, worst
 from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.words import (
     about,
@@ -31,6 +23,7 @@ from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.quantities import AS_ANSWERED, Better
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import Change, Statistic
+from pytest_iaside.stats.power import detectable, detectable_share
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.stats.sid_intervals import Shares, least
 from pytest_iaside.thresholds import Direction, Limits

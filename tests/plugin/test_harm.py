@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from project import Project
 
-from pytest_iaside.compare.check import detectable_share
+from pytest_iaside.stats.power import detectable_share
 
 GATE = """
 import models, torch
