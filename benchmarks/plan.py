@@ -135,8 +135,10 @@ def main() -> None:
                 lines.append([title, str(images), told, f"{100 * said:.1f} %", *shown])
     print_table(["check", "images", "fall", "predicted", "simulated", "off by"], lines)
     inside = sum(abs(float(line[-1].replace("−", "-"))) <= BEYOND for line in lines)
-    print(f"{inside} of {len(lines)} within {BEYOND:g} points, {worst:.1f} at the most; {gates}")
-    print(f"gates each, {time.perf_counter() - began:.0f} seconds.")
+    print(
+        f"{inside} of {len(lines)} within {BEYOND:g} points, {worst:.1f} at the most; {gates} gates"
+    )
+    print(f"each, {time.perf_counter() - began:.0f} seconds.")
 
 
 if __name__ == "__main__":
