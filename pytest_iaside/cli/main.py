@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from pytest_iaside.cli import baseline, cache, calibrate, compare, measure
+from pytest_iaside.cli import baseline, cache, calibrate, compare, measure, plan
 from pytest_iaside.cli.options import UNUSABLE
 from pytest_iaside.errors import SpectralRobustnessError
 from pytest_iaside.report.printing import tell
@@ -40,6 +40,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     of_wings = [command for wing in wings() for command in wing.commands]
-    for command in (measure, compare, baseline, calibrate, *of_wings, cache):
+    for command in (measure, compare, baseline, calibrate, plan, *of_wings, cache):
         command.add(commands)
     return parser

@@ -31,9 +31,10 @@ def compare_answers(
     Under the panel where both have it, else the images as they are. Of labels that the baseline's
     model predicted, accuracy is how often the candidate agrees.
     """
-    if candidate.answers is None or baseline.answers is None:
+    both = in_common(candidate, baseline)
+    if both is None:
         return None
-    ours, theirs = _alike(candidate.answers, baseline.answers)
+    ours, theirs = both
     families = {quantity.family for quantity in ours.quantities}
     if (ours.trainings or theirs.trainings) and (limit := limits.get(CLEAN_LIKELIHOOD)):
         # Trainings of one recipe are alike in their confidence as well: where it moves, the recipe
@@ -49,6 +50,15 @@ def compare_answers(
     )
     same = candidate is baseline
     return replace(found, notes=() if same else tuple(_temperature_note(found)))
+
+
+def in_common(
+    candidate: Measurement, baseline: Measurement
+) -> tuple[Measurement, Measurement] | None:
+    """The answers of both that can be compared; None where either does not say."""
+    if candidate.answers is None or baseline.answers is None:
+        return None
+    return _alike(candidate.answers, baseline.answers)
 
 
 def _alike(ours: Measurement, theirs: Measurement) -> tuple[Measurement, Measurement]:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from pytest_iaside.compare.check import POWER, Check
+from pytest_iaside.compare.check import Check
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.trainings import mean_of, trainings_of
+from pytest_iaside.stats.power import POWER
 from pytest_iaside.thresholds import LEVEL, Thresholds
 
 FALSE_ALARMS = 0.01

@@ -5,16 +5,14 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
-from scipy import special
 
 from pytest_iaside.measure.quantities import Better
 from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.power import detectable
 from pytest_iaside.thresholds import Direction
 
 Verdict = Literal["pass", "nothing found", "inconclusive", "drift"]
 WORST_FIRST: tuple[Verdict, ...] = ("drift", "inconclusive", "nothing found", "pass")
-POWER = 0.99
-"""What a detectable change is found with."""
 # Of what is allowed: a change of so many times must be detectable for "nothing found" to say
 # anything. With 0.02 of accuracy allowed that is 12 points; benchmarks/real_changes.py shows how
 # many harmful changes are red by then.
@@ -69,44 +67,6 @@ class Estimates:
         """The numbers at one place, by name."""
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: np.nan if all is None else float(all[place]) for name, all in found.items()}
-
-
-def detectable(
-    low: Floats, high: Floats, allowed: float, level: float, freedom: float = np.inf
-) -> Floats:
-    """The smallest change for the worse that would be drift with 99 % power (SPEC.md 11).
-
-    Of intervals at ``level``: beyond what is ``allowed`` by their half width and by the normal
-    quantile of the power, in standard errors, of which so many make half a width as Student's law
-    of ``freedom`` degrees says.
-    """
-    reach = special.stdtrit(freedom, 0.5 + level / 2) if np.isfinite(freedom) else None
-    reach = special.ndtri(0.5 + level / 2) if reach is None else reach
-    with np.errstate(invalid="ignore"):
-        return np.asarray(allowed + (high - low) / 2 * (1 + special.ndtri(POWER) / reach))
-
-
-def detectable_share(images: int, allowed: float, level: float, freedom: float = np.inf) -> float:
-    """The same of a share of hits among so many ``images``, from the binomial law.
-
-    In groups these are as many as would say as much alone, and ``freedom`` is the groups less one.
-
-    Where hits are lost the interval grows with them, so that its width of today says too little.
-    By Agresti and Min's interval (evidence.py) of so many lost and none won; 1 where no loss at
-    all would be drift.
-    """
-    lost = np.arange(images + 1)
-    count = images + 2
-    error = np.sqrt((lost + 1) / count - (lost / count) ** 2) / np.sqrt(count)
-    reach = special.ndtri(0.5 + level / 2)
-    if np.isfinite(freedom):
-        reach = special.stdtrit(freedom, 0.5 + level / 2)
-    drift = lost / count - reach * error > allowed
-    if not drift.any():
-        return 1.0
-    least = int(drift.argmax())
-    # The share of which so many or more are lost with 99 % probability.
-    return float(special.betaincinv(least, images - least + 1, POWER))
 
 
 def decide(

@@ -5,15 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_iaside.compare.check import (
-    WIDEST,
-    Check,
-    Estimates,
-    decide,
-    detectable,
-    detectable_share,
-    worst,
-)
+from pytest_iaside.compare.check import WIDEST, Check, Estimates, decide, worst
 from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.words import (
     about,
@@ -31,6 +23,7 @@ from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.quantities import AS_ANSWERED, Better
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import Change, Statistic
+from pytest_iaside.stats.power import POWER, detectable, detectable_share
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.stats.sid_intervals import Shares, least
 from pytest_iaside.thresholds import Direction, Limits
@@ -268,6 +261,8 @@ def _check(
         told += f"; the interval is {share(check.of_seeds)} seeds, the rest images"
     if verdict in ("nothing found", "inconclusive"):
         told += _what_was_seen(check, family.show)
+    elif verdict == "pass" and width > 0:  # Of the same answers there is nothing to find.
+        told += _what_would_be_seen(check, family.show)
     return replace(check, sentence=told)
 
 
@@ -279,14 +274,24 @@ def _times_to_pass(width: float, left: float) -> float:
     return (width / 2 / left) ** 2 if left > 0 else np.inf
 
 
+def _what_would_be_seen(check: Check, show: Callable[[float], str]) -> str:
+    """What a check that passed would have found (SPEC.md 11)."""
+    if not np.isfinite(check.detectable) or (check.name in ("sid", "src") and check.detectable > 1):
+        return ""
+    return f"; would have found {show(_worse(check))} with {POWER:.0%}"
+
+
+def _worse(check: Check) -> float:
+    """The detectable change, with the sign that sentences give it."""
+    rises = check.name == "sid" or check.better == "lower"
+    return check.detectable if rises else -check.detectable
+
+
 def _what_was_seen(check: Check, show: Callable[[float], str]) -> str:
     """What the check could have seen, and how many images a pass would take (SPEC.md 11)."""
     if not np.isfinite(check.detectable):
         return ""
-    worse = -check.detectable if check.better == "higher" else check.detectable
-    told = f"; {show(worse)} would be found"
-    if check.name == "sid":
-        told = f"; {show(check.detectable)} would be found"
+    told = f"; {show(_worse(check))} would be found"
     if check.name in ("sid", "src") and check.detectable > 1:
         told = "; nothing less than all would be found"
     if np.isfinite(check.images_to_pass):

@@ -25,6 +25,9 @@ from pytest_iaside.stats.seeds import PredictionError, line_error, trend_error
 from pytest_iaside.stats.sid_intervals import Shares
 from pytest_iaside.thresholds import LEVEL, Thresholds, check_limits
 
+TELL_NOISE = 5
+"""Checkpoints from which on their distance from a line tells the noise of training."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrendEvidence(Evidence):
@@ -33,7 +36,7 @@ class TrendEvidence(Evidence):
     ``points`` (N, K, M) are the ψ of N checkpoints, ``at_first`` and ``at_last`` (N,) what each
     adds to a fitted line's value at the first step and at the last. ψ and v(all) are linear: their
     line's ends are compared as two models are. A score's line is not the score of a line. From
-    three checkpoints on, how far they lie off their line counts: that is the noise of training.
+    five checkpoints on, how far they lie off their line counts: that is the noise of training.
     """
 
     points: Floats
@@ -43,11 +46,11 @@ class TrendEvidence(Evidence):
     @property
     def freedom(self) -> float:
         """Degrees of freedom of what checkpoints lie off their line."""
-        return len(self.points) - 2 if len(self.points) > 2 else np.inf
+        return len(self.points) - 2 if len(self.points) >= TELL_NOISE else np.inf
 
     def uncertainty(self, change: Change, images: Floats | None = None) -> PredictionError | None:
-        """What makes ``change`` uncertain; None of two points, which lie on their line."""
-        if len(self.points) < 3:
+        """What makes ``change`` uncertain; None of few points, which lie near any line."""
+        if len(self.points) < TELL_NOISE:
             return None
         return trend_error(
             self.points, self.at_first, self.at_last, change, images=images, groups=self.groups
@@ -63,7 +66,7 @@ class TrendEvidence(Evidence):
         first, last, change = (
             np.tensordot(each, found, axes=1) for each in (self.at_first, self.at_last, weights)
         )
-        if len(self.points) < 3:
+        if len(self.points) < TELL_NOISE:
             return Estimates(first, last, change, low, high)
         # Scores lie off their own line.
         square = line_error(found, self.at_first, self.at_last) ** 2
@@ -83,8 +86,9 @@ def compare_trend(
 
     Of each check and quantity a line is fitted by least squares; ``baseline`` and ``candidate``
     are its values at the first step and the last. Intervals count images, left out of all profiles
-    together (stats/sid_intervals.py where the least band is in doubt), and from three checkpoints
-    on the noise of training: how far they lie off their line.
+    together (stats/sid_intervals.py where the least band is in doubt), and from five checkpoints on
+    the noise of training: how far they lie off their line. Of fewer a note says that they tell too
+    little of it.
 
     Raises BaselineError where profiles have no two images in common; SettingsError where
     thresholds ask for nothing.
@@ -108,6 +112,11 @@ def compare_trend(
     changes = quantity_changes(evidence)
     answers: tuple[QuantityChange, ...] = ()
     limits, notes = dict(thresholds.limits), []
+    if len(steps) < TELL_NOISE:
+        notes.append(
+            f"{len(steps)} checkpoints do not tell how far training moves a model from one to the "
+            f"next: intervals are over images alone; take {TELL_NOISE} or more"
+        )
     if last.reference.labels == "predicted":
         own = "each checkpoint is scored on its own predictions"
         notes.append(f"the reference sample has no labels: {own}")

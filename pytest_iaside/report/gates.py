@@ -27,6 +27,12 @@ MARKS = {
 }
 WORST_FIRST = tuple(MARKS)
 VERDICTS = ("drift", "inconclusive", "nothing found", "pass")
+# A green gate says one of two things: that a change was shown to be small, or that none was seen.
+MEANINGS = {
+    "pass": "shown to be within what is allowed",
+    "nothing found": "not shown to be within what is allowed, but a harmful change would have "
+    "been found",
+}
 # The checks of a spectral gate that are of no answers.
 NOT_ANSWERS = ("structured", "src", "min_src", "sid", "value", "band", "upper")
 BOUNDS = ("min_src", "bound")  # checks of the candidate itself, whatever the baseline is
@@ -108,6 +114,7 @@ class Gate:
         if self.word in ("pass", "nothing found") and self.failed:
             self.word = "changed"
         self.mark = MARKS[self.word]
+        self.meaning = MEANINGS.get(self.word, "")
         self.sentence = self._sentence()
         self.forward_passes: int | None = None
         if cost := self.candidate:

@@ -82,11 +82,14 @@ class CurrentTest:
 
     def add(self, record: GateRecord) -> None:
         """Send ``record`` to the controller, and a few numbers of it to JUnit XML."""
+        from pytest_iaside.report.gates import MEANINGS
         from pytest_iaside.report.numbers import printable
 
         status = record["status"]
         told = record["verdict"] if status == "compared" else None
         numbers: dict[str, str] = {"verdict": told or status}
+        if told in MEANINGS:
+            numbers["meaning"] = MEANINGS[told]
         comparison = record["comparison"]
         if comparison and (spectral := comparison["candidate"]["spectral"]):
             numbers["src"] = f"{spectral['src']:.4f}"

@@ -16,6 +16,7 @@ from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.fit import differences_of, fed_otherwise, refuse
 from pytest_iaside.compare.notes import BETTER
+from pytest_iaside.compare.plan import in_words
 from pytest_iaside.errors import (
     BaselineError,
     ModelError,
@@ -29,6 +30,7 @@ from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference, first_images
 from pytest_iaside.images.similar import SIMILAR
 from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.measure.trainings import mean_of, trainings_of
 from pytest_iaside.models.classifier import as_classifier
@@ -384,6 +386,15 @@ def _too_few(gate: Gate, comparison: Comparison) -> str:
     )
 
 
+def _what_is_seen(gate: Gate, told: Told) -> str:
+    """What gates against the new baseline can see; empty where that is not known."""
+    known = isinstance(gate.limits, Thresholds) and isinstance(told.measured, SpectralProfile)
+    if not known or gate.samples == "auto":  # How many images that takes is not known.
+        return ""
+    assert isinstance(gate.limits, Thresholds) and told.measured is not None
+    return in_words(told.measured, gate.limits, gate.level)
+
+
 def _outside() -> int:
     """The level in the stack of what called the assertion, for a warning."""
     frame, level = sys._getframe(2), 2
@@ -413,8 +424,9 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
         written += f"; {how} {comparison.verdict}: {comparison.summary()}"
     elif told.incomparable:
         written += f"; nothing was compared with the old one ({told.incomparable})"
-    elif few := _too_few(gate, comparison):
-        written += f"; {few}"
+    else:
+        told_more = (_too_few(gate, comparison), "" if compares else _what_is_seen(gate, told))
+        written = "; ".join([written, *filter(None, told_more)])
     written += "".join(f"; {note}" for note in comparison.notes if note.startswith(SIMILAR))
     told.record(
         failed=failed,

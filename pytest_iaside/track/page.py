@@ -13,7 +13,12 @@ from pytest_iaside.track.history import Point
 from pytest_iaside.track.records import trend_record
 from pytest_iaside.track.trend import LAST, unlike
 
-WORDS = {"pass": "No decline", "drift": "Decline", "inconclusive": "Undecided"}
+WORDS = {
+    "pass": "No decline",
+    "nothing found": "No decline found",
+    "drift": "Decline",
+    "inconclusive": "Undecided",
+}
 
 
 def track_page(

@@ -8,16 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_iaside.compare.check import (
-    POWER,
-    WIDEST,
-    Check,
-    decide,
-    detectable,
-    detectable_share,
-    worst,
-)
+from pytest_iaside.compare.check import WIDEST, Check, decide, worst
 from pytest_iaside.compare.words import about, interval_of, signed
+from pytest_iaside.stats.power import POWER, detectable, detectable_share
 
 ALLOWED = 0.02
 numbers = st.floats(-1, 1, allow_nan=False)

@@ -172,6 +172,12 @@ class TestJUnit:
         assert [name for name, _ in alone] == names
         assert alone[0][1] == "drift"
 
+    def test_green_says_which_of_the_two_it_is(self, gated: Project) -> None:
+        gated.run(*EXPORTS)
+        (case,) = junit(gated)
+        assert ("iaside_verdict", "pass") in properties(case)
+        assert ("iaside_meaning", "shown to be within what is allowed") in properties(case)
+
     def test_a_name_that_xml_cannot_hold(self, gated: Project) -> None:
         gated.call("models.model, name='a\\x1b\\x00<b>'")
         gated.run(*EXPORTS, "--iaside-update=new")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from project import Project
 
-from pytest_iaside.compare.check import detectable_share
+from pytest_iaside.stats.power import detectable_share
 
 GATE = """
 import models, torch
@@ -86,6 +86,11 @@ def test_what_could_have_been_seen_stands_beside_nothing_found(gated: Project) -
     # Agresti and Min's interval of 24 pairs of which none changed sides.
     assert accuracy["detectable"] == pytest.approx(detectable_share(24, 0.02, 0.95))
     assert accuracy["images_to_pass"] == pytest.approx(24 * (0.0754 / 0.02) ** 2, rel=0.01)
+    # A check that passed says what it would have found; where nothing moved, nothing.
+    for check in record["comparison"]["checks"]:
+        if check["verdict"] == "pass":
+            told = "would have found" in check["sentence"]
+            assert told == (check["low"] < check["high"] and check["detectable"] is not None)
     result = gated.run()
     result.stdout.fnmatch_lines(["*○ nothing found*", "* would be found, a pass takes about 350*"])
 

@@ -36,6 +36,9 @@ def test_new_writes_a_baseline_that_then_passes(project: Project) -> None:
     (record,) = project.records("--iaside-update=new")
     assert (record["status"], record["failed"], record["verdict"]) == ("created", False, None)
     assert record["baseline"] == project.baseline.relative_to(project.root).as_posix()
+    # 24 images of which none can be lost unseen: the binomial law.
+    assert "with 24 images a gate finds a fall of 42 points of accuracy" in record["summary"]
+    assert "cannot see its own allowed change of accuracy (2%)" in record["summary"]
     document = yaml.safe_load(project.baseline.read_text())
     assert document["test"] == {"node_id": "test_it.py::test_robust", "name": None}
     assert list(document) == sorted(document)
@@ -170,7 +173,8 @@ def test_predictions_that_move_cannot_hide_from_the_baseline(project: Project) -
     np.testing.assert_array_equal(stored.labels, np.arange(24) % 3)
     (record,) = project.records(gain=-1.0)
     assert (record["verdict"], record["failed"]) == ("drift", True)
-    assert record["comparison"]["notes"] == []
+    (note,) = record["comparison"]["notes"]
+    assert note.startswith("one training is compared with one")
     new, old = (record["comparison"][role]["spectral"] for role in ("candidate", "baseline"))
     assert new["value"] < old["value"]
     # Accepted, the new baseline holds the new model's own predictions.

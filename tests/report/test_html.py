@@ -93,6 +93,15 @@ def test_gates_stand_worst_first(
     assert targets <= {f"#{attributes.get('id')}" for _, attributes in page.elements}
 
 
+def test_the_two_kinds_of_green_are_told_apart(green: GateRecord) -> None:
+    shown = "Pass: shown to be within what is allowed."
+    unsure = "Nothing found: not shown to be within what is allowed, but a harmful change would"
+    for verdict, told, other in (("pass", shown, unsure), ("nothing found", unsure, shown)):
+        source = render([{**green, "verdict": verdict}], meta=META)
+        assert told in source and other not in source
+        assert f"gate is-{verdict.replace(' ', '-')}" in source
+
+
 def test_what_the_browser_needs(red: GateRecord, green: GateRecord) -> None:
     source = render([red, green], meta=META)
     page = Page(source)

@@ -35,7 +35,7 @@ def classes_of(drawn: ReferenceSample) -> list[int]:
 )
 def test_classes_take_turns_whatever_the_labels(labels: Any) -> None:
     sample = SAMPLE.with_labels(labels)
-    drawn, known = _in_drawing_order(sample, baseline_of(sample), seed=0)
+    drawn, known, _ = _in_drawing_order(sample, baseline_of(sample), seed=0)
     assert known == 12
     found = classes_of(drawn)
     assert [sorted(found[turn : turn + 3]) for turn in range(0, 12, 3)] == [[0, 1, 2]] * 4
@@ -45,7 +45,7 @@ def test_classes_take_turns_whatever_the_labels(labels: Any) -> None:
 @pytest.mark.parametrize("labels", [CLASSES, None], ids=["dataset", "predicted"])
 def test_images_that_the_baseline_lacks_come_last(labels: Any) -> None:
     sample = SAMPLE.with_labels(labels)
-    drawn, known = _in_drawing_order(sample, baseline_of(sample.take(range(9))), seed=0)
+    drawn, known, _ = _in_drawing_order(sample, baseline_of(sample.take(range(9))), seed=0)
     assert known == 9
     assert set(drawn.digests[:9]) == set(sample.digests[:9])
     assert drawn.digests[9:] == sample.digests[9:]
@@ -53,5 +53,5 @@ def test_images_that_the_baseline_lacks_come_last(labels: Any) -> None:
 
 def test_a_baseline_of_other_images_draws_none() -> None:
     other = ReferenceSample(1 - IMAGES)
-    drawn, known = _in_drawing_order(SAMPLE, baseline_of(other), seed=0)
+    drawn, known, _ = _in_drawing_order(SAMPLE, baseline_of(other), seed=0)
     assert (drawn.digests, known) == (SAMPLE.digests, 0)

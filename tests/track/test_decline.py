@@ -235,8 +235,10 @@ class TestVerdicts:
 
     def test_predicted_labels_are_said(self) -> None:
         trend = trend_of([checkpoint(s, labels="predicted") for s in (0, 1)])
-        assert trend.notes == (
-            "the reference sample has no labels: each checkpoint is scored on its own predictions",
+        few, predicted = trend.notes
+        assert few.startswith("2 checkpoints do not tell how far training moves a model")
+        assert predicted == (
+            "the reference sample has no labels: each checkpoint is scored on its own predictions"
         )
 
 

@@ -1,0 +1,163 @@
+"""``iaside plan``: what checks can see, by how much differences vary from image to image."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from profiles import TRAINED, make_profile
+from scipy import stats
+
+from pytest_iaside.cli.main import main
+from pytest_iaside.compare.plan import plan
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.trainings import mean_of
+from pytest_iaside.stats.power import (
+    images_for_fall,
+    images_for_share,
+    power_of_fall,
+    smallest_fall,
+    smallest_share,
+)
+from pytest_iaside.thresholds import Thresholds
+
+IMAGES, VALUE = 40, float(TRAINED.sum())
+BEFORE = make_profile()
+BAND_LEVEL = 1 - 0.05 / 8
+
+
+def moved(noise: float, seed: int = 1) -> Any:
+    """Another model: every ψ of every image moved by its own draw."""
+    draws = noise * np.random.default_rng(seed).normal(size=BEFORE.values.shape)
+    model = replace(BEFORE.model, name=f"seed {seed}", fingerprint=f"{seed:016d}")
+    return replace(make_profile(image_psi=BEFORE.values + draws), model=model)
+
+
+def planned(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[str, dict[str, Any]]:
+    """What is told of the baseline b.yaml, and the JSON document."""
+    assert main(["plan", "b.yaml", "--json", "plan.json", *more]) == 0
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 80
+    return told, json.loads(Path("plan.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_baseline_alone_is_an_upper_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    BEFORE.save("b.yaml")
+    told, document = planned(capsys)
+    assert "40 images, 99 % power" in told and "an upper bound" in told
+    assert (document["images"], document["pairs"]) == (IMAGES, 0)
+    found = {each["name"]: each for each in document["checks"]}
+    assert [*found] == ["src", "sid", "value", "band", "upper"]
+    deviation = BEFORE.values.sum(axis=1).std(ddof=1) / VALUE
+    assert found["value"]["deviation"] == pytest.approx(deviation)
+    assert found["value"]["found"] == pytest.approx(smallest_fall(deviation, IMAGES, 0.2, 0.95))
+    assert found["value"]["fall"] == 0.4
+    assert found["value"]["images"] == images_for_fall(0.4, deviation, 0.2, 0.95)
+    # Of eight bands that hold together the one that varies the most.
+    widest = BEFORE.values.std(axis=0, ddof=1).max() / VALUE
+    assert found["band"]["deviation"] == pytest.approx(widest)
+    beyond = stats.norm.ppf(0.5 + BAND_LEVEL / 2) + stats.norm.ppf(0.99)
+    assert found["band"]["found"] == pytest.approx(
+        0.2 + beyond * widest / np.sqrt(IMAGES), abs=0.01
+    )
+
+
+def test_a_candidate_shows_how_much_differences_vary(capsys: pytest.CaptureFixture[str]) -> None:
+    BEFORE.save("b.yaml")
+    after = moved(0.1)
+    after.save("a.yaml")
+    told, document = planned(capsys, "--candidate", "a.yaml", "--fall", "0.3", "--power", "0.8")
+    assert "what a.yaml shows" in told and document["pairs"] == 1
+    value = next(each for each in document["checks"] if each["name"] == "value")
+    # The change is a share of the baseline's v(all), which varies as well: the further it fell, the
+    # more of its spread is in the difference.
+    before = BEFORE.values.sum(axis=1)
+    difference = after.values.sum(axis=1) - before
+    deviation = (difference + value["found"] * before).std(ddof=1) / before.mean()
+    assert value["deviation"] == pytest.approx(deviation)
+    power = power_of_fall(value["found"], value["deviation"], IMAGES, 0.2, 0.95)
+    assert power == pytest.approx(0.8, abs=1e-4)
+    wanted = (difference + 0.3 * before).std(ddof=1) / before.mean()
+    assert value["images"] == images_for_fall(0.3, wanted, 0.2, 0.95, 0.8)
+
+
+def test_pairs_of_trainings_show_it(capsys: pytest.CaptureFixture[str]) -> None:
+    trainings = [moved(0.1, seed) for seed in range(1, 5)]
+    mean_of(trainings).save("b.yaml")
+    told, document = planned(capsys)
+    assert document["pairs"] == 6 and "6 pairs of its trainings" in told
+    value = next(each for each in document["checks"] if each["name"] == "value")
+    rows = [each.values.sum(axis=1) for each in trainings]
+    # Held one against the other the first is the candidate.
+    squares = [
+        np.var((one - two + value["found"] * two) / two.mean(), ddof=1)
+        for one, two in combinations(rows, 2)
+    ]
+    assert value["deviation"] == pytest.approx(np.sqrt(np.mean(squares)))
+
+
+def test_what_is_allowed_is_never_found(capsys: pytest.CaptureFixture[str]) -> None:
+    BEFORE.save("b.yaml")
+    told, document = planned(capsys, "--fall", "0.05", "--max-src-drop", "none")
+    found = {each["name"]: each for each in document["checks"]}
+    assert "src" not in found and found["value"]["images"] is None
+    assert "never: what is allowed is never drift" in told
+
+
+def answers(hits: np.ndarray[Any, Any]) -> Measurement:
+    """Answers to the images of ``BEFORE`` as they are, right where ``hits`` (K,) are 1."""
+    from pytest_iaside.measure.quantities import answer_quantities
+
+    quantities = answer_quantities(())
+    values = np.zeros((IMAGES, len(quantities)))
+    values[:, 0] = hits
+    return Measurement(
+        kind="answers",
+        quantities=quantities,
+        values=values,
+        digests=BEFORE.digests,
+        names=BEFORE.names,
+        labels=BEFORE.labels,
+        settings={"panel": ()},
+        reference=BEFORE.reference,
+        model=BEFORE.model,
+        forward_passes=IMAGES,
+    )
+
+
+def test_hits_are_counted_by_the_binomial_law() -> None:
+    hits = np.ones(IMAGES)
+    before = replace(BEFORE, answers=answers(hits))
+    found = plan(before, Thresholds()).check("clean accuracy")
+    assert found is not None and found.won == 0 and found.blind
+    assert found.found == pytest.approx(smallest_share(IMAGES, 0.02, 0.95))
+    assert found.images == images_for_share(0.04, 0.02, 0.95)
+    # Half of them right: differences that vary by a quarter, as the hits do.
+    hits[:20] = 0
+    found = plan(replace(before, answers=answers(hits)), Thresholds()).check("clean accuracy")
+    assert found is not None
+    assert found.won == pytest.approx((0.25 + 0.02**2 - 0.02) / 2)
+    # Of a pair those that turned both ways count.
+    turned = hits.copy()
+    turned[[0, 1, 20, 21, 22]] = 1 - turned[[0, 1, 20, 21, 22]]
+    after, half = (replace(BEFORE, answers=answers(each)) for each in (turned, hits))
+    found = plan(half, Thresholds(), candidate=after).check("clean accuracy")
+    assert found is not None and found.won == pytest.approx(2 / IMAGES)
+
+
+def test_what_cannot_be_planned_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    BEFORE.save("b.yaml")
+    assert main(["plan", "b.yaml", "--power", "1.2"]) == 2
+    assert "--power=1.2 must be" in capsys.readouterr().err
+    assert main(["plan", "b.yaml", "--fall", "-1"]) == 2
+    assert "--fall=-1 must be" in capsys.readouterr().err
