@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_iaside.checks import library
-from pytest_iaside.errors import ModelError, SettingsError, one_line
+from pytest_iaside.errors import ModelError, SettingsError
+from pytest_iaside.models import adapters
 
 Network = nn.Module | Callable[[Tensor], Any] | Path
 Channels = float | Sequence[float] | Tensor
@@ -85,26 +84,7 @@ class Classifier:
     @classmethod
     def from_timm(cls, name_or_model: str | nn.Module) -> Classifier:
         """A timm model, or the pretrained one of that name, with the normalisation it brings."""
-        timm = _library("timm")
-        model: Any = name_or_model
-        if isinstance(name_or_model, str):
-            try:
-                model = timm.create_model(name_or_model, pretrained=True)
-            except Exception as error:  # Unknown names, missing weights, no network: all its own.
-                raise ModelError(
-                    f"timm cannot create {name_or_model!r} with its weights "
-                    f"({one_line(error)}); see timm.list_models(pretrained=True)"
-                ) from error
-        elif not isinstance(name_or_model, nn.Module):
-            raise ModelError(
-                f"from_timm was given a {type(name_or_model).__name__}; give the name of a timm "
-                "model or a model that timm.create_model returned"
-            )
-        found = _library("timm.data", "timm").resolve_model_data_config(model)
-        config = getattr(model, "pretrained_cfg", None) or {}
-        parts = (config.get("architecture"), config.get("tag"))
-        label = name_or_model if isinstance(name_or_model, str) else ".".join(filter(None, parts))
-        return cls(model, mean=found["mean"], std=found["std"], name=label or None)
+        return cls._of(adapters.from_timm(name_or_model))
 
     @classmethod
     def from_torchvision(cls, weights: Any) -> Classifier:
@@ -113,47 +93,12 @@ class Classifier:
         ``weights`` is a member of a weights enumeration (``ResNet18_Weights.IMAGENET1K_V1``)
         or its name as a string (``"ResNet18_Weights.DEFAULT"``).
         """
-        models = _library("torchvision.models", "torchvision")
-        advice = "give classification weights such as 'ResNet18_Weights.DEFAULT'"
-        try:
-            member = models.get_weight(weights) if isinstance(weights, str) else weights
-        except Exception as error:  # ValueError or AttributeError, by what is misspelt.
-            raise ModelError(
-                f"torchvision has no weights {weights!r} ({one_line(error)}); {advice}"
-            ) from error
-        names = [
-            name
-            for name in models.list_models(module=models)
-            if models.get_model_weights(name) is type(member)
-        ]
-        if not names:
-            raise ModelError(
-                f"torchvision has no classifier for {member!r}; {advice}, or build the model "
-                "yourself and pass Classifier(model, mean=…, std=…)"
-            )
-        try:
-            model = models.get_model(names[0], weights=member)
-        except Exception as error:  # Downloads fail in many ways.
-            raise ModelError(
-                f"torchvision cannot load {member} ({one_line(error)}); download the weights "
-                "where there is a network connection, or pass the model itself"
-            ) from error
-        preset = member.transforms()
-        return cls(model, mean=preset.mean, std=preset.std, name=str(member))
+        return cls._of(adapters.from_torchvision(weights))
 
     @classmethod
     def from_transformers(cls, model: nn.Module, processor: Any) -> Classifier:
         """A transformers image classifier, with the normalisation of its image processor."""
-        _library("transformers")
-        if not isinstance(model, nn.Module):
-            raise ModelError(
-                f"from_transformers was given a {type(model).__name__} as the model; load it with "
-                "AutoModelForImageClassification.from_pretrained first"
-            )
-        mean, std = _processor_normalisation(processor)
-        label = getattr(getattr(model, "config", None), "_name_or_path", None)
-        label = label or type(model).__name__
-        return cls(_TransformersLogits(model), mean=mean, std=std, name=label)
+        return cls._of(adapters.from_transformers(model, processor))
 
     @classmethod
     def from_onnx(
@@ -165,8 +110,12 @@ class Classifier:
         name: str | None = None,
     ) -> Classifier:
         """A classifier in an .onnx file, run by ONNX Runtime."""
-        _library("onnxruntime")
+        adapters.check_library("onnxruntime")
         return cls(Path(path), mean=mean, std=std, name=name)
+
+    @classmethod
+    def _of(cls, found: adapters.Adapted) -> Classifier:
+        return cls(found.network, mean=found.mean, std=found.std, name=found.name)
 
     @property
     def fed(self) -> str:
@@ -274,20 +223,6 @@ def check_logits(logits: Any, batch: int) -> Tensor:
     return logits
 
 
-class _TransformersLogits(nn.Module):
-    """A transformers model as a network from pictures to logits."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.training = model.training
-
-    def forward(self, pictures: Tensor) -> Any:
-        output = self.model(pixel_values=pictures)
-        # Another kind of model is left for check_logits to describe.
-        return getattr(output, "logits", output)
-
-
 def _checked_network(network: object) -> Network:
     if isinstance(network, (str, Path)):
         path = Path(network)
@@ -329,29 +264,6 @@ def _channels(what: str, values: Any) -> Tensor | None:
     return torch.from_numpy(array.astype(np.float32))
 
 
-def _processor_normalisation(processor: Any) -> tuple[Any, Any]:
-    """Mean and std, for [0, 1] pixels, of a transformers image processor."""
-    # A processor of texts and images keeps the one for images inside.
-    processor = getattr(processor, "image_processor", processor)
-    if not hasattr(processor, "image_mean") and not hasattr(processor, "do_normalize"):
-        raise ModelError(
-            f"from_transformers was given a {type(processor).__name__} as the processor; give the "
-            "model's image processor, AutoImageProcessor.from_pretrained(…)"
-        )
-    # It starts from pixels in 0 … 255: x = 255 · factor · pixel − shift, then mean and std.
-    rescales = getattr(processor, "do_rescale", True)
-    factor = getattr(processor, "rescale_factor", 1 / 255) if rescales else 1.0
-    scale = 255.0 * factor
-    scale = 1.0 if math.isclose(scale, 1.0, rel_tol=1e-6) else scale
-    shift = 1.0 if rescales and getattr(processor, "rescale_offset", False) else 0.0
-    mean, std = 0.0, 1.0
-    if getattr(processor, "do_normalize", False):
-        mean, std = processor.image_mean, processor.image_std
-    elif scale == 1 and shift == 0:
-        return None, None
-    return (np.asarray(mean) + shift) / scale, np.asarray(std) / scale
-
-
 def state_contents(key: str, value: Any) -> Iterator[bytes]:
     """What ``value`` of a module's state holds, as bytes."""
     if isinstance(value, Tensor):
@@ -389,7 +301,3 @@ def _described(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         return f"a {kind} of {len(value)}"
     return "None" if value is None else f"a {kind}"
-
-
-def _library(module: str, package: str | None = None) -> Any:
-    return library(module, "for this model", error=ModelError, package=package)
