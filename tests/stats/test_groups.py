@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_iaside.compare.check import detectable_share
 from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.measure.quantities import Quantity
 from pytest_iaside.stats import sid_intervals
@@ -21,6 +20,7 @@ from pytest_iaside.stats.intervals import (
     paired_error,
     unpaired_error,
 )
+from pytest_iaside.stats.power import detectable_share
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.stats.structured import why_unstructured
 
