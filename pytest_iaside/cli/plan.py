@@ -13,7 +13,8 @@ from pytest_iaside.report.printing import tell
 from pytest_iaside.settings import THRESHOLDS
 
 if TYPE_CHECKING:
-    from pytest_iaside.compare.plan import Plan, Planned
+    from pytest_iaside.compare.plan import Plan
+    from pytest_iaside.compare.planned import Planned
 
 PLANNING = (*THRESHOLDS, "level")
 
@@ -90,8 +91,10 @@ def _told(options: argparse.Namespace, found: Plan) -> list[str]:
         seen = "nothing" if each.found == math.inf else _plain(each, each.found)
         limits = [_plain(each, value) for value in (each.allowed, each.fall)]
         rows.append([each.name, limits[0], seen + blind, limits[1], _images(each)])
+    size = f"{found.images} images"
+    size += "" if found.groups is None else f" in {found.groups} groups"
     lines = [
-        f"{found.images} images, {100 * found.power:g} % power, intervals at {found.level:g}",
+        f"{size}, {100 * found.power:g} % power, intervals at {found.level:g}",
         "",
         *aligned(rows),
         "",
@@ -142,6 +145,7 @@ def _document(options: argparse.Namespace, found: Plan) -> dict[str, Any]:
         "baseline": options.baseline,
         "candidate": options.candidate,
         "images": found.images,
+        "groups": found.groups,
         "level": found.level,
         "power": found.power,
         "pairs": found.pairs,

@@ -88,7 +88,7 @@ def images_for_fall(
     """
     if fall <= allowed or not np.isfinite(deviation):
         return np.inf
-    return _fewest(lambda images: smallest_fall(deviation, images, allowed, level, power) <= fall)
+    return fewest(lambda images: smallest_fall(deviation, images, allowed, level, power) <= fall)
 
 
 def least_lost(
@@ -167,10 +167,10 @@ def images_for_share(
     if fall <= allowed or fall + 2 * won > 1:
         return np.inf
     rounded = power - 1e-9
-    return _fewest(lambda images: power_of_share(fall, images, allowed, level, won) >= rounded)
+    return fewest(lambda images: power_of_share(fall, images, allowed, level, won) >= rounded)
 
 
-def _fewest(enough: Callable[[int], bool]) -> float:
+def fewest(enough: Callable[[int], bool]) -> float:
     """The fewest images, at least 2, that are ``enough``; infinite above what anyone takes."""
     high = 2
     while not enough(high):
