@@ -35,7 +35,8 @@ def mean_of(trainings: Sequence[T]) -> T:
     first, *others = trainings
     if not others:
         return first
-    if first.labels_predicted:
+    # Diagnoses are all of the same classes, which one of the models predicted.
+    if first.reference.labels == "predicted":
         raise SettingsError(
             "several trainings are compared on the same labels, but these are predicted by the "
             "model; give the reference sample labels"
@@ -47,15 +48,23 @@ def mean_of(trainings: Sequence[T]) -> T:
                 "trainings of a recipe alike, on the same images"
             )
     for (one, left), (another, right) in combinations(enumerate(trainings, start=1), 2):
-        known = left.model.fingerprint
-        if (known and known == right.model.fingerprint) or np.array_equal(
-            left.values, right.values
-        ):
+        if _same_network(left, right):
             raise SettingsError(
                 f"trainings {one} and {another} are the same network, which tells nothing of what "
                 "another training would be; give each training once, trained with its own seed"
             )
     return _mean(trainings)
+
+
+def _same_network(left: Measurement, right: Measurement) -> bool:
+    known = left.model.fingerprint
+    if known and known == right.model.fingerprint:
+        return True
+    # Counts and hits may well be the same of two networks; log-likelihoods are not.
+    alike = [(left, right)]
+    if left.answers is not None and right.answers is not None:
+        alike.append((left.answers, right.answers))
+    return all(np.array_equal(one.values, other.values) for one, other in alike)
 
 
 def trainings_of(measurement: T) -> tuple[T, ...]:

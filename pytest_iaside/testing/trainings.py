@@ -31,13 +31,17 @@ def measure_each(
     sample: ReferenceSample | None,
     old: Measurement | None,
 ) -> Measurement:
-    """What ``measure`` says of the ``models``: of several their mean, which holds each of them."""
+    """What ``measure`` says of the ``models``: of several their mean, which holds each of them.
+
+    What explains a class explains that of the baseline, or else the one that the first predicts.
+    """
     if len(models) > 1 and sample is not None and sample.labels is None:
         raise SettingsError(
             f"{len(models)} trainings were given, which are compared on the same labels, but the "
             "reference sample has none: give it labels"
         )
-    return mean_of([measure(model, sample, old) for model in models])
+    first = measure(models[0], sample, old)
+    return mean_of([first, *(measure(model, sample, old or first) for model in models[1:])])
 
 
 def worse_answers(comparison: Comparison) -> bool:
