@@ -78,7 +78,6 @@ def decide(
     direction: Direction = "worse",
     level: float = 0.95,
     freedom: float = np.inf,
-    widest: float = WIDEST,
 ) -> Verdict:
     """The verdict on a change whose interval at ``level`` is ``low``…``high``.
 
@@ -98,7 +97,7 @@ def decide(
     left = allowed * (1 - 1e-9)
     within = middle > -left and (direction == "worse" or middle < left)
     found = detectable(np.array(low), np.array(high), allowed, level, freedom)
-    if within and found <= widest * allowed:
+    if within and found <= WIDEST * allowed:
         return "nothing found"
     return "inconclusive"  # NaN ends here as well: every comparison with it is false
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from pytest_iaside.compare.check import WIDEST, Check, Estimates, decide, worst
+from pytest_iaside.compare.check import Check, Estimates, Verdict, decide, worst
 from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.words import (
     about,
@@ -59,8 +60,8 @@ class Family:
     both_ways: bool = False
     """Whether changes for the better count as well, whatever ``direction`` says."""
     resolution: float = np.inf
-    widest: float = WIDEST
-    """Of a limit: so many times as much must be detectable for "nothing found" to say anything."""
+    left: float = 1.0
+    """Of the limit that was asked for; what is beyond this part of it is drift already."""
     erratic: bool = False
     """Whether trainings of one recipe may differ by so much that the check decides nothing."""
     hits: bool = False
@@ -208,19 +209,15 @@ def _check(
         low, high, allowed = found.low - limit, found.high - limit, 0.0
     level = evidence.level_of_each(len(family.places))
     direction = "any" if family.both_ways else direction
-    verdicts = [
-        decide(
-            lower,
-            upper,
-            allowed,
-            better=better,
-            direction=direction,
-            level=level,
-            freedom=evidence.freedom,
-            widest=family.widest,
-        )
-        for lower, upper, better in zip(low.tolist(), high.tolist(), family.better, strict=True)
-    ]
+    rule = partial(decide, direction=direction, level=level, freedom=evidence.freedom)
+    verdicts: list[Verdict] = []
+    for lower, upper, better in zip(low.tolist(), high.tolist(), family.better, strict=True):
+        found_here = rule(lower, upper, allowed, better=better)
+        # What is not drift is judged by the whole limit.
+        whole = family.left < 1 and rule(lower, upper, allowed / family.left, better=better)
+        if found_here == "inconclusive" and whole in ("pass", "nothing found"):
+            found_here = "nothing found"
+        verdicts.append(found_here)
     verdict = worst(verdicts)
     signs = np.array([1 if better == "higher" else -1 for better in family.better])
     gain = -np.abs(found.change) if direction == "any" else signs * found.change

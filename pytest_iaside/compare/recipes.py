@@ -26,8 +26,8 @@ LEFT_OF_UPPER = 0.02
 # What is read off all bands is measured from the answers to blank images, which differ between
 # trainings as much as between recipes: their limits stay.
 AS_BEFORE = ("src", "sid", "value", "band")
-# Where trainings differ by too much to tell in these, other checks of the gate decide. The answers to
-# images as they are, in which trainings agree the most, are not among them.
+# Where trainings differ by too much to tell in these, other checks of the gate decide. Answers to
+# images as they are, in which trainings agree the most, are not among these.
 ERRATIC = (*AS_BEFORE, "upper", PERTURBED, MEAN)
 
 
@@ -49,12 +49,10 @@ def level_left(level: float, candidates: int) -> float:
 def of_recipes(families: Mapping[str, Family], candidates: int) -> dict[str, Family]:
     """``families`` as recipes are compared: of the upper bands a rise alone is for the worse.
 
-    What must be detectable, so that "nothing found" says anything, is not less than otherwise.
+    What is left of a limit decides on drift; what is no drift is judged by the whole of it.
     """
     found = {
-        name: replace(
-            family, widest=family.widest / _left(name, candidates), erratic=name.startswith(ERRATIC)
-        )
+        name: replace(family, left=_left(name, candidates), erratic=name.startswith(ERRATIC))
         for name, family in families.items()
     }
     if (upper := found.get("upper")) is not None:
