@@ -30,6 +30,8 @@ class FourierAttribution:
     """
 
     indices: Floats = field(repr=False)
+    first_order: Floats = field(repr=False)
+    """First-order indices, (K, B): the variance that each band alone explains."""
     share_errors: Floats = field(repr=False)  # Standard errors of ``shares``, (K, B).
     band: NDArray[np.int64] = field(repr=False)
     """Which band each frequency belongs to, (H, W) in the order of ``numpy.fft.fft2``."""
@@ -84,6 +86,7 @@ def fam(
     found = evaluate(run, execution)
     return FourierAttribution(
         indices=found.indices,
+        first_order=found.first_order,
         share_errors=found.share_errors(np.arange(run.parts)),
         band=index,
         classes=found.classes,

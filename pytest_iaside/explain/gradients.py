@@ -73,6 +73,8 @@ class IntegratedGradients:
     ig2: Floats = field(repr=False)  # E[g⊙g] summed over channels, (K, H, W) float64.
     xig: Floats = field(repr=False)
     """(x − b)⊙E[g] summed over channels, (K, H, W) float64: shares of f(x) − f(b), in nats."""
+    xig2: Floats = field(repr=False)
+    """(x − b)²⊙E[g⊙g] summed over channels, (K, H, W) float64: mean squares of such shares."""
     gap: Floats  # What the sum of ``xig`` lacks to f(x) − f(b), (K,): the error of too few steps.
     baseline: LineStart
     steps: int
@@ -105,15 +107,15 @@ def integrated_gradients(
         start = torch.zeros(subject.sample.shape).to(runner.device, runner.dtype)
         start = runner.classifier.normalise(start[None])[0] if baseline == "black" else start
         rows = [_explained(subject, image, start, steps) for image in range(len(subject.sample))]
-        ig, ig2, xig, gap = (np.stack(each) for each in zip(*rows, strict=True))
+        ig, ig2, xig, xig2, gap = (np.stack(each) for each in zip(*rows, strict=True))
         classes, names = subject.classes.cpu().numpy(), subject.sample.names
-        return IntegratedGradients(ig, ig2, xig, gap, baseline, steps, classes, names)
+        return IntegratedGradients(ig, ig2, xig, xig2, gap, baseline, steps, classes, names)
 
 
 def _explained(
     subject: Subject, image: int, start: Tensor, steps: int
-) -> tuple[Floats, Floats, Floats, float]:
-    """The maps E[g], E[g⊙g] and (x − b)⊙E[g] of an image, and the gap."""
+) -> tuple[Floats, Floats, Floats, Floats, float]:
+    """The maps E[g], E[g⊙g], (x − b)⊙E[g] and (x − b)²⊙E[g⊙g] of an image, and the gap."""
     f, size = subject.runner.log_likelihood, subject.runner.batch_size
     point = subject.runner.inputs(subject.sample, slice(image, image + 1))[0]
     label = subject.classes[image : image + 1]
@@ -132,5 +134,7 @@ def _explained(
     with torch.no_grad():
         top, bottom = f(torch.stack([point, start]), label.expand(2))
     gap = (top - bottom).to(torch.float64) - shares.sum()
-    ig, ig2, xig = (each.sum(dim=0).cpu().numpy() for each in (first, second, shares))
-    return ig, ig2, xig, gap.item()
+    squares = (point - start).square() * second
+    maps = (each.sum(dim=0).cpu().numpy() for each in (first, second, shares, squares))
+    ig, ig2, xig, xig2 = maps
+    return ig, ig2, xig, xig2, gap.item()

@@ -16,11 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch.nn import functional
 
 from pytest_iaside.checks import check_choice, check_positive
+from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import pieces
 from pytest_iaside.explain import moments
+from pytest_iaside.explain.entropy import entropy_cutoff
 from pytest_iaside.explain.gradients import Subject, opened
-from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.arrays import Floats, as_row
 
 Per = Literal["sample", "image", "pixel"]
 # Values this close are the same but for rounding, and tie.
@@ -64,7 +66,31 @@ class Lens:
     @cached_property
     def sl2(self) -> Floats:
         """SpectralLens: the mean of SG2 over the scales, (K, H, W)."""
-        return np.asarray(self.sg2.mean(axis=0))
+        return self.over_scales()
+
+    @cached_property
+    def sl(self) -> Floats:
+        """The same of SG, which is not squared, (K, H, W)."""
+        return self.over_scales(squared=False)
+
+    def over_scales(self, weights: ArrayLike | None = None, *, squared: bool = True) -> Floats:
+        """The mean of SG2, or of SG, under the distribution p(α) = ``weights`` (S,), (K, H, W).
+
+        Without weights p is uniform; they need not sum to 1. Raises SettingsError unless there is
+        one for each scale, none negative, not all 0.
+        """
+        values = self.sg2 if squared else self.sg
+        given = np.ones(len(self.scales)) if weights is None else as_row(weights)
+        if (
+            given.shape != (len(self.scales),)
+            or not (given >= 0).all()
+            or not 0 < given.sum() < np.inf
+        ):
+            raise SettingsError(
+                f"weights={weights!r}; expected {len(self.scales)} finite numbers, one for each "
+                "scale, none negative and not all 0"
+            )
+        return np.asarray(np.tensordot(given / given.sum(), values, axes=1))
 
     @cached_property
     def arglens(self) -> Floats:
@@ -102,7 +128,7 @@ def spectral_lens(
     labels: Any = None,
     *,
     scales: Sequence[float] = SCALES,
-    noise: float = 0.3,
+    noise: float | Literal["auto"] = 0.3,
     mixing: moments.Mixing = "convex",
     exponent: float = 2.5,
     tolerance: float = 0.1,
@@ -117,7 +143,9 @@ def spectral_lens(
     one for all, or None for the predictions on the clean images. x is what the network is fed:
     standardised pixels. With ``mixing="convex"`` x̃ = (1−s)·x + s·noise·ε at scale s, with
     ``"additive"`` x̃ = x + s·noise·(max x − min x)·ε, ε ~ N(0, I), nothing clipped. SmoothGrad's
-    usual noise of a tenth is ``scales=[1], noise=0.1, mixing="additive"``.
+    usual noise of a tenth is ``scales=[1], noise=0.1, mixing="additive"``. ``noise="auto"`` is the
+    one at which the model's answers get no vaguer on these images (``entropy_cutoff``); 0.3 is that
+    of a ResNet-50.
 
     Sampling ends, at each scale of each image, when the relative standard error of ‖SG2‖₁ is at
     most ``tolerance``, or at ``max_samples``. Noise depends on the image, its scale and ``seed``:
@@ -128,6 +156,10 @@ def spectral_lens(
     of range and for classes the model does not have; ReferenceSampleError for the images;
     ModelError where the model fails, has no gradient, or a gradient is not finite.
     """
+    if noise == "auto":
+        noise = entropy_cutoff(
+            classifier, images, mixing=mixing, seed=seed, execution=execution
+        ).cutoff
     sampling = moments.Sampling(
         scales=moments.check_scales(scales),
         noise=noise,

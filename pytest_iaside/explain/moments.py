@@ -49,9 +49,14 @@ class Sampling:
 
     def perturbed(self, inputs: Tensor, scale: float, draws: Tensor) -> Tensor:
         """x̃ for ``draws`` ε (n, channels, height, width) of one of ``inputs`` (channels, …)."""
-        if self.mixing == "convex":
-            return (1 - scale) * inputs + scale * self.noise * draws
-        return inputs + scale * self.noise * (inputs.max() - inputs.min()) * draws
+        return mixed(self.mixing, inputs, scale, self.noise, draws)
+
+
+def mixed(mixing: Mixing, inputs: Tensor, scale: float, noise: float, draws: Tensor) -> Tensor:
+    """An image and ``noise`` times ``draws`` at a ``scale`` in [0, 1], as ``Sampling`` says."""
+    if mixing == "convex":
+        return (1 - scale) * inputs + scale * noise * draws
+    return inputs + scale * noise * (inputs.max() - inputs.min()) * draws
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,8 @@
-"""Total Sobol indices: which inputs a function's variance comes from (SPEC.md 3.1).
+"""Sobol indices: which inputs a function's variance comes from (SPEC.md 3.1).
 
 A and B are independent points of the unit cube, C^k is A with the column of input k taken from
-B. Jansen's estimator compares f(C^k) with f(A), point by point.
+B. Jansen's estimators compare f(C^k) with f(A), point by point, for total indices, and with f(B)
+for those of first order.
 """
 
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from pytest_iaside.checks import is_whole
+from pytest_iaside.checks import check_whole, is_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.intervals import jackknife_error
 
 Variance = Literal["both", "paper"]
+Sequence = Literal["sobol", "halton", "latin-hypercube", "monte-carlo"]
 MOST_INPUTS = int(qmc.Sobol.MAXDIM) // 2  # Each takes two dimensions of the sequence.
 
 
@@ -42,6 +44,26 @@ class Evaluations:
         return np.asarray((self.a - self.c) ** 2 / 2)
 
 
+def points_by(sequence: Sequence, inputs: int, points: int, seed: int | list[int]) -> Points:
+    """A and B of ``sequence``: the scrambled Sobol one, or another of the paper's (SPEC.md 5).
+
+    Raises as ``sobol_points`` for that one; others take any number of points, two or more.
+    """
+    if sequence == "sobol":
+        return sobol_points(inputs, points, seed)
+    check_points(points, sequence)
+    generator = np.random.default_rng(seed)
+    if sequence == "halton":
+        drawn = qmc.Halton(2 * inputs, scramble=True, rng=generator).random(points)
+        # As below: neighbouring dimensions are alike where points are few.
+        drawn = drawn[:, generator.permutation(2 * inputs)]
+    elif sequence == "latin-hypercube":
+        drawn = qmc.LatinHypercube(2 * inputs, rng=generator).random(points)
+    else:
+        drawn = generator.random((points, 2 * inputs))
+    return Points(a=drawn[:, :inputs], b=drawn[:, inputs:])
+
+
 def sobol_points(inputs: int, points: int, seed: int | list[int]) -> Points:
     """``points`` points A and as many B, of one scrambled Sobol sequence in 2·inputs dimensions.
 
@@ -62,8 +84,14 @@ def sobol_points(inputs: int, points: int, seed: int | list[int]) -> Points:
     return Points(a=drawn[:, :inputs], b=drawn[:, inputs:])
 
 
-def check_points(points: int) -> None:
-    """Raise SettingsError unless ``points`` is a power of two: others unbalance the sequence."""
+def check_points(points: int, sequence: Sequence = "sobol") -> None:
+    """Raise SettingsError for too few ``points``, and unless they are a power of two for Sobol's.
+
+    Others unbalance that sequence.
+    """
+    if sequence != "sobol":
+        check_whole("points", points, 2)
+        return
     if is_whole(points) and points >= 2 and points.bit_count() == 1:
         return
     lower = 1 << (points.bit_length() - 1) if is_whole(points) and points > 2 else 0
@@ -85,6 +113,16 @@ def total_indices(found: Evaluations, variance: Variance = "both") -> Floats:
     spread = output_variance(found, variance)
     means: Floats = found.squares.mean(axis=1)
     return means / spread if spread > 0 else np.full_like(means, np.nan)
+
+
+def first_order_indices(found: Evaluations, variance: Variance = "both") -> Floats:
+    """S_k = 1 − Σ_j (f(B_j) − f(C^k_j))² / (2·N·V), (inputs,): Jansen's estimator.
+
+    What an input explains alone; of few points it may come out negative. NaN where V is 0.
+    """
+    spread = output_variance(found, variance)
+    means: Floats = ((found.b - found.c) ** 2 / 2).mean(axis=1)
+    return 1 - means / spread if spread > 0 else np.full_like(means, np.nan)
 
 
 def group_shares(

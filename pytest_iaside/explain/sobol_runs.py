@@ -59,9 +59,11 @@ class MaskRules:
     variance: sobol.Variance = "both"
     mask_space: Space = "pixel"
     rescale: Rescale | None = None
+    sequence: sobol.Sequence = "sobol"
 
     def __post_init__(self) -> None:
-        sobol.check_points(self.points)
+        check_choice("sequence", self.sequence, sobol.Sequence)
+        sobol.check_points(self.points, self.sequence)
         check_whole("seed", self.seed, 0)
         check_choice("variance", self.variance, sobol.Variance)
         check_choice("output", self.output, Output)
@@ -78,6 +80,7 @@ class MaskKeywords(TypedDict, total=False):
     variance: sobol.Variance
     mask_space: Space
     rescale: Rescale | None
+    sequence: sobol.Sequence
 
 
 class Masking:
@@ -138,7 +141,8 @@ class SobolRun:
     def drawn(self, image: int) -> sobol.Points:
         """The points of ``image``, drawn by its digest: what is found of it depends on no other."""
         digest = int(self.sample.digests[image], 16)
-        return sobol.sobol_points(self.parts, self.rules.points, [self.rules.seed, digest])
+        seed = [self.rules.seed, digest]
+        return sobol.points_by(self.rules.sequence, self.parts, self.rules.points, seed)
 
     def pictures(self, image: int, device: torch.device) -> ImageParts:
         pixels = self.sample.pixels(image, image + 1).to(device)
@@ -157,6 +161,12 @@ class Evaluated:
     def indices(self) -> Floats:
         """Total Sobol indices of the parts, (K, parts)."""
         return np.stack([sobol.total_indices(x, self.rules.variance) for x in self.evaluations])
+
+    @property
+    def first_order(self) -> Floats:
+        """First-order Sobol indices of the parts, (K, parts)."""
+        variance = self.rules.variance
+        return np.stack([sobol.first_order_indices(x, variance) for x in self.evaluations])
 
     def share_errors(self, groups: NDArray[np.int64]) -> Floats:
         """Standard errors of the shares of ``groups`` of parts, (K, number of groups)."""

@@ -17,7 +17,7 @@ from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import Runner, check_finite, open_runner
 from pytest_iaside.explain import sobol_runs, wavelets
-from pytest_iaside.explain.sobol import shares
+from pytest_iaside.explain.wavelet_map import WaveletMap
 from pytest_iaside.images.selection import sample_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.models.tuning import return_freed_memory
@@ -27,37 +27,18 @@ from pytest_iaside.stats.intervals import jackknife_error
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class WaveletAttribution:
+class WaveletAttribution(WaveletMap):
     """Total Sobol indices of cells of wavelet coefficients, image by image.
 
-    ``map`` (K, g, g) float64 lies as the packed coefficients do, the approximation top left; the
-    indices are of single cells, about 40 % uncertain at 8 points: for looking. What is compared
-    is ``levels``.
+    Those of single cells, in ``map``, are about 40 % uncertain at 8 points: for looking. What is
+    compared is ``levels``.
     """
 
-    map: Floats = field(repr=False)
+    first_order: Floats = field(repr=False)
+    """First-order indices, (K, g, g): the variance that each cell alone explains."""
     level_errors: Floats = field(repr=False)  # Standard errors of ``levels``, (K, depth + 1).
-    classes: NDArray[np.int64]  # The class of each image whose output is explained, (K,).
-    names: tuple[str, ...]
     forward_passes: int  # points·(g² + 2) for each image.
-    shape: tuple[int, int]  # Height and width of the images.
-    depth: int  # How often the images were halved: ``levels`` has one entry more.
-    wavelet: str
     rules: sobol_runs.MaskRules
-
-    @property
-    def grid(self) -> int:
-        return int(self.map.shape[-1])
-
-    @cached_property
-    def levels(self) -> Floats:
-        """Share of each level in the sum of indices, (K, depth + 1), coarsest first (SPEC 3.2)."""
-        return shares(wavelets.level_sums(self.map, self.depth))
-
-    @cached_property
-    def spatial(self) -> Floats:
-        """Where in the image, (K, H, W): the sub-bands of ``map`` resized to it and added."""
-        return wavelets.spatial_map(self.map, self.depth, *self.shape)
 
 
 def wcam(
@@ -79,8 +60,9 @@ def wcam(
     mask weights the coefficients of ``wavelet_levels`` levels of ``wavelet``, cell by cell of a
     ``grid`` × ``grid``, alike in all channels; the image is transformed back, normalised, and
     given to the network. The keywords ``rules`` are ``output``, what is explained of the class:
-    its "probability" or "logit"; ``seed``, by which masks are drawn; and ``variance``,
-    ``mask_space`` and ``rescale`` as in ``output_variance`` and ``MaskRules``.
+    its "probability" or "logit"; ``seed``, by which masks are drawn, and ``sequence``: "sobol",
+    "halton", "latin-hypercube" or "monte-carlo"; and ``variance``, ``mask_space`` and ``rescale``
+    as in ``output_variance`` and ``MaskRules``.
 
     Raises SettingsError where grid, levels and images do not fit each other, for an unknown
     wavelet, and for labels out of range; ModelError where logits are not finite, or no mask
@@ -100,6 +82,7 @@ def wcam(
     found = sobol_runs.evaluate(run, execution)
     return WaveletAttribution(
         map=found.indices.reshape(-1, grid, grid),
+        first_order=found.first_order.reshape(-1, grid, grid),
         level_errors=found.share_errors(wavelets.cell_levels(grid, wavelet_levels).ravel()),
         classes=found.classes,
         names=sample.names,
@@ -175,9 +158,11 @@ def zoom_consistency(
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Reconstruction:
-    """The least that is predicted as the whole image is, for each of K images."""
+    """The least that is predicted as the class that the map explains, for each of K images."""
 
     depth: NDArray[np.int64]  # How many cells, the most important first, (K,): 1 to g².
+    reached: NDArray[np.bool_]
+    """Whether so many are predicted as that class, (K,); if not even all cells are, depth is g²."""
     images: Tensor = field(repr=False)
     """The sufficient images: those cells alone, (K, C, H, W) float32; may leave [0, 1]."""
 
@@ -196,11 +181,11 @@ def reconstruct(
     *,
     execution: Execution = Execution(),
 ) -> Reconstruction:
-    """Put cells back in descending order of their index, until the prediction is the clean image's.
+    """Put cells back in descending order of their index, until the class explained is predicted.
 
     ``images`` are those that ``attribution`` is of; they are masked and fed as they were for it.
-    The last reconstruction has all cells and is the image: it is sufficient whatever it is
-    predicted as, which rounding might change.
+    Map and search are of the same class (SPEC.md 3.2); an image that is not predicted as that class
+    takes all cells, and ``reached`` says so.
 
     Raises SettingsError where images and attribution do not fit each other; ModelError where
     logits are not finite.
@@ -219,32 +204,35 @@ def reconstruct(
     # At most so many passes: how many cells suffice is not known before.
     inputs, passes = chosen.normalise(sample.pixels(0, 4)), orders.size
     depth, sufficient = np.empty(len(sample), dtype=np.int64), []
+    reached = np.empty(len(sample), dtype=bool)
     with open_runner(chosen, execution, inputs=inputs, passes=passes) as runner:
-        classes = runner.clean_logits(sample).argmax(dim=1)
         for i, order in enumerate(map(torch.from_numpy, orders)):
             pixels = runner.pixels(sample, slice(i, i + 1))
             pictures = wavelets.CellParts(masking.to_masked(pixels)[0], *cells)
             growing = map(masking.to_network, _growing(pictures, order, runner.batch_size))
-            depth[i] = _first_hit(runner, growing, int(classes[i]), sample.names[i])
+            wanted = int(attribution.classes[i])
+            depth[i], reached[i] = _first_hit(runner, growing, wanted, sample.names[i])
             mask = torch.zeros(1, len(order), device=runner.device)
             mask[0, order[: depth[i]]] = 1
             sufficient.append(masking.to_pixels(pictures.masked(mask))[0].cpu())
-    return Reconstruction(depth=depth, images=torch.stack(sufficient))
+    return Reconstruction(depth=depth, reached=reached, images=torch.stack(sufficient))
 
 
-def _first_hit(runner: Runner, growing: Iterator[Tensor], wanted: int, name: str) -> int:
-    """The number of the first input that is predicted as ``wanted``, or of the last."""
-    done = 0
+def _first_hit(
+    runner: Runner, growing: Iterator[Tensor], wanted: int, name: str
+) -> tuple[int, bool]:
+    """The number of the first input that is predicted as ``wanted``, or of the last, and which."""
+    done, reached = 0, False
     # Every number of cells in turn: more of them may well lose a prediction again.
     for logits in runner.forward_many(growing):
         check_finite(logits, [name] * len(logits), "reconstructed from some of its cells")
         hits = (logits.argmax(dim=1) == wanted).nonzero()
-        if len(hits):
+        if reached := bool(len(hits)):
             done += int(hits[0]) + 1
             break
         done += len(logits)
     return_freed_memory()
-    return done
+    return done, reached
 
 
 def _growing(pictures: sobol_runs.ImageParts, order: Tensor, size: int) -> Iterator[Tensor]:

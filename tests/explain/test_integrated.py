@@ -35,6 +35,8 @@ def test_of_a_linear_function() -> None:
         np.testing.assert_allclose(found.ig2, np.broadcast_to((w**2).sum(axis=0), both), rtol=1e-12)
         shares = (w * (standardised(images) - start)).sum(axis=1)
         np.testing.assert_allclose(found.xig, shares, rtol=1e-10, atol=1e-12)
+        squares = ((w * (standardised(images) - start)) ** 2).sum(axis=1)
+        np.testing.assert_allclose(found.xig2, squares, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(found.gap, 0, atol=1e-11)
 
 

@@ -222,6 +222,13 @@ class TestProperties:
     def test_read_from_the_maps(self) -> None:
         found = spectral_lens(small_network(), pictures(), scales=SCALES)
         np.testing.assert_allclose(found.sl2, found.sg2.mean(axis=0))
+        np.testing.assert_allclose(found.sl, found.sg.mean(axis=0))
+        last = np.eye(len(found.scales))[-1]
+        np.testing.assert_allclose(found.over_scales(3 * last), found.sg2[-1])
+        np.testing.assert_allclose(found.over_scales(last, squared=False), found.sg[-1])
+        for wrong in ([1.0], -last, 0 * last, "much"):
+            with pytest.raises(SettingsError, match="one for each scale"):
+                found.over_scales(wrong)
         np.testing.assert_allclose(found.norms, found.sg2.sum(axis=(2, 3)), rtol=1e-6)
         weighted = np.array(SCALES)[:, None] ** 2.5 * found.norms
         np.testing.assert_array_equal(

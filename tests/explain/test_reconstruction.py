@@ -42,7 +42,8 @@ def attribution(**changes: Any) -> WaveletAttribution:
     """Of ``images()``; which cells matter is drawn."""
     found = wcam(lambda x: x.mean(dim=(2, 3)), images(), grid=GRID, wavelet_levels=LEVELS, points=2)
     maps = np.random.default_rng(4).random((3, GRID, GRID))
-    return replace(found, map=maps, **changes)
+    # Of class 1, whatever that network predicts.
+    return replace(found, **{"map": maps, "classes": np.ones(3, dtype=np.int64), **changes})
 
 
 def rebuilt(order: NDArray[Any], image: Tensor, count: int) -> Tensor:
@@ -105,6 +106,27 @@ def test_an_image_that_no_reconstruction_is_predicted_as_has_them_all() -> None:
         return torch.stack([0.5 - same, same - 0.5], dim=1)
 
     np.testing.assert_array_equal(reconstruct(exact, whole, attribution()).depth, [16, 16, 16])
+
+
+def test_the_search_is_for_the_class_that_the_map_explains() -> None:
+    """Not for the one that is predicted, which the whole image is here: class 1."""
+    network, whole = distance_below(0.3), images()
+    depths = reconstruct(network, whole, attribution()).depth
+    assert (depths > 1).all()
+    other = reconstruct(network, whole, attribution(classes=np.array([0, 1, 0])))
+    # A single cell is far from the image: class 0.
+    np.testing.assert_array_equal(other.depth, [1, depths[1], 1])
+    assert other.reached.all()
+
+
+def test_a_class_that_is_never_predicted_is_said() -> None:
+    found = reconstruct(
+        lambda x: torch.tensor([[0.0, 1.0]]).repeat(len(x), 1),
+        images(),
+        attribution(classes=np.array([0, 1, 1])),
+    )
+    np.testing.assert_array_equal(found.depth, [16, 1, 1])
+    np.testing.assert_array_equal(found.reached, [False, True, True])
 
 
 def test_the_gain_that_a_wcam_brings() -> None:

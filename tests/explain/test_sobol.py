@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from scipy import stats
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.explain.sobol import (
     Evaluations,
+    first_order_indices,
     group_shares,
     output_variance,
+    points_by,
     sobol_points,
     total_indices,
 )
@@ -25,8 +28,10 @@ from pytest_iaside.explain.sobol_runs import MaskRules
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
-def evaluated(f: Function, inputs: int, points: int, seed: int = 0) -> Evaluations:
-    drawn = sobol_points(inputs, points, seed)
+def evaluated(
+    f: Function, inputs: int, points: int, seed: int = 0, sequence: Any = "sobol"
+) -> Evaluations:
+    drawn = points_by(sequence, inputs, points, seed)
     c = np.stack([f(mixed(drawn, k)) for k in range(inputs)])
     return Evaluations(a=f(drawn.a), b=f(drawn.b), c=c)
 
@@ -48,6 +53,54 @@ CLOSED_FORMS = {
     "ishigami": (ishigami, [0.55759, 0.44241, 0.24368]),
     "g-function": (g_function, [0.78737, 0.24227, 0.03433, 0.01046]),
 }
+
+
+# Of the g-function V_k = 1/(3·(1 + a_k)²), and V = Π(1 + V_k) − 1.
+ALONE = 1 / (3 * (1 + np.array([0, 1, 4.5, 9])) ** 2)
+FIRST_ORDER = {
+    "additive": WEIGHTS**2 / (WEIGHTS**2).sum(),
+    "product": [3 / 7, 3 / 7],
+    "ishigami": [0.31391, 0.44241, 0.0],
+    "g-function": ALONE / (np.prod(1 + ALONE) - 1),
+}
+SEQUENCES = ("sobol", "halton", "latin-hypercube", "monte-carlo")
+
+
+class TestFirstOrderIndices:
+    @pytest.mark.parametrize("name", CLOSED_FORMS)
+    def test_closed_forms(self, name: str) -> None:
+        f, total = CLOSED_FORMS[name]
+        found = evaluated(f, len(total), 2**14)
+        np.testing.assert_allclose(first_order_indices(found), FIRST_ORDER[name], atol=6e-3)
+
+    def test_no_variance_is_nan(self) -> None:
+        assert np.isnan(first_order_indices(evaluated(lambda u: 0 * u[:, 0], 2, 4))).all()
+
+
+class TestSequences:
+    @pytest.mark.parametrize("sequence", SEQUENCES)
+    def test_each_finds_the_same_indices(self, sequence: str) -> None:
+        found = evaluated(ishigami, 3, 2**14, sequence=sequence)
+        np.testing.assert_allclose(total_indices(found), CLOSED_FORMS["ishigami"][1], atol=0.03)
+        np.testing.assert_allclose(first_order_indices(found), FIRST_ORDER["ishigami"], atol=0.05)
+
+    @pytest.mark.parametrize("sequence", SEQUENCES)
+    def test_the_seed_decides(self, sequence: Any) -> None:
+        one, same, other = (points_by(sequence, 5, 8, seed) for seed in (1, 1, 2))
+        np.testing.assert_array_equal(one.a, same.a)
+        assert (one.b != other.b).any() and ((one.a >= 0) & (one.a < 1)).all()
+
+    def test_a_latin_hypercube_has_a_point_in_every_row(self) -> None:
+        drawn = points_by("latin-hypercube", 3, 7, 0)
+        for column in np.hstack([drawn.a, drawn.b]).T:
+            assert sorted((7 * column).astype(int)) == list(range(7))
+
+    def test_points_are_many_enough(self) -> None:
+        assert MaskRules(points=7, sequence="halton").points == 7
+        with pytest.raises(SettingsError, match="points=1"):
+            MaskRules(points=1, sequence="monte-carlo")
+        with pytest.raises(SettingsError, match="sequence='quasi'"):
+            MaskRules(points=8, sequence="quasi")  # type: ignore[arg-type]
 
 
 class TestTotalIndices:
