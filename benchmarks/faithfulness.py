@@ -26,6 +26,7 @@ from pytest_iaside.explain.faithfulness import deletion, insertion
 from pytest_iaside.explain.gradients import integrated_gradients
 from pytest_iaside.explain.lens import Lens, spectral_lens
 from pytest_iaside.explain.moments import LEAST
+from pytest_iaside.explain.wam import wam
 from pytest_iaside.explain.wcam import wcam
 
 # Areas of insertion and deletion that the authors' notebooks show (SPEC.md 5).
@@ -55,6 +56,10 @@ def maps_of(
     )
     line = _timed("IG", integrated_gradients, classifier, sample, steps=samples)
     waves = _timed("WCAM", wcam, classifier, sample, grid=grid)
+    smooth_waves = _timed("WAM", wam, classifier, sample, grid=grid, samples=samples)
+    line_waves = _timed(
+        "WAM, integrated", wam, classifier, sample, grid=grid, samples=samples, path="integrated"
+    )
     return {
         "SL2": lens.sl2,
         "SG2, optimal scale": lens.sg2_at_optimum,
@@ -62,7 +67,11 @@ def maps_of(
         "SG2": smooth.sg2[0],
         "IG": line.ig,
         "SG": smooth.sg[0],
+        "SL": np.abs(lens.sl),
+        "XIG2": line.xig2,
         "WCAM": waves.spatial,
+        "WAM": smooth_waves.spatial,
+        "WAM, integrated": line_waves.spatial,
         "random": np.random.default_rng(0).random(lens.sl2.shape),
     }, lens
 
