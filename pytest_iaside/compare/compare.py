@@ -22,6 +22,7 @@ from pytest_iaside.compare.notes import (
 )
 from pytest_iaside.compare.words import percent, signed, within
 from pytest_iaside.errors import SettingsError
+from pytest_iaside.measure.interactions import interactions_of
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.quantities import AS_ANSWERED
@@ -84,8 +85,9 @@ def compare(
         both = candidate.take(rows[0]), baseline.take(rows[1])
         lead = _lead(*both, checks, changes, shown)
         without_bands = empty_note(*both)
+        interactions = _interactions(candidate, baseline, level) if paired else ()
     else:
-        without_bands = []
+        without_bands, interactions = [], ()
     notes = trainings_note(candidate, baseline)
     notes += image_notes(candidate, baseline, rows, paired)
     notes += [*baseline_notes(candidate, baseline), *without_bands]
@@ -102,6 +104,7 @@ def compare(
         limits=limits,
         checks=(*_structured(candidate, baseline), *told),
         answers=answered.quantities if answered else (),
+        interactions=interactions,
         notes=(*notes, *cache_note(candidate), *candidate.notes),
         image_changes=image_changes(
             evidence, checks, families_of(candidate), candidate, without_copies(candidate, rows[0])
@@ -110,6 +113,20 @@ def compare(
         led=("src", "band") if lead else (),
         on_the_same_images=(_only(candidate, rows[0]), _only(baseline, rows[1])),
     )
+
+
+def _interactions(
+    candidate: SpectralProfile, baseline: SpectralProfile, level: float
+) -> tuple[QuantityChange, ...]:
+    """The change of the interaction of every pair of bands; none where either has no table."""
+    ours, theirs = interactions_of(candidate), interactions_of(baseline)
+    if ours is None or theirs is None:
+        return ()
+    unlimited: Limits = {}
+    found, _, _ = compare_quantities(
+        ours, theirs, unlimited, level=level, direction="any", paired=True
+    )
+    return found.quantities
 
 
 def _only(one: Measurement, rows: Pairs) -> Measurement:

@@ -56,6 +56,8 @@ class Comparison:
     quantities: tuple[QuantityChange, ...]
     answers: tuple[QuantityChange, ...] = ()
     """How right images are answered, before and after; empty where either does not say."""
+    interactions: tuple[QuantityChange, ...] = ()
+    """How much each pair of bands needs each other; empty where either does not say."""
     notes: tuple[str, ...] = ()
     image_changes: ImageChanges | None = None
     """What each image adds to the change that decides, of spectral profiles on the same images."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pytest_iaside.checks import is_number, is_whole
 from pytest_iaside.errors import quoted
 from pytest_iaside.images.reference import LabelKind
+from pytest_iaside.measure.game.shapley import shapley_values
 from pytest_iaside.measure.quantities import (
     ANSWERS,
     AS_ANSWERED,
@@ -155,8 +156,21 @@ def _check_game(profile: Any) -> None:
     psi, by_size = profile.values, profile.by_size
     scale = np.abs(psi).sum(axis=1) + np.abs(by_size[:, [0, -1]]).sum(axis=1)
     _check_equal("ψ of all bands", psi.sum(axis=1), "v(all)", profile.image_value, scale)
+    if profile.log_likelihood is not None:
+        _check_table(profile)
     # What all bands make of an image is the image but for rounding, which bfloat16 does coarsely.
     _check_information(profile.information, profile.by_size[:, -1], relative=0.1, absolute=1.0)
+
+
+def _check_table(profile: Any) -> None:
+    """The log-likelihoods of all coalitions are those that ψ were made of."""
+    table = profile.log_likelihood
+    scale = np.abs(table).max(axis=1)
+    ends = table[:, [0, -1]] - profile.by_size[:, [0, -1]]
+    _check_equal("v(∅)", ends[:, 0], "that of its table", 0 * scale, scale)
+    _check_equal("L(all)", ends[:, 1], "that of its table", 0 * scale, scale)
+    for band, psi in enumerate(shapley_values(table).T):
+        _check_equal(f"ψ of band {band}", profile.values[:, band], "that of its table", psi, scale)
 
 
 def _check_answers(answers: Any) -> None:

@@ -272,7 +272,7 @@ class Measurement:
             "seconds": self.seconds,
         }
         arrays = {name: getattr(self, name) for name in self.PER_IMAGE}
-        arrays = {name: array for name, array in arrays.items() if array is not None}
+        arrays = {name: _narrow(array) for name, array in arrays.items() if array is not None}
         if self.answers is not None:
             nested, nested_arrays = self.answers.files()
             names = [*ANSWERED]
@@ -295,7 +295,7 @@ class Measurement:
         if "trainings" in document:
             return mean_of([cls.of_files(each) for each in split(document, arrays)])
         check_types(document, arrays)
-        own = cls._own(document) | {name: arrays.get(name) for name in cls.PER_IMAGE[2:]}
+        own = cls._own(document) | {name: _wide(arrays.get(name)) for name in cls.PER_IMAGE[2:]}
         found = cls(
             **own,
             values=arrays["values"],
@@ -375,6 +375,17 @@ class Measurement:
 def columns(*values: ArrayLike) -> Floats:
     """Values (K, Q) of a measurement from those (K,) of each quantity."""
     return np.stack([np.asarray(each, dtype=np.float64) for each in values], axis=1)
+
+
+def _narrow(array: NDArray[Any]) -> NDArray[Any]:
+    """A table as files hold it: in half as many digits where those are all that it has."""
+    short = array.astype(np.float32) if array.dtype == np.float64 else array
+    return short if array.size and np.array_equal(short, array) else array
+
+
+def _wide(array: NDArray[Any] | None) -> NDArray[Any] | None:
+    """``array`` as it is computed with: large ones are in files with half their digits."""
+    return array.astype(np.float64) if array is not None and array.dtype == np.float32 else array
 
 
 def _read_as(path: Path, kind: type[Any], read: Callable[..., Any], *content: Any) -> Any:

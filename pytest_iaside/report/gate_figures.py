@@ -7,6 +7,7 @@ from typing import Literal
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.charts import gate as charts
 from pytest_iaside.report.charts.gate import Series
+from pytest_iaside.report.charts.interactions import interaction_chart
 from pytest_iaside.report.figures import Cell, Figure, Table, interval_text, moved_cell
 from pytest_iaside.report.gates import Gate, signed_src_score
 from pytest_iaside.report.numbers import finite, finite_list, fixed, p_value, signed
@@ -33,6 +34,7 @@ def gate_figures(gate: Gate, ident: str) -> list[Figure]:
             _score_figure(gate, f"{ident}-src", profiles),
             *_band_figures(gate, ident, profiles),
             _size_figure(f"{ident}-size", profiles),
+            *_interaction_figures(gate, f"{ident}-interactions"),
         ]
     elif gate.comparison:
         quantities = gate.comparison["quantities"]
@@ -151,6 +153,28 @@ def _size_figure(ident: str, profiles: Profiles) -> Figure:
         charts.size_chart(ident, series),
         "point",
     )
+
+
+def _interaction_figures(gate: Gate, ident: str) -> list[Figure]:
+    """How much pairs of bands need each other, where both models' coalitions are known."""
+    if gate.comparison is None or not (pairs := gate.comparison["interactions"]):
+        return []
+    bands = len(_any(gate.profiles)["psi"])
+    head = ("pair", "baseline", "candidate", "change", confidence(gate.comparison["level"]), *MOVED)
+    rows = [
+        [each["name"], fixed(each["baseline"]), fixed(each["candidate"]), *_change_cells(each)]
+        for each in sorted(pairs, key=lambda each: finite(each["p_value"]) or 0.0)
+    ]
+    return [
+        Figure(
+            "Which bands need each other",
+            "What two bands are worth together beyond what each is worth alone (Shapley "
+            "interaction, in nats). Filled: they need each other. Hollow: each replaces the other. "
+            "Shaded: the change is more than noise; intervals hold for all pairs together.",
+            Table(head, rows),
+            interaction_chart(ident, bands, pairs),
+        )
+    ]
 
 
 def _changes_figure(

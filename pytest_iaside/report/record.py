@@ -189,6 +189,7 @@ class ComparisonRecord(TypedDict):
     checks: list[CheckRecord]  # Every check that was asked for.
     quantities: list[QuantityRecord]  # All that was measured; of spectral profiles each band's ψ.
     answers: list[QuantityRecord]  # How right images are answered; empty where it is not known.
+    interactions: list[QuantityRecord]  # Of every pair of bands; empty where not known.
     notes: list[str]  # What else a reader should know, in words.
     image_changes: ImagesRecord | None  # What images add to what decides; null where not known.
     candidate: MeasurementRecord  # The model under test.

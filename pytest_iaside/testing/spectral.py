@@ -38,6 +38,9 @@ from pytest_iaside.testing.red import RedGate, surviving, told_by_wings
 from pytest_iaside.testing.session import update_mode
 from pytest_iaside.thresholds import Thresholds, check_limits
 
+MOST_KEPT = 2**18
+"""Log-likelihoods that a baseline keeps: a megabyte before it is compressed."""
+
 
 def assert_spectral_robustness(
     model: Any,
@@ -213,10 +216,17 @@ def _groups_in(images: ReferenceSample, baseline: SpectralProfile) -> list[int] 
 
 
 def storable(profile: Any) -> SpectralProfile:
-    """The profile without its log-likelihoods."""
+    """The profile with the log-likelihoods of its coalitions as files keep them.
+
+    With half their digits, which the noise of images exceeds by far; without them where they would
+    make a file too large for a repository.
+    """
     if profile.trainings:
         return mean_of([storable(each) for each in profile.trainings])
-    found: SpectralProfile = replace(profile, log_likelihood=None)
+    table = profile.log_likelihood
+    if table is not None:
+        table = table.astype(np.float32).astype(np.float64) if table.size <= MOST_KEPT else None
+    found: SpectralProfile = replace(profile, log_likelihood=table)
     return found
 
 

@@ -10,6 +10,7 @@ import yaml
 from profiles import TRAINED, make_profile
 
 from pytest_iaside.errors import BaselineError
+from pytest_iaside.measure.game.coalitions import exact_coalitions
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats.score import sid, signed_src
 
@@ -59,9 +60,10 @@ def test_an_unknown_interval_names_the_known_ones():
 
 
 def test_saved_profiles_come_back_bit_for_bit(tmp_path):
-    profile = replace(
-        make_profile(images=3), log_likelihood=np.random.default_rng(0).normal(size=(3, 256))
-    )
+    made = make_profile(images=3)
+    # Of an additive game, whose Shapley values are those of the profile.
+    table = made.by_size[:, :1] + made.values @ exact_coalitions(8).T
+    profile = replace(made, log_likelihood=table)
     path = profile.save(tmp_path / "deep" / "net.yaml")
     loaded = SpectralProfile.load(path)
     for name in ("values", "by_size", "log_likelihood", "information", "labels"):

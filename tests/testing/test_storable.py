@@ -10,8 +10,9 @@ from profiles import make_profile
 from pytest_iaside.testing.spectral import storable
 
 
-def test_log_likelihoods_are_left_out() -> None:
-    profile = replace(make_profile(images=3), log_likelihood=np.zeros((3, 256)))
+def test_log_likelihoods_are_kept_with_half_their_digits() -> None:
+    table = np.random.default_rng(0).normal(-5, 2, (3, 256))
+    profile = replace(make_profile(images=3), log_likelihood=table)
     found = storable(profile)
-    assert found.log_likelihood is None
+    np.testing.assert_array_equal(found.log_likelihood, table.astype(np.float32))
     np.testing.assert_array_equal(found.values, profile.values)

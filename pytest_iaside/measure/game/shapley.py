@@ -42,6 +42,41 @@ def shapley_values(values: ArrayLike) -> Floats:
     return np.asarray((values - values[..., :1]) @ shapley_weights(players))
 
 
+@lru_cache(maxsize=8)
+def interaction_weights(players: int) -> Floats:
+    """Matrix W (2^M, M, M) of the Shapley interaction index; see ``interaction_index``."""
+    present = exact_coalitions(players).astype(bool)
+    size = present.sum(axis=1)
+    matrix = np.zeros((len(present), players, players))
+    for one in range(players):
+        for other in range(one):
+            members = present[:, [one, other]].sum(axis=1)
+            others = size - members  # How many more are in the coalition.
+            weight = np.array([1 / ((players - 1) * comb(players - 2, s)) for s in others])
+            # Both or neither count for the pair, either alone against it.
+            matrix[:, one, other] = matrix[:, other, one] = np.where(members == 1, -weight, weight)
+    matrix.setflags(write=False)
+    return matrix
+
+
+def interaction_index(values: ArrayLike) -> Floats:
+    """Pairwise Shapley interaction index (…, M, M) of games (…, 2^M) as in ``shapley_values``.
+
+    I_ij = Σ_{S without i, j} |S|!·(M−|S|−2)!/(M−1)! · (v(S∪ij) − v(S∪i) − v(S∪j) + v(S)): above 0
+    players are worth more together than apart, below 0 each replaces the other. The diagonal is 0.
+    Grabisch and Roubens, International Journal of Game Theory 1999. Raises as ``shapley_values``,
+    and ValueError for a single player.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    players = values.shape[-1].bit_length() - 1
+    if players < 2 or values.shape[-1] != 2**players:
+        raise ValueError(
+            f"{values.shape[-1]} coalition values given; a game of M players, two or more, has "
+            "2^M of them"
+        )
+    return np.asarray(np.tensordot(values - values[..., :1], interaction_weights(players), axes=1))
+
+
 def plan_weights(plan: Plan) -> Floats:
     """Matrix W (S, M) with ψ = v @ W for the coalitions of ``plan``: exact, or unbiased.
 
