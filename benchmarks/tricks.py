@@ -132,8 +132,12 @@ def detection(runs: int) -> None:
             network.which = [which]
             found = 0
             for _ in range(runs):
-                played = bool(replay(game, range(IMAGES), rows)[1]) if plays else False
-                found += played or bool(asked._replay(logits))
+                # As a gate does: first the answers, which the game then need not ask again.
+                asked.again.clear()
+                stale = bool(asked._replay(logits))
+                if plays and not stale:
+                    stale = bool(replay(game, range(IMAGES), rows, asked.again)[1])
+                found += stale
             low, high = stats.binomtest(found, runs).proportion_ci(method="wilson")
             lines.append(
                 [name, how, f"{100 * found / runs:.1f}", f"{100 * low:.1f}–{100 * high:.1f}"]

@@ -49,18 +49,20 @@ class Components:
         return mixed.view(-1, channels, height, width)
 
 
-def split(images: Tensor, partition: BandPartition) -> Tensor:
+def split(images: Tensor, partition: BandPartition, together: Tensor | None = None) -> Tensor:
     """Take images (K, C, H, W) apart into their bands, (K, M, C, H, W) float64.
 
-    The components are real and sum to the image (SPEC.md 6, I-ASIDE 1).
+    The components are real and sum to the image (SPEC.md 6, I-ASIDE 1). ``together``, (K, S, M) of
+    truth values, are coalitions of bands that stay together: (K, S, C, H, W).
     """
     height, width = images.shape[-2:]
     index = torch.from_numpy(partition.index).to(images.device)
-    bands = torch.arange(partition.bands, device=images.device)
+    if together is None:
+        together = torch.eye(partition.bands, dtype=torch.bool, device=images.device)[None]
     # Every band is symmetric under (u, v) → (−u, −v): half of the plane says it all.
-    masks = index[:, : width // 2 + 1] == bands[:, None, None]
+    masks = together[:, :, None, index[:, : width // 2 + 1]]
     spectrum = torch.fft.rfft2(images.to(torch.float64))
-    parts: Tensor = torch.fft.irfft2(spectrum[:, None] * masks[:, None], s=(height, width))
+    parts: Tensor = torch.fft.irfft2(spectrum[:, None] * masks, s=(height, width))
     return parts
 
 
@@ -74,26 +76,29 @@ def components(
     space: Space = "input",
     dtype: torch.dtype = torch.float32,
     channels_last: bool = True,
+    together: Tensor | None = None,
 ) -> Components:
     """Prepare [0, 1] images (K, C, H, W) for playing coalitions of their bands.
 
     ``absent`` holds what stands in for a missing band (eq. 5's b, as pictures of the same
     shape; None is zero). With ``space="input"`` the bands are those of the normalised
-    tensor; with ``"pixel"`` those of the pixels, which are normalised afterwards.
+    tensor; with ``"pixel"`` those of the pixels, which are normalised afterwards. Of the few
+    coalitions ``together`` (``split``) each is a part, which costs less than all bands.
     """
     pictures = images.to(torch.float64)
     count, channels, height, width = pictures.shape
     centre = 0.0 if mean is None else mean.to(pictures).view(-1, 1, 1)
     scale = 1.0 if std is None else std.to(pictures).view(-1, 1, 1)
-    parts = split((pictures - centre) / scale if space == "input" else pictures, partition)
+    shown = (pictures - centre) / scale if space == "input" else pictures
+    parts = split(shown, partition, together)
     offset = None
     if absent is not None:
-        parts, offset = parts - split(absent, partition), absent.to(torch.float64)
+        parts, offset = parts - split(absent, partition, together), absent.to(torch.float64)
     if space == "pixel":
         offset = torch.zeros_like(pictures) if offset is None else offset
         parts, offset = parts / scale, (offset - centre) / scale
     order = (0, 1, 3, 4, 2) if channels_last else (0, 1, 2, 3, 4)
-    parts = parts.permute(order).reshape(count, partition.bands, -1).to(dtype)
+    parts = parts.permute(order).reshape(count, parts.shape[1], -1).to(dtype)
     if offset is not None:
         offset = offset[:, None].permute(order).reshape(count, 1, -1).to(dtype)
     return Components(parts, offset, (channels, height, width), channels_last)

@@ -1,7 +1,7 @@
 """What a classifier is asked of a sample, and what is kept of its answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from pytest_iaside.execute.steady import agree
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import answers
 from pytest_iaside.measure.game.cached import CHANGED, forget_model, key_of
+from pytest_iaside.measure.game.replay import Again
 from pytest_iaside.measure.quantities import ANSWERS
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.perturb.corruptions import corrupt
@@ -34,6 +35,8 @@ class Asked:
     perturbations: tuple[Corruption | None, ...]
     seed: int
     execution: Execution
+    again: Again = field(default_factory=dict)
+    """Takes what was answered again of the images as they are."""
     replayed: int = 0
     note: str = ""
 
@@ -98,12 +101,13 @@ class Asked:
             views.append(drawn)
         seen = ReferenceSample(torch.cat([self._seen(view) for view in views]))
         self.replayed = len(seen)
-        (again,) = answers(self.classifier, seen, [None], execution=self.execution, known=True)
+        (new,) = answers(self.classifier, seen, [None], execution=self.execution, known=True)
         for place, view in enumerate(np.concatenate(views)):
             image = place % count
-            now, kept = (special.log_softmax(row) for row in (again[place], found[view][image]))
+            now, kept = (special.log_softmax(row) for row in (new[place], found[view][image]))
             if not agree(now, kept, self.execution.dtype):
                 return self.sample.names[image]
+        self.again.update(zip(self.sample.digests, new[:count], strict=True))
         return ""
 
     def _seen(self, view: NDArray[Any]) -> Tensor:

@@ -27,6 +27,7 @@ from pytest_iaside.images.selection import (
 from pytest_iaside.images.similar import SIMILAR
 from pytest_iaside.measure.answers import labels_of
 from pytest_iaside.measure.asked import Asked, Corruption
+from pytest_iaside.measure.game.replay import Again
 from pytest_iaside.measure.measurement import Measurement, columns
 from pytest_iaside.measure.metrics import correct
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
@@ -62,6 +63,7 @@ def measure_answers(
     execution: Execution = Execution(),
     labels_from: Labelled | None = None,
     cache: bool = False,
+    again: Again | None = None,
 ) -> Measurement:
     """How right each image is answered, as it is and under each corruption of ``panel``.
 
@@ -72,7 +74,7 @@ def measure_answers(
     about its label (stats/structured.py). Without labels in ``reference`` the predictions on the
     clean images count, or those of ``labels_from``. ``panel`` "auto" is the usual one, as far as
     the images allow. ``cache`` as in ``measure``; of what is kept every image is answered
-    again, as it is and under one corruption drawn anew.
+    again, as it is and under one corruption drawn anew. ``again`` takes the logits of the former.
 
     Raises as ``mean_prediction_error``.
     """
@@ -82,7 +84,9 @@ def measure_answers(
     taken = first_images(reference, samples)
     sample = on_labels_of(taken, labels_from)
     chosen = panel_of(panel, sample.shape)
-    asked = Asked(classifier, sample, (None, *chosen), seed, execution)
+    asked = Asked(
+        classifier, sample, (None, *chosen), seed, execution, {} if again is None else again
+    )
     found = asked.kept() if cache else None
     from_cache = 0 if found is None else asked.passes
     if found is None:

@@ -20,6 +20,7 @@ from pytest_iaside.images.selection import check_reference, first_images, notes_
 from pytest_iaside.measure.game.cached import CachedGame
 from pytest_iaside.measure.game.coalitions import Design
 from pytest_iaside.measure.game.play import Game, play, play_on, ready
+from pytest_iaside.measure.game.replay import Again
 from pytest_iaside.measure.game.rows import GameRows, join
 from pytest_iaside.measure.game.rules import DType, Rules
 from pytest_iaside.measure.measurement import Measurement
@@ -62,6 +63,7 @@ def measure(
     labels_from: Measurement | None = None,
     temperature: float = 1.0,
     until: Callable[[SpectralProfile], int | None] | None = None,
+    again: Again | None = None,
 ) -> SpectralProfile:
     """Play every coalition of frequency bands of every reference image through ``model``.
 
@@ -74,7 +76,8 @@ def measure(
     ``panel`` ("auto": the usual five) all images of ``reference`` are answered as well
     (measure_answers). ``temperature`` is what logits are divided by. ``progress`` is called after
     every few images, and ``until`` with the profile so far: it returns at how many images to stop,
-    or None to go on.
+    or None to go on. ``again`` is what ``measure_answers`` has found just before of images that
+    are kept: they are not replayed once more.
 
     Raises SettingsError for a setting that is out of range or does not fit the images,
     ReferenceSampleError for images or labels that do not fit the model, ModelError where the
@@ -101,6 +104,7 @@ def measure(
     pinned = on_labels_of(sample, labels_from)
 
     fingerprint = classifier.fingerprint()
+    again = {} if again is None else again
     answered = partial(
         measure_answers,
         classifier,
@@ -110,10 +114,11 @@ def measure(
         execution=execution,
         labels_from=labels_from,
         cache=cache,
+        again=again,
     )
     answers = answered() if panel else None
     game = Game(classifier, rules, execution, pinned, reference, temperature)
-    kept = CachedGame.of(game) if cache else None
+    kept = CachedGame.of(game, again) if cache else None
     done: list[GameRows] = []
 
     def profile() -> SpectralProfile:
@@ -184,7 +189,7 @@ MEASURE_SETTINGS = tuple(
     name
     for name, parameter in inspect.signature(measure).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
-    and name not in ("execution", "progress", "labels_from", "temperature", "until")
+    and name not in ("execution", "progress", "labels_from", "temperature", "until", "again")
 )
 
 

@@ -23,6 +23,7 @@ from pytest_iaside.execute.execution import scattered
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import on_labels_of
 from pytest_iaside.measure.game.cached import CHANGED_MODEL
+from pytest_iaside.measure.game.replay import Again
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import AUTO, measure_answers, panel_of, with_answers
@@ -93,7 +94,8 @@ def _prepared(
         whole = sample
         options = {"cache": True, "panel": AUTO, **settings.measure}
         given = options.copy()
-        answers = _answered(model, sample, given, baseline)
+        again: Again = {}
+        answers = _answered(model, sample, given, baseline, again)
         del options["panel"]
         single = baseline is None or not baseline.trainings
         if baseline is not None and baseline.answers is not None and single:
@@ -105,6 +107,7 @@ def _prepared(
             )
             options["samples"] = known or "auto"
             options["until"] = stopping_rule(baseline, thresholds, level=level, ends=ends)
+        options["again"] = again
         executor = test.fixture("spectral_executor") if test else None
         options["execution"] = replace(settings.execution, executor=executor)
         with test.progress() if test else nullcontext() as progress:
@@ -112,7 +115,7 @@ def _prepared(
         exhausted = len(found) == options.get("samples")
         if answers.passes_from_cache and CHANGED_MODEL in "".join(found.notes):
             # What was kept of the model is not its own any longer, and forgotten by now.
-            answers = _answered(model, whole, given, baseline)
+            answers = _answered(model, whole, given, baseline, {})
         return with_answers(found, answers)
 
     def compared(candidate: Any, baseline: Any) -> Comparison:
@@ -137,9 +140,11 @@ def _prepared(
 
 
 def _answered(
-    model: Any, sample: ReferenceSample, options: Mapping[str, Any], baseline: Any
+    model: Any, sample: ReferenceSample, options: Mapping[str, Any], baseline: Any, again: Again
 ) -> Measurement:
     """The answers to all images that there are, whatever part of them the game is played on.
+
+    ``again`` takes those that were replayed of the images as they are.
 
     Raises BaselineError where those of ``baseline`` are under another panel.
     """
@@ -170,6 +175,7 @@ def _answered(
         execution=options["execution"],
         labels_from=known,
         cache=options["cache"],
+        again=again,
     )
 
 

@@ -1,4 +1,4 @@
-"""A child process with little time and memory, in which a hostile file is read."""
+"""Hostile databases, and a child process with little time and memory in which a file is read."""
 
 from __future__ import annotations
 
@@ -6,16 +6,31 @@ import os
 import pickle
 import resource
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 SECONDS = 8
 MEGABYTES = 600  # more than this process has already
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT"
 
 
 class Lost(AssertionError):
     """The child hung, was killed or ran out of memory."""
+
+
+def sql(*statements: str, values: tuple[Any, ...] = ()) -> Callable[[Path], None]:
+    """Makes a database hostile by ``statements``, each with ``values``."""
+
+    def work(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as database:
+            for statement in statements:
+                database.execute(statement, values)
+            database.commit()
+
+    return work
 
 
 def tamed(work: Callable[[], Any], *, seconds: int = SECONDS, megabytes: int = MEGABYTES) -> Any:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import zlib
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hostile import tamed
+from hostile import ENDLESS, sql, tamed
 from torch import nn
 
 from pytest_iaside import ReferenceSample, measure
@@ -23,7 +21,6 @@ from pytest_iaside.models.backends.base import Setup
 from pytest_iaside.store import machine
 from pytest_iaside.store.cache import Entry, Found, ResultCache
 
-ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT"
 ENTRIES = [Entry("a", "0"), Entry("b", "0"), Entry("c", "0")]
 
 
@@ -36,16 +33,6 @@ def cache(tmp_path: Path) -> ResultCache:
     found = ResultCache(tmp_path)
     found.put("game", "title", ENTRIES, ["0"] * 3, [kept(i) for i in range(3)])
     return found
-
-
-def sql(*statements: str, values: tuple[Any, ...] = ()) -> Callable[[Path], None]:
-    def work(path: Path) -> None:
-        with closing(sqlite3.connect(path)) as database:
-            for statement in statements:
-                database.execute(statement, values)
-            database.commit()
-
-    return work
 
 
 def row(**columns: Any) -> Callable[[Path], None]:

@@ -17,15 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hostile import tamed
+from hostile import ENDLESS, sql, tamed
 from profiles import make_profile
 
 from pytest_iaside import BaselineError
 from pytest_iaside.errors import ModelError
 from pytest_iaside.track.checkpoints import find_checkpoints, read_checkpoint
 from pytest_iaside.track.history import APPLICATION, TABLE, History, Point, pack
-
-ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT"
 
 
 def point(step: int, **changes: Any) -> Point:
@@ -39,16 +37,6 @@ def history(tmp_path: Path) -> History:
     for step in (1, 2):
         found.add(point(step))
     return found
-
-
-def sql(*statements: str, values: tuple[Any, ...] = ()) -> Callable[[Path], None]:
-    def work(path: Path) -> None:
-        with closing(sqlite3.connect(path)) as database:
-            for statement in statements:
-                database.execute(statement, values)
-            database.commit()
-
-    return work
 
 
 def refused(path: Path, *words: str) -> None:

@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from wave_models import CONFTEST, MODELS
 
 # pytester forgets, after each run in process, the modules that the run imported; torch cannot be
 # imported twice.
@@ -15,32 +16,13 @@ import pytest_iaside.report.terminal
 import pytest_iaside.testing.spectral  # noqa: F401
 from pytest_iaside.testing.session import CI_VARIABLES
 
-MODELS = """
-import contextlib, threading, functools, concurrent.futures, os, warnings
-import torch, pytest
-from pytest_iaside import ReferenceSample, assert_spectral_robustness
-
-GRID = torch.arange(16) / 16
-WAVES = torch.stack([torch.cos(2 * torch.pi * k * GRID) for k in (1, 3, 7)])
-
-def reference():
-    classes = torch.arange(24) % 3
-    images = 0.5 + 0.2 * WAVES[classes][:, None, None, :].expand(24, 1, 16, 16)
-    noise = 0.05 * torch.randn(24, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    return ReferenceSample((images + noise).clamp(0, 1), classes)
-
-def model(images):
-    return (images.mean(dim=(1, 2)) @ WAVES.T) * torch.tensor([2.0, float(os.environ["GAIN"]), 2.0])
+GATE = """
+import contextlib, threading, functools, concurrent.futures, warnings
+import pytest
+from pytest_iaside import assert_spectral_robustness
 
 def gate(**settings):
     return assert_spectral_robustness(model, bands=4, **settings)
-"""
-CONFTEST = """
-import models, pytest
-
-@pytest.fixture(scope="session")
-def spectral_reference():
-    return models.reference()
 """
 
 SWALLOWING = {
@@ -143,12 +125,12 @@ class Project:
         self.pytester, self.patch = pytester, patch
         for name in (*CI_VARIABLES, "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS"):
             patch.delenv(name, raising=False)
-        pytester.makepyfile(models=MODELS, conftest=CONFTEST)
+        pytester.makepyfile(models=MODELS + GATE, conftest=CONFTEST)
 
     def write(self, source: str) -> None:
         self.pytester.makepyfile(test_it="from models import *\n" + textwrap.dedent(source))
 
-    def run(self, *options: str, gain: float = 2.0) -> pytest.RunResult:
+    def run(self, *options: str, gain: float = 1.0) -> pytest.RunResult:
         self.patch.setenv("GAIN", str(gain))
         if any(option.startswith("-n") for option in options):
             return self.pytester.runpytest_subprocess(*USUAL, *QUIET, *options)
@@ -170,7 +152,7 @@ def test_the_session_fails(project: Project, trick: str, workers: tuple[str, ...
     good = project.run(*workers)
     if trick != "pytest.raises":
         assert good.ret == pytest.ExitCode.OK
-    bad = project.run(*workers, "--iaside-json=out.json", gain=-1.0)
+    bad = project.run(*workers, "--iaside-json=out.json", gain=-0.5)
     assert bad.ret == pytest.ExitCode.TESTS_FAILED
     bad.stdout.fnmatch_lines(["*did not fail although a gate in it did*xfail(strict=True)*"])
     gates = json.loads(Path(project.pytester.path / "out.json").read_text())["gates"]
@@ -224,7 +206,7 @@ def test_a_drift_that_is_expected(project: Project, strict: bool) -> None:
             gate()
         """)
     project.run("--iaside-update=new")
-    result = project.run(gain=-1.0)
+    result = project.run(gain=-0.5)
     result.assert_outcomes(xfailed=1)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["*✗ drift*"])

@@ -26,7 +26,8 @@ from gate_records import (
     refused,
 )
 from playwright.sync_api import Browser, Locator, Page
-from project import CONFTEST, MODELS, OTHERS_OFF
+from project import OTHERS_OFF
+from wave_models import CONFTEST, MODELS
 
 from pytest_iaside.report.html import write_html
 from pytest_iaside.report.record import GateRecord

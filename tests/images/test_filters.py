@@ -71,6 +71,23 @@ def test_combine_is_additive_over_disjoint_coalitions_and_ends_at_nothing_and_al
             torch.testing.assert_close(shown[:, a] + shown[:, b], shown[:, a | b])
 
 
+@pytest.mark.parametrize("space", ["input", "pixel"])
+@pytest.mark.parametrize("absence", ["zero", "gaussian"])
+def test_coalitions_that_stay_together_are_what_all_bands_make_of_them(space, absence):
+    together = torch.tensor(
+        [[[1, 0, 0, 1], [1, 1, 1, 0]], [[0, 0, 1, 0], [0, 0, 0, 0]]], dtype=torch.bool
+    )
+    absent = None
+    if absence == "gaussian":
+        absent = torch.stack([gaussian_absence((3, 16, 15), seed=seed) for seed in (1, 2)])
+    settings = {"absent": absent, "space": space, "dtype": torch.float64}
+    settings |= {"mean": torch.tensor([0.4]), "std": torch.tensor([0.2, 0.3, 0.5])}
+    images, partition = _images(), BandPartition(16, 15, 4)
+    expected = components(images, partition, **settings).combine(together)
+    found = components(images, partition, together=together, **settings).combine(torch.eye(2))
+    torch.testing.assert_close(found, expected, atol=1e-13, rtol=0)
+
+
 def test_combine_returns_channels_last_batches():
     pictures = components(_images(), BandPartition(16, 15, 4))
     shown = pictures.combine(torch.ones(5, 4))

@@ -93,6 +93,29 @@ def test_the_same_again_takes_no_pass() -> None:
     assert played(cache=False)[1] == 6 * GAME
 
 
+@pytest.mark.parametrize("moved", [0.0, 0.1])
+def test_what_was_answered_again_is_compared_and_not_run_once_more(moved: float) -> None:
+    first, _ = played()
+    logits = Counted()(sample().pixels()).detach().double().numpy()
+    logits[:, 0] += moved
+    again, _ = played(again=dict(zip(sample().digests, logits, strict=True)))
+    if moved:
+        assert again.passes_from_cache == 0
+        assert "not its answers" in again.notes[0]
+    else:
+        # Of one image of every class a coalition.
+        assert again.passes_replayed == len(set(first.labels.tolist()))
+
+
+def test_answers_to_a_part_of_the_images_do_not_stand_for_the_rest() -> None:
+    first, _ = played()
+    logits = Counted()(sample().pixels()).detach().double().numpy()
+    again, _ = played(again={sample().digests[0]: logits[0]})
+    classes = len(set(first.labels.tolist()))
+    # Only where that one image is all that is drawn.
+    assert again.passes_replayed == (1 if classes == 1 else 2 * classes)
+
+
 def test_measure_keeps_nothing_unless_it_is_told_to(cache_folder: Path) -> None:
     measure(Counted(), sample(), bands=BANDS)
     assert list(cache_folder.iterdir()) == []

@@ -29,6 +29,14 @@ def test_it_is_where_the_smoothed_loss_is_least() -> None:
     assert temperature_of(LOGITS, LABELS) == pytest.approx(grid[np.argmin(losses)], rel=2e-3)
 
 
+def test_of_two_classes_it_has_a_closed_form() -> None:
+    """Three of four are right, all by the same margin: the confidence then is their share."""
+    logits = np.tile([2.0, 0.0], (4, 1))
+    share = (1 - SMOOTHING) * 3 / 4 + SMOOTHING / 2
+    expected = 2.0 / np.log(share / (1 - share))
+    assert temperature_of(logits, np.array([0, 0, 0, 1])) == pytest.approx(expected, rel=1e-10)
+
+
 def test_labels_may_be_distributions() -> None:
     assert temperature_of(LOGITS, np.eye(7)[LABELS]) == pytest.approx(
         temperature_of(LOGITS, LABELS)

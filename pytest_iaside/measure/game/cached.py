@@ -12,7 +12,7 @@ import torch
 
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.measure.game.play import Game, partners
-from pytest_iaside.measure.game.replay import replay
+from pytest_iaside.measure.game.replay import Again, replay
 from pytest_iaside.measure.game.rows import ARRAYS, GameRows
 from pytest_iaside.models.backends.probe import version_of
 from pytest_iaside.models.classifier import Classifier
@@ -67,19 +67,21 @@ class CachedGame:
     cache: ResultCache
     key: str | None
     entries: Sequence[Entry]
+    again: Again
+    """What of the model was answered again in this run, and need not be once more."""
     replayed: int = 0
     """How many of the passes that are kept were played again."""
     note: str = ""
     """What came of that, for people."""
 
     @classmethod
-    def of(cls, game: Game) -> CachedGame:
+    def of(cls, game: Game, again: Again | None = None) -> CachedGame:
         """Raises SettingsError where the cache's limit is no number."""
         facts: dict[str, Any] = {"rules": game.rules.as_dict()}
         if game.temperature != 1.0:
             facts["temperature"] = game.temperature
         key = key_of(game.classifier, game.execution, facts)
-        return cls(game, ResultCache(), key, _entries(game))
+        return cls(game, ResultCache(), key, _entries(game), again or {})
 
     @property
     def why_not(self) -> str:
@@ -100,7 +102,7 @@ class CachedGame:
             return nothing
         rows = [None if one is None else _rows(one) for one in found]
         kept = [row for row in rows if row is not None]
-        self.replayed, differs = replay(self.game, images, kept)
+        self.replayed, differs = replay(self.game, images, kept, self.again)
         if not differs:
             return rows
         forget_model(self.cache, self.key)

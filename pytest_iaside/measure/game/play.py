@@ -145,18 +145,19 @@ def answers_on(
     shard: Shard,
     played: Sequence[NDArray[np.bool_]],
     targets: Tensor | None = None,
+    clean: Tensor | None = None,
 ) -> Iterator[tuple[slice, Floats, Floats]]:
     """Log-likelihoods (k, S) of the coalitions ``played`` (S, M) of each image of ``shard``.
 
     A few images at a time, which, and with the log-probabilities (k, classes) of the images as they
     are. ``targets`` are the classes that count where the sample has no labels; without them the
-    likeliest.
+    likeliest. ``clean`` are the logits (K, classes) of the images as they are, if they are known.
     """
     classifier, sample, device = runner.classifier, shard.sample, runner.device
     batch_size = runner.batch_size
     pixels = _to(device, sample.pixels())
-    clean = (classifier.normalise(pixels[some]) for some in pieces(len(sample), batch_size))
-    logits = torch.cat(list(runner.forward_many(clean)))
+    whole = (classifier.normalise(pixels[some]) for some in pieces(len(sample), batch_size))
+    logits = torch.cat(list(runner.forward_many(whole))) if clean is None else _to(device, clean)
     sample.check_classes(logits.shape[1])
     if sample.labels is not None:
         targets = sample.labels
@@ -168,10 +169,14 @@ def answers_on(
 
     def rounds() -> Iterator[Round]:
         for some in together:
-            coalitions = torch.from_numpy(np.stack(played[some]))
+            coalitions = _to(device, torch.from_numpy(np.stack(played[some])))
+            count, bands = coalitions.shape[1:]
+            few = coalitions if count < bands else None
+            if few is not None:
+                coalitions = torch.eye(count, device=device).expand(len(few), -1, -1)
             yield Round(
-                _take_apart(runner, rules, shard, some, pixels[some]),
-                _to(device, coalitions).to(torch.float32),
+                _take_apart(runner, rules, shard, some, pixels[some], few),
+                coalitions.to(torch.float32),
                 targets[some],
                 sample.names[some],
                 shard.temperature,
@@ -271,7 +276,12 @@ def _check_finite(found: Tensor, played: Round) -> None:
 
 
 def _take_apart(
-    runner: BackendRunner, rules: Rules, shard: Shard, some: slice, pixels: Tensor
+    runner: BackendRunner,
+    rules: Rules,
+    shard: Shard,
+    some: slice,
+    pixels: Tensor,
+    together: Tensor | None,
 ) -> Components:
     classifier = runner.classifier
     absent = None if shard.absent is None else _to(runner.device, shard.absent[some])
@@ -285,6 +295,7 @@ def _take_apart(
         std=classifier.std,
         space=rules.space,
         channels_last=runner.memory_format is torch.channels_last,
+        together=together,
     )
 
 

@@ -5,6 +5,7 @@ from itertools import chain
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pytest_iaside.execute.runner import open_runner
 from pytest_iaside.execute.steady import agree
@@ -16,14 +17,19 @@ from pytest_iaside.stats.arrays import Floats
 LEAST = 64
 SHARE = 0.01
 AT_ONCE = 16  # images
+Again = dict[str, Floats]
+"""Logits (C,) of images as they are, by digest, that were answered again in this run already."""
 
 
-def replay(game: Game, images: Sequence[int], kept: Sequence[GameRows]) -> tuple[int, str]:
+def replay(
+    game: Game, images: Sequence[int], kept: Sequence[GameRows], again: Again
+) -> tuple[int, str]:
     """Play some of ``kept``, the rows of ``images`` of the sample, again.
 
     How many passes that took, and the image whose answers differ; empty where all agree. At least
     64 passes and 1 % of those kept: every image as it is and under coalitions at random, or some
-    images of every class where that is more. Drawn anew each time it is called.
+    images of every class where that is more. Drawn anew each time it is called. Images that were
+    answered ``again``, all of those that are drawn, are not run as they are once more.
 
     Raises ModelError as the game does.
     """
@@ -40,16 +46,18 @@ def replay(game: Game, images: Sequence[int], kept: Sequence[GameRows]) -> tuple
     plans = plans_of(game.sample.take(wanted), game.rules)
     coalitions = [p.coalitions[some] for p, some in zip(plans, columns, strict=True)]
     targets = torch.from_numpy(rows.log_probabilities[drawn].argmax(axis=1))
-    count, done = len(drawn) * (each + 1), 0
+    clean = _answered(again, [game.sample.digests[image] for image in wanted])
+    count, done = len(drawn) * (each + (clean is None)), 0
     work = game.shards(AT_ONCE, wanted)
     first = next(work)
     inputs = first_inputs(game.classifier, game.rules, first)
     with open_runner(game.classifier, game.execution, inputs=inputs, passes=count) as runner:
         for shard in chain([first], work):
             some = slice(done, done + len(shard.sample))
-            answers = answers_on(runner, game.rules, shard, coalitions[some], targets[some])
-            for _, found, clean in answers:
-                for answer, log_probabilities in zip(found, clean, strict=True):
+            known = None if clean is None else clean[some]
+            answers = answers_on(runner, game.rules, shard, coalitions[some], targets[some], known)
+            for _, found, as_it_is in answers:
+                for answer, log_probabilities in zip(found, as_it_is, strict=True):
                     place = drawn[done]
                     expected = rows.log_likelihood[place, columns[done]]
                     both = (answer, expected), (log_probabilities, rows.log_probabilities[place])
@@ -57,6 +65,13 @@ def replay(game: Game, images: Sequence[int], kept: Sequence[GameRows]) -> tuple
                         return count, game.sample.names[images[place]]
                     done += 1
     return count, ""
+
+
+def _answered(again: Again, digests: Sequence[str]) -> Tensor | None:
+    """The logits (K, C) of images ``again``; None unless there are those of all."""
+    if not all(digest in again for digest in digests):
+        return None
+    return torch.from_numpy(np.stack([again[digest] for digest in digests]))
 
 
 def _classes(game: Game, images: Sequence[int], rows: GameRows) -> Floats:
