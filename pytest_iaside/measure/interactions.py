@@ -6,7 +6,7 @@ from pytest_iaside.measure.game.shapley import interaction_index
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.quantities import Quantity
-from pytest_iaside.measure.trainings import mean_of, trainings_of
+from pytest_iaside.measure.trainings import together, trainings_of
 
 KIND = "interactions"
 
@@ -20,7 +20,9 @@ def interactions_of(profile: SpectralProfile) -> Measurement | None:
     """
     each = [_of_one(training) for training in trainings_of(profile)]
     known = [one for one in each if one is not None]
-    return mean_of(known) if len(known) == len(each) else None
+    if len(known) < len(each):
+        return None
+    return together(known) if len(known) > 1 else known[0]
 
 
 def pairs(bands: int) -> list[tuple[int, int]]:

@@ -166,9 +166,8 @@ def _check_table(profile: Any) -> None:
     """The log-likelihoods of all coalitions are those that ψ were made of."""
     table = profile.log_likelihood
     scale = np.abs(table).max(axis=1)
-    ends = table[:, [0, -1]] - profile.by_size[:, [0, -1]]
-    _check_equal("v(∅)", ends[:, 0], "that of its table", 0 * scale, scale)
-    _check_equal("L(all)", ends[:, 1], "that of its table", 0 * scale, scale)
+    for name, end in (("L(∅)", 0), ("L(all)", -1)):
+        _check_equal(name, profile.by_size[:, end], "that of its table", table[:, end], scale)
     for band, psi in enumerate(shapley_values(table).T):
         _check_equal(f"ψ of band {band}", profile.values[:, band], "that of its table", psi, scale)
 

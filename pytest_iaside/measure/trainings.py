@@ -53,7 +53,7 @@ def mean_of(trainings: Sequence[T]) -> T:
                 f"trainings {one} and {another} are the same network, which tells nothing of what "
                 "another training would be; give each training once, trained with its own seed"
             )
-    return _mean(trainings)
+    return together(trainings)
 
 
 def _same_network(left: Measurement, right: Measurement) -> bool:
@@ -125,7 +125,8 @@ def split(
     return found
 
 
-def _mean(trainings: Sequence[T]) -> T:
+def together(trainings: Sequence[T]) -> T:
+    """The mean of ``trainings`` that are known to fit each other."""
     first = trainings[0]
     every: dict[str, Any] = {
         name: sum(getattr(each, name) for each in trainings) for name in (*SUMMED, "seconds")
@@ -153,7 +154,7 @@ def _mean(trainings: Sequence[T]) -> T:
         **every,
         trainings=tuple(trainings),
         model=model,
-        answers=_mean(answers) if len(answers) == len(trainings) else None,
+        answers=together(answers) if len(answers) == len(trainings) else None,
         notes=tuple(dict.fromkeys(note for each in trainings for note in each.notes)),
         not_cached_because=next((n for each in trainings if (n := each.not_cached_because)), ""),
     )
