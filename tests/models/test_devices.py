@@ -20,8 +20,8 @@ from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.filters import components, split
-from pytest_iaside.measure.game import play as playing
-from pytest_iaside.measure.game.play import Shard, ready, shards
+from pytest_iaside.measure.game import rounds
+from pytest_iaside.measure.game.play import Shard, play_on, ready, shards
 from pytest_iaside.measure.game.rules import Rules
 
 CLASSES = 5
@@ -37,10 +37,10 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
         fetched.append(tuple(tensor.shape))
         return np.zeros(tensor.shape)
 
-    monkeypatch.setattr(playing, "_to_host", fetch)
+    monkeypatch.setattr(rounds, "to_host", fetch)
     # Their results decide what is done next, which pretended numbers cannot.
     monkeypatch.setattr(ReferenceSample, "check_classes", lambda self, classes: None)
-    monkeypatch.setattr(playing, "_check_finite", lambda found, played: None)
+    monkeypatch.setattr(rounds, "_check_finite", lambda found, played: None)
     # Pinned memory is the one thing that cannot be pretended.
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
     with FakeTensorMode(allow_non_fake_inputs=True):
@@ -103,11 +103,11 @@ def test_a_game_mixes_no_devices(
     shard = shard_of(labels, rules)
     with ready(model, rules, execution, shard) as runner:
         assert runner.device == torch.device("cuda:0")
-        rows = list(playing.play_on(runner, rules, shard))
+        rows = list(play_on(runner, rules, shard))
     assert [len(each.image_psi) for each in rows] == [1, 1, 1]
     assert rows[0].environment["device"] == "cuda:0"
     # What is fetched: the clean images' probabilities once, then once for each round.
-    assert gpu == [(3, CLASSES)] + [(1, 8)] * 3
+    assert gpu == [(3, CLASSES)] + [(1, 1, 8)] * 3
 
 
 def test_a_network_elsewhere_is_told_apart(gpu: list[tuple[int, ...]]) -> None:
@@ -130,7 +130,7 @@ def test_a_network_elsewhere_is_told_apart(gpu: list[tuple[int, ...]]) -> None:
         pytest.raises(ModelError, match="at least two devices, cuda:0 and cpu"),
         ready(model, rules, Execution(device="cuda"), shard) as runner,
     ):
-        list(playing.play_on(runner, rules, shard))
+        list(play_on(runner, rules, shard))
 
 
 @pytest.mark.parametrize("space", ["input", "pixel"])

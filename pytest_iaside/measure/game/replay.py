@@ -48,7 +48,7 @@ def replay(game: Game, images: Sequence[int], kept: Sequence[GameRows]) -> tuple
         for shard in chain([first], work):
             some = slice(done, done + len(shard.sample))
             answers = answers_on(runner, game.rules, shard, coalitions[some], targets[some])
-            for _, found, clean in answers:
+            for _, (found,), clean in answers:
                 for answer, log_probabilities in zip(found, clean, strict=True):
                     place = drawn[done]
                     expected = rows.log_likelihood[place, columns[done]]
