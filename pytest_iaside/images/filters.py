@@ -51,8 +51,8 @@ class Components:
         return mixed.view(-1, channels, height, width)
 
 
-def split(images: Tensor, partition: BandPartition) -> Tensor:
-    """Take images (K, C, H, W) apart into their bands, (K, M, C, H, W) float64.
+def split(images: Tensor, partition: BandPartition, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Take images (K, C, H, W) apart into their bands, (K, M, C, H, W) of ``dtype``.
 
     The components are real and sum to the image (SPEC.md 6, I-ASIDE 1).
     """
@@ -61,7 +61,7 @@ def split(images: Tensor, partition: BandPartition) -> Tensor:
     bands = torch.arange(partition.bands, device=images.device)
     # Every band is symmetric under (u, v) → (−u, −v): half of the plane says it all.
     masks = index[:, : width // 2 + 1] == bands[:, None, None]
-    spectrum = torch.fft.rfft2(images.to(torch.float64))
+    spectrum = torch.fft.rfft2(images.to(dtype))
     parts: Tensor = torch.fft.irfft2(spectrum[:, None] * masks[:, None], s=(height, width))
     return parts
 
@@ -109,9 +109,10 @@ def changed(
     Both are in units of pixels and normalised afterwards. Nothing is clipped: what is shown may
     leave [0, 1] (SPEC.md 7, 8).
     """
-    pictures, changes = images.to(torch.float64), parts.to(torch.float64)
+    pictures = images.to(torch.float64)
     centre, scale = _normalisation(pictures, mean, std)
-    return _packed(changes / scale, (pictures - centre) / scale, dtype, channels_last)
+    changes = parts if std is None else parts / std.to(parts).view(-1, 1, 1)
+    return _packed(changes, (pictures - centre) / scale, dtype, channels_last)
 
 
 def band_energies(changes: Tensor, partition: BandPartition) -> Tensor:

@@ -97,7 +97,7 @@ def fourier_heat_map(
     distinct = dict.fromkeys(_one_of_two(wave, height, width) for wave in grid)
     waves = {wave: place for place, wave in enumerate(distinct)}
     jobs = (
-        _Waved(
+        WavedImages(
             sample.take(range(some.start, some.stop)),
             len(sample) * (len(waves) + 1),
             tuple(waves),
@@ -161,7 +161,7 @@ def cosines(frequencies: Tensor, height: int, width: int) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Waved(ChangedImages):
+class WavedImages(ChangedImages):
     """Images under each of ``waves``."""
 
     waves: tuple[Frequency, ...]

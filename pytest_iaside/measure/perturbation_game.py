@@ -172,7 +172,7 @@ def perturbation_spectrum(
 
 
 @dataclass(frozen=True, eq=False)
-class _Perturbed(ChangedImages):
+class PerturbedImages(ChangedImages):
     """Images with what they became, played by ``rules``."""
 
     perturbed: Tensor
@@ -206,7 +206,7 @@ class _Perturbed(ChangedImages):
 
 def _jobs(
     subject: Subject, rules: Rules, perturbed: Callable[[slice], Tensor], energy: list[Tensor]
-) -> Iterator[_Perturbed]:
+) -> Iterator[PerturbedImages]:
     """All images, a few at a time; ``energy`` (k, M) of what changed them is added to the list."""
     sample = subject.sample
     passes = len(sample) * (len(plan(rules.design, rules.bands, "").coalitions) + 1)
@@ -214,7 +214,7 @@ def _jobs(
         part, became = sample.take(range(some.start, some.stop)), perturbed(some)
         change = became.to(torch.float64) - part.pixels()
         energy.append(band_energies(change, subject.partition))
-        yield _Perturbed(part, passes, became, rules)
+        yield PerturbedImages(part, passes, became, rules)
 
 
 def _partition(sample: ReferenceSample, rules: Rules) -> BandPartition:

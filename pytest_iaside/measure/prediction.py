@@ -139,7 +139,7 @@ def owen_extension(table: Floats, gains: Floats) -> Floats:
     for gain in np.clip(gains, 0.0, 1.0).T:
         # The lowest bit of what is left is the next player.
         without, present = found[:, 0::2], found[:, 1::2]
-        found = without + gain[:, None] * (present - without)
+        found = (1 - gain)[:, None] * without + gain[:, None] * present
     return np.asarray(found[:, 0])
 
 
