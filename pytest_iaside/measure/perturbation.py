@@ -180,7 +180,8 @@ def made_of(named: Mapping[str, Perturbation], sample: ReferenceSample) -> dict[
     found: dict[str, Any] = {}
     pixels = sample.pixels(0, MADE_OF)
     for name, given in named.items():
-        if kind_of(given, sample) == "function":
+        # Stored images are as many as the whole reference, of which ``sample`` may be a part.
+        if not isinstance(given, ReferenceSample) and kind_of(given, sample) == "function":
             perturbation: Any = given
             # As answers() calls it: whatever it raises was told by now.
             first, again = (ReferenceSample(perturbation(pixels.clone())).pixels() for _ in "ab")

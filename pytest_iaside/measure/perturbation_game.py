@@ -195,7 +195,7 @@ class PerturbedImages(ChangedImages):
         return f"changed in the bands {bands}" if mixture.any() else "as it is"
 
     def reduced(self, some: slice, scores: Floats) -> Floats:
-        plans = plans_of(self.sample.take(range(some.start, some.stop)), self.rules)
+        plans = plans_of(self.sample, self.rules)[some]
         return np.stack(
             [
                 (row[:, :1] - row) @ plan_weights(each)

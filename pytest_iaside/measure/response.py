@@ -184,14 +184,15 @@ def contrast(pixels: Tensor) -> Tensor:
 
 
 def band_noise(
-    sample: ReferenceSample, pixels: Tensor, partition: BandPartition, seed: int
+    digests: Sequence[str], pixels: Tensor, partition: BandPartition, seed: int
 ) -> Tensor:
-    """Noise (K, M, C, H, W) float32 for the images of ``sample``, whose ``pixels`` are given.
+    """Noise (K, M, C, H, W) float32 for images of ``pixels`` (K, C, H, W) and ``digests`` (K).
 
     In band b alone, of the energy ‖x − mean x‖²; of an image it depends on its digest and ``seed``
     only.
     """
-    drawn = [random_by(f"band {seed} {each}").normal(size=sample.shape) for each in sample.digests]
+    shape = tuple(pixels.shape[1:])
+    drawn = [random_by(f"band {seed} {digest}").normal(size=shape) for digest in digests]
     white = torch.from_numpy(np.stack(drawn)).to(pixels.device)
     # Of few passes an image they are a notable part: half the time of float64.
     noise = split(white, partition, torch.float32)
@@ -216,8 +217,7 @@ class NoisyImages(ChangedImages):
     def pictures(
         self, classifier: Classifier, some: slice, pixels: Tensor, *, channels_last: bool = True
     ) -> Components:
-        images = self.sample.take(range(some.start, some.stop))
-        noise = band_noise(images, pixels, self.partition, self.seed)
+        noise = band_noise(self.sample.digests[some], pixels, self.partition, self.seed)
         return changed(pixels, noise, classifier.mean, classifier.std, channels_last=channels_last)
 
     def shown(self, mixture: NDArray[Any]) -> str:

@@ -47,7 +47,7 @@ def test_noise_has_the_wanted_energy_and_lies_in_its_band_alone(
 ) -> None:
     sample = images(2, seed=seed)
     partition = BandPartition(SIDE, SIDE, bands, norm)
-    noise = band_noise(sample, sample.pixels(), partition, seed).double()
+    noise = band_noise(sample.digests, sample.pixels(), partition, seed).double()
     strength = contrast(sample.pixels())
     pixels = sample.pixels().double()
     centred = pixels - pixels.mean(dim=(2, 3), keepdim=True)
@@ -62,11 +62,11 @@ def test_noise_has_the_wanted_energy_and_lies_in_its_band_alone(
 
 def test_noise_depends_on_image_and_seed_alone() -> None:
     sample = images(4)
-    whole = band_noise(sample, sample.pixels(), PARTITION, 0)
+    whole = band_noise(sample.digests, sample.pixels(), PARTITION, 0)
     order = [2, 0, 3]
     some = sample.take(order)
-    torch.testing.assert_close(band_noise(some, some.pixels(), PARTITION, 0), whole[order])
-    assert not torch.equal(band_noise(sample, sample.pixels(), PARTITION, 1), whole)
+    torch.testing.assert_close(band_noise(some.digests, some.pixels(), PARTITION, 0), whole[order])
+    assert not torch.equal(band_noise(sample.digests, sample.pixels(), PARTITION, 1), whole)
     assert not torch.allclose(whole[0], whole[1])
 
 
@@ -74,7 +74,7 @@ def test_a_linear_score_loses_w_times_the_noise() -> None:
     """R_b(e) = −√e·w·n_b of every image; of a sign at random, so 0 in the mean."""
     sample = images(40, labels=[0] * 40)
     found = spectral_response(linear, sample, bands=BANDS, seed=3)
-    noise = band_noise(sample, sample.pixels(), PARTITION, 3).flatten(2).double() @ WEIGHTS
+    noise = band_noise(sample.digests, sample.pixels(), PARTITION, 3).flatten(2).double() @ WEIGHTS
     expected = -np.sqrt(ENERGIES)[None, :, None] * noise.numpy()[:, None]
     np.testing.assert_allclose(found.image_response(), expected, atol=1e-6)
     for row in found.response(level=0.999):
@@ -87,7 +87,7 @@ def test_a_quadratic_score_loses_in_proportion_to_the_energy() -> None:
     sample = images(3, labels=[0] * 3)
     model = scored(lambda x: -0.02 * (x - 0.5).square().sum(dim=1) - 1)
     found = spectral_response(model, sample, bands=BANDS, energies=[0.2, 0.5])
-    noise = band_noise(sample, sample.pixels(), PARTITION, 0).flatten(2)
+    noise = band_noise(sample.digests, sample.pixels(), PARTITION, 0).flatten(2)
     from_centre = sample.pixels().double().flatten(1)[:, None] - 0.5
     for rung, energy in enumerate((0.2, 0.5)):
         cross = 2 * energy**0.5 * (noise * from_centre).sum(dim=2)
@@ -98,7 +98,7 @@ def test_a_quadratic_score_loses_in_proportion_to_the_energy() -> None:
 def test_the_three_scores_are_of_the_same_answers() -> None:
     sample = images(5, labels=[0, 1, 2, 3, 4])
     found = spectral_response(curved, sample, bands=BANDS, energies=[0.5])
-    noise = band_noise(sample, sample.pixels(), PARTITION, 0)
+    noise = band_noise(sample.digests, sample.pixels(), PARTITION, 0)
     labels = torch.arange(5)
     clean = torch.log_softmax(curved(sample.pixels()), dim=1)
     for band in range(BANDS):

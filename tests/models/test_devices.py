@@ -18,11 +18,16 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from pytest_iaside import Classifier, ReferenceSample
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.runner import open_runner
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.filters import components, split
+from pytest_iaside.measure.fourier import WavedImages
 from pytest_iaside.measure.game import rounds
+from pytest_iaside.measure.game.changes import ChangedImages
 from pytest_iaside.measure.game.play import Shard, play_on, ready, shards
 from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.perturbation_game import PerturbedImages
+from pytest_iaside.measure.response import NoisyImages
 
 CLASSES = 5
 
@@ -131,6 +136,26 @@ def test_a_network_elsewhere_is_told_apart(gpu: list[tuple[int, ...]]) -> None:
         ready(model, rules, Execution(device="cuda"), shard) as runner,
     ):
         list(play_on(runner, rules, shard))
+
+
+@pytest.mark.parametrize("labels", list(SAMPLES))
+@pytest.mark.parametrize("what", ["perturbed", "noisy", "waved"])
+def test_changes_mix_no_devices(gpu: list[tuple[int, ...]], labels: str, what: str) -> None:
+    shown, rules = SAMPLES[labels], Rules(bands=3, space="pixel")
+    with unset_fake_temporarily():
+        perturbed = shown.pixels().flip(3)
+    job: ChangedImages = {
+        "perturbed": PerturbedImages(shown, 0, perturbed, rules),
+        "noisy": NoisyImages(shown, 0, BandPartition(16, 16, 3), (0.1, 0.2), 0),
+        "waved": WavedImages(shown, 0, ((0, 1), (2, 3)), 1.0, 0),
+    }[what]
+    played = len(job.mixtures()[0])
+    model, execution = classifier(network("cuda")), Execution(device="cuda", batch_size=2)
+    inputs = job.first_inputs(model)
+    with open_runner(model, execution, inputs=inputs, passes=0) as runner:
+        rows = list(job.rows(runner))
+    assert [len(each.values) for each in rows] == [1, 1, 1]
+    assert gpu == [(3, CLASSES)] + [(3, 1, played)] * 3
 
 
 @pytest.mark.parametrize("space", ["input", "pixel"])
