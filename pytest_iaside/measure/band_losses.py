@@ -75,8 +75,16 @@ class BandLosses(Measurement):
         check_level(level)
         return Estimate.of_mean(self.distinct(rows), level, self.group_numbers)
 
+    @property
+    def places(self) -> int:
+        """How many losses of each score an image has."""
+        return self.bands
+
     def widths(self) -> dict[str, int]:
-        return {"values": len(self.quantities), "energy": self.bands}
+        expected = len(get_args(ScoreName)) * self.places
+        if len(self.quantities) != expected:
+            raise ValueError(f"there are {len(self.quantities)} quantities, not {expected}")
+        return {"values": expected, "energy": self.bands}
 
 
 def loss_quantities(places: Sequence[str]) -> tuple[Quantity, ...]:

@@ -89,6 +89,8 @@ def check_numbers(found: Any) -> None:
         # What an image tells about its label nobody knows where it is the only one.
         if array is not None and (name != "information" or count > 1):
             _check_finite(name, array)
+    if getattr(found, "energy", None) is not None and (found.energy < 0).any():
+        raise ValueError(f"energy is {found.energy.min():g}, which no change has")
     if found.kind == ANSWERS:
         _check_answers(found)
     elif found.kind == "spectral":

@@ -74,6 +74,10 @@ class BandResponse(BandLosses, kind=KIND):
         """The ladder (R,), in units of ‖x − mean x‖²."""
         return tuple(float(each) for each in self.settings["energies"])
 
+    @property
+    def places(self) -> int:
+        return self.bands * len(self.energies)
+
     def image_response(self, score: ScoreName = "log-likelihood") -> Floats:
         """The loss of every image, (K, R, M)."""
         return self.losses(score).reshape(len(self), len(self.energies), self.bands)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -36,6 +38,7 @@ from pytest_iaside.measure.answers import answers
 from pytest_iaside.measure.metrics import correct
 from pytest_iaside.measure.panel import log_likelihoods, probabilities
 from pytest_iaside.measure.perturbation_game import PerturbationSpectrum
+from pytest_iaside.measure.trainings import mean_of
 from pytest_iaside.thresholds import Limit
 
 BANDS = 3
@@ -263,6 +266,46 @@ def test_a_file_gives_back_the_same(tmp_path: Path) -> None:
     assert loaded.settings == found.settings
     assert loaded.phi()[1].standard_error == found.phi()[1].standard_error
     assert compare(loaded, found, {}).images == 6
+
+
+def test_trainings_keep_each_change_that_is_their_own(tmp_path: Path) -> None:
+    sample = images(6, labels=[0, 1, 2, 3, 4, 0])
+    found = [
+        perturbation_spectrum(model, sample, PGD, bands=BANDS)
+        for model in (curved, lambda x: curved(x.flip(3)))
+    ]
+    mean = mean_of(found)
+    np.testing.assert_allclose(mean.values, (found[0].values + found[1].values) / 2)
+    loaded = Measurement.load(mean.save(tmp_path / "trainings.yaml"))
+    assert isinstance(loaded, PerturbationSpectrum)
+    for one, each in zip(loaded.trainings, found, strict=True):
+        np.testing.assert_array_equal(one.energy, each.energy)
+    np.testing.assert_allclose(loaded.image_phi(), mean.image_phi())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("bands: 3", "bands: 4"), ("bands: 3", "bands: none"), ("bands: 3", "bands: 0")],
+)
+def test_an_edited_file_is_refused(tmp_path: Path, old: str, new: str) -> None:
+    found = perturbation_spectrum(curved, images(), ("contrast", 3), bands=BANDS)
+    path = found.save(tmp_path / "spectrum.yaml")
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(BaselineError, match="it was edited or damaged"):
+        Measurement.load(path)
+
+
+def test_a_file_is_read_as_its_kind_whatever_was_imported(tmp_path: Path) -> None:
+    found = perturbation_spectrum(curved, images(), ("contrast", 3), bands=BANDS)
+    path = found.save(tmp_path / "spectrum.yaml")
+    code = (
+        "from pytest_iaside import Measurement; import sys;"
+        f"print(type(Measurement.load({str(path)!r})).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "PerturbationSpectrum"
 
 
 def test_intervals_are_over_groups() -> None:
