@@ -129,6 +129,11 @@ def added_noise_loss(
     return np.asarray(np.sum(columns, axis=0))
 
 
+def beyond_ladder(response: BandResponse, energies: Floats) -> float:
+    """The share of ``energies`` (K, M) above the last rung, whose losses are foretold too small."""
+    return float((energies > response.energies[-1]).mean())
+
+
 def owen_extension(table: Floats, gains: Floats) -> Floats:
     """Σ_S Π_{i∈S} g_i Π_{i∉S} (1 − g_i) v(S) of each image, (K,): the multilinear extension.
 

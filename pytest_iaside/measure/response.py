@@ -94,9 +94,12 @@ class BandResponse(BandLosses, kind=KIND):
 
     @property
     def clean_accuracy(self) -> float:
-        """The share of clean images that are answered right."""
+        """The share of the measured images that are answered right without noise."""
         assert self.answers is not None  # As measured; and files hold them.
-        return float(self.answers.distinct(self.answers["accuracy, clean"]).mean())
+        hits = self.answers["accuracy, clean"].tolist()
+        known = dict(zip(self.answers.digests, hits, strict=True))
+        # The answers may be to more images.
+        return float(np.mean([known[digest] for digest in dict.fromkeys(self.digests)]))
 
     @property
     def tolerance(self) -> tuple[Tolerance, ...]:

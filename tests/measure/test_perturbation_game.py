@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,16 +17,14 @@ from torch import Tensor, nn
 from pytest_iaside import (
     CORRUPTIONS,
     BandPartition,
-    BaselineError,
     Classifier,
     Execution,
-    Measurement,
     ModelError,
     ReferenceSample,
     ReferenceSampleError,
     SettingsError,
-    compare,
     corrupt,
+    fgsm,
     perturbation_spectrum,
     pgd,
 )
@@ -37,14 +32,16 @@ from pytest_iaside.images.filters import split
 from pytest_iaside.measure.answers import answers
 from pytest_iaside.measure.metrics import correct
 from pytest_iaside.measure.panel import log_likelihoods, probabilities
-from pytest_iaside.measure.perturbation_game import PerturbationSpectrum
-from pytest_iaside.measure.trainings import mean_of
-from pytest_iaside.thresholds import Limit
+from pytest_iaside.perturb.adapters import from_torchattacks
 
 BANDS = 3
 PARTITION = BandPartition(SIDE, SIDE, BANDS)
 PGD = partial(pgd, eps=0.05, steps=3, step_size=0.02)
 SCORES: tuple[Any, ...] = ("log-likelihood", "probability", "accuracy")
+
+
+torch.manual_seed(0)
+network = nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 16), nn.Tanh(), nn.Linear(16, 5)).eval()
 
 
 def stored(sample: ReferenceSample, became: Tensor) -> ReferenceSample:
@@ -123,9 +120,10 @@ def test_gaussian_noise_through_a_quadratic_score() -> None:
 
 EVERY: list[tuple[Any, str]] = [((name, 3), "hard") for name in CORRUPTIONS]
 EVERY += [(each, kind) for each in (("white_noise", 3), PGD) for kind in ("soft", "predicted")]
+EVERY += [(partial(fgsm, eps=0.05, norm="l2"), "hard"), (PGD, "hard")]
 
 
-@pytest.mark.parametrize(("perturbation", "given_labels"), [*EVERY, (PGD, "hard")])
+@pytest.mark.parametrize(("perturbation", "given_labels"), EVERY)
 def test_phi_of_an_image_sums_to_its_loss(perturbation: Any, given_labels: str) -> None:
     labels = {
         "hard": [0, 1, 2, 3],
@@ -149,6 +147,17 @@ def test_phi_of_an_image_sums_to_its_loss(perturbation: Any, given_labels: str) 
         np.testing.assert_allclose(found.image_loss(score), loss, atol=1e-6)
         np.testing.assert_allclose(found.image_phi(score).sum(axis=1), loss, atol=1e-6)
         assert found.loss(score).value == pytest.approx(loss.mean(), abs=1e-6)
+
+
+def test_an_attack_of_another_library_is_played() -> None:
+    pytest.importorskip("torchattacks")
+    sample, attack = images(labels=[0, 1, 2, 3]), from_torchattacks("FGSM", eps=0.05)
+    other, own = (
+        perturbation_spectrum(network, sample, each, bands=BANDS)
+        for each in (attack, partial(fgsm, eps=0.05))
+    )
+    np.testing.assert_allclose(other.values, own.values, atol=1e-5)
+    assert other.settings["whose change"] == "each model's own"
 
 
 def test_nothing_changed_loses_nothing() -> None:
@@ -208,6 +217,23 @@ def test_designs_are_unbiased_and_sum_to_the_loss(design: Any) -> None:
     assert (np.abs(drawn.mean(axis=0) - exact.image_phi()) <= 4 * error + 1e-12).all()
 
 
+def test_many_bands_are_played_by_a_design() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sample = ReferenceSample(torch.rand(2, 1, 28, 28, generator=generator), [0, 1])
+    weights = 0.05 * random(28 * 28, 3, seed=2)
+    found = perturbation_spectrum(
+        lambda x: torch.tanh(x.flatten(1).double() @ weights), sample, ("white_noise", 3), bands=12
+    )
+    assert found.settings["design"] == "latin"
+    assert found.forward_passes == 2 * (12 * 11 + 2 + 1)
+    assert found.image_phi().shape == (2, 12)
+    clean, noisy = answers(
+        lambda x: torch.tanh(x.flatten(1).double() @ weights), sample, [None, ("white_noise", 3)]
+    )
+    losses = [log_likelihoods(each, found.labels, temperature=1.0) for each in (clean, noisy)]
+    np.testing.assert_allclose(found.image_loss(), losses[0] - losses[1], atol=1e-6)
+
+
 def test_labels_may_be_those_of_another_model() -> None:
     sample = images()
     baseline = perturbation_spectrum(curved, sample, ("contrast", 3), bands=BANDS)
@@ -222,28 +248,6 @@ def test_labels_may_be_those_of_another_model() -> None:
     np.testing.assert_allclose(first.values, baseline.values[:2], atol=1e-12)
 
 
-def test_two_are_compared_image_by_image() -> None:
-    sample = images(12, labels=[0, 1, 2, 3] * 3)
-    one, other = (
-        perturbation_spectrum(model, sample, ("white_noise", 3), bands=BANDS)
-        for model in (curved, lambda x: curved(x) * 1.5)
-    )
-    found = compare(other, one, {"log-likelihood": Limit(change=1.0)})
-    difference = other.values.mean(axis=0) - one.values.mean(axis=0)
-    np.testing.assert_allclose([each.change for each in found.quantities], difference)
-    assert {each.family for each in found.quantities} == set(SCORES)
-    assert [each.better for each in found.quantities] == ["lower"] * 9
-    assert found.answers  # How right clean images are answered belongs to it (SPEC.md 12).
-    for changed in ({"bands": 2}, {"partition": "l2"}, {"design": "latin"}, {"seed": 1}):
-        settings: Any = {"bands": BANDS} | changed
-        another = perturbation_spectrum(curved, sample, ("white_noise", 3), **settings)
-        with pytest.raises(BaselineError, match=next(iter(changed))):
-            compare(another, one, {})
-    blurred = perturbation_spectrum(curved, sample, ("gaussian_blur", 3), bands=BANDS)
-    with pytest.raises(BaselineError, match="gaussian_blur 3"):
-        compare(blurred, one, {})
-
-
 def test_an_attack_is_each_models_own_and_says_so() -> None:
     sample = images(labels=[0, 1, 2, 3])
     found = perturbation_spectrum(curved, sample, PGD, bands=BANDS)
@@ -253,72 +257,6 @@ def test_an_attack_is_each_models_own_and_says_so() -> None:
     assert noise.settings["whose change"] == "the same for every model"
     with pytest.raises(ModelError, match="gradient"):
         perturbation_spectrum(lambda x: curved(x).detach(), sample, PGD, bands=BANDS)
-
-
-def test_a_file_gives_back_the_same(tmp_path: Path) -> None:
-    sample = ReferenceSample(images(6).images, [0, 1, 2, 3, 4, 0], groups=list("aabbcc"))
-    found = perturbation_spectrum(curved, sample, ("white_noise", 3), bands=BANDS)
-    loaded = Measurement.load(found.save(tmp_path / "spectrum.yaml"))
-    assert isinstance(loaded, PerturbationSpectrum)
-    assert repr(loaded) == repr(found)
-    for name in ("values", "energy", "labels"):
-        np.testing.assert_array_equal(getattr(loaded, name), getattr(found, name))
-    assert loaded.settings == found.settings
-    assert loaded.phi()[1].standard_error == found.phi()[1].standard_error
-    assert compare(loaded, found, {}).images == 6
-
-
-def test_trainings_keep_each_change_that_is_their_own(tmp_path: Path) -> None:
-    sample = images(6, labels=[0, 1, 2, 3, 4, 0])
-    found = [
-        perturbation_spectrum(model, sample, PGD, bands=BANDS)
-        for model in (curved, lambda x: curved(x.flip(3)))
-    ]
-    mean = mean_of(found)
-    np.testing.assert_allclose(mean.values, (found[0].values + found[1].values) / 2)
-    loaded = Measurement.load(mean.save(tmp_path / "trainings.yaml"))
-    assert isinstance(loaded, PerturbationSpectrum)
-    for one, each in zip(loaded.trainings, found, strict=True):
-        np.testing.assert_array_equal(one.energy, each.energy)
-    np.testing.assert_allclose(loaded.image_phi(), mean.image_phi())
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [("bands: 3", "bands: 4"), ("bands: 3", "bands: none"), ("bands: 3", "bands: 0")],
-)
-def test_an_edited_file_is_refused(tmp_path: Path, old: str, new: str) -> None:
-    found = perturbation_spectrum(curved, images(), ("contrast", 3), bands=BANDS)
-    path = found.save(tmp_path / "spectrum.yaml")
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new), encoding="utf-8")
-    with pytest.raises(BaselineError, match="it was edited or damaged"):
-        Measurement.load(path)
-
-
-def test_a_file_is_read_as_its_kind_whatever_was_imported(tmp_path: Path) -> None:
-    found = perturbation_spectrum(curved, images(), ("contrast", 3), bands=BANDS)
-    path = found.save(tmp_path / "spectrum.yaml")
-    code = (
-        "from pytest_iaside import Measurement; import sys;"
-        f"print(type(Measurement.load({str(path)!r})).__name__)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "PerturbationSpectrum"
-
-
-def test_intervals_are_over_groups() -> None:
-    sample = images(8, labels=[0, 1, 2, 3] * 2)
-    grouped = ReferenceSample(sample.images, sample.labels, groups=list("aabbccdd"))
-    alone, together = (
-        perturbation_spectrum(curved, each, ("contrast", 3), bands=BANDS)
-        for each in (sample, grouped)
-    )
-    pairs = alone.image_loss().reshape(4, 2).mean(axis=1)
-    assert together.loss().standard_error == pytest.approx(pairs.std(ddof=1) / 2)
-    values = alone.image_loss()
-    assert alone.loss().standard_error == pytest.approx(values.std(ddof=1) / np.sqrt(8))
 
 
 def test_logits_that_are_not_finite_name_the_bands() -> None:
@@ -361,11 +299,9 @@ def test_what_does_not_fit_is_told(
 
 
 def test_a_module_is_played_as_a_function_is() -> None:
-    torch.manual_seed(0)
-    module = nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 5)).eval()
     sample = images(labels=[0, 1, 2, 3])
     found = [
         perturbation_spectrum(model, sample, ("contrast", 5), bands=BANDS).values
-        for model in (module, lambda x: module(x))
+        for model in (network, lambda x: network(x))
     ]
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)

@@ -27,6 +27,7 @@ from pytest_iaside.measure.game.coalitions import exact_coalitions
 from pytest_iaside.measure.prediction import (
     added_noise_loss,
     band_changes,
+    beyond_ladder,
     interpolated,
     owen_extension,
     predict_loss,
@@ -157,6 +158,7 @@ def test_the_sum_is_the_sum() -> None:
     changes = band_changes(sample, ("contrast", 3), bands=BANDS)
     expected = added_noise_loss(response, changes.energies, "accuracy")
     np.testing.assert_allclose(accuracy.image_values, expected)
+    assert beyond_ladder(response, np.array([[0.5, 1.0, 1.1], [2.0, 0.0, 0.3]])) == 2 / 6
 
 
 def test_gains_are_of_what_the_game_took_apart() -> None:
