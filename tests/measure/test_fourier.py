@@ -11,7 +11,7 @@ from changed_models import SIDE, WEIGHTS, curved, images, linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_iaside import Classifier, ReferenceSample, SettingsError
+from pytest_iaside import Classifier, ModelError, ReferenceSample, SettingsError
 from pytest_iaside.measure.fourier import cosines, fourier_heat_map
 from pytest_iaside.stats.arrays import random_by
 
@@ -94,6 +94,18 @@ def test_groups_and_seeds_count() -> None:
     assert (one.loss_error != other.loss_error).any()
     drawn = fourier_heat_map(curved, sample, radius=1, seed=1)
     assert not np.allclose(drawn.loss, one.loss)
+
+
+def test_logits_that_are_not_finite_name_the_wave() -> None:
+    sample = ReferenceSample(0.5 * images(3).images)
+    (wave,) = cosines(torch.tensor([[1.0, -1.0]], dtype=torch.float64), SIDE, SIDE)
+
+    def fragile(batch: torch.Tensor) -> torch.Tensor:
+        strength = (batch.double() * wave).sum(dim=(2, 3)).abs().amin(dim=1)
+        return torch.where((strength > 50)[:, None], torch.nan, curved(batch))
+
+    with pytest.raises(ModelError, match=r"image 0 under the wave of frequency \((1, -1|-1, 1)\)"):
+        fourier_heat_map(fragile, sample, norm=100.0, radius=1)
 
 
 @pytest.mark.parametrize(

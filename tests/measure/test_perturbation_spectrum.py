@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from changed_models import curved, images
 
 from pytest_iaside import (
     BaselineError,
+    Classifier,
     Measurement,
     ReferenceSample,
+    SettingsError,
     compare,
     perturbation_spectrum,
     pgd,
@@ -115,3 +118,19 @@ def test_an_edited_file_is_refused(tmp_path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(BaselineError, match="it was edited or damaged"):
         Measurement.load(path)
+
+
+def test_energy_that_no_change_has_is_refused(tmp_path: Path) -> None:
+    found = perturbation_spectrum(curved, images(), ("contrast", 3), bands=BANDS)
+    path = replace(found, energy=-found.energy).save(tmp_path / "spectrum.yaml")
+    with pytest.raises(BaselineError, match=r"energy is -.*, which no change has"):
+        Measurement.load(path)
+
+
+def test_levels_and_channels_that_do_not_fit_are_told() -> None:
+    found = perturbation_spectrum(curved, images(), ("contrast", 3), bands=BANDS)
+    with pytest.raises(SettingsError, match=r"write 0\.95 for 95 %"):
+        found.loss(level=95)
+    two = Classifier(curved, mean=[0.5, 0.5], std=[0.2, 0.2])
+    with pytest.raises(SettingsError, match="mean and std are for 2 channels"):
+        perturbation_spectrum(two, images(), ("contrast", 3), bands=BANDS)
