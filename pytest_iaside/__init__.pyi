@@ -19,8 +19,10 @@ from .measure.measurement import Measurement as Measurement
 from .measure.metrics import mean_corruption_error as mean_corruption_error
 from .measure.metrics import mean_prediction_error as mean_prediction_error
 from .measure.perturbation import measure_perturbations as measure_perturbations
+from .measure.perturbation_game import perturbation_spectrum as perturbation_spectrum
 from .measure.profile import SpectralProfile as SpectralProfile
 from .measure.quantities import Quantity as Quantity
+from .measure.response import spectral_response as spectral_response
 from .measure.spectral import measure as measure
 from .models.classifier import Classifier as Classifier
 from .perturb.attacks import fgsm as fgsm

@@ -30,6 +30,21 @@ before = peak()
 measure(network, ReferenceSample(images), bands=8)
 print(peak() - before)
 """
+CHANGES = """
+from pytest_iaside import perturbation_spectrum, spectral_response
+
+images = torch.randint(0, 256, (200, 3, 224, 224), dtype=torch.uint8)
+
+def play(some):
+    sample = ReferenceSample(some)
+    perturbation_spectrum(network, sample, ("white_noise", 3), bands=4)
+    spectral_response(network, sample)
+
+play(images[:2])
+before = peak()
+play(images)
+print(peak() - before)
+"""
 MASKS = """
 from pytest_iaside.explain import wcam
 
@@ -54,6 +69,11 @@ def added(script: str) -> float:
 def test_two_hundred_images_at_224_stay_within_300_mb():
     """All their 256 coalitions at once would take 200 · 256 · 3 · 224² · 4 B = 30,800 MB."""
     assert added(GAME) < 300e6
+
+
+def test_changes_of_two_hundred_images_stay_within_300_mb():
+    """All their noise at once would take 200 · 8 · 3 · 224² · 4 B = 963 MB."""
+    assert added(CHANGES) < 300e6
 
 
 def test_a_thousand_masks_of_an_image_at_224_stay_within_200_mb():

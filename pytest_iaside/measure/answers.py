@@ -17,11 +17,11 @@ from pytest_iaside.errors import (
     one_line,
 )
 from pytest_iaside.execute.execution import Execution, check_execution
-from pytest_iaside.execute.runner import Runner, open_runner
+from pytest_iaside.execute.runner import Runner, open_gradient_runner, open_runner
 from pytest_iaside.execute.steady import check_answers
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference
-from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.models.classifier import Classifier, as_classifier
 from pytest_iaside.models.gradients import PixelNetwork, with_gradients
 from pytest_iaside.perturb.attacks import Attack, attacked, checked_images, name_of
 from pytest_iaside.perturb.corruptions import check_corruption, check_severity, corrupt
@@ -85,7 +85,7 @@ class _Run:
 
     def logits(self, perturbation: Any, kind: Kind) -> Floats:
         if kind == "attack":
-            return self._forward(self._attacked(perturbation))
+            return self._forward(self.attacked(perturbation))
         if kind != "clean":
             return self._forward(self._perturbed(perturbation, kind))
         if self._clean is None:
@@ -94,34 +94,17 @@ class _Run:
 
     def _perturbed(self, perturbation: Any, kind: Kind) -> Iterator[Tensor]:
         for some in self._pieces():
-            if kind == "sample":
-                yield perturbation.pixels(some.start, some.stop)
-                continue
-            pixels = self._pixels(some)
-            if kind == "corruption":
-                # Of the images as they are, not as float32: noise is keyed by their digests.
-                images, (name, severity) = self._reference.images[some], perturbation
-                found = corrupt(images, name, severity, seed=self._seed)
-            else:
-                name = name_of(perturbation)
-                try:
-                    found = perturbation(pixels)
-                except SpectralRobustnessError:
-                    raise
-                except Exception as error:  # Whatever the user's function raises.
-                    raise SettingsError(
-                        f"the perturbation {name} failed ({one_line(error)}); it is called with "
-                        "images alone, and an attack with (model, images, labels)"
-                    ) from error
-            yield checked_images(
-                found, pixels, f"the perturbation {name}", self._reference.names[some]
-            )
+            yield perturbed_pixels(perturbation, kind, self._reference, some, self._seed)
 
-    def _attacked(self, attack: Attack) -> Iterator[Tensor]:
+    def classes(self) -> Tensor:
+        """The class of each image that an attack leads away from, (K,)."""
         labels = self._reference.labels
         if labels is None:
             labels = torch.from_numpy(self.logits(None, "clean"))
-        classes = labels.argmax(dim=1) if labels.ndim == 2 else labels
+        return labels.argmax(dim=1) if labels.ndim == 2 else labels
+
+    def attacked(self, attack: Attack) -> Iterator[Tensor]:
+        classes = self.classes()
         device = self._runner.device
         for some in self._pieces():
             # For each batch anew: what is switched in it must not stay so beyond a yield.
@@ -143,6 +126,44 @@ class _Run:
 
     def _pieces(self) -> Iterator[slice]:
         return self._runner.pieces(len(self._reference))
+
+
+def perturbed_pixels(
+    perturbation: Any, kind: Kind, reference: ReferenceSample, some: slice, seed: int
+) -> Tensor:
+    """Pixels (k, C, H, W) of ``some`` images under a ``perturbation`` that needs no model."""
+    if kind == "sample":
+        stored: Tensor = perturbation.pixels(some.start, some.stop)
+        return stored
+    pixels = reference.pixels(some.start, some.stop)
+    if kind == "corruption":
+        # Of the images as they are, not as float32: noise is keyed by their digests.
+        images, (name, severity) = reference.images[some], perturbation
+        found = corrupt(images, name, severity, seed=seed)
+    else:
+        name = name_of(perturbation)
+        try:
+            found = perturbation(pixels)
+        except SpectralRobustnessError:
+            raise
+        except Exception as error:  # Whatever the user's function raises.
+            raise SettingsError(
+                f"the perturbation {name} failed ({one_line(error)}); it is called with "
+                "images alone, and an attack with (model, images, labels)"
+            ) from error
+    return checked_images(found, pixels, f"the perturbation {name}", reference.names[some])
+
+
+def attacked_pixels(
+    classifier: Classifier, reference: ReferenceSample, attack: Attack, execution: Execution
+) -> tuple[Tensor, Tensor]:
+    """Pixels (K, C, H, W) of all images under ``attack``, and the classes (K,) it leads away from.
+
+    Both on the CPU. Raises as ``answers``.
+    """
+    with open_gradient_runner(classifier, execution, reference, "to attack with") as runner:
+        run = _Run(runner, reference, 0)
+        return torch.cat([each.cpu() for each in run.attacked(attack)]), run.classes()
 
 
 def kind_of(perturbation: Any, reference: ReferenceSample) -> Kind:

@@ -85,11 +85,13 @@ def check_numbers(found: Any) -> None:
     if odd := [each for each in found.digests if not re.fullmatch("[0-9a-z]{1,64}", each)]:
         raise ValueError(f"{quoted(odd[0])} is no digest of an image")
     _check_labels(found)
-    for name in ("values", "by_size", "log_likelihood", "information"):
+    for name in ("values", "by_size", "log_likelihood", "information", "energy"):
         array = getattr(found, name, None)
         # What an image tells about its label nobody knows where it is the only one.
         if array is not None and (name != "information" or count > 1):
             _check_finite(name, array)
+    if getattr(found, "energy", None) is not None and (found.energy < 0).any():
+        raise ValueError(f"energy is {found.energy.min():g}, which no change has")
     if found.kind == ANSWERS:
         _check_answers(found)
     elif found.kind == "spectral":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -35,7 +36,7 @@ ARRAYS = frozenset(
     (
         *("values", "labels", "digests", "names", "by_size", "information", "log_likelihood"),
         *(*OF_ANSWERS.values(), *OF_OTHER_IMAGES.values(), "image_psi"),
-        *("groups", "answers_groups"),
+        *("groups", "answers_groups", "energy"),
     )
 )
 """All that a file may hold, today or of version 0.1.0."""
@@ -43,6 +44,12 @@ MANY = 8
 """Images from which on a model that finds the labels can be told from chance."""
 _CLASSES: dict[str, type[Any]] = {}
 """The class of each kind of measurement that has one of its own."""
+HOMES = {
+    "spectral": "pytest_iaside.measure.profile",
+    "perturbation spectrum": "pytest_iaside.measure.perturbation_game",
+    "band response": "pytest_iaside.measure.response",
+}
+"""Where those classes are: a file is read as its own kind, whatever was imported before."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -238,7 +245,7 @@ class Measurement:
         if found != FORMAT:
             document = _read_as(path, cls, _modernised, document, found)
             arrays = {"values" if k == "image_psi" else k: a for k, a in arrays.items()}
-        chosen = _CLASSES.get(str(document.get("kind", "")), Measurement)
+        chosen = _class_of(str(document.get("kind", "")))
         if not issubclass(chosen, cls):
             raise BaselineError(
                 f"{path} holds a measurement of {quoted(document.get('kind'))}, expected a "
@@ -370,6 +377,12 @@ class Measurement:
             **self.counts(),
             "means": {quantity.name: round(float(mean), 4) for quantity, mean in means},
         }
+
+
+def _class_of(kind: str) -> type[Any]:
+    if kind in HOMES:
+        import_module(HOMES[kind])
+    return _CLASSES.get(kind, Measurement)
 
 
 def columns(*values: ArrayLike) -> Floats:

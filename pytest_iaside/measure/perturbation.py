@@ -22,7 +22,14 @@ from pytest_iaside.images.selection import (
     notes_on,
     on_labels_of,
 )
-from pytest_iaside.measure.answers import Perturbation, answers, kind_of, labels_of
+from pytest_iaside.measure.answers import (
+    Kind,
+    Perturbation,
+    answers,
+    kind_of,
+    labels_of,
+    perturbed_pixels,
+)
 from pytest_iaside.measure.measurement import Measurement, columns
 from pytest_iaside.measure.metrics import correct, mean_corruption_error, prediction_errors
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
@@ -30,7 +37,7 @@ from pytest_iaside.measure.quantities import Quantity
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.perturb.adapters import ForeignAttack
 from pytest_iaside.perturb.attacks import name_of
-from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES, corrupt
+from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES
 from pytest_iaside.perturb.weather import frost_textures
 from pytest_iaside.stats.arrays import Floats
 
@@ -73,7 +80,7 @@ def measure_perturbations(
     """
     began = time.perf_counter()
     check_positive("temperature", temperature)
-    named = _named(perturbations)
+    named = named_perturbations(perturbations)
     check_reference(reference)
     classifier = as_classifier(model)
     taken = first_images(reference, samples)
@@ -125,22 +132,18 @@ def without_model(
 
     Of ``reference``, that is; attacks are left out.
     """
-    kinds = {name: kind_of(each, reference) for name, each in _named(perturbations).items()}
+    kinds = {
+        name: kind_of(each, reference) for name, each in named_perturbations(perturbations).items()
+    }
     return {
         name: partial(_perturbed, perturbation, kinds[name], seed)
-        for name, perturbation in _named(perturbations).items()
+        for name, perturbation in named_perturbations(perturbations).items()
         if kinds[name] != "attack"
     }
 
 
-def _perturbed(given: Any, kind: str, seed: int, sample: ReferenceSample) -> Tensor:
-    if kind == "sample":
-        stored: Tensor = given.pixels(0, len(sample))
-        return stored
-    if kind == "function":
-        return ReferenceSample(given(sample.pixels())).pixels()
-    # Of the images as they are, as for the model: the noise is keyed by their digests.
-    return ReferenceSample(corrupt(sample.images, *given, seed=seed)).pixels()
+def _perturbed(given: Any, kind: Kind, seed: int, sample: ReferenceSample) -> Tensor:
+    return perturbed_pixels(given, kind, sample, slice(0, len(sample)), seed)
 
 
 def perturbation_settings(
@@ -151,7 +154,7 @@ def perturbation_settings(
     A function counts by its name and its keywords (functools.partial), and by what it makes of the
     images (``made_of``); an attack of the user's own by its name and keywords alone.
     """
-    named = _named(perturbations)
+    named = named_perturbations(perturbations)
     settings: dict[str, Any] = {
         "perturbations": list(named),
         # A name that the user gives may stand for something else tomorrow.
@@ -177,7 +180,8 @@ def made_of(named: Mapping[str, Perturbation], sample: ReferenceSample) -> dict[
     found: dict[str, Any] = {}
     pixels = sample.pixels(0, MADE_OF)
     for name, given in named.items():
-        if kind_of(given, sample) == "function":
+        # Stored images are as many as the whole reference, of which ``sample`` may be a part.
+        if not isinstance(given, ReferenceSample) and kind_of(given, sample) == "function":
             perturbation: Any = given
             # As answers() calls it: whatever it raises was told by now.
             first, again = (ReferenceSample(perturbation(pixels.clone())).pixels() for _ in "ab")
@@ -188,7 +192,8 @@ def made_of(named: Mapping[str, Perturbation], sample: ReferenceSample) -> dict[
     return {MADE: found} if found else {}
 
 
-def _named(perturbations: Perturbations) -> dict[str, Perturbation]:
+def named_perturbations(perturbations: Perturbations) -> dict[str, Perturbation]:
+    """Each perturbation under its name; raises SettingsError where there is none, or one twice."""
     if isinstance(perturbations, Mapping):
         named = {str(name): perturbation for name, perturbation in perturbations.items()}
     elif isinstance(perturbations, Sequence) and not isinstance(perturbations, str):

@@ -3,23 +3,22 @@
 import inspect
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from typing import Any, Literal, cast
 
 from pytest_iaside.checks import check_positive
 from pytest_iaside.execute.execution import Execution, check_execution
-from pytest_iaside.execute.steady import AT_ONCE, check_answers
+from pytest_iaside.execute.jobs import AT_A_TIME, run_jobs
 from pytest_iaside.images.bands import BandPartition, Norm
 from pytest_iaside.images.filters import Absence, Space
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference, first_images, notes_on, on_labels_of
 from pytest_iaside.measure.game.cached import CachedGame
 from pytest_iaside.measure.game.coalitions import Design
-from pytest_iaside.measure.game.play import Game, play, play_on, ready
+from pytest_iaside.measure.game.play import Game
 from pytest_iaside.measure.game.replay import Again
 from pytest_iaside.measure.game.rows import GameRows, join
 from pytest_iaside.measure.game.rules import DType, Rules
@@ -30,9 +29,6 @@ from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environme
 from pytest_iaside.measure.quantities import ANSWERS, answer_quantities
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.stats.structured import label_information
-
-# Images prepared at once, and sent to an executor's worker together with the model.
-SHARD = 8
 
 
 @dataclass(frozen=True)
@@ -197,7 +193,8 @@ def _results(game: Game, kept: CachedGame | None) -> Iterator[GameRows]:
     """The rows of each of the sample's images, in their order; those kept are not played."""
     known: Sequence[GameRows | None] = [None] * len(game.sample) if kept is None else kept.rows()
     missing = [image for image, rows in enumerate(known) if rows is None]
-    played = _play(game, tuple(missing))
+    work = game.shards(AT_A_TIME, tuple(missing))
+    played = run_jobs(game.classifier, game.execution, work)
     ahead: deque[GameRows] = deque()
     with closing(played):
         for rows in known:
@@ -208,23 +205,3 @@ def _results(game: Game, kept: CachedGame | None) -> Iterator[GameRows]:
                     kept.keep(images, found)
                 ahead.extend(found.each())
             yield ahead.popleft() if rows is None else rows
-
-
-def _play(game: Game, images: Sequence[int]) -> Generator[GameRows]:
-    if not images:
-        return
-    work = game.shards(SHARD, images)
-    if (executor := game.execution.executor) is not None:
-        jobs = list(work)
-        # Workers do not spread their part any further, and an executor cannot be sent to one.
-        execution = replace(game.execution, executor=None)
-        same = ([part] * len(jobs) for part in (game.classifier, game.rules, execution))
-        yield from executor.map(play, *same, jobs)
-        return
-    first = next(work)
-    with ready(game.classifier, game.rules, game.execution, first) as runner:
-        seen = first.sample.pixels(0, AT_ONCE).to(runner.device)
-        inputs = game.classifier.normalise(seen)
-        check_answers(runner, inputs, first.sample.names, game.execution.dtype)
-        for shard in chain([first], work):
-            yield from play_on(runner, game.rules, shard)

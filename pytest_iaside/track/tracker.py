@@ -14,7 +14,7 @@ from pytest_iaside.execute.steady import agree
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import first_images
 from pytest_iaside.measure.answers import answers
-from pytest_iaside.measure.game.play import log_likelihood
+from pytest_iaside.measure.game.rounds import log_likelihood
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.metrics import accuracy
 from pytest_iaside.measure.profile import SpectralProfile

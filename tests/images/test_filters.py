@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_iaside.images.bands import BandPartition
-from pytest_iaside.images.filters import components, gaussian_absence, split
+from pytest_iaside.images.filters import band_energies, changed, components, gaussian_absence, split
 from pytest_iaside.measure.game.coalitions import exact_coalitions
 
 
@@ -165,3 +165,26 @@ def test_gaussian_absence_has_the_variance_the_specification_gives():
         assert part.var().item() == pytest.approx(0.5, rel=0.03)
     assert torch.equal(gaussian_absence((3, 8, 8), seed=5), gaussian_absence((3, 8, 8), seed=5))
     assert not torch.equal(gaussian_absence((3, 8, 8), seed=5), gaussian_absence((3, 8, 8), seed=6))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_changes_are_added_before_mean_and_std(channels_last):
+    images, partition = _images(seed=0), BandPartition(16, 15, 4)
+    changes = split(_images(seed=1) - images, partition)
+    mean, std = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.25, 0.5])
+    amounts = torch.tensor([[1.0, 0.0, 0.5, -2.0], [0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
+    pictures = changed(images, changes, mean, std, dtype=torch.float64, channels_last=channels_last)
+    shown = pictures.combine(amounts).unflatten(0, (len(images), 3))
+    mixed = images[:, None] + torch.einsum("sm,kmchw->kschw", amounts.double(), changes)
+    expected = (mixed - mean.double().view(3, 1, 1)) / std.double().view(3, 1, 1)
+    np.testing.assert_allclose(shown, expected, atol=1e-6)
+    plain = changed(images, changes, None, None, dtype=torch.float64).combine(amounts[2:])
+    np.testing.assert_allclose(plain, _images(seed=1), atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_energies_of_bands_are_those_of_their_pictures(norm):
+    images, partition = _images(), BandPartition(16, 15, 4, norm)
+    expected = split(images, partition).square().sum(dim=(2, 3, 4))
+    np.testing.assert_allclose(band_energies(images, partition), expected, rtol=1e-12)
+    np.testing.assert_allclose(expected.sum(dim=1), images.double().square().sum(dim=(1, 2, 3)))

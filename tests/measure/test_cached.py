@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_iaside import Classifier, ReferenceSample, compare, measure
+from pytest_iaside.execute import jobs
 from pytest_iaside.execute.execution import gathered
 from pytest_iaside.measure.game import replay
 from pytest_iaside.measure.profile import SpectralProfile
@@ -53,8 +53,7 @@ def sample(images: int = 6, *, start: int = 0, **settings: Any) -> ReferenceSamp
 def few_replays(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a large game: of a small one all is replayed. Whether it is steady is tested apart."""
     monkeypatch.setattr(replay, "LEAST", 1)
-    spectral = sys.modules["pytest_iaside.measure.spectral"]
-    monkeypatch.setattr(spectral, "check_answers", lambda *of: None)
+    monkeypatch.setattr(jobs, "check_answers", lambda *of: None)
 
 
 def played(model: Any = None, reference: ReferenceSample | None = None, **settings: Any) -> Any:

@@ -82,6 +82,14 @@ def test_functions_attacks_and_stored_images_are_named(network: nn.Module) -> No
     assert unnamed.settings["perturbations"] == ["fgsm eps=0.1"]
 
 
+def test_stored_images_may_be_more_than_are_measured(network: nn.Module) -> None:
+    stored = ReferenceSample(corrupt(IMAGES, "contrast", 3), names=LABELED.names)
+    given = {"stored": stored, "darker": lambda pixels: 0.5 * pixels}
+    whole = measure_perturbations(network, LABELED, given)
+    some = measure_perturbations(network, LABELED, given, samples=3)
+    np.testing.assert_allclose(some.values, whole.values[:3], atol=1e-6)
+
+
 def test_predicted_labels_may_be_anothers(network: nn.Module) -> None:
     unlabelled = LABELED.with_labels(None)
     baseline = measure_perturbations(network, unlabelled, [("contrast", 1)])

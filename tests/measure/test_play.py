@@ -13,7 +13,7 @@ from pytest_iaside.execute.runner import Runner
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.filters import components, split
 from pytest_iaside.measure.game.coalitions import exact_coalitions
-from pytest_iaside.measure.game.play import Round, log_likelihood, play_coalitions
+from pytest_iaside.measure.game.rounds import Round, log_likelihood, play_rounds
 from pytest_iaside.measure.game.shapley import shapley_values
 
 PARTITION = BandPartition(12, 12, 3)
@@ -44,7 +44,7 @@ def _play(pictures, forward, targets, batch_size=5):
     names = tuple(f"image {i}" for i in range(len(pictures.parts)))
     coalitions = COALITIONS.expand(len(names), -1, -1)
     played = Round(pictures, coalitions, targets, names)
-    (found,) = play_coalitions([played], Mapped(forward), batch_size=batch_size)
+    ((found,),) = play_rounds([played], Mapped(forward), batch_size=batch_size)
     return found
 
 

@@ -18,11 +18,16 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from pytest_iaside import Classifier, ReferenceSample
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.runner import open_runner
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.filters import components, split
-from pytest_iaside.measure.game import play as playing
-from pytest_iaside.measure.game.play import Shard, ready, shards
+from pytest_iaside.measure.fourier import WavedImages
+from pytest_iaside.measure.game import rounds
+from pytest_iaside.measure.game.changes import ChangedImages
+from pytest_iaside.measure.game.play import Shard, play_on, ready, shards
 from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.perturbation_game import PerturbedImages
+from pytest_iaside.measure.response import NoisyImages
 
 CLASSES = 5
 
@@ -37,10 +42,10 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
         fetched.append(tuple(tensor.shape))
         return np.zeros(tensor.shape)
 
-    monkeypatch.setattr(playing, "_to_host", fetch)
+    monkeypatch.setattr(rounds, "to_host", fetch)
     # Their results decide what is done next, which pretended numbers cannot.
     monkeypatch.setattr(ReferenceSample, "check_classes", lambda self, classes: None)
-    monkeypatch.setattr(playing, "_check_finite", lambda found, played: None)
+    monkeypatch.setattr(rounds, "_check_finite", lambda found, played: None)
     # Pinned memory is the one thing that cannot be pretended.
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
     with FakeTensorMode(allow_non_fake_inputs=True):
@@ -103,11 +108,11 @@ def test_a_game_mixes_no_devices(
     shard = shard_of(labels, rules)
     with ready(model, rules, execution, shard) as runner:
         assert runner.device == torch.device("cuda:0")
-        rows = list(playing.play_on(runner, rules, shard))
+        rows = list(play_on(runner, rules, shard))
     assert [len(each.image_psi) for each in rows] == [1, 1, 1]
     assert rows[0].environment["device"] == "cuda:0"
     # What is fetched: the clean images' probabilities once, then once for each round.
-    assert gpu == [(3, CLASSES)] + [(1, 8)] * 3
+    assert gpu == [(3, CLASSES)] + [(1, 1, 8)] * 3
 
 
 def test_a_network_elsewhere_is_told_apart(gpu: list[tuple[int, ...]]) -> None:
@@ -130,7 +135,27 @@ def test_a_network_elsewhere_is_told_apart(gpu: list[tuple[int, ...]]) -> None:
         pytest.raises(ModelError, match="at least two devices, cuda:0 and cpu"),
         ready(model, rules, Execution(device="cuda"), shard) as runner,
     ):
-        list(playing.play_on(runner, rules, shard))
+        list(play_on(runner, rules, shard))
+
+
+@pytest.mark.parametrize("labels", list(SAMPLES))
+@pytest.mark.parametrize("what", ["perturbed", "noisy", "waved"])
+def test_changes_mix_no_devices(gpu: list[tuple[int, ...]], labels: str, what: str) -> None:
+    shown, rules = SAMPLES[labels], Rules(bands=3, space="pixel")
+    with unset_fake_temporarily():
+        perturbed = shown.pixels().flip(3)
+    job: ChangedImages = {
+        "perturbed": PerturbedImages(shown, 0, perturbed, rules),
+        "noisy": NoisyImages(shown, 0, BandPartition(16, 16, 3), (0.1, 0.2), 0),
+        "waved": WavedImages(shown, 0, ((0, 1), (2, 3)), 1.0, 0),
+    }[what]
+    played = len(job.mixtures()[0])
+    model, execution = classifier(network("cuda")), Execution(device="cuda", batch_size=2)
+    inputs = job.first_inputs(model)
+    with open_runner(model, execution, inputs=inputs, passes=0) as runner:
+        rows = list(job.rows(runner))
+    assert [len(each.values) for each in rows] == [1, 1, 1]
+    assert gpu == [(3, CLASSES)] + [(3, 1, played)] * 3
 
 
 @pytest.mark.parametrize("space", ["input", "pixel"])

@@ -1,9 +1,10 @@
 """The coalition game of some images: their bands, through one classifier (SPEC.md 1.2–1.4)."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,12 +13,13 @@ from torch import Tensor
 
 from pytest_iaside.errors import ReferenceSampleError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.runner import BackendRunner, Runner, not_finite, open_runner, pieces
+from pytest_iaside.execute.runner import BackendRunner, open_runner, pieces
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.filters import Components, components, gaussian_absence
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.measure.game.coalitions import Plan, members, plan
-from pytest_iaside.measure.game.rows import GameRows, join
+from pytest_iaside.measure.game.coalitions import Plan, plan
+from pytest_iaside.measure.game.rounds import scores_on, to_device
+from pytest_iaside.measure.game.rows import GameRows
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.game.shapley import mean_by_size, plan_weights
 from pytest_iaside.models.classifier import Classifier
@@ -51,24 +53,16 @@ class Shard:
 
     sample: ReferenceSample
     absent: Tensor | None
+    rules: Rules
     passes: int
     """Forward passes of the whole game, of which this is a part."""
     temperature: float = 1.0
 
+    def first_inputs(self, classifier: Classifier) -> Tensor:
+        return first_inputs(classifier, self.rules, self)
 
-@dataclass(frozen=True, eq=False)
-class Round:
-    """K images that are played together.
-
-    ``coalitions`` (K, S, M) of 0 and 1; ``targets`` (K,) classes or (K, C) distributions;
-    ``names`` are the images' own, for messages.
-    """
-
-    pictures: Components
-    coalitions: Tensor
-    targets: Tensor
-    names: tuple[str, ...]
-    temperature: float = 1.0
+    def rows(self, runner: BackendRunner) -> Iterator[GameRows]:
+        return play_on(runner, self.rules, self)
 
 
 def shards(
@@ -102,7 +96,7 @@ def shards(
             absent = torch.cat(
                 [whole.pixels(i, i + 1) for i in (partner[digest] for digest in piece.digests)]
             )
-        yield Shard(piece, absent, passes, temperature)
+        yield Shard(piece, absent, rules, passes, temperature)
 
 
 @contextmanager
@@ -115,16 +109,10 @@ def ready(
         yield runner
 
 
-def play(classifier: Classifier, rules: Rules, execution: Execution, shard: Shard) -> GameRows:
-    """Play ``shard`` in this process; the function that executors are sent."""
-    with ready(classifier, rules, execution, shard) as runner:
-        return join(list(play_on(runner, rules, shard)))
-
-
 def play_on(runner: BackendRunner, rules: Rules, shard: Shard) -> Iterator[GameRows]:
     """Play ``shard`` on an open runner; its images as they are done, a few at a time."""
     plans = plans_of(shard.sample, rules)
-    for some, log_likelihood, log_probabilities in answers_on(
+    for some, (log_likelihood,), log_probabilities in answers_on(
         runner, rules, shard, [each.coalitions for each in plans]
     ):
         rows = list(zip(log_likelihood, plans[some], strict=True))
@@ -147,73 +135,16 @@ def answers_on(
     targets: Tensor | None = None,
     clean: Tensor | None = None,
 ) -> Iterator[tuple[slice, Floats, Floats]]:
-    """Log-likelihoods (k, S) of the coalitions ``played`` (S, M) of each image of ``shard``.
-
-    A few images at a time, which, and with the log-probabilities (k, classes) of the images as they
-    are. ``targets`` are the classes that count where the sample has no labels; without them the
-    likeliest. ``clean`` are the logits (K, classes) of the images as they are, if they are known.
-    """
-    classifier, sample, device = runner.classifier, shard.sample, runner.device
-    batch_size = runner.batch_size
-    pixels = _to(device, sample.pixels())
-    whole = (classifier.normalise(pixels[some]) for some in pieces(len(sample), batch_size))
-    logits = torch.cat(list(runner.forward_many(whole))) if clean is None else _to(device, clean)
-    sample.check_classes(logits.shape[1])
-    if sample.labels is not None:
-        targets = sample.labels
-    targets = logits.argmax(dim=1) if targets is None else _to(device, targets)
-    divided = logits.to(torch.float64) / shard.temperature
-    log_probabilities = _to_host(torch.log_softmax(divided, dim=1))
-    # Images whose coalitions share a batch are taken apart together, others one by one.
-    together = list(pieces(len(sample), max(1, batch_size // len(played[0]))))
-
-    def rounds() -> Iterator[Round]:
-        for some in together:
-            coalitions = _to(device, torch.from_numpy(np.stack(played[some])))
-            count, bands = coalitions.shape[1:]
-            few = coalitions if count < bands else None
-            if few is not None:
-                coalitions = torch.eye(count, device=device).expand(len(few), -1, -1)
-            yield Round(
-                _take_apart(runner, rules, shard, some, pixels[some], few),
-                coalitions.to(torch.float32),
-                targets[some],
-                sample.names[some],
-                shard.temperature,
-            )
-
-    results = play_coalitions(rounds(), runner, batch_size=batch_size)
-    for some, found in zip(together, results, strict=True):
-        yield some, _to_host(found), log_probabilities[some]
-
-
-def play_coalitions(
-    rounds: Iterable[Round], runner: Runner, *, batch_size: int
-) -> Iterator[Tensor]:
-    """Log-likelihoods Σ_y P(y|x)·log Q(y|x⋆S) of each round, (K, S) float64 on the CPU.
-
-    A batch is made when the runner asks for it and holds at most ``batch_size`` images; the next
-    round is made ready while the last batches of the one before are still with the network.
-
-    Raises ModelError naming the image and the coalition where logits are not finite.
-    """
-    for logits, turn in runner.run(_batches(rounds, batch_size)):
-        turn.enter(logits)
-        if turn.last:
-            # On a GPU this waits for all that is under way: once a round.
-            found = turn.found.cpu()
-            _check_finite(found, turn.round)
-            yield found
-
-
-def log_likelihood(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
-    """Σ_y P(y|x)·log Q(y|x) of each row, (B,) float64; targets as in ``Round``."""
-    # float64 before the softmax: differences between coalitions are small against logits.
-    log_probabilities = torch.log_softmax(logits.to(torch.float64) / temperature, dim=1)
-    if targets.ndim == 1:
-        return log_probabilities.gather(1, targets[:, None])[:, 0]
-    # 0·(−∞) is 0 here: a class that the label rules out does not matter.
-    return torch.where(targets > 0, targets * log_probabilities, 0.0).sum(dim=1)
+    """``scores_on`` for the coalitions ``played``, (S, M) of each image of ``shard``."""
+    return scores_on(
+        runner,
+        shard.sample,
+        played,
+        partial(_take_apart, runner, rules, shard),
+        targets=targets,
+        clean=clean,
+        temperature=shard.temperature,
+    )
 
 
 def partners(whole: ReferenceSample) -> dict[str, int]:
@@ -228,66 +159,24 @@ def partners(whole: ReferenceSample) -> dict[str, int]:
     return {digest: index[order[(i + 1) % len(order)]] for i, digest in enumerate(order)}
 
 
-@dataclass(frozen=True, eq=False)
-class _Turn:
-    """A batch that is with the network, and where its results go."""
-
-    round: Round
-    found: Tensor
-    images: slice
-    some: slice
-    last: bool
-
-    def enter(self, logits: Tensor) -> None:
-        shape = (self.images.stop - self.images.start, -1)
-        targets = self.round.targets[self.images]
-        targets = targets.repeat_interleave(len(logits) // shape[0], dim=0)
-        values = log_likelihood(logits, targets, self.round.temperature)
-        # NaN stands for what is not finite anywhere: finite logits never lead to it.
-        values = torch.where(logits.isfinite().all(dim=1), values, torch.nan)
-        self.found[self.images, self.some] = values.view(shape)
-
-
-def _batches(rounds: Iterable[Round], batch_size: int) -> Iterator[tuple[Tensor, _Turn]]:
-    for each in rounds:
-        count, played = each.coalitions.shape[:2]
-        device = each.coalitions.device
-        found = torch.empty(count, played, dtype=torch.float64, device=device)
-        for images, some in _rectangles(count, played, batch_size):
-            last = images.stop == count and some.stop == played
-            pictures = each.pictures.of(images).combine(each.coalitions[images, some])
-            yield pictures, _Turn(each, found, images, some, last)
-
-
-def _rectangles(count: int, played: int, batch_size: int) -> Iterator[tuple[slice, slice]]:
-    """Images × coalitions of at most ``batch_size``, whole images where they fit."""
-    for images in pieces(count, max(1, batch_size // played)):
-        step = max(1, batch_size // (images.stop - images.start))
-        yield from ((images, some) for some in pieces(played, step))
-
-
-def _check_finite(found: Tensor, played: Round) -> None:
-    wrong = found.isnan()
-    if wrong.any():
-        image, coalition = (int(i) for i in wrong.nonzero()[0])
-        present = played.coalitions[image, coalition].cpu().bool().numpy()
-        shown = f"with the bands {members(present)} present" if present.any() else "with no band"
-        raise not_finite(played.names[image], shown)
-
-
 def _take_apart(
     runner: BackendRunner,
     rules: Rules,
     shard: Shard,
     some: slice,
     pixels: Tensor,
-    together: Tensor | None,
-) -> Components:
+    coalitions: Tensor,
+) -> tuple[Components, Tensor]:
     classifier = runner.classifier
-    absent = None if shard.absent is None else _to(runner.device, shard.absent[some])
+    played, bands = coalitions.shape[1:]
+    # Fewer coalitions than bands are taken out of an image as they are.
+    few = coalitions if played < bands else None
+    if few is not None:
+        coalitions = torch.eye(played, device=few.device).expand(len(few), -1, -1)
+    absent = None if shard.absent is None else to_device(runner.device, shard.absent[some])
     if absent is not None and rules.absence == "replacement" and rules.space == "input":
         absent = classifier.normalise(absent)
-    return components(
+    pictures = components(
         pixels,
         _partition(shard.sample, rules),
         absent=absent,
@@ -295,8 +184,9 @@ def _take_apart(
         std=classifier.std,
         space=rules.space,
         channels_last=runner.memory_format is torch.channels_last,
-        together=together,
+        together=few,
     )
+    return pictures, coalitions
 
 
 def first_inputs(classifier: Classifier, rules: Rules, shard: Shard) -> Tensor:
@@ -315,18 +205,6 @@ def first_inputs(classifier: Classifier, rules: Rules, shard: Shard) -> Tensor:
 def _partition(sample: ReferenceSample, rules: Rules) -> BandPartition:
     _, height, width = sample.shape
     return BandPartition(height, width, rules.bands, rules.partition)
-
-
-def _to(device: torch.device, tensor: Tensor) -> Tensor:
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        # From pinned memory the copy goes on by itself.
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
-
-
-def _to_host(tensor: Tensor) -> Floats:
-    found: Floats = tensor.cpu().numpy()
-    return found
 
 
 def plans_of(sample: ReferenceSample, rules: Rules) -> list[Plan]:

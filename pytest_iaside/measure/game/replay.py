@@ -56,7 +56,7 @@ def replay(
             some = slice(done, done + len(shard.sample))
             known = None if clean is None else clean[some]
             answers = answers_on(runner, game.rules, shard, coalitions[some], targets[some], known)
-            for _, found, as_it_is in answers:
+            for _, (found,), as_it_is in answers:
                 for answer, log_probabilities in zip(found, as_it_is, strict=True):
                     place = drawn[done]
                     expected = rows.log_likelihood[place, columns[done]]
