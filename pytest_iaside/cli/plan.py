@@ -115,6 +115,11 @@ def _variance(options: argparse.Namespace, found: Plan) -> list[str]:
     """Where it is known from how much differences vary."""
     if options.candidate:
         return [f"How much differences vary is what {options.candidate} shows."]
+    if found.trainings:
+        return [
+            f"Each of its {found.trainings} trainings was held against the others: the medians.",
+            "More trainings let a gate see more, and often no number of images does.",
+        ]
     if found.pairs:
         return [
             f"How much differences vary is what {found.pairs} pairs of its trainings show, one",
@@ -131,6 +136,8 @@ def _plain(each: Planned, value: float) -> str:
 def _images(each: Planned) -> str:
     if each.fall <= each.allowed:
         return "never"
+    if math.isnan(each.images):
+        return "–"
     return "more than 10 million" if each.images == math.inf else f"{each.images:,.0f}"
 
 
@@ -149,6 +156,7 @@ def _document(options: argparse.Namespace, found: Plan) -> dict[str, Any]:
         "level": found.level,
         "power": found.power,
         "pairs": found.pairs,
+        "trainings": found.trainings,
         "checks": [
             {
                 "name": each.name,

@@ -14,16 +14,20 @@ import numpy as np
 
 from pytest_iaside.compare.answers import in_common
 from pytest_iaside.compare.changes import compare_quantities, evidence_of
-from pytest_iaside.compare.check import WIDEST
+from pytest_iaside.compare.check import WIDEST, Check
+from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.compare.families import families_of
 from pytest_iaside.compare.fit import pair
 from pytest_iaside.compare.planned import Planned, Wanted, planned
+from pytest_iaside.errors import SettingsError
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.measure.trainings import trainings_of
+from pytest_iaside.measure.trainings import mean_of, trainings_of
 from pytest_iaside.stats.power import POWER, detectable_share
 from pytest_iaside.thresholds import LEVEL, Limits, Thresholds
 
+FEWEST = 3
+"""Trainings of which each can be held against several others."""
 TIMES = 2.0
 """Of what is allowed: the fall that images are counted for, unless another is asked for."""
 
@@ -42,6 +46,8 @@ class Plan:
     power: float
     pairs: int
     checks: tuple[Planned, ...]
+    trainings: int = 0
+    """How many trainings were each held against the others; then images are counted for none."""
 
     def check(self, name: str) -> Planned | None:
         """The check ``name``, where there is one."""
@@ -61,12 +67,20 @@ def plan(
 ) -> Plan:
     """What each check of a gate against ``baseline`` sees; ``fall`` is by default twice the limit.
 
-    How much differences vary comes from ``candidate`` and the baseline, else from pairs of the
-    baseline's trainings, else from the baseline's own values. Bounds (``min_src``) are left out:
+    How much differences vary comes from ``candidate`` and the baseline, else from the baseline's
+    trainings, where it has three or more as gates on each of them against the others, of two from
+    the pair; else from the baseline's own values. Bounds (``min_src``) are left out:
     they are no changes. ``images`` is how many a gate has, by default the baseline's, in groups as
     large as there. ``only`` names the checks that are asked for. Raises as compare().
     """
     trainings = trainings_of(baseline)
+    if candidate is None and len(trainings) >= FEWEST:
+        if images is not None:
+            raise SettingsError(
+                f"images={images}: how far trainings lie apart is not mended by images; leave it "
+                "out for a baseline of several trainings, or give a candidate"
+            )
+        return _between_trainings(baseline, thresholds, level, fall, power, only)
     if candidate is not None:
         pairs = list(product(trainings_of(candidate), trainings))
     else:
@@ -104,6 +118,62 @@ def plan(
         power=power,
         pairs=len(pairs),
         checks=tuple(checks),
+    )
+
+
+def _between_trainings(
+    baseline: Measurement,
+    thresholds: Thresholds,
+    level: float,
+    fall: float | None,
+    power: float,
+    only: Sequence[str] | None,
+) -> Plan:
+    """What gates on one more training see: the median over each training against the others."""
+    if power != POWER:
+        raise SettingsError(
+            f"what gates on trainings see is known with {POWER:.0%} probability, not {power:.0%}; "
+            "leave out the power, or give a candidate"
+        )
+    trainings = trainings_of(baseline)
+    gates = [
+        compare(
+            one, mean_of([each for each in trainings if each is not one]), thresholds, level=level
+        )
+        for one in trainings
+    ]
+    families = families_of(baseline)
+    if baseline.answers is not None:
+        families |= families_of(baseline.answers)
+    checks: dict[str, list[Check]] = {}
+    for check in (each for gate in gates for each in gate.checks):
+        if check.name in families and (only is None or check.name in only):
+            checks.setdefault(check.name, []).append(check)
+    planned = []
+    for name, some in checks.items():
+        allowed = abs(some[0].limit)
+        median = sorted(some, key=lambda check: check.detectable)[len(some) // 2]
+        planned.append(
+            Planned(
+                name=name,
+                where=median.where,
+                allowed=allowed,
+                found=median.detectable,
+                fall=TIMES * allowed if fall is None else fall,
+                images=np.nan,
+                deviation=np.nan,
+                won=np.nan,
+                show=families[name].show,
+            )
+        )
+    return Plan(
+        images=gates[0].images,
+        groups=gates[0].groups,
+        level=level,
+        power=power,
+        pairs=len(trainings),
+        trainings=len(trainings),
+        checks=tuple(planned),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from profiles import TRAINED, make_profile
 from scipy import stats
 
 from pytest_iaside.cli.main import main
+from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.plan import plan
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.trainings import mean_of
@@ -104,19 +104,44 @@ def test_a_candidate_shows_how_much_differences_vary(capsys: pytest.CaptureFixtu
     assert 3 < value["images"] < IMAGES  # A fall of 0.3 is more than what 40 images find.
 
 
-def test_pairs_of_trainings_show_it(capsys: pytest.CaptureFixture[str]) -> None:
-    trainings = [moved(0.1, seed) for seed in range(1, 5)]
+def test_a_pair_of_trainings_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = trainings = [moved(0.1, seed) for seed in (1, 2)]
     mean_of(trainings).save("b.yaml")
     told, document = planned(capsys)
-    assert document["pairs"] == 6 and "6 pairs of its trainings" in told
+    assert document["pairs"] == 1 and "1 pairs of its trainings" in told
     value = next(each for each in document["checks"] if each["name"] == "value")
-    rows = [each.values.sum(axis=1) for each in trainings]
     # Held one against the other the first is the candidate.
-    squares = [
-        np.var((one - two + value["found"] * two) / two.mean(), ddof=1)
-        for one, two in combinations(rows, 2)
+    first, second = (each.values.sum(axis=1) for each in (one, two))
+    difference = (first - second + value["found"] * second) / second.mean()
+    assert value["deviation"] == pytest.approx(difference.std(ddof=1))
+
+
+def test_of_several_trainings_it_is_what_their_gates_see(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trainings = [moved(0.1, seed) for seed in range(1, 5)]
+    mean_of(trainings).save("b.yaml")
+    told, document = planned(capsys, "--fall", "0.3")
+    assert document["trainings"] == 4 and "Each of its 4 trainings" in told
+    gates = [
+        compare(one, mean_of([each for each in trainings if each is not one])) for one in trainings
     ]
-    assert value["deviation"] == pytest.approx(np.sqrt(np.mean(squares)))
+    for planned_check in document["checks"]:
+        seen = sorted(
+            check.detectable
+            for gate in gates
+            for check in gate.checks
+            if check.name == planned_check["name"]
+        )
+        assert planned_check["found"] == pytest.approx(seen[2])
+        assert planned_check["images"] is None and planned_check["fall"] == 0.3
+    # What is left of a limit where trainings are compared (compare/recipes.py).
+    upper = next(each for each in document["checks"] if each["name"] == "upper")
+    assert upper["allowed"] == pytest.approx(0.02 * 0.05)
+    assert main(["plan", "b.yaml", "--images", "100"]) == 2
+    assert "not mended by images" in capsys.readouterr().err
+    assert main(["plan", "b.yaml", "--power", "0.8"]) == 2
+    assert "known with 99% probability" in capsys.readouterr().err
 
 
 def test_what_is_allowed_is_never_found(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,7 +43,7 @@ def test_new_writes_a_baseline_that_then_passes(project: Project) -> None:
     assert document["test"] == {"node_id": "test_it.py::test_robust", "name": None}
     assert list(document) == sorted(document)
     profile = SpectralProfile.load(project.baseline)
-    assert profile.log_likelihood is None
+    assert profile.log_likelihood is not None and profile.log_likelihood.shape == (24, 16)
     assert profile.image_psi.shape == (24, 4)
     before = project.contents()
     (record,) = project.records()
