@@ -153,7 +153,7 @@ MEASURE: dict[str, tuple[Kind, str]] = {
     "partition": (TEXT, "shape of the bands: linf or l2"),
     "absence": (TEXT, "what stands for an absent band: zero, gaussian or replacement"),
     "space": (TEXT, "what is filtered: input (after normalisation) or pixel"),
-    "design": (TEXT, "which coalitions are played: auto, exact, latin or permutation"),
+    "design": (TEXT, "which coalitions are played: auto, exact, latin, permutation or antithetic"),
     "samples": (SAMPLES, "measure only so many of the reference images; auto: until decided"),
     "seed": (WHOLE, "seed of everything that is drawn"),
     "device": (TEXT, "where the model runs: auto, cpu, cuda, cuda:1, …"),

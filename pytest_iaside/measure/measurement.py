@@ -36,7 +36,7 @@ ARRAYS = frozenset(
     (
         *("values", "labels", "digests", "names", "by_size", "information", "log_likelihood"),
         *(*OF_ANSWERS.values(), *OF_OTHER_IMAGES.values(), "image_psi"),
-        *("groups", "answers_groups", "energy"),
+        *("groups", "answers_groups", "energy", "phi", "change"),
     )
 )
 """All that a file may hold, today or of version 0.1.0."""

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -56,6 +57,37 @@ Perturbations = Mapping[str, Perturbation] | Sequence[Perturbation]
 Normaliser = str | Mapping[str, ArrayLike]
 
 
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class PerturbedAnswers(Measurement, kind=KIND):
+    """What each of P perturbations costs K images, and through which of M bands of theirs.
+
+    ``phi`` (K, P·M) is the loss of log-likelihood that came through each band, in nats, and
+    ``change`` (K, P·M) the energy of the perturbation in it, in squared pixels (SPEC.md 7); the
+    bands of the first perturbation come first. NaN of images that were not divided, None where
+    none was (decomposition.py).
+    """
+
+    kind: str = field(default=KIND)
+    phi: Floats | None = None
+    change: Floats | None = None
+
+    PER_IMAGE = (*Measurement.PER_IMAGE, "phi", "change")
+
+    @property
+    def perturbations(self) -> tuple[str, ...]:
+        """Their names, P of them."""
+        return tuple(self.settings["perturbations"])
+
+    def widths(self) -> dict[str, int]:
+        found = super().widths()
+        if self.phi is not None:
+            width, count = self.phi.shape[-1], len(self.perturbations)
+            if width % count or not width:
+                raise ValueError(f"phi has {width} columns for {count} perturbations")
+            found |= {"phi": width, "change": width}
+        return found
+
+
 def measure_perturbations(
     model: Any,
     reference: ReferenceSample,
@@ -67,7 +99,7 @@ def measure_perturbations(
     seed: int = 0,
     execution: Execution = Execution(),
     labels_from: Labelled | None = None,
-) -> Measurement:
+) -> PerturbedAnswers:
     """The prediction error and the accuracy of each image under each of ``perturbations``.
 
     These are a sequence, or a mapping that names them, of what ``mean_prediction_error`` takes.
@@ -105,8 +137,7 @@ def measure_perturbations(
     if normaliser is not None:
         quantities.append(Quantity(name="mCE (%)", family="mce", better="lower", unit="percent"))
         values.append(_corruption_error(perturbed[len(named) :], labels, normaliser))
-    return Measurement(
-        kind=KIND,
+    return PerturbedAnswers(
         quantities=tuple(quantities),
         values=columns(*values),
         digests=sample.digests,

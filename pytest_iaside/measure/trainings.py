@@ -18,7 +18,7 @@ from pytest_iaside.errors import SettingsError
 T = TypeVar("T", bound=Any)
 Measurement = Any
 
-AVERAGED = ("values", "by_size", "information", "log_likelihood", "energy")
+AVERAGED = ("values", "by_size", "information", "log_likelihood", "energy", "phi", "change")
 """Arrays (K, …) of a measurement that differ between trainings."""
 STACKED = (*AVERAGED, "answers")
 """The same in a file, where they are (S, K, …)."""

@@ -14,6 +14,7 @@ from pytest_iaside.report.numbers import finite, finite_list, fixed, p_value, si
 from pytest_iaside.report.record import (
     ComparisonRecord,
     LimitRecord,
+    LossRecord,
     QuantityRecord,
     SpectralRecord,
 )
@@ -41,6 +42,8 @@ def gate_figures(gate: Gate, ident: str) -> list[Figure]:
         for family in sorted({each["family"] for each in quantities}):
             some = [each for each in quantities if each["family"] == family]
             found.append(_changes_figure(f"{ident}-{family}", family, some, gate.comparison))
+    for number, loss in enumerate(gate.record["losses"] or ()):
+        found += _loss_figures(f"{ident}-loss-{number}", loss)
     if spectrum := gate.record["spectrum"]:
         found += spectrum_figures(spectrum, ident)
     return found
@@ -174,6 +177,49 @@ def _interaction_figures(gate: Gate, ident: str) -> list[Figure]:
             Table(head, rows),
             interaction_chart(ident, bands, pairs),
         )
+    ]
+
+
+def _loss_figures(ident: str, loss: LossRecord) -> list[Figure]:
+    """Through which bands a perturbation costs both models, over where it lies itself."""
+    name, edges, level = loss["perturbation"], loss["band_edges"], confidence(loss["level"])
+    roles: tuple[Literal["baseline", "candidate"], ...] = ("baseline", "candidate")
+    series = [
+        Series(role, *(finite_list(loss[role][each]) for each in ("values", "low", "high")))
+        for role in roles
+    ]
+    moved, rows = loss["bands"], []
+    for band, label in enumerate(loss["band_labels"]):
+        interval = interval_text(moved["low"][band], moved["high"][band], signed)
+        both = [fixed(one.values[band]) for one in series]
+        share_of_it = f"{100 * (finite(loss['energy'][band]) or 0.0):.1f}%"
+        where = [str(band), label.removesuffix(" cycles/px")]
+        rows.append([*where, *both, signed(moved["values"][band]), interval, share_of_it])
+    head = ("band", "cycles/pixel", *roles, "change", f"{level}, all bands", "its energy")
+    whole = f"{signed(loss['change'])} ({level} {interval_text(loss['low'], loss['high'], signed)})"
+    return [
+        Figure(
+            f"What {name} costs, band by band",
+            f"The loss of log-likelihood in nats, divided among the bands that it came through, on "
+            f"{loss['images']} images; in all it is {whole} nats more than the baseline's.",
+            Table(head, rows),
+            charts.psi_chart(
+                ident, edges, series, title=f"Loss under {name} by band", axis="loss in nats"
+            ),
+            "point",
+        ),
+        Figure(
+            f"Where {name} lies",
+            "The share of its own energy in each band, the mean over images.",
+            None,
+            charts.sid_chart(
+                f"{ident}-energy",
+                edges,
+                [Series("candidate", finite_list(loss["energy"]))],
+                title=f"Energy of {name} by band",
+                axis="share of its energy",
+            ),
+        ),
     ]
 
 

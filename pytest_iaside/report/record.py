@@ -7,7 +7,7 @@ these types and from the comments beside their fields; pictures are not part of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -17,7 +17,9 @@ from pytest_iaside.thresholds import Direction, FailOn
 
 if TYPE_CHECKING:
     from pytest_iaside.compare.comparison import Comparison
+    from pytest_iaside.compare.losses import LossChange
     from pytest_iaside.measure.measurement import Measurement
+    from pytest_iaside.stats.estimate import Estimate
 
 SHOWN_IMAGES = 12  # images behind a change, of those a record tells
 
@@ -196,6 +198,14 @@ class ComparisonRecord(TypedDict):
     baseline: MeasurementRecord  # What it is compared with.
 
 
+class BandLossRecord(TypedDict):
+    """A loss in nats for every band, with its interval."""
+
+    values: Numbers  # Mean over images.
+    low: Numbers  # Lower ends.
+    high: Numbers  # Upper ends.
+
+
 class SnrRecord(TypedDict):
     """The ratio of the images' energy to a perturbation's, by frequency."""
 
@@ -212,6 +222,23 @@ class SpectrumRecord(TypedDict):
     exponent: Number  # α of the power law f^−α that fits best; null where there is none.
     natural: bool  # Whether energy falls with frequency as in natural images, as SRC assumes.
     snr: list[SnrRecord]  # Of each perturbation of the gate.
+
+
+class LossRecord(TypedDict):
+    """What one perturbation costs in nats, and through which bands (SPEC.md 7)."""
+
+    perturbation: str  # Name and severity.
+    images: int  # How many images were divided.
+    level: float  # Confidence of the intervals; those of bands hold together.
+    change: Number  # How much more the candidate loses.
+    low: Number  # Lower end of its interval.
+    high: Number  # Upper end of its interval.
+    baseline: BandLossRecord  # What the baseline loses through each band.
+    candidate: BandLossRecord  # What the candidate loses through each band.
+    bands: BandLossRecord  # How much more that is, image by image.
+    energy: Numbers  # The share of the perturbation's own energy in each band.
+    band_labels: list[str]  # Frequencies of each band, in words.
+    band_edges: list[float]  # Edges of the bands in cycles/pixel, one more than bands.
 
 
 class ExampleRecord(TypedDict):
@@ -251,6 +278,7 @@ class GateRecord(TypedDict):
     comparison: ComparisonRecord | None  # Of a first baseline with itself; null without one.
     measurement: MeasurementRecord | None  # What was measured where nothing was compared.
     spectrum: SpectrumRecord | None  # Of the reference images; null where no report is asked for.
+    losses: list[LossRecord] | None  # Of a red gate, what perturbations cost; null where not known.
     sections: dict[str, Any]  # What wings say of the gate, by their names: explanation, trend, …
     # For the HTML report alone; of wings, by their names.
     pictures: NotRequired[PicturesRecord | None]
@@ -323,6 +351,29 @@ def comparison_record(comparison: Comparison) -> ComparisonRecord:
         candidate=measurement_record(both[0], level),
         baseline=measurement_record(both[1], level),
     )
+
+
+def loss_record(found: LossChange) -> LossRecord:
+    """``found`` in plain values."""
+    change = found.change
+    return record_of(
+        LossRecord,
+        found,
+        change=change.value,
+        low=change.low,
+        high=change.high,
+        **{role: _band_losses(getattr(found, role)) for role in ("baseline", "candidate", "bands")},
+        band_labels=list(found.labels),
+        band_edges=list(found.edges),
+    )
+
+
+def _band_losses(some: Sequence[Estimate]) -> BandLossRecord:
+    return {
+        "values": [each.value for each in some],
+        "low": [each.low for each in some],
+        "high": [each.high for each in some],
+    }
 
 
 def _check_record(check: Any) -> CheckRecord:

@@ -79,8 +79,8 @@ class Gate:
     predicts_labels: bool = False
     """Whether labels are the model's predictions, whatever the sample's are."""
     compare: Callable[[Measurement, Measurement], Comparison] | None = None
-    storable: Callable[[Measurement], Measurement] = lambda measured: measured
-    """What of a measurement is stored."""
+    storable: Callable[[Measurement, Told], Measurement] = lambda measured, _: measured
+    """What of a measurement is stored, and what else of its model."""
     tell_more: Callable[[Gate, Told, ComparisonRecord], dict[str, Any]] = lambda *_: {}
     """What else the record holds, for reports."""
     details: Callable[[], Sequence[str]] = tuple
@@ -224,7 +224,7 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
     if old is not None and told.overruled is None and not place.accepts_drift:
         _refuse_worse_answers(gate, told, old)
     told.status = "updated" if place.path and place.path.exists() else "created"
-    place.write(gate.storable(told.measured))
+    place.write(gate.storable(told.measured, told))
     return told.overruled or comparison
 
 
@@ -233,7 +233,7 @@ def _add_training(gate: Gate, told: Told, old: Measurement, comparison: Comparis
     assert told.measured is not None
     if worse_answers(comparison) and not told.place.accepts_drift:
         return
-    trainings = (*trainings_of(old), *trainings_of(gate.storable(told.measured)))
+    trainings = (*trainings_of(old), *trainings_of(gate.storable(told.measured, told)))
     told.place.write(mean_of(trainings))
     told.status, told.overruled, told.trainings = "updated", comparison, len(trainings)
 

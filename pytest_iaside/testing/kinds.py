@@ -53,6 +53,8 @@ class GateKind:
     settings: Callable[..., Mapping[str, Any]]
     predicts_labels: bool = False
     tell_more: Callable[..., dict[str, Any]] = lambda *_, **__: {}
+    storable: Callable[..., Measurement] = lambda measured, *_, **__: measured
+    """What a baseline holds: of a measurement, how it was run, with ``execution`` and options."""
 
 
 def assert_kind(
@@ -130,7 +132,12 @@ def _prepared(
         samples=running.get("samples"),
         needs_baseline=any(limit.change is not None for limit in allowed.values()),
         predicts_labels=row.predicts_labels,
-        tell_more=lambda gate, told, record: row.tell_more(gate, told, record["notes"], **seeded),
+        tell_more=lambda gate, told, record: row.tell_more(
+            gate, told, record["notes"], execution=settings.execution, **seeded
+        ),
+        storable=lambda measured, told: row.storable(
+            measured, told, execution=settings.execution, **seeded
+        ),
     )
 
 

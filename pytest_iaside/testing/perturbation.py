@@ -3,22 +3,32 @@
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
+
 from pytest_iaside.compare.comparison import Comparison
+from pytest_iaside.compare.losses import loss_changes
 from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.measure.decomposition import divided
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.perturbation import (
     KIND,
     USUAL,
     Normaliser,
     Perturbations,
+    PerturbedAnswers,
     measure_perturbations,
+    named_perturbations,
     perturbation_settings,
     without_model,
 )
+from pytest_iaside.report.record import LossRecord, loss_record
 from pytest_iaside.settings import GateKeywords
 from pytest_iaside.testing.gate import Gate, Told
 from pytest_iaside.testing.kinds import GateKind, LimitOption, assert_kind
 from pytest_iaside.testing.red import surviving
+
+MOST_TOLD = 3
+"""Perturbations of which a message says through which band they cost more."""
 
 
 def assert_perturbation_robustness(
@@ -71,18 +81,85 @@ def assert_perturbation_robustness(
     )
 
 
-def _spectra(gate: Gate, told: Told, notes: list[str], **options: Any) -> dict[str, Any]:
-    """The spectra of the images and of what perturbs them, for reports."""
+def _tell_more(gate: Gate, told: Told, notes: list[str], **options: Any) -> dict[str, Any]:
+    """The spectra of images and perturbations, and through which bands a red gate lost."""
     test, sample, comparison = told.test, told.sample, told.comparison
-    if test is None or sample is None or comparison is None:
+    if sample is None or comparison is None:
         return {}
-    if test.exported(comparison.fails(gate.fail_on), "report", "json"):
+    failed = comparison.fails(gate.fail_on)
+    more: dict[str, Any] = {}
+    if failed and told.status == "compared":
+        with surviving("the bands that the loss came through", notes):
+            more["losses"] = _losses(told, comparison, notes, **options)
+    if test is not None and test.exported(failed, "report", "json"):
         with surviving("spectra", notes):
             from pytest_iaside.report.spectrum import spectrum_record
 
             applied = without_model(options["perturbations"], sample, options["seed"])
-            return {"spectrum": spectrum_record(sample, applied)}
-    return {}
+            more["spectrum"] = spectrum_record(sample, applied)
+    return more
+
+
+def _losses(
+    told: Told, comparison: Comparison, notes: list[str], **options: Any
+) -> list[LossRecord]:
+    """Divide the candidate's losses as the baseline's were, and tell what costs more."""
+    candidate, baseline = comparison.candidate, comparison.baseline
+    assert isinstance(candidate, PerturbedAnswers) and isinstance(baseline, PerturbedAnswers)
+    assert told.sample is not None
+    if baseline.phi is None or candidate.trainings or baseline.trainings:
+        return []
+    worse = [
+        each.name
+        for each in comparison.quantities
+        if each.moved and (each.change < 0) == (each.better == "higher")
+    ]
+    worse += [check.where for check in comparison.checks if check.verdict == "drift"]
+    names = [n for n in candidate.perturbations if any(w.endswith(f" under {n}") for w in worse)]
+    known = {
+        digest
+        for digest, phi in zip(baseline.digests, baseline.phi, strict=True)
+        if np.isfinite(phi).all()
+    }
+    some = [row for row, digest in enumerate(candidate.digests) if digest in known]
+    if not some or not names:
+        return []
+    found = divided(
+        candidate.take(some),
+        told.model,
+        told.sample.take(some),
+        _taken(options["perturbations"], some),
+        names=names,
+        images=len(some),
+        seed=options["seed"],
+        execution=options["execution"],
+    )
+    changes = loss_changes(found, baseline, comparison.level)
+    notes[:0] = [each.sentence for each in changes if each.costs_more][:MOST_TOLD]
+    return [loss_record(each) for each in changes]
+
+
+def _taken(perturbations: Perturbations, some: list[int]) -> Perturbations:
+    """``perturbations`` of ``some`` of the images: those that are stored are stored for all."""
+    return {
+        name: each.take(some) if isinstance(each, ReferenceSample) else each
+        for name, each in named_perturbations(perturbations).items()
+    }
+
+
+def _with_bands(measured: Measurement, told: Told, **options: Any) -> Measurement:
+    """What a baseline holds beside: through which bands each perturbation costs the model."""
+    assert isinstance(measured, PerturbedAnswers) and told.sample is not None
+    if measured.trainings:
+        return measured
+    return divided(
+        measured,
+        told.model,
+        told.sample,
+        options["perturbations"],
+        seed=options["seed"],
+        execution=options["execution"],
+    )
 
 
 PERTURBATIONS = GateKind(
@@ -97,5 +174,6 @@ PERTURBATIONS = GateKind(
     ),
     measure=measure_perturbations,
     settings=perturbation_settings,
-    tell_more=_spectra,
+    tell_more=_tell_more,
+    storable=_with_bands,
 )

@@ -134,7 +134,7 @@ def _prepared(
         level=level,
         fail_on=settings.fail_on,
         samples=settings.measure.get("samples"),
-        storable=storable,
+        storable=lambda measured, _: storable(measured),
         tell_more=partial(_tell_more, settings, baseline_model),
     )
 

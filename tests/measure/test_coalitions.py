@@ -15,7 +15,7 @@ from pytest_iaside.measure.game.coalitions import exact_coalitions, plan, resolv
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.game.shapley import mean_by_size, plan_weights, shapley_values
 
-SAMPLED = ["latin", "permutation"]
+SAMPLED = ["latin", "permutation", "antithetic"]
 
 
 def _estimate(drawn, values):
@@ -24,7 +24,7 @@ def _estimate(drawn, values):
     return (values[number] - values[0]) @ plan_weights(drawn)
 
 
-@pytest.mark.parametrize("design", SAMPLED)
+@pytest.mark.parametrize("design", ["latin", "permutation"])
 def test_a_plan_is_m_orders_and_58_coalitions_of_eight_players(design):
     drawn = plan(design, 8, "image")
     assert drawn.coalitions.shape == (58, 8)
@@ -34,6 +34,13 @@ def test_a_plan_is_m_orders_and_58_coalitions_of_eight_players(design):
         for size in range(1, 8):
             members = np.flatnonzero(drawn.coalitions[2 + 7 * number + size - 1])
             assert set(members) == set(order[:size])
+
+
+def test_an_antithetic_plan_is_an_order_and_its_reverse():
+    drawn = plan("antithetic", 8, "image")
+    assert drawn.orders is not None and drawn.coalitions.shape == (16, 8)
+    np.testing.assert_array_equal(drawn.orders[0], drawn.orders[1][::-1])
+    assert sorted(drawn.orders[0]) == list(range(8))
 
 
 def test_in_a_latin_plan_everyone_arrives_once_at_every_place_and_no_coalition_twice():

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Design = Literal["auto", "exact", "latin", "permutation"]
+Design = Literal["auto", "exact", "latin", "permutation", "antithetic"]
 # Up to here all coalitions are played by default: 1,024 passes an image.
 EXACT_BANDS = 10
 
@@ -33,15 +33,17 @@ def plan(design: Design, players: int, key: str) -> Plan:
     """The coalitions of ``design``; what is drawn depends on ``key`` and on nothing else.
 
     ``auto`` is ``exact`` up to 10 players and ``latin`` beyond. ``exact`` plays all 2^M. The
-    others play M orders, M·(M−1) + 2 coalitions: ``permutation`` draws them independently;
-    ``latin`` draws one circular arrangement and starts it at each player in turn, so that
-    everyone arrives once at every place. Both are unbiased.
+    others play orders, all unbiased: ``permutation`` M of them, M·(M−1) + 2 coalitions, drawn
+    independently; ``latin`` as many, of one circular arrangement that starts at each player in
+    turn, so that everyone arrives once at every place; ``antithetic`` one and its reverse, 2·M.
     """
     if resolved(design, players) == "exact":
         return Plan(exact_coalitions(players))
+    first = _order(players, key)
     if resolved(design, players) == "latin":
-        circle = _order(players, key)
-        orders = np.stack([np.roll(circle, -start) for start in range(players)])
+        orders = np.stack([np.roll(first, -start) for start in range(players)])
+    elif design == "antithetic":
+        orders = np.stack([first, first[::-1]])
     else:
         orders = np.stack([_order(players, f"{key} {draw}") for draw in range(players)])
     arrival = np.argsort(orders, axis=1)

@@ -91,12 +91,19 @@ def score_chart(
     return svg.document(ident, title, f"{described}{limits}.", bottom + 36, parts)
 
 
-def sid_chart(ident: str, edges: Sequence[float], series: Sequence[Series]) -> Markup:
-    """Spectral importance distribution: one bar for each band and series."""
+def sid_chart(
+    ident: str,
+    edges: Sequence[float],
+    series: Sequence[Series],
+    *,
+    title: str = "SID by band",
+    axis: str = "share of importance",
+) -> Markup:
+    """Spectral importance distribution, or other shares: one bar for each band and series."""
     bottom = 150.0
     up = _vertical(series, bottom)
     across = Scale(edges[0], edges[-1], LEFT, RIGHT)
-    parts = value_axis(up, "share of importance")
+    parts = value_axis(up, axis)
     for place, (left, right) in enumerate(pairwise(edges)):
         slot = (across(right) - across(left)) * 0.8 / len(series)
         start = across(left) + (across(right) - across(left)) * 0.1
@@ -110,7 +117,7 @@ def sid_chart(ident: str, edges: Sequence[float], series: Sequence[Series]) -> M
     if without:
         missing = f"{' and '.join(without)}: all ψ equal, no SID"
         parts.append(svg.text(RIGHT, TOP + 16, missing, "note", "end"))
-    return svg.document(ident, "SID by band", _described(series, "band"), bottom + AXIS, parts)
+    return svg.document(ident, title, _described(series, "band"), bottom + AXIS, parts)
 
 
 def psi_chart(
@@ -119,8 +126,11 @@ def psi_chart(
     series: Sequence[Series],
     changes: Sequence[QuantityRecord] = (),
     allowed: float | None = None,
+    *,
+    title: str = "Raw ψ by band, in nats",
+    axis: str = "ψ in nats",
 ) -> Markup:
-    """Raw ψ of each band; below, on a scale of its own, paired changes and what is allowed."""
+    """Raw ψ, or other nats of each band; below, on its own scale, paired changes and a limit."""
     bottom = 140.0
     up = _vertical(series, bottom, LEAST_NATS)
     across = Scale(edges[0], edges[-1], LEFT, RIGHT)
@@ -130,7 +140,7 @@ def psi_chart(
     for band in moved:
         left, right = across(edges[band]), across(edges[band + 1])
         parts.append(svg.box(left, TOP, right - left, lower - TOP, "moved"))
-    parts += value_axis(up, "ψ in nats")
+    parts += value_axis(up, axis)
     for place, (left, right) in enumerate(pairwise(edges)):
         middle, apart = across((left + right) / 2), (across(right) - across(left)) * 0.2
         for number, one in enumerate(series):
@@ -144,7 +154,7 @@ def psi_chart(
         parts += _change_panel(across, edges, changes, allowed, bottom + 28, lower)
         description += f" Moved bands: {', '.join(map(str, moved)) or 'none'}."
     parts += _band_axis(across, edges, lower)
-    return svg.document(ident, "Raw ψ by band, in nats", description, lower + AXIS, parts)
+    return svg.document(ident, title, description, lower + AXIS, parts)
 
 
 def size_chart(ident: str, series: Sequence[Series]) -> Markup:
