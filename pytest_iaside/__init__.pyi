@@ -32,6 +32,7 @@ from .perturb.corruptions import corrupt as corrupt
 from .perturb.stored import stored_corruption as stored_corruption
 from .stats.estimate import Estimate as Estimate
 from .testing.perturbation import assert_perturbation_robustness as assert_perturbation_robustness
+from .testing.response import assert_spectral_response as assert_spectral_response
 from .testing.spectral import assert_spectral_robustness as assert_spectral_robustness
 from .thresholds import Limit as Limit
 from .thresholds import Thresholds as Thresholds

@@ -169,16 +169,18 @@ def spectral_response(
         quantities=loss_quantities(places),
         values=lost.reshape(len(sample), -1),
         energy=np.repeat(strengths[:, None], bands, axis=1),
-        settings={
-            "energies": list(rungs),
-            "bands": bands,
-            "partition": partition,
-            "seed": seed,
-            **execution.settings,
-        },
+        settings={**response_settings(rungs, bands, partition, seed), **execution.settings},
         notes=(*notes, *subject.notes),
         **subject.fields(rows),
     )
+
+
+def response_settings(
+    energies: Sequence[float], bands: int, partition: Norm, seed: int
+) -> dict[str, Any]:
+    """What must be the same for measurements to be compared, in plain values."""
+    rungs = list(_checked(energies))
+    return {"energies": rungs, "bands": bands, "partition": partition, "seed": seed}
 
 
 def contrast(pixels: Tensor) -> Tensor:
