@@ -20,6 +20,7 @@ from pytest_iaside.compare.notes import (
     image_notes,
     trainings_note,
 )
+from pytest_iaside.compare.trades import trades
 from pytest_iaside.compare.words import percent, signed, within
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.measure.interactions import interactions_of
@@ -94,6 +95,8 @@ def compare(
     if candidate is not baseline:
         notes += better_notes(evidence, checks, changes, limits, direction, answered)
     told: Sequence[Check] = checks
+    traded = trades(changes, answered.quantities if answered else ())
+    notes += [f"a trade-off in {each.sentence}" for each in traded]
     if answered is not None:
         # What a gate is about comes first, but harm before the bands that it comes from.
         told = (*answered.checks, *checks) if lead else (*checks, *answered.checks)

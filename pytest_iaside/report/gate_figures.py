@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Literal
 
 from pytest_iaside.compare.words import confidence
@@ -17,6 +18,7 @@ from pytest_iaside.report.record import (
     LossRecord,
     QuantityRecord,
     SpectralRecord,
+    TradeRecord,
 )
 from pytest_iaside.report.spectrum import spectrum_figures
 from pytest_iaside.stats.score import src_range
@@ -44,6 +46,8 @@ def gate_figures(gate: Gate, ident: str) -> list[Figure]:
             found.append(_changes_figure(f"{ident}-{family}", family, some, gate.comparison))
     for number, loss in enumerate(gate.record["losses"] or ()):
         found += _loss_figures(f"{ident}-loss-{number}", loss)
+    if gate.comparison:
+        found += [_trade_figure(each) for each in gate.comparison["trades"]]
     if spectrum := gate.record["spectrum"]:
         found += spectrum_figures(spectrum, ident)
     return found
@@ -221,6 +225,20 @@ def _loss_figures(ident: str, loss: LossRecord) -> list[Figure]:
             ),
         ),
     ]
+
+
+def _trade_figure(trade: TradeRecord) -> Figure:
+    """What was gained and what was lost, side by side."""
+    sides = [
+        [[each["name"], f"{signed(each['change'])}{trade['unit']}"] for each in some]
+        for some in (trade["gained"], trade["lost"])
+    ]
+    rows = zip_longest(*sides, fillvalue=["", ""])
+    return Figure(
+        f"A trade-off in {trade['what']}",
+        "What moved beyond noise, for the better on the left, for the worse on the right.",
+        Table(("gained", "", "lost", ""), [[*gained, *lost] for gained, lost in rows]),
+    )
 
 
 def _changes_figure(

@@ -76,6 +76,15 @@ class QuantityRecord(TypedDict):
     moved: bool  # Whether noise does not explain the change.
 
 
+class TradeRecord(TypedDict):
+    """Quantities of one kind of which some got better beyond noise, and some worse."""
+
+    what: str  # What moved: bands, accuracy, log-likelihood, mPE.
+    unit: str  # Unit of the changes; empty for shares.
+    gained: list[QuantityRecord]  # What got better, the largest change first.
+    lost: list[QuantityRecord]  # What got worse.
+
+
 class ImageRecord(TypedDict):
     """One image's part in a change."""
 
@@ -192,6 +201,7 @@ class ComparisonRecord(TypedDict):
     quantities: list[QuantityRecord]  # All that was measured; of spectral profiles each band's ψ.
     answers: list[QuantityRecord]  # How right images are answered; empty where it is not known.
     interactions: list[QuantityRecord]  # Of every pair of bands; empty where not known.
+    trades: list[TradeRecord]  # What moved in both directions beyond noise.
     notes: list[str]  # What else a reader should know, in words.
     image_changes: ImagesRecord | None  # What images add to what decides; null where not known.
     candidate: MeasurementRecord  # The model under test.
@@ -336,6 +346,8 @@ def gate_record(
 
 def comparison_record(comparison: Comparison) -> ComparisonRecord:
     """``comparison`` in plain values."""
+    from pytest_iaside.compare.trades import trades
+
     changes, level = comparison.image_changes, comparison.level
     shown = None
     if changes is not None:
@@ -348,6 +360,10 @@ def comparison_record(comparison: Comparison) -> ComparisonRecord:
         summary=comparison.summary(),
         checks=[_check_record(check) for check in comparison.checks],
         image_changes=shown,
+        trades=[
+            record_of(TradeRecord, each)
+            for each in trades(comparison.quantities, comparison.answers)
+        ],
         candidate=measurement_record(both[0], level),
         baseline=measurement_record(both[1], level),
     )
