@@ -1,5 +1,6 @@
 """assert_perturbation_robustness: the gate on the classical metrics, mPE, accuracy and mCE."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -21,6 +22,7 @@ from pytest_iaside.measure.perturbation import (
     perturbation_settings,
     without_model,
 )
+from pytest_iaside.measure.trainings import together, trainings_of
 from pytest_iaside.report.record import LossRecord, loss_record
 from pytest_iaside.settings import GateKeywords
 from pytest_iaside.testing.gate import Gate, Told
@@ -107,7 +109,7 @@ def _losses(
     candidate, baseline = comparison.candidate, comparison.baseline
     assert isinstance(candidate, PerturbedAnswers) and isinstance(baseline, PerturbedAnswers)
     assert told.sample is not None
-    if baseline.phi is None or candidate.trainings or baseline.trainings:
+    if baseline.phi is None:
         return []
     worse = [
         each.name
@@ -124,19 +126,36 @@ def _losses(
     some = [row for row, digest in enumerate(candidate.digests) if digest in known]
     if not some or not names:
         return []
-    found = divided(
+    found = _divided(
         candidate.take(some),
-        told.model,
+        told,
         told.sample.take(some),
-        _taken(options["perturbations"], some),
+        {**options, "perturbations": _taken(options["perturbations"], some)},
         names=names,
         images=len(some),
-        seed=options["seed"],
-        execution=options["execution"],
     )
     changes = loss_changes(found, baseline, comparison.level)
-    notes[:0] = [each.sentence for each in changes if each.costs_more][:MOST_TOLD]
+    sentences = [each.sentence for each in changes if each.costs_more][:MOST_TOLD]
+    if sentences and (candidate.trainings or baseline.trainings):
+        sentences.append("these intervals are over images: they know of the trainings' means alone")
+    notes[:0] = sentences
     return [loss_record(each) for each in changes]
+
+
+def _divided(
+    measured: PerturbedAnswers,
+    told: Told,
+    sample: ReferenceSample,
+    options: Mapping[str, Any],
+    **more: Any,
+) -> PerturbedAnswers:
+    """``measured`` divided among bands, of several trainings each by its own model."""
+    how = {name: options[name] for name in ("seed", "execution")}
+    each = [
+        divided(one, model, sample, options["perturbations"], **how, **more)
+        for one, model in zip(trainings_of(measured), told.models, strict=True)
+    ]
+    return together(each) if len(each) > 1 else each[0]
 
 
 def _taken(perturbations: Perturbations, some: list[int]) -> Perturbations:
@@ -150,16 +169,7 @@ def _taken(perturbations: Perturbations, some: list[int]) -> Perturbations:
 def _with_bands(measured: Measurement, told: Told, **options: Any) -> Measurement:
     """What a baseline holds beside: through which bands each perturbation costs the model."""
     assert isinstance(measured, PerturbedAnswers) and told.sample is not None
-    if measured.trainings:
-        return measured
-    return divided(
-        measured,
-        told.model,
-        told.sample,
-        options["perturbations"],
-        seed=options["seed"],
-        execution=options["execution"],
-    )
+    return _divided(measured, told, told.sample, options)
 
 
 PERTURBATIONS = GateKind(

@@ -94,3 +94,36 @@ def test_an_accepted_drift_is_divided_as_well(perturbing: Project) -> None:
     after = PerturbedAnswers.load(perturbing.baseline)
     assert before.phi is not None and after.phi is not None
     assert after.phi[:, 7].mean() > before.phi[:, 7].mean() + 0.1
+
+
+TRAININGS = TEST.replace(
+    "def test_robust():\n    assert_perturbation_robustness(swayed, ",
+    """class Training(torch.nn.Module):
+    def __init__(self, seed):
+        super().__init__()
+        drawn = torch.rand(3, generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("gains", 1 + 0.02 * drawn)
+
+    def forward(self, images):
+        return swayed(images) * self.gains
+
+def test_robust():
+    trainings = [Training(int(seed)) for seed in os.environ["SEEDS"].split()]
+    assert_perturbation_robustness(trainings if len(trainings) > 1 else trainings[0], """,
+)
+
+
+def test_of_several_trainings_the_means_are_told(project: Project) -> None:
+    project.write(TRAININGS)
+    project.monkeypatch.setenv("SEEDS", "0 1 2 3")
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    baseline = PerturbedAnswers.load(project.baseline)
+    each = [one.phi for one in baseline.trainings]
+    assert len(each) == 4 and baseline.phi is not None
+    np.testing.assert_allclose(baseline.phi, np.mean([one for one in each], axis=0))  # type: ignore[arg-type]
+    project.monkeypatch.setenv("SEEDS", "7 8")
+    (record,) = project.records(gain=1.5)
+    assert record["failed"]
+    notes = record["comparison"]["notes"]
+    assert "white_noise 3 costs" in notes[0] and "through band 7" in notes[0]
+    assert "they know of the trainings' means alone" in notes[1]
