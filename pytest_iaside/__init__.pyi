@@ -1,6 +1,7 @@
 from . import explain as explain
 from . import study as study
 from . import track as track
+from . import train as train
 from .compare.check import Check as Check
 from .compare.compare import compare as compare
 from .compare.comparison import Comparison as Comparison

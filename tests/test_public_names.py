@@ -12,13 +12,16 @@ import pytest
 
 import pytest_iaside
 
-MODULES = ("pytest_iaside", "pytest_iaside.explain", "pytest_iaside.study", "pytest_iaside.track")
+MODULES = (
+    "pytest_iaside",
+    *(f"pytest_iaside.{room}" for room in ("explain", "study", "track", "train")),
+)
 HEAVY = ("torch", "numpy", "scipy", "jinja2", "yaml", "sqlite3")
 
 
 def test_the_top_is_read_at_a_glance() -> None:
-    assert len(pytest_iaside.__all__) <= 40
-    assert {"explain", "study", "track"} < set(pytest_iaside.__all__)
+    assert len(pytest_iaside.__all__) <= 42
+    assert {"explain", "study", "track", "train"} < set(pytest_iaside.__all__)
 
 
 @pytest.mark.parametrize("module", MODULES)
