@@ -14,6 +14,8 @@ from .lens import spectral_lens as spectral_lens
 from .measurements import measure_lens_smoothness as measure_lens_smoothness
 from .measurements import measure_reconstruction_depth as measure_reconstruction_depth
 from .measurements import measure_scale_reliance as measure_scale_reliance
+from .perturbed import PerturbedExplanation as PerturbedExplanation
+from .perturbed import explain_perturbed as explain_perturbed
 from .wam import WaveletGradients as WaveletGradients
 from .wam import wam as wam
 from .wcam import WaveletAttribution as WaveletAttribution

@@ -13,6 +13,7 @@ from pytest_iaside.report.printing import tell
 
 if TYPE_CHECKING:
     from pytest_iaside.explain.page import Explained
+    from pytest_iaside.explain.perturbed import PerturbedExplanation
     from pytest_iaside.images.reference import ReferenceSample
     from pytest_iaside.stats.estimate import Estimate
 
@@ -35,6 +36,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     option("--grey", action="store_true", help="one channel, for models of grey images")
     option("--grid", type=int, help="cells on each side (default: what fits, 16 at most)")
     option("--levels", type=int, help="wavelet levels (default: what fits, 3 at most)")
+    option("--perturb", metavar="NAME:SEVERITY", help="compare with the image under fog:3, say")
     option("--points", type=int, default=8, help=f"Sobol points {usual}")
     option("--wavelet", default="haar", help=f"any orthonormal one {usual}")
     option("--seed", type=int, default=0, help=f"of all that is drawn {usual}")
@@ -65,6 +67,8 @@ def run(options: argparse.Namespace, command: str) -> int:
             for cells in figure.table.rows:
                 name, *numbers = (cell.text for cell in cells)
                 tell("  ".join(("", name.ljust(26), *(each.rjust(8) for each in numbers))))
+    if found.perturbed is not None:
+        tell(f"\n{found.perturbed.sentence(0)}")
     tell(f"\nwritten: {written}, and {len(drawn)} pictures beside it")
     return PASSED
 
@@ -115,7 +119,36 @@ def _explained(model: Any, sample: ReferenceSample, options: argparse.Namespace)
         fourier=fam(model, sample, classes, seed=options.seed, execution=execution),
         reconstruction=reconstruct(model, sample, explanation.wavelet, execution=execution),
         integrated=integrated,
+        perturbed=_perturbed(model, sample, options, classes, execution),
         scores={name: (score(insertion, m), score(deletion, m)) for name, m in maps.items()},
+    )
+
+
+def _perturbed(
+    model: Any, sample: ReferenceSample, options: argparse.Namespace, classes: Any, execution: Any
+) -> PerturbedExplanation | None:
+    """The image under the perturbation that was asked for, beside it; None where none was."""
+    if options.perturb is None:
+        return None
+    from pytest_iaside.explain.perturbed import explain_perturbed
+
+    name, _, severity = options.perturb.partition(":")
+    if not severity.isdigit():
+        raise SettingsError(
+            f"--perturb={options.perturb}: expected a corruption and its severity, 1 to 5, such as "
+            "fog:3"
+        )
+    return explain_perturbed(
+        model,
+        sample,
+        (name, int(severity)),
+        classes,
+        grid=options.grid,
+        wavelet_levels=options.levels,
+        points=options.points,
+        wavelet=options.wavelet,
+        seed=options.seed,
+        execution=execution,
     )
 
 

@@ -106,8 +106,13 @@ def cost(sample: ReferenceSample, images: int) -> int:
     return images * (POINTS * (grid**2 + 2) + 3 * len(SCALES) * LEAST + 1)
 
 
-def fitting(sample: ReferenceSample, levels: int | None, grid: int | None) -> tuple[int, int]:
-    """Levels and grid for ``sample`` where none are given; raises SettingsError without any."""
+def fitting(
+    sample: ReferenceSample, levels: int | None, grid: int | None, *, most: int = 16
+) -> tuple[int, int]:
+    """Levels and grid for ``sample`` where none are given; raises SettingsError without any.
+
+    At most so many cells a side, where that is possible.
+    """
     _, height, width = sample.shape
     if levels is None:
         fit = [n for n in (1, 2, 3) if gcd(height, width) % 2**n == 0]
@@ -120,6 +125,6 @@ def fitting(sample: ReferenceSample, levels: int | None, grid: int | None) -> tu
     if grid is None:
         unit, common = 2**levels, gcd(height, width)
         sizes = [n for n in range(unit, common + 1, unit) if common % n == 0]
-        # At most 16 cells a side; where none lies below, the coarsest there is.
-        grid = max((size for size in sizes if size <= 16), default=sizes[0])
+        # Where none lies below, the coarsest there is.
+        grid = max((size for size in sizes if size <= most), default=sizes[0])
     return levels, grid

@@ -7,10 +7,13 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from pytest_iaside.compare.words import confidence, percent
 from pytest_iaside.explain.drilldown import explanation_record, image_of, map_pictures
 from pytest_iaside.explain.explanation import Explanation
 from pytest_iaside.explain.fam import FourierAttribution
 from pytest_iaside.explain.gradients import IntegratedGradients
+from pytest_iaside.explain.measurements import level_title
+from pytest_iaside.explain.perturbed import PerturbedExplanation
 from pytest_iaside.explain.wcam import Reconstruction
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.report.charts.heat import MAP_COLOURS, encoded, enlarged, heat
@@ -37,6 +40,9 @@ ABOUT = {
         "Mean over scales of noise of the squared gradient of the class's log-likelihood "
         "(arXiv 2508.10595); drawn as its square root.",
     ),
+    "perturbed_image": ("The image, perturbed", "As the model sees it, before normalisation."),
+    "perturbed_spatial": ("WCAM in place, perturbed", "Of the same class as the clean image's."),
+    "perturbed_sl2": ("SpectralLens, perturbed", "Drawn as its square root."),
     "arglens": (
         "ArgLens",
         "The scale of noise at which each pixel's squared gradient is largest: light where the "
@@ -61,6 +67,7 @@ class Explained:
     integrated: IntegratedGradients | None
     scores: Mapping[str, tuple[float, float]]
     """Insertion and deletion of the label's probability, by map."""
+    perturbed: PerturbedExplanation | None = None
 
 
 def pictures(found: Explained) -> dict[str, NDArray[np.uint8]]:
@@ -73,6 +80,11 @@ def pictures(found: Explained) -> dict[str, NDArray[np.uint8]]:
         drawn["sg2"] = heat(np.sqrt(found.explanation.lens.sg2_at_optimum[0]))
     if found.integrated is not None:
         drawn["ig2"] = heat(np.sqrt(found.integrated.ig2[0]))
+    if (other := found.perturbed) is not None:
+        drawn["perturbed_image"] = image_of(other.changed.pixels(0, 1)[0])
+        drawn["perturbed_spatial"] = heat(other.perturbed[0].spatial[0])
+        if other.lenses is not None:
+            drawn["perturbed_sl2"] = heat(np.sqrt(other.lenses[1].sl2[0]))
     return {name: enlarged(drawn[name], 224) for name in ABOUT if name in drawn}
 
 
@@ -90,6 +102,8 @@ def page(found: Explained, drawn: Mapping[str, NDArray[np.uint8]], level: float)
     about = "How much of the answer comes from each ring of the spectrum, from the mean outwards."
     figures.append(Figure("Rings of the spectrum", about, Table(("ring", *head), rings)))
     figures.append(_faithfulness(found.scores))
+    if found.perturbed is not None:
+        figures.append(_perturbed(found.perturbed, level))
     return Page(
         title="explanation",
         headline=image["sentence"].replace("The candidate", explanation.model),
@@ -124,6 +138,23 @@ def _faithfulness(scores: Mapping[str, tuple[float, float]]) -> Figure:
         "or blurred (deletion, low is good), the most important of each map first."
     )
     return Figure("Faithfulness", about, Table(("map", "insertion", "deletion"), rows))
+
+
+def _perturbed(found: PerturbedExplanation, level: float) -> Figure:
+    """The level shares of the image as it is and perturbed, and how far its place moved."""
+    before, after = (
+        np.mean([each.levels[0] for each in side], axis=0)
+        for side in (found.clean, found.perturbed)
+    )
+    rows = []
+    for at, change in enumerate(found.level_change(0, level)):
+        name = f"{at}: {level_title(at, found.clean[0].depth)}"
+        interval = f"{percent(change.low)}…{percent(change.high)}"
+        rows.append([name, share(before[at]), share(after[at]), percent(change.value), interval])
+    head = ("level", "clean", "perturbed", "change", confidence(level))
+    sentence = found.sentence(0)
+    about = f"{sentence[0].upper()}{sentence[1:]}."
+    return Figure(f"Under {found.perturbation}", about, Table(head, rows))
 
 
 def _settings(found: Explained) -> Table:

@@ -5,7 +5,7 @@ from A in one part, so its image is A's and a multiple of that part's own pictur
 multiplication and addition for each image, whatever the transform.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,6 +128,8 @@ class SobolRun:
     take_apart: Callable[[Tensor], ImageParts]  # Of an image (C, H, W).
     parts: int
     rules: MaskRules
+    keys: Sequence[str] | None = None
+    """What masks are drawn by, hexadecimal, one an image; by default the images' digests."""
 
     @cached_property
     def masking(self) -> Masking:
@@ -140,8 +142,8 @@ class SobolRun:
 
     def drawn(self, image: int) -> sobol.Points:
         """The points of ``image``, drawn by its digest: what is found of it depends on no other."""
-        digest = int(self.sample.digests[image], 16)
-        seed = [self.rules.seed, digest]
+        keys = self.sample.digests if self.keys is None else self.keys
+        seed = [self.rules.seed, int(keys[image], 16)]
         return sobol.points_by(self.rules.sequence, self.parts, self.rules.points, seed)
 
     def pictures(self, image: int, device: torch.device) -> ImageParts:

@@ -3,7 +3,7 @@
 Also of images that are zoomed, and how few of the coefficients suffice for the prediction.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Unpack
@@ -50,6 +50,7 @@ def wcam(
     wavelet_levels: int = 3,
     points: int = 8,
     wavelet: str = "haar",
+    keys: Sequence[str] | None = None,
     execution: Execution = Execution(),
     **rules: Unpack[sobol_runs.MaskKeywords],
 ) -> WaveletAttribution:
@@ -62,7 +63,8 @@ def wcam(
     given to the network. The keywords ``rules`` are ``output``, what is explained of the class:
     its "probability" or "logit"; ``seed``, by which masks are drawn, and ``sequence``: "sobol",
     "halton", "latin-hypercube" or "monte-carlo"; and ``variance``, ``mask_space`` and ``rescale``
-    as in ``output_variance`` and ``MaskRules``.
+    as in ``output_variance`` and ``MaskRules``. Masks are drawn by ``keys`` besides, the images'
+    digests unless two versions of an image are to get the same.
 
     Raises SettingsError where grid, levels and images do not fit each other, for an unknown
     wavelet, and for labels out of range; ModelError where logits are not finite, or no mask
@@ -78,6 +80,7 @@ def wcam(
         take_apart=lambda image: wavelets.CellParts(image, grid, wavelet_levels, wavelet),
         parts=grid**2,
         rules=sobol_runs.MaskRules(points=points, **rules),
+        keys=keys,
     )
     found = sobol_runs.evaluate(run, execution)
     return WaveletAttribution(

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -152,6 +152,25 @@ def perturbed_pixels(
                 "images alone, and an attack with (model, images, labels)"
             ) from error
     return checked_images(found, pixels, f"the perturbation {name}", reference.names[some])
+
+
+def perturbed_sample(
+    classifier: Classifier,
+    sample: ReferenceSample,
+    perturbation: Perturbation,
+    seed: int,
+    execution: Execution,
+) -> tuple[str, ReferenceSample]:
+    """The name of ``perturbation``, and ``sample`` under it; raises as ``answers``."""
+    kind = kind_of(perturbation, sample)
+    whole = slice(0, len(sample))
+    if kind == "attack":
+        pixels, _ = attacked_pixels(classifier, sample, cast(Attack, perturbation), execution)
+    else:
+        pixels = perturbed_pixels(perturbation, kind, sample, whole, seed)
+    corruption = isinstance(perturbation, (tuple, list))
+    name = " ".join(map(str, perturbation)) if corruption else name_of(perturbation)  # type: ignore[arg-type]
+    return name, ReferenceSample(pixels, sample.labels, names=sample.names)
 
 
 def attacked_pixels(

@@ -41,7 +41,9 @@ class Wing:
     ``commands`` are commands of ``iaside``: modules whose function ``add(commands)`` adds a parser,
     with what runs it as ``run``. ``tell_red`` says more of a red spectral gate
     (testing/red.py): its answer becomes the section ``name`` of the gate's record, and the pictures
-    of that section. ``draw`` makes the report's section of the record's, of its pictures where the
+    of that section. ``tell_perturbed(model, image, perturbation, *, seed, execution)`` says in a
+    sentence what a perturbation changes in the image that drives a red perturbation gate. ``draw``
+    makes the report's section of the record's, of its pictures where the
     file has room for them, and of an identifier that is unique in the page. ``record`` is the type
     of the section, for session.schema.json.
     """
@@ -49,6 +51,7 @@ class Wing:
     name: str
     commands: Sequence[ModuleType] = ()
     tell_red: Callable[..., tuple[Any, Any]] | None = None
+    tell_perturbed: Callable[..., str] | None = None
     draw: Callable[[Any, Any, str], ReportSection | None] | None = None
     record: Any = None
     templates: Path | None = None

@@ -9,6 +9,7 @@ import numpy as np
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.losses import loss_changes
 from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.measure.answers import Perturbation
 from pytest_iaside.measure.decomposition import divided
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.perturbation import (
@@ -24,10 +25,11 @@ from pytest_iaside.measure.perturbation import (
 )
 from pytest_iaside.measure.trainings import together, trainings_of
 from pytest_iaside.report.record import LossRecord, loss_record
+from pytest_iaside.report.wings import wings
 from pytest_iaside.settings import GateKeywords
 from pytest_iaside.testing.gate import Gate, Told
 from pytest_iaside.testing.kinds import GateKind, LimitOption, assert_kind
-from pytest_iaside.testing.red import surviving
+from pytest_iaside.testing.red import diagnosed, surviving
 
 MOST_TOLD = 3
 """Perturbations of which a message says through which band they cost more."""
@@ -139,7 +141,35 @@ def _losses(
     if sentences and (candidate.trainings or baseline.trainings):
         sentences.append("these intervals are over images: they know of the trainings' means alone")
     notes[:0] = sentences
+    if told.test is not None and changes and changes[0].costs_more and diagnosed(told.test) != 0:
+        with surviving("where the image's answer comes from", notes):
+            notes += _explained(told, changes[0].perturbation, found, baseline, options)
     return [loss_record(each) for each in changes]
+
+
+def _explained(
+    told: Told,
+    name: str,
+    candidate: PerturbedAnswers,
+    baseline: PerturbedAnswers,
+    options: Mapping[str, Any],
+) -> list[str]:
+    """What wings say of the image whose loss under the perturbation ``name`` rose the most."""
+    assert candidate.phi is not None and baseline.phi is not None and told.sample is not None
+    bands = candidate.phi.shape[1] // len(candidate.perturbations)
+    place = candidate.perturbations.index(name)
+    columns = slice(place * bands, (place + 1) * bands)
+    before = dict(zip(baseline.digests, baseline.phi[:, columns].sum(axis=1), strict=True))
+    losses = zip(candidate.digests, candidate.phi[:, columns].sum(axis=1), strict=True)
+    worst = max(losses, key=lambda each: each[1] - before[each[0]])[0]
+    row = [told.sample.digests.index(worst)]
+    given = _taken(options["perturbations"], row)[name]
+    how = {each: options[each] for each in ("seed", "execution")}
+    return [
+        wing.tell_perturbed(told.model, told.sample.take(row), given, **how)
+        for wing in wings()
+        if wing.tell_perturbed is not None
+    ]
 
 
 def _divided(
@@ -158,7 +188,7 @@ def _divided(
     return together(each) if len(each) > 1 else each[0]
 
 
-def _taken(perturbations: Perturbations, some: list[int]) -> Perturbations:
+def _taken(perturbations: Perturbations, some: list[int]) -> dict[str, Perturbation]:
     """``perturbations`` of ``some`` of the images: those that are stored are stored for all."""
     return {
         name: each.take(some) if isinstance(each, ReferenceSample) else each

@@ -30,16 +30,20 @@ class RedGate:
     @property
     def asked(self) -> int | None:
         """How many images are to be explained; None where nobody says."""
-        config = self.test.config
-        text = config.getoption("iaside_diagnose")
-        value = read_text("diagnose", text, OPTION) if text else ini_value(config, "diagnose")
-        return None if value in (None, "auto") else int(value)
+        return diagnosed(self.test)
 
     def other_model(self) -> Any:
         """The model of the baseline, to look at beside this one; None where there is none."""
         if self.baseline_model is not None:
             return self.baseline_model
         return self.test.fixture("spectral_baseline_classifier")
+
+
+def diagnosed(test: CurrentTest) -> int | None:
+    """How many images of a red gate are to be explained; None where nobody says."""
+    text = test.config.getoption("iaside_diagnose")
+    value = read_text("diagnose", text, OPTION) if text else ini_value(test.config, "diagnose")
+    return None if value in (None, "auto") else int(value)
 
 
 @contextmanager

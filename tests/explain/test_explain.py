@@ -94,3 +94,17 @@ def test_bad_input_is_told(
     assert main(["explain", *first, *rest, *options]) == 2
     assert message in capsys.readouterr().err
     assert not (folder / "iaside-explanation").exists()
+
+
+def test_beside_the_image_under_a_perturbation(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explained("explained_nets:network", "photo.png", "--perturb", "contrast:3") == 0
+    told = capsys.readouterr().out
+    assert "under contrast 3 the answer comes" in told
+    page = (folder / "iaside-explanation" / "index.html").read_text()
+    assert "Under contrast 3" in page and "WCAM in place, perturbed" in page
+    assert explained("explained_nets:network", "photo.png", "--perturb", "contrast") == 2
+    assert "expected a corruption and its severity" in capsys.readouterr().err
+    assert explained("explained_nets:network", "photo.png", "--perturb", "mist:3") == 2
+    assert "mist" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from project import Project
 
+import pytest_iaside.explain.perturbed  # noqa: F401
 from pytest_iaside.measure.perturbation import PerturbedAnswers
 from pytest_iaside.report.html import render
 from pytest_iaside.report.record import written_by
@@ -66,6 +67,15 @@ def test_a_red_gate_names_the_band(perturbing: Project) -> None:
     page = render([record], meta=written_by("pytest"))
     assert "What white_noise 3 costs, band by band" in page
     assert "Where white_noise 3 lies" in page
+
+
+def test_the_image_that_lost_the_most_is_explained(perturbing: Project) -> None:
+    (record,) = perturbing.records(gain=1.5)
+    notes = record["comparison"]["notes"]
+    (told,) = [note for note in notes if "whose loss rose the most" in note]
+    assert "under white_noise 3 the answer comes" in told and "by chance, p = " in told
+    (record,) = perturbing.records("--iaside-diagnose=0", gain=1.5)
+    assert not any("whose loss rose" in note for note in record["comparison"]["notes"])
 
 
 def test_a_green_gate_divides_nothing(perturbing: Project) -> None:
