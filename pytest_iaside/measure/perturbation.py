@@ -24,12 +24,11 @@ from pytest_iaside.images.selection import (
     on_labels_of,
 )
 from pytest_iaside.measure.answers import (
-    Kind,
     Perturbation,
     answers,
     kind_of,
     labels_of,
-    perturbed_pixels,
+    perturbed_sample,
 )
 from pytest_iaside.measure.measurement import Measurement, columns
 from pytest_iaside.measure.metrics import correct, mean_corruption_error, prediction_errors
@@ -156,25 +155,19 @@ def measure_perturbations(
     )
 
 
-def without_model(
-    perturbations: Perturbations, reference: ReferenceSample, seed: int = 0
+def as_functions(
+    perturbations: Perturbations, model: Any, seed: int = 0, execution: Execution = Execution()
 ) -> dict[str, Callable[[ReferenceSample], Tensor]]:
-    """Those of ``perturbations`` that need no model, as functions of the first images.
+    """``perturbations`` as functions of the first of their images; attacks are of ``model``."""
+    classifier = as_classifier(model)
 
-    Of ``reference``, that is; attacks are left out.
-    """
-    kinds = {
-        name: kind_of(each, reference) for name, each in named_perturbations(perturbations).items()
-    }
-    return {
-        name: partial(_perturbed, perturbation, kinds[name], seed)
-        for name, perturbation in named_perturbations(perturbations).items()
-        if kinds[name] != "attack"
-    }
+    def perturbed(given: Perturbation, sample: ReferenceSample) -> Tensor:
+        if isinstance(given, ReferenceSample):
+            given = given.take(range(len(sample)))
+        return perturbed_sample(classifier, sample, given, seed, execution)[1].pixels()
 
-
-def _perturbed(given: Any, kind: Kind, seed: int, sample: ReferenceSample) -> Tensor:
-    return perturbed_pixels(given, kind, sample, slice(0, len(sample)), seed)
+    named = named_perturbations(perturbations)
+    return {name: partial(perturbed, given) for name, given in named.items()}
 
 
 def perturbation_settings(

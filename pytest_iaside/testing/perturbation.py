@@ -18,10 +18,10 @@ from pytest_iaside.measure.perturbation import (
     Normaliser,
     Perturbations,
     PerturbedAnswers,
+    as_functions,
     measure_perturbations,
     named_perturbations,
     perturbation_settings,
-    without_model,
 )
 from pytest_iaside.measure.trainings import together, trainings_of
 from pytest_iaside.report.record import LossRecord, loss_record
@@ -99,7 +99,8 @@ def _tell_more(gate: Gate, told: Told, notes: list[str], **options: Any) -> dict
         with surviving("spectra", notes):
             from pytest_iaside.report.spectrum import spectrum_record
 
-            applied = without_model(options["perturbations"], sample, options["seed"])
+            how = options["seed"], options["execution"]
+            applied = as_functions(options["perturbations"], told.model, *how)
             more["spectrum"] = spectrum_record(sample, applied)
     return more
 

@@ -12,7 +12,9 @@ from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.runner import Runner
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.filters import components, split
+from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.game.coalitions import exact_coalitions
+from pytest_iaside.measure.game.play import partners
 from pytest_iaside.measure.game.rounds import Round, log_likelihood, play_rounds
 from pytest_iaside.measure.game.shapley import shapley_values
 
@@ -114,3 +116,16 @@ def test_logits_that_are_not_finite_name_image_and_coalition(bad):
 
     with pytest.raises(ModelError, match=r"image 1 with the bands \{1, 2\} present"):
         _play(pictures, forward, torch.zeros(3, dtype=torch.int64))
+
+
+def test_another_seed_draws_another_partner() -> None:
+    sample = ReferenceSample(torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+    first, same, other = (partners(sample, seed) for seed in (3, 3, 4))
+    assert first == same and first != other
+    for found in (first, other, partners(sample)):
+        # Everybody is somebody's partner, nobody its own.
+        assert sorted(found.values()) == list(range(40))
+        assert all(sample.digests[at] != digest for digest, at in found.items())
+    # As it always was: the next by digest.
+    order = sorted(sample.digests)
+    assert [sample.digests[partners(sample)[d]] for d in order] == [*order[1:], order[0]]

@@ -247,7 +247,7 @@ def test_the_corruption_error_counts_where_it_is_asked_for(project: Project) -> 
     )
 
 
-def test_functions_have_a_spectrum_and_attacks_have_none(project: Project) -> None:
+def test_functions_and_attacks_have_a_spectrum(project: Project) -> None:
     project.write(
         "import models\nfrom functools import partial\n"
         "from pytest_iaside import assert_perturbation_robustness, fgsm\n"
@@ -258,7 +258,8 @@ def test_functions_have_a_spectrum_and_attacks_have_none(project: Project) -> No
     )
     project.run("--iaside-update=new").assert_outcomes(passed=1)
     (record,) = project.records()
-    (curve,) = record["spectrum"]["snr"]
-    assert curve["perturbation"] == "darker"
+    curve, attack = record["spectrum"]["snr"]
+    assert curve["perturbation"] == "darker" and attack["perturbation"].startswith("fgsm")
+    assert len(attack["decibel"]) == len(curve["decibel"])
     # Half of every image is taken away: alike at all frequencies, at a tenth of the energy.
     assert curve["decibel"] == pytest.approx([10.0] * len(curve["decibel"]), abs=1e-6)

@@ -134,7 +134,8 @@ def _rows(found: Found) -> GameRows:
 def _entries(game: Game) -> list[Entry]:
     partner, whole = {}, game.whole
     if game.rules.absence == "replacement":
-        partner = {digest: f" {whole.digests[i]}" for digest, i in partners(whole).items()}
+        drawn = partners(whole, game.rules.seed)
+        partner = {digest: f" {whole.digests[i]}" for digest, i in drawn.items()}
     labels: list[str | None] = [None] * len(game.sample)
     if game.sample.labels is not None:
         labels = [_label(label.numpy()) for label in game.sample.labels]

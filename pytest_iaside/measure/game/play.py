@@ -79,7 +79,7 @@ def shards(
     ``whole`` is where replacements come from, and ``temperature`` what logits are divided by. What
     is played of an image does not depend on how the sample is cut, nor on which others are played.
     """
-    partner = partners(whole) if rules.absence == "replacement" else {}
+    partner = partners(whole, rules.seed) if rules.absence == "replacement" else {}
     passes = len(sample) * (len(plan(rules.design, rules.bands, "").coalitions) + 1)
     wanted = range(len(sample)) if images is None else images
     for some in pieces(len(wanted), size):
@@ -147,8 +147,11 @@ def answers_on(
     )
 
 
-def partners(whole: ReferenceSample) -> dict[str, int]:
-    """For each image's digest the index of its replacement: the next image by digest."""
+def partners(whole: ReferenceSample, seed: int = 0) -> dict[str, int]:
+    """For each image's digest the index of its replacement: the next image in a drawn order.
+
+    ``seed`` and the digests draw it; 0 is the order of the digests, as it always was.
+    """
     index = {digest: i for i, digest in enumerate(whole.digests)}
     if len(index) < 2:
         raise ReferenceSampleError(
@@ -156,6 +159,8 @@ def partners(whole: ReferenceSample) -> dict[str, int]:
             f"reference sample holds {len(index)} distinct image; give at least 2"
         )
     order = sorted(index)
+    if seed:
+        order.sort(key=lambda digest: hashlib.sha256(f"partner {seed} {digest}".encode()).digest())
     return {digest: index[order[(i + 1) % len(order)]] for i, digest in enumerate(order)}
 
 
