@@ -39,7 +39,14 @@ def as_now(verdict: str, then: str) -> bool:
 
 
 # Notes that came after.
-TOLD_SINCE = ("better", "some checkpoints were", "2 checkpoints", "3 checkpoints", "4 checkpoints")
+TOLD_SINCE = (
+    "better",
+    "a trade-off in ",
+    "some checkpoints were",
+    "2 checkpoints",
+    "3 checkpoints",
+    "4 checkpoints",
+)
 
 
 def assert_same(found: Comparison, expected: dict[str, Any], *, quantities: str) -> None:

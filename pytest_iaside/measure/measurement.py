@@ -279,7 +279,9 @@ class Measurement:
             "seconds": self.seconds,
         }
         arrays = {name: getattr(self, name) for name in self.PER_IMAGE}
-        arrays = {name: _narrow(array) for name, array in arrays.items() if array is not None}
+        arrays = {name: array for name, array in arrays.items() if array is not None}
+        if "log_likelihood" in arrays:
+            arrays["log_likelihood"] = _narrow(arrays["log_likelihood"])
         if self.answers is not None:
             nested, nested_arrays = self.answers.files()
             names = [*ANSWERED]
@@ -392,8 +394,9 @@ def columns(*values: ArrayLike) -> Floats:
 
 def _narrow(array: NDArray[Any]) -> NDArray[Any]:
     """A table as files hold it: in half as many digits where those are all that it has."""
-    short = array.astype(np.float32) if array.dtype == np.float64 else array
-    return short if array.size and np.array_equal(short, array) else array
+    with np.errstate(over="ignore"):
+        short = array.astype(np.float32)
+    return short if np.array_equal(short, array) else array
 
 
 def _wide(array: NDArray[Any] | None) -> NDArray[Any] | None:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from scipy import special
 
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.measure.game.rules import Rules
@@ -170,10 +171,17 @@ class SpectralProfile(Measurement, kind="spectral"):
 
         Raises ValueError where there are no log-likelihoods of all coalitions.
         """
+        return float(2 ** (self.rules.bands - 1)) * self.tight_error_bound()
+
+    def tight_error_bound(self) -> float:
+        """The same bound without the factor, √(Var(Δv*)/K): Shapley's weights sum to 1 (SPEC 1.6).
+
+        Raises as ``error_bound``.
+        """
         if self.log_likelihood is None:
             raise ValueError(
                 "the bound needs the log-likelihoods of all coalitions, which this profile does "
-                "not hold; measure with design='exact', and not from a baseline"
+                "not hold; measure with design='exact'"
             )
         rows = self.distinct(self.log_likelihood)
         if len(rows) < 2:
@@ -184,7 +192,22 @@ class SpectralProfile(Measurement, kind="spectral"):
             for band in range(self.rules.bands)
             for without in [coalition[coalition >> band & 1 == 0]]
         )
-        return float(2 ** (self.rules.bands - 1) * np.sqrt(variance / len(rows)))
+        return float(np.sqrt(variance / len(rows)))
+
+    @property
+    def label_entropy(self) -> float:
+        """H(Y) in nats: the entropy of the labels' shares among the images."""
+        labels = self.labels
+        shares = np.bincount(labels) if labels.ndim == 1 else labels.sum(axis=0)
+        return float(special.entr(shares / shares.sum()).sum())
+
+    @property
+    def information_bound(self) -> float:
+        """What the model finds in the images of their labels at least, in nats: H(Y) + v(all) + C.
+
+        Barber and Agakov's bound (SPEC.md 1.7); below 0 where a model is more sure than right.
+        """
+        return self.label_entropy + float(self.distinct(self.by_size[:, -1]).mean())
 
     def widths(self) -> dict[str, int]:
         """How many columns each array (K, …) has."""

@@ -11,7 +11,7 @@ from pytest_iaside.report.charts.gate import Series
 from pytest_iaside.report.charts.interactions import interaction_chart
 from pytest_iaside.report.figures import Cell, Figure, Table, interval_text, moved_cell
 from pytest_iaside.report.gates import Gate, signed_src_score
-from pytest_iaside.report.numbers import finite, finite_list, fixed, p_value, signed
+from pytest_iaside.report.numbers import finite, finite_list, fixed, p_value, share, signed
 from pytest_iaside.report.record import (
     ComparisonRecord,
     LimitRecord,
@@ -38,6 +38,7 @@ def gate_figures(gate: Gate, ident: str) -> list[Figure]:
             *_band_figures(gate, ident, profiles),
             _size_figure(f"{ident}-size", profiles),
             *_interaction_figures(gate, f"{ident}-interactions"),
+            _convergence_figure(f"{ident}-convergence", profiles),
         ]
     elif gate.comparison:
         quantities = gate.comparison["quantities"]
@@ -225,6 +226,34 @@ def _loss_figures(ident: str, loss: LossRecord) -> list[Figure]:
             ),
         ),
     ]
+
+
+def _convergence_figure(ident: str, profiles: Profiles) -> Figure:
+    """How far ψ has settled, how far it may be off, and what the model finds of the labels."""
+    rows = []
+    for role, profile in profiles.items():
+        entropy, found = profile["label_entropy"], profile["information_bound"]
+        part = (finite(found) or 0.0) / entropy if entropy and finite(found) is not None else None
+        last = profile["convergence"][-1] if profile["convergence"] else None
+        bounds = (fixed(each) for each in profile["error_bounds"])
+        rows.append([role, fixed(last, 4), *bounds, fixed(entropy), fixed(found), share(part)])
+    head = ("", "last step", "bound (paper)", "bound that suffices", "H(Y)", "found of it", "share")
+    return Figure(
+        "Convergence and information",
+        "How far ψ moved with the next image, the mean over bands, in nats: what still falls has "
+        "not settled. Below, bounds on the error of ψ, the paper's and the one that suffices (the "
+        "intervals above are the error itself); the entropy of the labels, and what the model "
+        "finds of it at least, which is below 0 where it is more sure than right.",
+        Table(head, rows),
+        charts.convergence_chart(
+            ident,
+            {
+                role: list(zip(each["convergence_at"], each["convergence"], strict=True))
+                for role, each in profiles.items()
+            },
+        ),
+        "point",
+    )
 
 
 def _trade_figure(trade: TradeRecord) -> Figure:

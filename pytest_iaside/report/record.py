@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_iaside.stats.estimate import Estimate
 
 SHOWN_IMAGES = 12  # images behind a change, of those a record tells
+CURVE = 40  # points of a convergence curve
 
 T = TypeVar("T")
 Number = float | None
@@ -139,6 +140,11 @@ class SpectralRecord(TypedDict):
     src: Number  # The paper's spectral robustness score.
     signed_src: Number  # The score, negative where high frequencies weigh more.
     value: Number  # v(all): log-likelihood of all bands over that of none, in nats.
+    label_entropy: Number  # H(Y): entropy of the labels among the images, in nats.
+    information_bound: Number  # H(Y) + v(all) + C: at least what the model finds of it, in nats.
+    convergence_at: list[int]  # Numbers of images at which the curve is told.
+    convergence: Numbers  # How far ψ moved with the next image there, mean over bands, in nats.
+    error_bounds: list[Number]  # The paper's of ψ, and the one that suffices; null where unknown.
     structured: bool  # Whether ψ can be told from noise.
     unstructured_because: str  # Why not; empty where it can.
     intervals: IntervalsRecord  # Intervals of all of these over images.
@@ -430,7 +436,18 @@ def _spectral_record(profile: Any, level: float) -> SpectralRecord:
         by_size=profile.distinct(profile.by_size).mean(axis=0).tolist(),
         band_labels=list(profile.partition.labels),
         band_edges=profile.partition.edges.tolist(),
+        convergence_at=(at := _some(len(profile) - 1)),
+        convergence=profile.convergence()[[each - 1 for each in at]].tolist(),
+        error_bounds=[None, None]
+        if profile.log_likelihood is None
+        else [profile.error_bound(), profile.tight_error_bound()],
     )
+
+
+def _some(most: int) -> list[int]:
+    """Whole numbers from 1 to ``most``, evenly spaced; all of them where they are few."""
+    count = min(most, CURVE)
+    return [round(1 + (most - 1) * n / max(count - 1, 1)) for n in range(count)]
 
 
 def _bounds_record(what: str, found: Any) -> dict[str, Any]:

@@ -112,3 +112,21 @@ def test_the_papers_bound_takes_the_most_variable_marginal_contribution():
     assert profile.error_bound() == pytest.approx(2 * np.sqrt(2.5 / 5))
     with pytest.raises(ValueError, match="measure with design='exact'"):
         make_profile().error_bound()
+
+
+def test_bounds_without_the_papers_factor_and_what_is_found_of_the_labels():
+    made = make_profile(images=6)
+    table = made.by_size[:, :1] + made.values @ exact_coalitions(8).T
+    profile = replace(made, log_likelihood=table)
+    # Of an additive game every marginal contribution of a band is its ψ.
+    expected = made.values.std(axis=0, ddof=1).max() / np.sqrt(6)
+    assert profile.tight_error_bound() == pytest.approx(expected)
+    assert profile.error_bound() == pytest.approx(128 * expected)
+    with pytest.raises(ValueError, match="log-likelihoods of all coalitions"):
+        made.tight_error_bound()
+    shares = np.bincount(made.labels) / 6
+    entropy = -sum(p * np.log(p) for p in shares if p)
+    assert made.label_entropy == pytest.approx(entropy)
+    assert made.information_bound == pytest.approx(entropy + made.by_size[:, -1].mean())
+    soft = replace(made, labels=np.full((6, 4), 0.25))
+    assert soft.label_entropy == pytest.approx(np.log(4))

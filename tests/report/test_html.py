@@ -115,7 +115,7 @@ def test_what_the_browser_needs(red: GateRecord, green: GateRecord) -> None:
     assert sources and all(one.startswith("data:image/png;base64,") for one in sources)
     assert not re.search(r"url\(|@import|<link", source)
     charts = re.findall(r"<svg xmlns.*?</svg>", source, flags=re.DOTALL)
-    assert len(charts) == 8
+    assert len(charts) == 10
     for chart in charts:
         ElementTree.fromstring(chart)
 
@@ -126,7 +126,7 @@ def test_edge_cases_say_none_rather_than_nan(edge_cases: dict[str, GateRecord]) 
         source = render([{**record, "summary": ""}], meta=META)
         texts = Page(source).texts
         assert not any(re.search(r"\b(nan|inf|None)\b", text) for text in texts), name
-        assert len(re.findall("<svg xmlns", source)) == 4, name
+        assert len(re.findall("<svg xmlns", source)) == 5, name
     source = render([edge_cases["degenerate_new"]], meta=META)
     assert "candidate: all ψ equal, no SID" in source
     assert "The profile is unstructured: ψ differs between bands by 0 nats" in source

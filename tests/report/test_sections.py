@@ -58,8 +58,8 @@ def test_a_trend_shows_its_checkpoints_its_bands_and_its_checks(declined: GateRe
     texts = page.texts
     comparison = declined["comparison"]
     assert declined["verdict"] == "drift" and declined["summary"] in texts
-    # The four charts of spectral profiles, the heat map of the SIDs and the curves.
-    assert source.count("<svg xmlns") == 6
+    # The five charts of spectral profiles, the heat map of the SIDs and the curves.
+    assert source.count("<svg xmlns") == 7
     assert {"Spectral robustness score", "Raw ψ, in nats", "The checkpoints"} <= set(texts)
     assert "Those of run night that the trend is fitted to." in texts
     assert "allowed down to" in texts and "min_src" not in texts

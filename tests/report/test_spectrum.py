@@ -60,7 +60,7 @@ def test_the_report_shows_it_and_warns(
     source = render([record], meta=META)
     texts = Page(source).texts
     assert "Spectrum of the images" in texts
-    assert source.count("<svg xmlns") == 5
+    assert source.count("<svg xmlns") == 6
     assert {f"{frequency:.4f}" for frequency in found["frequencies"]} <= set(texts)
     assert (spectrum_sentence(found) in texts) == warned
     document = json_document([record], meta=META)

@@ -182,6 +182,26 @@ def size_chart(ident: str, series: Sequence[Series]) -> Markup:
     return svg.document(ident, title, description, bottom + 36, parts)
 
 
+def convergence_chart(
+    ident: str, curves: Mapping[str, Sequence[tuple[int, float | None]]]
+) -> Markup:
+    """Steps of the running mean of each role, by the number of images."""
+    bottom = 150.0
+    values = [value for curve in curves.values() for _, value in curve]
+    most = max((at for curve in curves.values() for at, _ in curve), default=1)
+    up = Scale(*svg.domain(values, least=LEAST_NATS), bottom, TOP)
+    across = Scale(0, max(most, 1), LEFT, RIGHT)
+    parts = [*value_axis(up, "step in nats"), *horizontal_axis(across, bottom, name="images")]
+    for role, curve in curves.items():
+        points = [(across(at), up(value)) for at, value in curve if value is not None]
+        parts.append(svg.polyline(points, f"path {role}"))
+    told = "; ".join(
+        f"{role}: {', '.join(f'{at} images {fixed(value, 4)}' for at, value in curve[-3:])}"
+        for role, curve in curves.items()
+    )
+    return svg.document(ident, "Convergence of ψ", told, bottom + 36, parts)
+
+
 def changes_chart(
     ident: str, quantities: Sequence[QuantityRecord], allowed: float | None
 ) -> Markup:
