@@ -41,7 +41,7 @@ def run(options: argparse.Namespace, command: str) -> int:
     from pytest_iaside.measure.trainings import mean_of, trainings_of
     from pytest_iaside.store.archive import read_document
     from pytest_iaside.testing.spectral import storable
-    from pytest_iaside.testing.trainings import worse_answers
+    from pytest_iaside.testing.trainings import worse_training
 
     path = Path(options.baseline)
     old = Measurement.load(path)
@@ -57,7 +57,10 @@ def run(options: argparse.Namespace, command: str) -> int:
     )
     comparison = compare(new, old)
     tell(f"against the baseline: {comparison.verdict}: {comparison.summary()}")
-    if worse_answers(comparison) and not options.accept_drift:
+    worst = worse_training(comparison, compare)
+    if worst is not None and not options.accept_drift:
+        if worst is not comparison:
+            tell(f"{worst.notes[0]}: {worst.verdict}: {worst.summary()}")
         raise BaselineError(
             "its answers are worse than the baseline's, so nothing was written: what trainings "
             "differ by is what a gate lets pass. If it is another training of the same recipe "

@@ -7,6 +7,7 @@ import numpy as np
 from pytest_iaside.compare.changes import SAME_ANSWERS, at_own_temperature, compare_quantities
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.fit import pair
+from pytest_iaside.compare.recipes import undecided_by
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import clean_answers
 from pytest_iaside.measure.quantities import AS_ANSWERED, TEMPERATURE
@@ -40,14 +41,17 @@ def compare_answers(
         # Trainings of one recipe are alike in their confidence as well: where it moves, the recipe
         # did, for the worse where the answers as they are get less likely (SPEC.md 9).
         limits = {**limits, AS_ANSWERED: limit}
-    found, _, _ = compare_quantities(
-        ours,
-        theirs,
-        {family: limit for family, limit in limits.items() if family in families},
-        level=level,
-        direction=direction,
-        paired=paired,
-    )
+    limits = {family: limit for family, limit in limits.items() if family in families}
+
+    def compared(one: Measurement) -> Comparison:
+        return compare_quantities(
+            one, theirs, limits, level=level, direction=direction, paired=paired
+        )[0]
+
+    found = compared(ours)
+    if ours.trainings and theirs.trainings and ours is not theirs:
+        alone = [compared(each).checks for each in ours.trainings]
+        found = replace(found, checks=undecided_by(found.checks, alone))
     same = candidate is baseline
     return replace(found, notes=() if same else tuple(_temperature_note(found)))
 

@@ -43,7 +43,7 @@ def compare_quantities(
     if candidate.trainings or baseline.trainings:
         count = len(trainings_of(candidate))
         limits, level = limits_left(limits, count), level_left(level, count)
-        families = of_recipes(families, count)
+        families = of_recipes(families, count, len(trainings_of(baseline)))
     rows = pair(candidate, baseline) if paired else (by_digest(candidate), by_digest(baseline))
     evidence = evidence_of(candidate, baseline, rows, level, paired=paired, law=law)
     found = Comparison(

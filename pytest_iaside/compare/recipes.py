@@ -8,9 +8,10 @@ red; a third network and photographs were set aside (docs/calibration.md).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from pytest_iaside.compare.check import Check
 from pytest_iaside.compare.families import Family
 from pytest_iaside.measure.quantities import MEAN, PERTURBED
 from pytest_iaside.thresholds import Limits
@@ -46,13 +47,19 @@ def level_left(level: float, candidates: int) -> float:
     return 1 - (1 - level) * (CHANCE_OF_ONE if candidates == 1 else CHANCE_OF_SEVERAL)
 
 
-def of_recipes(families: Mapping[str, Family], candidates: int) -> dict[str, Family]:
+def of_recipes(
+    families: Mapping[str, Family], candidates: int, baselines: int
+) -> dict[str, Family]:
     """``families`` as recipes are compared: of the upper bands a rise alone is for the worse.
 
-    What is left of a limit decides on drift; what is no drift is judged by the whole of it.
+    What is left of a limit decides on drift; what is no drift is judged by the whole of it. How
+    erratic a recipe is, several trainings of the baseline tell: where the candidate's alone make
+    an interval wide, a bad one among them may do so.
     """
     found = {
-        name: replace(family, left=_left(name, candidates), erratic=name.startswith(ERRATIC))
+        name: replace(
+            family, left=_left(name, candidates), erratic=baselines > 1 and name.startswith(ERRATIC)
+        )
         for name, family in families.items()
     }
     if (upper := found.get("upper")) is not None:
@@ -66,3 +73,20 @@ def _left(name: str, candidates: int) -> float:
     if name == "upper":
         return LEFT_OF_UPPER
     return LEFT_OF_ONE if candidates == 1 else LEFT_OF_SEVERAL
+
+
+def undecided_by(checks: Sequence[Check], alone: Sequence[Sequence[Check]]) -> tuple[Check, ...]:
+    """``checks`` of several trainings, where what ``alone`` shows of a single one counts as well.
+
+    A bad training among good ones makes the interval of their mean wide: where one of them is drift
+    by itself, that nothing was found says nothing.
+    """
+    found = []
+    for check in checks:
+        for number, single in enumerate(alone, start=1):
+            same = next((each for each in single if each.name == check.name), None)
+            if check.verdict == "nothing found" and same and same.verdict == "drift":
+                told = f"{check.sentence}; training {number} of {len(alone)} alone: {same.sentence}"
+                check = replace(check, verdict="inconclusive", sentence=told)
+        found.append(check)
+    return tuple(found)

@@ -147,8 +147,8 @@ def _check_labels(found: Any) -> None:
 
 
 def _check_finite(name: str, array: Floats) -> None:
-    # Written so that NaN counts as wrong.
-    wrong = ~(np.abs(array) < LARGEST_NUMBER)
+    # Written so that NaN counts as wrong; no float32 is as large as that number.
+    wrong = ~(np.abs(array).astype(float) < LARGEST_NUMBER)
     if wrong.any():
         raise ValueError(f"{name} hold {array[wrong][0]:g}, which was never measured")
 

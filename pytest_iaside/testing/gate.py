@@ -49,7 +49,7 @@ from pytest_iaside.testing.trainings import (
     measure_each,
     single_training,
     trainings_in,
-    worse_answers,
+    worse_training,
 )
 from pytest_iaside.thresholds import LEVEL, Direction, FailOn, Limits, Thresholds
 
@@ -202,9 +202,7 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
         return gate.compared(told.measured, told.measured)
     assert sample is not None
     if old is not None and (comparison := _against(gate, told, sample, old)):
-        if place.mode == "add":
-            _add_training(gate, told, old, comparison)
-        return comparison
+        return _added(gate, told, old, comparison) if place.mode == "add" else comparison
     # The new one is to be what a first one would have been: not measured with the labels of the old
     # baseline, nor on the few images that were enough to tell the two apart.
     count = 0 if told.measured is None else len(told.measured)
@@ -228,14 +226,21 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
     return told.overruled or comparison
 
 
-def _add_training(gate: Gate, told: Told, old: Measurement, comparison: Comparison) -> None:
-    """Make what was measured a further training of ``old``; nothing where it answers worse."""
+def _added(gate: Gate, told: Told, old: Measurement, comparison: Comparison) -> Comparison:
+    """Make what was measured further trainings of ``old``; not where one of them answers worse.
+
+    Returns the comparison that decided.
+    """
     assert told.measured is not None
-    if worse_answers(comparison) and not told.place.accepts_drift:
-        return
+    worst = worse_training(comparison, gate.compared)
+    if worst is not None and not told.place.accepts_drift:
+        told.place = replace(told.place, accept=told.place.accept_drift)
+        return worst
+    comparison = worst or comparison
     trainings = (*trainings_of(old), *trainings_of(gate.storable(told.measured, told)))
     told.place.write(mean_of(trainings))
     told.status, told.overruled, told.trainings = "updated", comparison, len(trainings)
+    return comparison
 
 
 def _refuse_worse_answers(gate: Gate, told: Told, old: Measurement) -> None:

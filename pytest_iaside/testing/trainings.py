@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pytest_iaside.compare.check import worst
@@ -52,6 +53,25 @@ def worse_answers(comparison: Comparison) -> bool:
     """
     answers = [check.verdict for check in comparison.checks if check.name not in OF_BANDS]
     return worst(answers) == "drift"
+
+
+def worse_training(
+    comparison: Comparison, compared: Callable[[Measurement, Measurement], Comparison]
+) -> Comparison | None:
+    """``comparison`` where it answers worse, else that of the first training that does alone.
+
+    Among good trainings a bad one makes the interval wide, and could hide in it. None where none
+    answers worse.
+    """
+    if worse_answers(comparison):
+        return comparison
+    trainings = comparison.candidate.trainings
+    for number, each in enumerate(trainings, start=1):
+        found = compared(each, comparison.baseline)
+        if worse_answers(found):
+            which = f"training {number} of {len(trainings)} ({each.model.name}) was compared alone"
+            return replace(found, notes=(which, *found.notes))
+    return None
 
 
 def single_training(comparison: Comparison, command: str) -> list[str]:

@@ -28,6 +28,9 @@ def zero(): return training(0)
 def one(): return training(1)
 def two(): return training(2)
 def more(): return [training(3), training(4)]
+def bent():
+    gains = torch.tensor([2.0, 2.0, 0.1])
+    return Classifier(lambda x: (x.mean(dim=(1, 2)) @ WAVES.T) * gains, name="bent")
 def blind():
     return Classifier(lambda x: -3 * (x.mean(dim=(1, 2)) @ WAVES.T), name="blind")
 """
@@ -67,6 +70,19 @@ def test_trainings_are_added_to_a_baseline(
     assert profile.rules.bands == 4
     assert profile.answers is not None
     assert len(profile.answers.settings["panel"]) > 0
+
+
+def test_a_bad_training_among_good_ones_is_not_added(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured("--seeds", "runs:one", "runs:two")
+    before = Path("all.yaml").read_bytes()
+    adding = ["baseline", "add", "all.yaml", "runs:more", "runs:bent"]
+    assert main([*adding, "--reference", "runs:images", "--no-cache"]) == 2
+    told = capsys.readouterr()
+    assert "training 3 of 3 (bent) was compared alone: drift" in told.out
+    assert "nothing was written" in told.err
+    assert Path("all.yaml").read_bytes() == before
 
 
 def test_one_that_answers_worse_is_not_added(

@@ -18,9 +18,11 @@ def training(seed, gain=1.0):
     generator = torch.Generator().manual_seed(seed)
     gains = 2.0 + 0.3 * torch.rand(3, generator=generator)
     gains[1] *= gain
+    if str(seed) == os.environ.get("BAD"):
+        gains[1] *= 0.1
     def network(images):
         return (images.mean(dim=(1, 2)) @ models.WAVES.T) * gains
-    return Classifier(network, name=f"seed {seed}", version=f"{seed} {gain}")
+    return Classifier(network, name=f"seed {seed}", version=f"{seed} {list(gains)}")
 
 def test_robust():
     seeds = [int(each) for each in os.environ["SEEDS"].split()]
@@ -86,6 +88,21 @@ def test_one_that_answers_worse_is_added_only_where_that_is_accepted(seeds: Proj
     record = trained(seeds, "1", *options, gain=0.1)
     assert record["status"] == "updated"
     assert len(SpectralProfile.load(seeds.baseline).trainings) == 2
+
+
+def test_a_bad_training_among_good_ones_is_not_added(seeds: Project) -> None:
+    trained(seeds, "0 1 2 3 4", "--iaside-update=new")
+    before = seeds.contents()
+    seeds.monkeypatch.setenv("BAD", "9")
+    record = trained(seeds, "7 8 9", "--iaside-update=add")
+    assert record["failed"]
+    assert any("training 3 of 3 (seed 9)" in note for note in record["comparison"]["notes"])
+    assert "--iaside-accept-drift" in record["accept"]
+    assert seeds.contents() == before
+    record = trained(seeds, "7 8 9", "--iaside-update=add", "--iaside-accept-drift")
+    assert record["status"] == "updated"
+    assert "overrules drift" in record["summary"]
+    assert len(SpectralProfile.load(seeds.baseline).trainings) == 8
 
 
 def test_the_same_training_twice_is_refused(seeds: Project) -> None:
