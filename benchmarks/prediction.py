@@ -73,6 +73,8 @@ class Study:
     recipes: list[str]
     corruptions: list[str]
     losses: Table
+    ceilings: Table
+    """(P,): what r no predictor exceeds, as losses are measured on so few images."""
     clean: Table
     """(N, 1): what a model is without any corruption."""
     foretold: dict[str, Table]
@@ -82,10 +84,13 @@ class Study:
     def of(cls, subjects: Subjects, models: list[Kept]) -> Study:
         corruptions = [str(name) for name in models[0].arrays["environments"]]
         recipes = [each.recipe for each in models]
-        losses, which = _losses(models, recipes)
+        truth = np.stack([each.arrays["truth"] for each in models])
+        losses = _losses(truth, recipes)
+        halves = [_losses(truth[..., part::2, :], recipes) for part in (0, 1)]
+        ceilings = {name: ceiling(*(each[name] for each in halves)) for name in losses}
         changes = _changes(subjects, corruptions)
-        foretold = {name: _foretold(models, changes, which[name]) for name in losses}
-        return cls(recipes, corruptions, losses, _clean(models), foretold)
+        foretold = {name: _foretold(models, corruptions, changes, name) for name in losses}
+        return cls(recipes, corruptions, losses, ceilings, _clean(models), foretold)
 
     def predictors(self, target: str) -> Table:
         every = self.clean | self.foretold[target]
@@ -129,8 +134,9 @@ class Study:
                 clustered(self.predictors(target)[name][:, at], loss[:, at], self.recipes, 0.95)
                 for name in chosen
             ]
-            rows.append([corruption, f"{loss[:, at].mean():.3f}", *map(_shown, found)])
-        print_table(["corruption", "mean loss", *chosen], rows)
+            told = [f"{loss[:, at].mean():.3f}", f"{self.ceilings[target][at]:.2f}"]
+            rows.append([corruption, *told, *map(_shown, found)])
+        print_table(["corruption", "mean loss", "at most", *chosen], rows)
         print()
 
     def fitted(self, columns: np.ndarray, loss: np.ndarray) -> np.ndarray:
@@ -157,30 +163,34 @@ MIXTURES = {
     "a·noise + b·removed + c·clean": ("added noise", "removed bands", "clean log-likelihood"),
     "surrogate + clean": ("surrogate, each", "clean log-likelihood"),
 }
-SHOWN = ("clean accuracy", "added noise", "removed bands", "surrogate, each", "surrogate, mean")
+SHOWN = (
+    *("clean accuracy", "pooled noise", "removed bands", "other corruptions"),
+    *("surrogate, mean", "surrogate, each", "surrogate, each, beyond clean"),
+    "the corruption itself",
+)
 
 
-def _losses(models: list[Kept], recipes: list[str]) -> tuple[Table, dict[str, tuple[int, int]]]:
-    """Targets (N, P), and of each which score at which temperature foretells it."""
-    truth = np.stack([each.arrays["truth"] for each in models])  # (N, T, 1+P, K, 3)
-    lost = truth[:, :, :1] - truth[:, :, 1:]
-    hits = truth[:, 0, ..., HITS]
-    effective = [
-        effective_robustness(hits[:, 0], each, recipes) for each in hits[:, 1:].swapaxes(0, 1)
-    ]
+TARGETS = {
+    "log-likelihood": (NATS, 0),
+    "log-likelihood, own temperature": (NATS, 1),
+    "accuracy": (HITS, 0),
+    "mPE": (SHARE, 0),
+    "beyond clean accuracy": (HITS, 0),
+}
+"""Which score is lost, at which temperature: 1, or the model's own."""
+
+
+def _losses(truth: np.ndarray, recipes: list[str]) -> Table:
+    """Every target (N, P), of scores (N, T, 1+P, K, 3)."""
     found = {
-        "log-likelihood": lost[:, 0, ..., NATS].mean(axis=2),
-        "log-likelihood, own temperature": lost[:, 1, ..., NATS].mean(axis=2),
-        "accuracy": lost[:, 0, ..., HITS].mean(axis=2),
-        "mPE": np.abs(lost[:, 0, ..., SHARE]).mean(axis=2),
-        "beyond clean accuracy": -np.stack([each.values for each in effective], axis=1),
+        name: _lost(truth[:, heat, ..., score], absolute=score == SHARE)
+        for name, (score, heat) in TARGETS.items()
     }
-    kinds = [(NATS, 0), (NATS, 1), (HITS, 0), (SHARE, 0), (HITS, 0)]
-    return found, dict(zip(found, kinds, strict=True))
+    return found | {"beyond clean accuracy": _beyond(truth[:, 0, ..., HITS], recipes)}
 
 
 def _clean(models: list[Kept]) -> Table:
-    known = [each.arrays["known"][0].mean(axis=0) for each in models]
+    known = [each.arrays["known"][0, 0].mean(axis=0) for each in models]
     profiles = [each.profiles[0] for each in models]
     found = {
         "SRC": [each.src for each in profiles],
@@ -191,8 +201,10 @@ def _clean(models: list[Kept]) -> Table:
     return {name: np.array(values)[:, None] for name, values in found.items()}
 
 
-def _foretold(models: list[Kept], changes: list[BandChanges], which: tuple[int, int]) -> Table:
-    score, heat = which
+def _foretold(
+    models: list[Kept], corruptions: list[str], changes: list[BandChanges], target: str
+) -> Table:
+    (score, heat), effective = TARGETS[target], target == "beyond clean accuracy"
     found: Table = {}
 
     def each(rule: Callable[[Kept, BandChanges], float]) -> np.ndarray:
@@ -218,14 +230,44 @@ def _foretold(models: list[Kept], changes: list[BandChanges], which: tuple[int, 
                     RULES[name](change, model.responses[0], None, SCORES[score]).mean()
                 )
             )
-    for at, name in enumerate(SURROGATES):
-        rows = []
-        for model in models:
-            known, changed = model.arrays["known"], model.arrays["surrogates"]
-            lost = known[heat, None, :, score] - changed[heat, :, at, :, score]
-            rows.append((np.abs(lost) if score == SHARE else lost).mean(axis=1))
-        found[f"surrogate, {name}"] = np.array(rows)
+    # Shown: (models, 1+P, K) of known images, clean and changed; what is lost by each predictor.
+    known = np.stack([each.arrays["known"][heat] for each in models])
+    changed = np.stack([each.arrays["surrogates"][heat] for each in models])
+    shown = {
+        f"surrogate, {name}": np.concatenate([known[:, :1], changed[:, :, at]], axis=1)
+        for at, name in enumerate(SURROGATES)
+    } | {"the corruption itself": known}
+    for name, scores in shown.items():
+        found[name] = _lost(scores[..., score], absolute=score == SHARE)
+    if effective:
+        recipes = [each.recipe for each in models]
+        for name, scores in shown.items():
+            found[f"{name}, beyond clean"] = _beyond(scores[..., HITS], recipes)
+    # The usual five of the panel, less the corruption itself.
+    itself, panel = found["the corruption itself"], [corruptions.index(each) for each in PANEL]
+    found["other corruptions"] = np.stack(
+        [itself[:, [p for p in panel if p != at]].mean(axis=1) for at in range(len(corruptions))],
+        axis=1,
+    )
     return found
+
+
+PANEL = ("gaussian_noise", "defocus_blur", "contrast", "jpeg_compression")
+
+
+def _lost(scores: np.ndarray, absolute: bool = False) -> np.ndarray:
+    """The mean loss (N, P) of scores (N, 1+P, K), the first clean."""
+    lost = scores[:, :1] - scores[:, 1:]
+    return np.asarray((np.abs(lost) if absolute else lost).mean(axis=2))
+
+
+def _beyond(hits: np.ndarray, recipes: list[str]) -> np.ndarray:
+    """Accuracy lost (N, P) beyond what clean accuracy explains, of hits (N, 1+P, K)."""
+    found = [
+        effective_robustness(hits[:, 0], hits[:, at], recipes).values
+        for at in range(1, hits.shape[1])
+    ]
+    return -np.stack(found, axis=1)
 
 
 def _changes(subjects: Subjects, corruptions: list[str]) -> list[BandChanges]:
@@ -235,6 +277,12 @@ def _changes(subjects: Subjects, corruptions: list[str]) -> list[BandChanges]:
         band_changes(subjects.game, (name, subjects.severity), fed_to=fed_to)
         for name in corruptions
     ]
+
+
+def ceiling(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The root of the reliability (P,) of losses whose halves (N, P) are these: Spearman, Brown."""
+    r = np.clip(pearson(first.T, second.T), 0, 1)
+    return np.asarray(np.sqrt(2 * r / (1 + r)))
 
 
 def _stack(*columns: np.ndarray) -> np.ndarray:

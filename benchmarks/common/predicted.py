@@ -72,7 +72,17 @@ def digit_readers() -> Subjects:
     return Subjects(models, known, truth, played=200, severity=3, own=True)
 
 
-LEFT_OUT = ("bits", "temperature ×½", "bias +9 on one class", "6-bit activations")
+CHANGED = {
+    "Lite0": (
+        *("6-bit weights", "5-bit weights", "4 % weight noise", "10 % pruned", "15 % pruned"),
+        *("statistics 5 % off", "statistics 10 % off", "1 % of channels dropped"),
+        *("bias +2 on 50 classes", "head noise 30 %", "head noise 60 %", "temperature ×2"),
+        *("head tuned", "head tuned, other seed", "BGR", "JPEG 30", "no antialias"),
+        *("median filter", "gamma 1.3", "bicubic by half"),
+    ),
+    "Lite1": ("5-bit weights", "statistics 4 % off", "head noise 15 %"),
+}
+"""Changes that cost something, or make a model more robust to something."""
 
 
 def photograph_models(folder: Path) -> Subjects:
@@ -84,13 +94,11 @@ def photograph_models(folder: Path) -> Subjects:
     assert other.labels is not None
     truth = ReferenceSample(mirrored, other.labels.repeat(2))
     pool = Pool(known, (), known.labels, copies=1)
-    changes = {f"{base}, baseline": Change(base=base) for base in ("Lite0", "Lite1")}
-    changes |= {
-        name: change
-        for name, change in (CHOSEN_ON | SET_ASIDE).items()
-        if change.base in ("Lite0", "Lite1") and not any(each in name for each in LEFT_OUT)
-    }
-    by_base = {base: Models(base, pool) for base in ("Lite0", "Lite1")}
+    known_changes = CHOSEN_ON | SET_ASIDE
+    changes = {f"{base}, baseline": Change(base=base) for base in CHANGED}
+    for base, names in CHANGED.items():
+        changes |= {name: known_changes[name] for name in (f"{base}, {each}" for each in names)}
+    by_base = {base: Models(base, pool) for base in CHANGED}
     models = {
         name: (kind_of_change(name), partial(by_base[change.base].opened, change))
         for name, change in changes.items()
@@ -101,8 +109,9 @@ def photograph_models(folder: Path) -> Subjects:
 def kind_of_change(name: str) -> str:
     """What was done, without how much of it: "10 % pruned" and "2 % pruned" are one recipe."""
     base, _, change = name.partition(", ")
-    words = [each for each in change.split() if not any(letter.isdigit() for letter in each)]
-    return f"{base}, {' '.join(word for word in words if word not in ('%', 'of', 'other', 'seed'))}"
+    kind = change.partition(",")[0].split()
+    words = [each for each in kind if not any(letter.isdigit() for letter in each)]
+    return f"{base}, {' '.join(word for word in words if word != '%')}"
 
 
 # ------------------------------------------------------------------- measuring
@@ -128,7 +137,10 @@ def measure_all(tables: Path, subjects: Subjects) -> None:
     if not todo:
         return
     names = environments(subjects)
-    corrupted = [_changed(subjects.truth, name, subjects.severity) for name in names]
+    corrupted = {
+        which: [_changed(sample, name, subjects.severity) for name in names]
+        for which, sample in (("truth", subjects.truth), ("known", subjects.known))
+    }
     surrogates = [each for name in names for each in _surrogates(subjects, name)]
     for name in todo:
         began = time.perf_counter()
@@ -155,31 +167,34 @@ def _measured(
     name: str,
     classifier: Classifier,
     subjects: Subjects,
-    corrupted: list[ReferenceSample],
+    corrupted: Mapping[str, list[ReferenceSample]],
     surrogates: list[ReferenceSample],
 ) -> dict[str, np.ndarray]:
-    """Scores (T, 1+P, K, 3) of truth, of known images (T, K, 3) and surrogates (T, P, V, K, 3).
+    """Scores of truth and of known images (T, 1+P, K, 3), and of surrogates (T, P, V, K, 3).
 
     T are temperatures: 1, and the model's own.
     """
-    truth = answers(classifier, subjects.truth, [None, *corrupted])
-    known = answers(classifier, subjects.known, [None, *surrogates])
+    truth = answers(classifier, subjects.truth, [None, *corrupted["truth"]])
+    known = answers(classifier, subjects.known, [None, *corrupted["known"], *surrogates])
     assert subjects.known.labels is not None and subjects.truth.labels is not None
     temperature = temperature_of(known[0], subjects.known.labels.numpy())
     for which, heat in [("as it is", 1.0), ("own", temperature)][: 1 + subjects.own]:
         cooled = _at(classifier, heat)
-        measure(cooled, subjects.game).save(part_of(tables, name, which, "game"))
-        spectral_response(cooled, subjects.known).save(part_of(tables, name, which, "response"))
+        if not (path := part_of(tables, name, which, "game")).exists():
+            measure(cooled, subjects.game).save(path)
+        if not (path := part_of(tables, name, which, "response")).exists():
+            spectral_response(cooled, subjects.known).save(path)
     both = (1.0, temperature)
     of_truth, of_known = (
         np.stack([_scores(np.stack(logits), sample.labels.numpy(), heat) for heat in both])
         for logits, sample in ((truth, subjects.truth), (known, subjects.known))
     )
-    shape = (2, len(corrupted), len(SURROGATES), *of_known.shape[2:])
+    count = len(corrupted["known"])
+    shape = (2, count, len(SURROGATES), *of_known.shape[2:])
     return {
         "truth": of_truth,
-        "known": of_known[:, 0],
-        "surrogates": of_known[:, 1:].reshape(shape),
+        "known": of_known[:, : 1 + count],
+        "surrogates": of_known[:, 1 + count :].reshape(shape),
         "temperature": np.array(temperature),
     }
 
