@@ -12,7 +12,7 @@ from pytest_iaside.report.pages import Page
 from pytest_iaside.study.pages import COLUMNS, HUNDREDTHS, lines_of
 from pytest_iaside.study.ranking import RankedModel, Ranking
 
-NAME = 26
+NAME = 22
 LOST = {"accuracy": "accuracy lost", "log-likelihood": "nats lost", "probability": "change of Q"}
 
 
