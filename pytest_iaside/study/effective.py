@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from pytest_iaside.errors import SettingsError
@@ -56,15 +56,8 @@ def effective_robustness(
             f"clean and corrupted are of the shapes {shapes}; give both as (models, images)"
         )
     models, images = rows[0].shape
-    names = list(groups) if groups is not None else [str(model) for model in range(models)]
-    _, members = np.unique(names, return_inverse=True)
-    count = int(members.max()) + 1
-    if len(names) != models or count < LEAST_MODELS:
-        raise SettingsError(
-            f"{len(names)} models in {count} groups for {models} rows; a line needs a group for "
-            f"every model, and at least {LEAST_MODELS} groups"
-        )
-    weights = 1 / np.bincount(members)[members]
+    members = _members(groups, models)
+    count, weights = int(members.max()) + 1, _weights(members)
     means = np.stack([each.mean(axis=1) for each in rows])
     slope, intercept = _line(means, weights, images)
     values = _above(means, weights, images)
@@ -85,6 +78,33 @@ def effective_robustness(
         intercept=intercept,
         level=level,
     )
+
+
+def above_the_line(clean: Floats, corrupted: Floats, groups: Sequence[str], images: int) -> Floats:
+    """The values of ``effective_robustness`` (R, N), of accuracies (R, N) on so many images.
+
+    A row each: of all images, say, and without each of them.
+    """
+    weights = _weights(_members(groups, clean.shape[1]))
+    pairs = zip(clean, corrupted, strict=True)
+    return np.stack([_above(np.stack(pair), weights, images) for pair in pairs])
+
+
+def _members(groups: Sequence[str] | None, models: int) -> NDArray[np.int64]:
+    """The number of each model's group; raises as ``effective_robustness``."""
+    names = list(groups) if groups is not None else [str(model) for model in range(models)]
+    _, members = np.unique(names, return_inverse=True)
+    count = int(members.max()) + 1
+    if len(names) != models or count < LEAST_MODELS:
+        raise SettingsError(
+            f"{len(names)} models in {count} groups for {models} rows; a line needs a group for "
+            f"every model, and at least {LEAST_MODELS} groups"
+        )
+    return np.asarray(members, dtype=np.int64)
+
+
+def _weights(members: NDArray[np.int64]) -> Floats:
+    return np.asarray(1 / np.bincount(members)[members])
 
 
 def _line(means: Floats, weights: Floats, images: int) -> tuple[float, float]:

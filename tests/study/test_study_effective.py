@@ -7,7 +7,7 @@ import pytest
 from scipy import special
 
 from pytest_iaside import SettingsError
-from pytest_iaside.study.effective import effective_robustness
+from pytest_iaside.study.effective import above_the_line, effective_robustness
 
 IMAGES = 4000
 
@@ -47,6 +47,16 @@ def test_trainings_of_one_recipe_count_together_as_one() -> None:
     assert many.slope == pytest.approx(once.slope)
     np.testing.assert_allclose(many.values[:5], once.values)
     np.testing.assert_allclose(many.values[[5, 6]], many.values[3])
+
+
+def test_rows_of_accuracies_are_each_their_own_line() -> None:
+    random = np.random.default_rng(1)
+    right = [(random.random((6, 40)) < each).astype(float) for each in (0.8, 0.6)]
+    names = ["a", "a", "b", "c", "c", "d"]
+    clean, corrupted = (np.stack([each.mean(axis=1), 1 - each.mean(axis=1)]) for each in right)
+    found = above_the_line(clean, corrupted, names, 40)
+    for row, hits_ in zip(found, (right, [1 - each for each in right]), strict=True):
+        np.testing.assert_allclose(row, effective_robustness(*hits_, names).values)
 
 
 def test_where_all_are_right_or_wrong_it_is_finite() -> None:
