@@ -32,6 +32,7 @@ from pytest_iaside.stats.correlation import clustered, pearson
 from pytest_iaside.study.effective import effective_robustness
 
 NATS, SHARE, HITS = range(3)
+SPLITS = 10
 Table = dict[str, np.ndarray]
 """By name: what is foretold of N models under P corruptions, (N, P), or of all alike, (N, 1)."""
 BY_RULE = ("added noise", "pooled noise", "removed bands", "sum", "larger", "independent")
@@ -86,8 +87,14 @@ class Study:
         recipes = [each.recipe for each in models]
         truth = np.stack([each.arrays["truth"] for each in models])
         losses = _losses(truth, recipes)
-        halves = [_losses(truth[..., part::2, :], recipes) for part in (0, 1)]
-        ceilings = {name: ceiling(*(each[name] for each in halves)) for name in losses}
+        splits = [
+            [_losses(truth[..., rows, :], recipes) for rows in halves]
+            for halves in _halves(truth.shape[3], subjects.copies)
+        ]
+        ceilings = {
+            name: ceiling([(first[name], second[name]) for first, second in splits])
+            for name in losses
+        }
         changes = _changes(subjects, corruptions)
         foretold = {name: _foretold(models, corruptions, changes, name) for name in losses}
         return cls(recipes, corruptions, losses, ceilings, _clean(models), foretold)
@@ -279,10 +286,25 @@ def _changes(subjects: Subjects, corruptions: list[str]) -> list[BandChanges]:
     ]
 
 
-def ceiling(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The root of the reliability (P,) of losses whose halves (N, P) are these: Spearman, Brown."""
-    r = np.clip(pearson(first.T, second.T), 0, 1)
+def ceiling(halves: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The root of the reliability (P,) of losses, from those (N, P) of halves of the images.
+
+    The mean over several ways to halve them, and for all images by Spearman and Brown (1910).
+    """
+    r = np.mean([pearson(first.T, second.T) for first, second in halves], axis=0)
+    r = np.clip(np.nan_to_num(r), 0, 1)
     return np.asarray(np.sqrt(2 * r / (1 + r)))
+
+
+def _halves(images: int, copies: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Ways to halve the images; copies of one, which follow each other as a whole, together."""
+    random, units = np.random.default_rng(0), images // copies
+    found = []
+    for _ in range(SPLITS):
+        first = random.permutation(units) < units // 2
+        rows = np.tile(first, copies)
+        found.append((np.flatnonzero(rows), np.flatnonzero(~rows)))
+    return found
 
 
 def _stack(*columns: np.ndarray) -> np.ndarray:

@@ -51,6 +51,8 @@ class Subjects:
     played: int
     severity: int
     own: bool
+    copies: int = 1
+    """How many images of ``truth`` show the same thing: all of them, then all again, and so on."""
 
     @property
     def game(self) -> ReferenceSample:
@@ -103,7 +105,7 @@ def photograph_models(folder: Path) -> Subjects:
         name: (kind_of_change(name), partial(by_base[change.base].opened, change))
         for name, change in changes.items()
     }
-    return Subjects(models, known, truth, played=16, severity=2, own=False)
+    return Subjects(models, known, truth, played=16, severity=2, own=False, copies=2)
 
 
 def kind_of_change(name: str) -> str:
