@@ -8,91 +8,25 @@ every image, and of what was measured; others can be set beside these.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from torch import Tensor
 
 from pytest_iaside.checks import check_choice
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.images.bands import BandPartition
-from pytest_iaside.images.filters import split
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.measure.answers import Perturbation, kind_of, perturbed_pixels
+from pytest_iaside.measure.answers import Perturbation
+from pytest_iaside.measure.band_changes import BandChanges, band_changes
 from pytest_iaside.measure.game.changes import ScoreName
 from pytest_iaside.measure.profile import SpectralProfile
-from pytest_iaside.measure.response import BandResponse, contrast
+from pytest_iaside.measure.response import BandResponse
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.estimate import Estimate
 
-AT_ONCE = 8  # images
-
-
-@dataclass(frozen=True, eq=False)
-class BandChanges:
-    """What a perturbation does to the M bands of each of K images.
-
-    ``gains`` (K, M): g_b = ⟨x*_b, x_b⟩/‖x_b‖², how much of a band is left; 1 where an image has
-    nothing in the band. ``energies`` (K, M): ‖x*_b − g_b x_b‖², what is new in it, in units of
-    ‖x − mean x‖²; 0 for an image of one colour.
-    """
-
-    gains: Floats
-    energies: Floats
-    digests: tuple[str, ...]
-    partition: BandPartition
-
-
-def band_changes(
-    reference: ReferenceSample,
-    perturbation: Perturbation,
-    *,
-    bands: int = 8,
-    partition: Literal["linf", "l2"] = "linf",
-    seed: int = 0,
-    fed_to: Classifier | None = None,
-) -> BandChanges:
-    """Gains and residual energies of ``perturbation``, without any model.
-
-    Of pixels; with ``fed_to`` gains are those of what that classifier is fed, as the game with
-    space="input" has it: the lowest band then fades to the mean colour, not to black.
-
-    Raises SettingsError for an attack, which has no change of its own without a model; otherwise
-    as ``perturbation_spectrum``.
-    """
-    kind = kind_of(perturbation, reference)
-    if kind == "attack":
-        raise SettingsError(
-            "an attack changes images by the model that it attacks, so nothing is known of it "
-            "before; give a corruption, stored images or a function of images"
-        )
-    _, height, width = reference.shape
-    parted = BandPartition(height, width, bands, partition)
-    gains, energies = [], []
-    for start in range(0, len(reference), AT_ONCE):
-        some = slice(start, min(start + AT_ONCE, len(reference)))
-        before = reference.pixels(some.start, some.stop)
-        after = perturbed_pixels(perturbation, kind, reference, some, seed)
-        gain, energy = _gains_and_energies(before, after, parted)
-        if fed_to is not None:
-            gain, _ = _gains_and_energies(fed_to.normalise(before), fed_to.normalise(after), parted)
-        strength = contrast(before)[:, None].numpy()
-        gains.append(gain)
-        energies.append(np.divide(energy, strength, out=np.zeros_like(energy), where=strength > 0))
-    return BandChanges(np.concatenate(gains), np.concatenate(energies), reference.digests, parted)
-
-
-def _gains_and_energies(
-    before: Tensor, after: Tensor, partition: BandPartition
-) -> tuple[Floats, Floats]:
-    first, second = (split(each, partition).flatten(2).numpy() for each in (before, after))
-    products, squares = (first * second).sum(axis=2), (first**2).sum(axis=2)
-    gains: Floats = np.divide(products, squares, out=np.ones_like(products), where=squares > 0)
-    residual = second - gains[:, :, None] * first
-    energies: Floats = (residual**2).sum(axis=2)
-    return gains, energies
+STEPS = 400
+"""Losses and energies that a response is looked up at."""
 
 
 def interpolated(energies: Floats, losses: Floats, wanted: Floats) -> Floats:
@@ -129,6 +63,31 @@ def added_noise_loss(
     return np.asarray(np.sum(columns, axis=0))
 
 
+def pooled_noise_loss(
+    response: BandResponse, energies: Floats, score: ScoreName = "log-likelihood"
+) -> Floats:
+    """The loss ℓ at which Σ_b e_b / E_b(ℓ) = 1, of each image, (K,); E_b(ℓ) alone would cost ℓ.
+
+    Loewe additivity (1926): noise of one band is so much noise of another. Where losses grow with
+    the root of the energy it foretells less than ``added_noise_loss``, which lets every band start
+    anew. E_b is from the mean response, made to rise; no loss above the greatest that was measured
+    is foretold.
+    """
+    mean = response.distinct(response.image_response(score)).mean(axis=0)
+    ladder = np.array(response.energies)
+    grid = np.concatenate([[0.0], np.geomspace(1e-5 * ladder[0], ladder[-1], STEPS)])
+    curves = [np.maximum.accumulate(interpolated(ladder, each, grid)) for each in mean.T]
+    most = max(float(each[-1]) for each in curves)
+    if most <= 0:
+        return np.zeros(len(energies))
+    losses = np.linspace(0, most, STEPS)[1:]
+    # A band whose noise never costs so much does not count.
+    needed = [np.interp(losses, each, grid, right=np.inf) for each in curves]
+    doses = energies @ (1 / np.maximum(needed, grid[1]))
+    reached = (doses >= 1).sum(axis=1)  # What is needed rises with the loss.
+    return np.asarray(np.concatenate([[0.0], losses])[reached])
+
+
 def beyond_ladder(response: BandResponse, energies: Floats) -> float:
     """The share of ``energies`` (K, M) above the last rung, whose losses are foretold too small."""
     return float((energies > response.energies[-1]).mean())
@@ -162,7 +121,7 @@ def removed_bands_loss(profile: SpectralProfile, gains: Floats) -> Floats:
     return np.asarray(table[:, -1] - owen_extension(table, gains))
 
 
-RuleName = Literal["added noise", "removed bands", "sum"]
+RuleName = Literal["added noise", "pooled noise", "removed bands", "sum", "larger", "independent"]
 Rule = Callable[[BandChanges, BandResponse | None, SpectralProfile | None, ScoreName], Floats]
 
 
@@ -173,10 +132,17 @@ def by_added_noise(
     score: ScoreName,
 ) -> Floats:
     """What is new in each band costs what as much noise does."""
-    if response is None:
-        raise SettingsError("rule='added noise' needs response=; measure it by spectral_response")
-    _check_bands(changes, response.partition, "response")
-    return added_noise_loss(response, changes.energies, score)
+    return added_noise_loss(_checked(response, changes), changes.energies, score)
+
+
+def by_pooled_noise(
+    changes: BandChanges,
+    response: BandResponse | None,
+    profile: SpectralProfile | None,
+    score: ScoreName,
+) -> Floats:
+    """What is new in all bands is noise of one band, in the amounts that cost as much."""
+    return pooled_noise_loss(_checked(response, changes), changes.energies, score)
 
 
 def by_removed_bands(
@@ -217,10 +183,40 @@ def by_sum(
     )
 
 
+def by_larger(
+    changes: BandChanges,
+    response: BandResponse | None,
+    profile: SpectralProfile | None,
+    score: ScoreName,
+) -> Floats:
+    """The larger of both: as if what one of them destroys is what the other would."""
+    return np.maximum(
+        by_added_noise(changes, response, profile, score),
+        by_removed_bands(changes, response, profile, score),
+    )
+
+
+def by_independence(
+    changes: BandChanges,
+    response: BandResponse | None,
+    profile: SpectralProfile | None,
+    score: ScoreName,
+) -> Floats:
+    """Removed bands cost what noise has left of them: 1 − (1 − a)(1 − b) of v(all) (Bliss 1939)."""
+    noise = by_added_noise(changes, response, profile, score)
+    removed = by_removed_bands(changes, response, profile, score)
+    assert profile is not None  # Or it would have been missed.
+    left = 1 - noise / profile.value if profile.value > 0 else np.zeros_like(noise)
+    return np.asarray(noise + removed * np.clip(left, 0, 1))
+
+
 RULES: Mapping[RuleName, Rule] = {
     "added noise": by_added_noise,
+    "pooled noise": by_pooled_noise,
     "removed bands": by_removed_bands,
     "sum": by_sum,
+    "larger": by_larger,
+    "independent": by_independence,
 }
 
 
@@ -265,6 +261,13 @@ def predict_loss(
     )
     values = RULES[rule](changes, response, profile, score)
     return Estimate.of_mean(values, level, reference.group_numbers)
+
+
+def _checked(response: BandResponse | None, changes: BandChanges) -> BandResponse:
+    if response is None:
+        raise SettingsError("this rule needs response=; measure it by spectral_response")
+    _check_bands(changes, response.partition, "response")
+    return response
 
 
 def _check_bands(changes: BandChanges, measured: BandPartition, what: str) -> None:

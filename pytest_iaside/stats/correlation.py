@@ -89,6 +89,32 @@ def adjust(correlations: Sequence[Correlation]) -> list[Correlation]:
     ]
 
 
+def clustered(
+    first: ArrayLike, second: ArrayLike, members: Sequence[str], level: float
+) -> tuple[float, float, float]:
+    """Pearson's r over all units, and an interval that leaves out one cluster at a time.
+
+    ``members`` (N,) names the cluster of each unit, such as a model's recipe. The interval is
+    Student's around the arc tangent of r with the delete-one-cluster jackknife's error; with fewer
+    than three clusters it is all of −1 to 1.
+    """
+    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    r = float(pearson(x, y))
+    names = np.array(list(members))
+    clusters = list(dict.fromkeys(members))
+    if np.isnan(r) or len(clusters) < LEAST_MODELS:
+        return r, *((float("nan"),) * 2 if np.isnan(r) else (-1.0, 1.0))
+    kept = [names != each for each in clusters]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centre = np.arctanh(r)
+        left_out = np.arctanh([pearson(x[rows], y[rows]) for rows in kept])
+        error = np.sqrt(len(clusters) - 1) * left_out.std()
+    if not np.isfinite(error):  # All on one line, or a cluster without which nothing varies.
+        return r, *((r, r) if abs(r) == 1 else (-1.0, 1.0))
+    reach = float(special.stdtrit(len(clusters) - 1, 0.5 + level / 2)) * error
+    return r, float(np.tanh(centre - reach)), float(np.tanh(centre + reach))
+
+
 def averages(values: Floats, members: Sequence[str]) -> Floats:
     """The means (…, U) over ``values`` (…, N) of those with the same name, by first appearance."""
     names = list(dict.fromkeys(members))

@@ -20,6 +20,7 @@ from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.groups import Groups, of_rows
 from pytest_iaside.stats.intervals import leave_one_out
 from pytest_iaside.stats.score import sid, signed_src
+from pytest_iaside.study.effective import above_the_line
 from pytest_iaside.study.models import MeasuredModel, MeasuredModels, Measuring, StudyModel
 from pytest_iaside.study.robustness import Robustness, robustness
 
@@ -69,12 +70,17 @@ class Correlations:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CorrelationStudy(MeasuredModels[ComparedModel]):
-    """What ``correlation_study`` found: how ``predictors`` follow mPE and the accuracy drop."""
+    """What ``correlation_study`` found: how ``predictors`` follow mPE and the accuracy drop.
+
+    ``beyond`` is of the accuracy lost beyond what clean accuracy explains, the effective robustness
+    with its sign turned, so that robust models have low values; None without labels.
+    """
 
     perturbations: Sequence[str]
     predictors: Quantities
     mpe: Correlations
     drop: Correlations
+    beyond: Correlations | None
 
     @property
     def recipes(self) -> list[str]:
@@ -99,6 +105,7 @@ class CorrelationStudy(MeasuredModels[ComparedModel]):
             "level": self.level,
             "mpe": self.mpe.as_dict(),
             "accuracy_drop": self.drop.as_dict(),
+            "beyond_clean_accuracy": None if self.beyond is None else self.beyond.as_dict(),
         }
 
 
@@ -118,6 +125,8 @@ def correlation_study(
     where fewer than three structured models of different recipes are left.
     """
     how: Any = {"seed": seed, "execution": measuring.execution, "folder": folder}
+    settings = measuring.settings
+    how |= {name: settings[name] for name in ("bands", "partition") if name in settings}
 
     def compared(model: StudyModel, classifier: Classifier) -> ComparedModel:
         measured = measuring.measured(model, classifier)
@@ -148,8 +157,17 @@ def correlated(
         _correlations(predictors, _targets(perturbations, rows, groups), recipes, found.level)
         for rows in ([each.errors for each in answered], [each.drops for each in answered])
     )
+    beyond = None
+    if labelled:
+        targets = _beyond(perturbations, answered, recipes, groups)
+        beyond = _correlations(predictors, targets, recipes, found.level)
     return CorrelationStudy(
-        **vars(found), perturbations=perturbations, predictors=predictors, mpe=mpe, drop=drop
+        **vars(found),
+        perturbations=perturbations,
+        predictors=predictors,
+        mpe=mpe,
+        drop=drop,
+        beyond=beyond,
     )
 
 
@@ -158,10 +176,12 @@ def _predictors(
 ) -> Quantities:
     """What may foretell robustness: scores, ψ of the bands, and what needs no game at all.
 
+    The band response is the mean of what noise in each band changes (``Robustness``).
+
     mPE cannot fall further than the clean probability, the mean Q(y|x).
     """
     profiles = [one.profile for one in models]
-    psi = np.stack([_whole_and_without(each.image_psi, groups) for each in profiles], axis=1)
+    psi = _stacked([each.image_psi for each in profiles], groups)
     shares = sid(psi)
     score = signed_src(shares)
     bands = psi.shape[-1]
@@ -178,14 +198,37 @@ def _predictors(
     }
     if labelled:
         found["clean accuracy"] = means([one.robustness.right for one in models])
-    return found | {f"ψ of band {band}": psi[..., band] for band in range(bands)}
+    response = _stacked([one.robustness.response for one in models], groups)
+    found["band response"] = response.mean(axis=-1)
+    for name, values in (("ψ of", psi), ("response in", response)):
+        found |= {f"{name} band {band}": values[..., band] for band in range(bands)}
+    return found
 
 
 def _targets(names: Sequence[str], rows: Sequence[Floats], groups: Groups = None) -> Quantities:
     """The means of ``rows`` (P, K), one of each model, under each perturbation, and over all."""
-    values = np.stack([_whole_and_without(each.T, groups) for each in rows], axis=1)
+    values = _stacked([each.T for each in rows], groups)
     found = {name: values[..., at] for at, name in enumerate(names)}
     return found | {MEAN: values.mean(axis=-1)}
+
+
+def _beyond(
+    names: Sequence[str], answered: Sequence[Robustness], recipes: Sequence[str], groups: Groups
+) -> Quantities:
+    """The accuracy lost beyond the line of log-odds over the models, and its mean over all."""
+    clean = _stacked([each.right[:, None] for each in answered], groups)[..., 0]
+    perturbed = _stacked([each.right_perturbed.T for each in answered], groups)
+    images = len(answered[0].right)
+    found = {
+        name: -above_the_line(clean, perturbed[..., at], recipes, images)
+        for at, name in enumerate(names)
+    }
+    return found | {MEAN: np.mean(list(found.values()), axis=0)}
+
+
+def _stacked(rows: Sequence[Floats], groups: Groups) -> Floats:
+    """``_whole_and_without`` of the rows (K, D) of each of N models, (1+K, N, D)."""
+    return np.stack([_whole_and_without(each, groups) for each in rows], axis=1)
 
 
 def _correlations(

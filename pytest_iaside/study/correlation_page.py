@@ -19,6 +19,7 @@ from pytest_iaside.study.pages import HUNDREDTHS, aligned, lines_of, study_page
 
 # As Cohen's "large" (1988): below it the word is weak.
 LARGE = 0.5
+BEYOND = "loss beyond clean"
 
 
 def page(study: CorrelationStudy) -> Page:
@@ -44,6 +45,7 @@ def page(study: CorrelationStudy) -> Page:
             _by_perturbation(study, study.mpe, "mPE", "mpe-each"),
             _ranking(study.drop, "mean accuracy drop", "drop", study.level),
             _by_perturbation(study, study.drop, "accuracy drop", "drop-each"),
+            *_beyond(study),
         ],
         settings={"perturbations": ", ".join(study.perturbations)},
     )
@@ -53,7 +55,10 @@ def lines(study: CorrelationStudy) -> list[str]:
     """The main tables for a terminal, at most 80 columns."""
     interval = confidence(study.level)
     tables = []
-    for table, name in ((study.mpe, "mean mPE"), (study.drop, "accuracy drop")):
+    shown = [(study.mpe, "mean mPE"), (study.drop, "accuracy drop")]
+    if study.beyond is not None:
+        shown.append((study.beyond, BEYOND))
+    for table, name in shown:
         rows = [(f"r with {name}", "r", interval, "Holm p", "± img", "ρ", "r models")]
         for one in table.mean:
             found = one.recipes
@@ -145,6 +150,20 @@ def _scatter(study: CorrelationStudy, predictor: str) -> Figure:
     axes = {"across": predictor, "upright": "mean mPE"}
     chart = scatter_chart(ident, dots, **axes, groups=study.groups, title=title)
     return Figure(title, about, table, chart)
+
+
+def _beyond(study: CorrelationStudy) -> list[Figure]:
+    if study.beyond is None:
+        return []
+    return [
+        _ranking(
+            study.beyond,
+            "the accuracy lost beyond what clean accuracy explains",
+            "beyond",
+            study.level,
+        ),
+        _by_perturbation(study, study.beyond, BEYOND, "beyond-each"),
+    ]
 
 
 def _by_perturbation(

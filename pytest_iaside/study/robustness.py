@@ -16,9 +16,11 @@ from scipy import special
 from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.steady import agree
+from pytest_iaside.images.bands import Norm
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import Perturbation, answers, labels_of
 from pytest_iaside.measure.metrics import correct, prediction_errors
+from pytest_iaside.measure.response import spectral_response
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.identity import identity
 from pytest_iaside.perturb.attacks import fgsm, pgd
@@ -27,7 +29,7 @@ from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.store import archive
 
 # Raised whenever what is kept, or what is computed from a model, changes.
-VERSION = 2
+VERSION = 3
 ATTACKS = ("fgsm", "pgd")
 USUAL = (
     *("white_noise:3", "poisson:3", "salt_and_pepper:3", "gaussian_blur:3", "defocus_blur:3"),
@@ -90,12 +92,14 @@ class Robustness:
     """One model's answers to K images, clean and under P perturbations.
 
     ``errors`` (P, K) are |Q(y|x) − Q(y|x*)|, whose means are mPE (SPEC.md 2, eq. 12); ``right``
-    (K,) and ``right_perturbed`` (P, K) are 1 where the likeliest class is the label.
+    (K,) and ``right_perturbed`` (P, K) are 1 where the likeliest class is the label. ``response``
+    (K, M) are |Q(y|x) − Q(y|x + n)| under noise n in each band, the mean over its energies (8).
     """
 
     errors: Floats
     right: Floats
     right_perturbed: Floats
+    response: Floats
 
     @property
     def drops(self) -> Floats:
@@ -111,8 +115,10 @@ def robustness(
     seed: int,
     execution: Execution,
     folder: Path | None,
+    bands: int = 8,
+    partition: Norm = "linf",
 ) -> Robustness:
-    """How ``perturbations`` move the answers of ``classifier``; raises as ``answers``.
+    """How ``perturbations``, and noise in bands, move the answers; raises as ``answers``.
 
     It is kept in ``folder`` under the model's weights (models/identity.py), and taken from there as
     long as the model answers the clean images as it did.
@@ -128,6 +134,7 @@ def robustness(
             "sample": reference.digest,
             "perturbations": list(perturbations),
             "seed": seed,
+            "bands": [bands, partition],
             # Asked for by name, a backend is not to be answered for by another.
             "execution": [execution.device, execution.backend],
         }
@@ -139,10 +146,14 @@ def robustness(
                 return Robustness(**known)
     clean, *perturbed = run([None, *perturbations.values()])
     labels = labels_of(reference, clean)
+    response = spectral_response(
+        classifier, reference, bands=bands, partition=partition, seed=seed, execution=execution
+    )
     found = Robustness(
         errors=np.stack([prediction_errors(clean, each, labels) for each in perturbed]),
         right=correct(clean, labels),
         right_perturbed=np.stack([correct(each, labels) for each in perturbed]),
+        response=response.image_response("probability").mean(axis=1),
     )
     if path is not None:
         kept = {"clean": special.log_softmax(clean, axis=1).astype(np.float32)}

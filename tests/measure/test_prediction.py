@@ -1,7 +1,8 @@
-"""Prediction of a perturbation's cost: Owen's extension, the ladder, gains and energies."""
+"""Prediction of a perturbation's cost: Owen's extension, the ladder, rules of both."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,16 +24,17 @@ from pytest_iaside import (
     spectral_response,
 )
 from pytest_iaside.images.filters import split
+from pytest_iaside.measure.band_changes import band_changes
 from pytest_iaside.measure.game.coalitions import exact_coalitions
 from pytest_iaside.measure.prediction import (
     added_noise_loss,
-    band_changes,
     beyond_ladder,
     interpolated,
     owen_extension,
+    pooled_noise_loss,
     predict_loss,
 )
-from pytest_iaside.measure.response import contrast
+from pytest_iaside.measure.response import BandResponse
 
 BANDS = 3
 PARTITION = BandPartition(SIDE, SIDE, BANDS)
@@ -75,43 +77,6 @@ def test_the_ladder_is_followed_and_never_left() -> None:
     np.testing.assert_allclose(interpolated(rungs, losses, wanted), expected)
     signed = interpolated(rungs, np.array([-0.1, 0.3, 0.3]), np.array([0.005, 0.055, 0.5]))
     np.testing.assert_allclose(signed, [-0.05, 0.1, 0.3])
-
-
-@settings(max_examples=20, deadline=None)
-@given(gains=st.lists(st.floats(0.1, 1), min_size=BANDS, max_size=BANDS))
-def test_gains_are_those_that_bands_were_weakened_by(gains: list[float]) -> None:
-    sample = images(3)
-    parts = split(sample.pixels(), PARTITION)
-    weights = torch.tensor(gains, dtype=torch.float64).view(1, BANDS, 1, 1, 1)
-    became = ReferenceSample((parts * weights).sum(dim=1).clamp(0, 1))
-    if not torch.allclose(became.pixels().double(), (parts * weights).sum(dim=1), atol=1e-6):
-        return  # What was clipped is no gain any more.
-    found = band_changes(sample, became, bands=BANDS)
-    np.testing.assert_allclose(found.gains, np.tile(gains, (3, 1)), atol=1e-5)
-    assert found.energies.max() < 1e-9
-
-
-def test_what_is_new_in_a_band_is_its_energy() -> None:
-    sample = ReferenceSample(0.3 + 0.4 * images(3).images)
-    parts = split(sample.pixels(), PARTITION)
-    noise = split(0.05 * random(3, 3, SIDE, SIDE, seed=9), PARTITION)
-    # At a right angle to what the band holds already.
-    along = (noise * parts).sum(dim=(2, 3, 4), keepdim=True) / parts.square().sum(
-        dim=(2, 3, 4), keepdim=True
-    )
-    noise -= along * parts
-    became = ReferenceSample((sample.pixels() + noise.sum(dim=1)).float())
-    found = band_changes(sample, became, bands=BANDS)
-    np.testing.assert_allclose(found.gains, 1, atol=1e-5)
-    expected = noise.square().sum(dim=(2, 3, 4)) / contrast(sample.pixels())[:, None]
-    np.testing.assert_allclose(found.energies, expected, rtol=1e-4)
-
-
-def test_images_of_one_colour_have_no_energy_of_their_own() -> None:
-    flat = ReferenceSample(torch.full((2, 3, SIDE, SIDE), 0.5))
-    found = band_changes(flat, ("white_noise", 3), bands=BANDS)
-    assert not found.energies.any()
-    assert (found.gains[:, 1:] == 1).all()
 
 
 def test_of_a_linear_score_removed_bands_are_foretold_exactly() -> None:
@@ -161,6 +126,46 @@ def test_the_sum_is_the_sum() -> None:
     assert beyond_ladder(response, np.array([[0.5, 1.0, 1.1], [2.0, 0.0, 0.3]])) == 2 / 6
 
 
+def test_the_larger_and_the_independent_are_of_both() -> None:
+    sample = images(4, labels=curved(images(4).pixels()).argmax(dim=1))
+    response = spectral_response(curved, sample, bands=BANDS)
+    profile = measure(curved, sample, bands=BANDS)
+    call: Any = partial(predict_loss, sample, ("contrast", 3), response=response, profile=profile)
+    noise, removed, larger, independent = (
+        call(rule=r).image_values for r in ("added noise", "removed bands", "larger", "independent")
+    )
+    np.testing.assert_allclose(larger, np.maximum(noise, removed))
+    assert profile.value > 0
+    left = np.clip(1 - noise / profile.value, 0, 1)
+    np.testing.assert_allclose(independent, noise + removed * left)
+
+
+def response_of(losses: list[list[float]]) -> BandResponse:
+    """A response with the ``losses`` (R, M) of log-likelihood at the usual energies."""
+    found = spectral_response(curved, images(2, labels=[0, 1]), bands=BANDS)
+    rows = np.tile(np.array(losses, dtype=float).ravel(), (2, 3))
+    return replace(found, values=rows)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_noise_of_bands_that_respond_alike_is_pooled_before_it_costs(power: float) -> None:
+    """R_b(e) = 3·e^p in every band: noise of all of them together costs 3·(Σ e_b)^p."""
+    rungs = np.array([0.01, 0.1, 1.0])
+    response = response_of(np.tile(3 * rungs[:, None] ** power, (1, BANDS)).tolist())
+    energies = np.array([[0.02, 0.1, 0.05], [0.3, 0.3, 0.3], [0.0, 0.2, 0.0], [5.0, 5.0, 5.0]])
+    expected = 3 * np.minimum(energies.sum(axis=1), 1) ** power
+    found = pooled_noise_loss(response, energies)
+    np.testing.assert_allclose(found, expected, rtol=0.02, atol=3 / 200)
+
+
+def test_a_band_whose_noise_costs_nothing_does_not_count() -> None:
+    response = response_of([[0.03, 0.0, -0.1], [0.3, 0.0, 0.0], [3.0, 0.0, 0.1]])
+    found = pooled_noise_loss(response, np.array([[0.5, 1.0, 0.0], [0.0, 1.0, 0.0]]))
+    np.testing.assert_allclose(found, [1.5, 0.0], atol=0.02)
+    none = response_of([[0.0] * BANDS, [-1.0] * BANDS, [-2.0] * BANDS])
+    np.testing.assert_array_equal(pooled_noise_loss(none, np.ones((2, BANDS))), [0, 0])
+
+
 def test_gains_are_of_what_the_game_took_apart() -> None:
     """Fed (x − 0.5)/0.2, a loss of contrast around 0.5 weakens every band alike."""
     sample = images(4, labels=[0] * 4)
@@ -183,6 +188,7 @@ def test_gains_are_of_what_the_game_took_apart() -> None:
         ({"rule": "both"}, "rule='both' is unknown"),
         ({"score": "loss"}, "score='loss' is unknown"),
         ({"response": None}, "needs what was measured"),
+        ({"rule": "pooled noise", "response": None}, "needs what was measured"),
         ({"rule": "removed bands"}, "rule='removed bands' needs profile="),
         ({"rule": "sum"}, "rule='removed bands' needs profile="),
         ({"perturbation": partial(fgsm, eps=0.1)}, "an attack changes images by the model"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_iaside.stats.correlation import adjust, averages, correlate, pearson
+from pytest_iaside.stats.correlation import adjust, averages, clustered, correlate, pearson
 
 PAIRS = np.random.default_rng(0).normal(size=(2, 24))
 
@@ -109,3 +109,34 @@ def test_pearson_is_scipys_and_none_of_what_is_constant(pairs: list[tuple[int, i
 def test_what_varies_little_is_not_constant() -> None:
     first, second = 1 + 1e-7 * PAIRS
     assert pearson(first, second) == pytest.approx(np.corrcoef(PAIRS)[0, 1], abs=1e-6)
+
+
+def test_of_clusters_one_is_left_out_at_a_time() -> None:
+    x, y = [1.0, 2.0, 3.0, 5.0, 8.0, 9.0], [2.0, 1.0, 4.0, 3.0, 9.0, 7.0]
+    members = ["a", "a", "b", "c", "c", "d"]
+    r, low, high = clustered(x, y, members, 0.95)
+    assert r == pytest.approx(stats.pearsonr(x, y).statistic)
+    left = [[2, 3, 4, 5], [0, 1, 3, 4, 5], [0, 1, 2, 5], [0, 1, 2, 3, 4]]
+    z = [np.arctanh(np.corrcoef(np.array(x)[rows], np.array(y)[rows])[0, 1]) for rows in left]
+    error = np.sqrt(3 / 4 * sum((each - np.mean(z)) ** 2 for each in z))
+    reach = stats.t.ppf(0.975, 3) * error
+    assert (low, high) == pytest.approx(
+        (np.tanh(np.arctanh(r) - reach), np.tanh(np.arctanh(r) + reach))
+    )
+
+
+def test_of_clusters_that_say_nothing_nothing_is_known() -> None:
+    assert clustered([1, 2, 3], [1, 2, 4], ["a", "a", "b"], 0.95)[1:] == (-1, 1)
+    assert clustered([1, 2, 3, 4], [2, 4, 6, 8], list("abcd"), 0.95) == pytest.approx((1, 1, 1))
+    assert np.isnan(clustered([1, 1, 1], [1, 2, 3], list("abc"), 0.95)).all()
+
+
+def test_intervals_of_clusters_cover_where_units_are_near_copies() -> None:
+    """15 clusters of 2 near copies with a true r of 0.6."""
+    random, held = np.random.default_rng(5), []
+    members = np.repeat(np.arange(15), 2).astype(str).tolist()
+    for _ in range(300):
+        x, y = random.normal(size=(2, 15, 1)) + 0.1 * random.normal(size=(2, 15, 2))
+        _, low, high = clustered(x.ravel(), (0.6 * x + 0.8 * y).ravel(), members, 0.95)
+        held.append(low <= 0.6 <= high)
+    assert 0.9 <= np.mean(held) <= 0.99

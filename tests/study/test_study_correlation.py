@@ -16,6 +16,7 @@ from waves import Waves, images, without_high, without_low
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.measure.metrics import accuracy, mean_prediction_error
+from pytest_iaside.measure.response import spectral_response
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.study import robustness as robust
 from pytest_iaside.study.correlation import (
@@ -25,6 +26,7 @@ from pytest_iaside.study.correlation import (
     correlation_study,
     jackknife_error,
 )
+from pytest_iaside.study.effective import effective_robustness
 from pytest_iaside.study.models import MeasuredModels, Measuring, StudyModel
 
 SHARES = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
@@ -99,6 +101,26 @@ def test_predictors_are_what_profiles_say(study: CorrelationStudy) -> None:
     right = torch.softmax(logits, dim=1)[torch.arange(24), images().labels]
     assert found["clean probability"] == pytest.approx(right.mean().item(), abs=1e-6)
     assert found["clean accuracy"] == 1
+    response = spectral_response(
+        Waves(SHARES[2]), images(), bands=4, execution=Execution(backend="eager")
+    )
+    expected = response.image_response("probability").mean(axis=(0, 1))
+    assert [found[f"response in band {band}"] for band in range(4)] == pytest.approx(expected)
+    assert found["band response"] == pytest.approx(expected.mean())
+
+
+def test_beyond_clean_accuracy_is_effective_robustness_with_its_sign_turned(
+    study: CorrelationStudy,
+) -> None:
+    assert study.beyond is not None
+    answered = [one.robustness for one in study.models]
+    for at, name in enumerate(PERTURBATIONS):
+        found = effective_robustness(
+            np.stack([each.right for each in answered]),
+            np.stack([each.right_perturbed[at] for each in answered]),
+        )
+        np.testing.assert_allclose(study.beyond.targets[name][0], -found.values, atol=1e-12)
+    assert study.beyond.as_dict()["mean"][0]["target"] == MEAN
 
 
 def test_tables_are_sorted_and_say_what_is_better(study: CorrelationStudy) -> None:
@@ -130,6 +152,7 @@ def test_the_error_from_images_is_the_jackknifes(study: CorrelationStudy) -> Non
                     errors=one.robustness.errors[:, rest],
                     right=one.robustness.right[rest],
                     right_perturbed=one.robustness.right_perturbed[:, rest],
+                    response=one.robustness.response[rest],
                 ),
             )
             for one in study.models
@@ -159,6 +182,7 @@ def test_without_labels_accuracy_foretells_nothing(measuring: Measuring) -> None
     unlabelled = replace(measuring, reference=images().with_labels(None))
     study = correlation_study(waves()[:3], unlabelled, {"without high": without_high})
     assert "clean accuracy" not in study.predictors
+    assert study.beyond is None
     assert study.models[0].accuracy is None
 
 

@@ -1,0 +1,102 @@
+"""``iaside rank``: which of several models loses least where they are to work."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_iaside.cli import options as cli
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.report.printing import tell
+
+if TYPE_CHECKING:
+    from pytest_iaside.models.classifier import Classifier
+
+SETTINGS = ("bands", "partition", "samples", "seed", "device", "backend", "batch_size", "level")
+SCORES = ("accuracy", "log-likelihood", "probability")
+
+
+def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "rank",
+        help="rank models by what an environment is foretold to cost them",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "models", nargs="+", metavar="MODEL", help="package.module:factory, or an .onnx file"
+    )
+    cli.add_reference(parser)
+    parser.add_argument(
+        "--environment",
+        required=True,
+        metavar="WHAT",
+        help="corruption:severity, several with commas (fog:3,jpeg_compression:2), or a folder "
+        "that holds the folders clean and degraded, with photographs of the same names",
+    )
+    parser.add_argument(
+        "--measure", action="store_true", help="measure the environment's cost itself as well"
+    )
+    parser.add_argument(
+        "--score", choices=SCORES, default=SCORES[0], help=f"what is lost ({SCORES[0]})"
+    )
+    parser.add_argument("--json", metavar="PATH", help="write the ranking as JSON")
+    parser.add_argument("--html", metavar="PATH", help="write the ranking as a page")
+    cli.add_settings(parser, SETTINGS)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, command: str) -> int:
+    settings = cli.read_settings(options, SETTINGS)
+    from pytest_iaside.images.selection import first_images
+    from pytest_iaside.study import ranking_page
+    from pytest_iaside.study.environments import environments
+    from pytest_iaside.study.ranking import ranking
+
+    measure = settings.measure
+    reference = first_images(cli.read_reference(options), measure.get("samples"))
+    seed = int(measure.get("seed", 0))
+    parted = {name: measure[name] for name in ("bands", "partition") if name in measure}
+    places = environments(options.environment, reference, seed=seed, **parted)
+    found = ranking(
+        _models(options.models),
+        reference,
+        places,
+        score=options.score,
+        measured=options.measure,
+        seed=seed,
+        level=settings.level,
+        execution=settings.execution,
+    )
+    tell(*ranking_page.lines(found))
+    meta = cli.written_by(command)
+    if options.json:
+        from pytest_iaside.report.writing import write_text
+
+        document = {"format": "iaside-ranking/1", "meta": meta, **found.as_dict()}
+        # JSON knows neither NaN nor infinity: both become null.
+        plain = json.loads(json.dumps(document), parse_constant=lambda _: None)
+        text = json.dumps(plain, indent=1, allow_nan=False)
+        write_text(text + "\n", options.json, "choose another path with --json")
+    if options.html:
+        from pytest_iaside.report.pages import write_page
+
+        write_page(ranking_page.page(found), options.html, meta=meta)
+    return cli.PASSED
+
+
+def _models(names: Sequence[str]) -> dict[str, Classifier]:
+    """The models of each of ``names``, by it; trainings of one recipe are numbered."""
+    from pytest_iaside.testing.factories import named_models
+
+    found: dict[str, Classifier] = {}
+    for name in names:
+        if name in found or f"{name} 1" in found:
+            raise SettingsError(f"the model {name} is named twice; name it once")
+        made = named_models(name, Path())
+        short = Path(name).stem if name.endswith(".onnx") else name
+        for number, model in enumerate(made, start=1):
+            found[short if len(made) == 1 else f"{short} {number}"] = model
+    return found

@@ -1,0 +1,218 @@
+"""``iaside rank``: planted orders, ties, pairs of photographs, and what it says to bad input."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from waves import Waves, images, without_high
+
+from pytest_iaside import Classifier, ReferenceSample, SettingsError
+from pytest_iaside.cli.main import main
+from pytest_iaside.measure.metrics import accuracy
+from pytest_iaside.study.environments import environments
+from pytest_iaside.study.ranking import ranking
+
+LAB = """
+from waves import Waves, images
+from pytest_iaside import ReferenceSample
+def low(): return Waves(0.9)
+def middle(): return Waves(0.5)
+def high(): return Waves(0.1)
+def same(): return Waves(0.1)
+def both(): return [Waves(0.8), Waves(0.2)]
+def reference(): return images()
+def unlabelled(): return ReferenceSample(images().images)
+def coloured():
+    sample = images()
+    return ReferenceSample(sample.images.expand(-1, 3, -1, -1), sample.labels)
+"""
+THREE = ("rank_lab:middle", "rank_lab:high", "rank_lab:low")
+REFERENCE = "rank_lab:reference"
+QUICK = ("--bands=4", "--backend=eager")
+# Takes the high wave away: the less a model relies on it, the less it loses.
+BLURRED = ("--environment", "gaussian_blur:5", *QUICK)
+
+
+@pytest.fixture(autouse=True)
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "rank_lab.py").write_text(LAB)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "rank_lab", raising=False)
+    return tmp_path
+
+
+def ranked(*arguments: str) -> dict[str, Any]:
+    assert main(["rank", *arguments, "--json", "rank.json"]) == 0
+    found: dict[str, Any] = json.loads(Path("rank.json").read_text())
+    assert found["format"] == "iaside-ranking/1"
+    return found
+
+
+def names(found: dict[str, Any]) -> list[str]:
+    return [each["name"].removeprefix("rank_lab:") for each in found["models"]]
+
+
+def test_models_are_in_the_order_that_was_planted(capsys: pytest.CaptureFixture[str]) -> None:
+    found = ranked(*THREE, REFERENCE, *BLURRED, "--score=log-likelihood", "--measure")
+    assert names(found) == ["low", "middle", "high"]
+    assert [each["rank"] for each in found["models"]] == [[1, 1], [2, 2], [3, 3]]
+    assert [each["measured_rank"] for each in found["models"]] == [[1, 1], [2, 2], [3, 3]]
+    for each in found["models"]:
+        foretold, measured = each["foretold"], each["measured"]
+        assert foretold["low"] < foretold["value"] < foretold["high"]
+        assert foretold["value"] == pytest.approx(measured["value"], rel=0.15, abs=0.05)
+        assert each["foretold_by_environment"] == {"gaussian_blur:5": foretold["value"]}
+        assert each["clean_accuracy"] == 1
+    assert found["agreement"]["pearson"] > 0.99
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "nats lost in gaussian_blur:5"
+    assert [line.split()[:2] for line in lines[3:6]] == [
+        ["1", "rank_lab:low"],
+        ["2", "rank_lab:middle"],
+        ["3", "rank_lab:high"],
+    ]
+
+
+def test_models_that_answer_alike_share_their_ranks(capsys: pytest.CaptureFixture[str]) -> None:
+    models = (*THREE, "rank_lab:same")
+    found = ranked(*models, REFERENCE, *BLURRED, "--score=log-likelihood")
+    assert [each["rank"] for each in found["models"]] == [[1, 1], [2, 2], [3, 4], [3, 4]]
+    assert [each["measured"] for each in found["models"]] == [None] * 4
+    assert found["agreement"] is None
+    told = capsys.readouterr().out
+    assert len(re.findall(r"^3–4 ", told, re.MULTILINE)) == 2
+    assert "First: rank_lab:low." in told
+
+
+def test_several_environments_count_alike_and_trainings_are_numbered() -> None:
+    wanted = ["gaussian_blur:5", "white_noise:2"]
+    found = ranked("rank_lab:both", REFERENCE, "--environment", ", ".join(wanted), *QUICK)
+    assert sorted(names(found)) == ["both 1", "both 2"]
+    assert (found["environments"], found["score"]) == (wanted, "accuracy")
+    for each in found["models"]:
+        alone = list(each["foretold_by_environment"].values())
+        assert each["foretold"]["value"] == pytest.approx(np.mean(alone))
+
+
+def test_of_an_environment_only_its_spectrum_is_used_and_measured_is_measured() -> None:
+    sample = images()
+    models = {f"{low:g}": Classifier(Waves(low)) for low in (0.3, 0.7)}
+    places = environments("contrast:5", sample, bands=4)
+    found = ranking(models, sample, places, measured=True)
+    for each in found.models:
+        surrogate = places[0].surrogate(sample, 0)
+        clean = accuracy(models[each.name], sample).value
+        expected = clean - accuracy(models[each.name], surrogate).value
+        assert each.foretold.mean() == pytest.approx(expected)
+        cost = clean - accuracy(models[each.name], sample, ("contrast", 5)).value
+        assert np.mean(each.measured) == pytest.approx(cost)
+
+
+def test_without_labels_models_are_held_against_their_own_answers() -> None:
+    found = ranked(*THREE, "rank_lab:unlabelled", *BLURRED)
+    assert [each["clean_accuracy"] for each in found["models"]] == [1, 1, 1]
+    assert "own clean answers" in found["notes"][0]
+
+
+# ------------------------------------------------------------------- pairs of photographs
+
+
+def save(sample: ReferenceSample, folder: Path, suffix: str = ".png") -> None:
+    folder.mkdir(parents=True)
+    for number, image in enumerate(sample.pixels()):
+        pixels = (image.expand(3, -1, -1) * 255).round().byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / f"{number}{suffix}")
+
+
+def test_a_folder_of_pairs_is_an_environment(lab: Path) -> None:
+    sample = images()
+    save(sample.take(range(12)), lab / "street" / "clean")
+    # Of another type, and not of every photograph.
+    blurred = ReferenceSample(without_high(sample.pixels()))
+    save(blurred.take(range(10)), lab / "street" / "degraded", ".bmp")
+    found = ranked(
+        *THREE,
+        "rank_lab:coloured",
+        "--environment=street",
+        "--score=log-likelihood",
+        "--measure",
+        *QUICK,
+    )
+    assert found["environments"] == ["street"]
+    assert names(found) == ["low", "middle", "high"]
+    assert [each["measured_rank"] for each in found["models"]] == [[1, 1], [2, 2], [3, 3]]
+    assert "measured on the pairs" in found["notes"][0]
+    place = environments("street", ReferenceSample(sample.images.expand(-1, 3, -1, -1)), bands=4)[0]
+    assert len(place.pairs[0]) == 10
+    # Nine tenths of the high wave were taken, of what else is in its band nothing.
+    assert (place.spectrum.gains[:, 0] > 0.99).all()
+    assert (place.spectrum.gains[:, 3] < 0.4).all()
+
+
+def test_photographs_of_another_size_are_resized(lab: Path) -> None:
+    large = ReferenceSample(images().images.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    for name in ("clean", "degraded"):
+        save(large.take(range(3)), lab / "same" / name)
+    coloured = ReferenceSample(images().images.expand(-1, 3, -1, -1))
+    place = environments("same", coloured, bands=4)[0]
+    assert place.pairs[0].shape == coloured.shape
+    np.testing.assert_allclose(place.spectrum.gains, 1)
+    np.testing.assert_allclose(place.spectrum.energies, 0, atol=1e-12)
+
+
+def test_folders_without_pairs_are_told(lab: Path) -> None:
+    coloured = ReferenceSample(images().images.expand(-1, 3, -1, -1))
+    sample = images().take(range(2))
+    save(sample, lab / "half" / "clean")
+    with pytest.raises(SettingsError, match="half has no folder degraded"):
+        environments("half", coloured)
+    save(sample, lab / "none" / "clean")
+    save(sample, lab / "none" / "degraded")
+    for path in (lab / "none" / "degraded").iterdir():
+        path.rename(path.with_stem(f"other{path.stem}"))
+    with pytest.raises(SettingsError, match=r"no photograph in .* has one of the same name"):
+        environments("none", coloured)
+    with pytest.raises(SettingsError, match="the reference images have 1"):
+        environments("none", images())
+
+
+# ------------------------------------------------------------------- what cannot be done
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((*THREE, REFERENCE, "--environment=fogg:3"), "did you mean 'fog'?"),
+        ((*THREE, REFERENCE, "--environment=fog:9"), "must be 1, 2, 3, 4 or 5"),
+        ((*THREE, REFERENCE, "--environment=fog:a"), "no severity from 1 to 5"),
+        ((*THREE, REFERENCE, "--environment=streets"), "is no folder, and has no severity"),
+        ((*THREE, REFERENCE, "--environment=fog:1,fog:1"), "fog:1 is named twice"),
+        ((THREE[0], REFERENCE, "--environment=fog:1"), "1 model cannot be ranked"),
+        ((THREE[0], THREE[0], REFERENCE, "--environment=fog:1"), "is named twice"),
+        ((*THREE, "rank_lab:nothing", "--environment=fog:1"), "has no 'nothing'"),
+    ],
+)
+def test_what_cannot_be_ranked_is_told(
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rank", *arguments, *QUICK]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_page_holds_the_numbers() -> None:
+    found = ranked(*THREE, REFERENCE, *BLURRED, "--measure", "--html=rank.html")
+    text = Path("rank.html").read_text(encoding="utf-8")
+    assert "<script" not in text
+    for each in found["models"]:
+        assert each["name"] in text
+        assert f"{100 * each['foretold']['value']:.1f}%".replace("-", "−") in text
+    assert "is foretold to lose least in gaussian_blur:5" in text
