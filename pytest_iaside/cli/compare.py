@@ -31,7 +31,7 @@ def run(options: argparse.Namespace, command: str) -> int:
     settings = cli.read_settings(options, COMPARING)
     from pytest_iaside.compare.compare import compare
     from pytest_iaside.measure.profile import SpectralProfile
-    from pytest_iaside.report.record import comparison_record, gate_record
+    from pytest_iaside.report.recorded import comparison_record, gate_record
 
     comparison = compare(
         SpectralProfile.load(options.candidate),

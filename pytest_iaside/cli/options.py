@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_iaside.report.record import written_by as written_by
+from pytest_iaside.report.recorded import written_by as written_by
 from pytest_iaside.settings import MEASURE, SETTINGS, Layer, Settings, dashes, read_text
 from pytest_iaside.testing.session import on_ci
 

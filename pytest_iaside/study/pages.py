@@ -13,7 +13,7 @@ from pytest_iaside.report.columns import pad, shorten
 from pytest_iaside.report.figures import Figure, Table, interval_text, settings_of
 from pytest_iaside.report.numbers import NONE, fixed, printable, share, signed
 from pytest_iaside.report.pages import Page
-from pytest_iaside.report.record import measurement_record
+from pytest_iaside.report.recorded import measurement_record
 from pytest_iaside.study.models import MeasuredModel, MeasuredModels
 
 COLUMNS = 80

@@ -34,13 +34,8 @@ from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.measure.trainings import mean_of, trainings_of
 from pytest_iaside.models.classifier import as_classifier
-from pytest_iaside.report.record import (
-    ComparisonRecord,
-    Status,
-    comparison_record,
-    gate_record,
-    measurement_record,
-)
+from pytest_iaside.report.record import ComparisonRecord, Status
+from pytest_iaside.report.recorded import comparison_record, gate_record, measurement_record
 from pytest_iaside.testing.current_test import CurrentTest, current_test
 from pytest_iaside.testing.failure import failure_message
 from pytest_iaside.testing.place import Place, locate

@@ -24,7 +24,8 @@ from pytest_iaside.measure.perturbation import (
     perturbation_settings,
 )
 from pytest_iaside.measure.trainings import together, trainings_of
-from pytest_iaside.report.record import LossRecord, loss_record
+from pytest_iaside.report.record import LossRecord
+from pytest_iaside.report.recorded import loss_record
 from pytest_iaside.report.wings import wings
 from pytest_iaside.settings import GateKeywords
 from pytest_iaside.testing.gate import Gate, Told

@@ -150,7 +150,7 @@ class SpectralSession:
 
         from pytest_iaside.report.json_document import json_document
         from pytest_iaside.report.markdown import markdown
-        from pytest_iaside.report.record import written_by
+        from pytest_iaside.report.recorded import written_by
 
         records = list(self.records.values())
         wanted = self.config.getoption("iaside_report")

@@ -7,7 +7,7 @@ from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.figures import settings_table
 from pytest_iaside.report.numbers import finite_list
 from pytest_iaside.report.pages import Page
-from pytest_iaside.report.record import measurement_record
+from pytest_iaside.report.recorded import measurement_record
 from pytest_iaside.track.charts import curves_of, scores_figure, sid_figure
 from pytest_iaside.track.history import Point
 from pytest_iaside.track.records import trend_record

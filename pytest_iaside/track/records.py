@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
-from pytest_iaside.report.record import Number, record_of
+from pytest_iaside.report.record import Number
+from pytest_iaside.report.recorded import record_of
 
 if TYPE_CHECKING:
     from pytest_iaside.track.history import Point

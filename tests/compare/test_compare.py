@@ -15,7 +15,7 @@ from scipy import stats
 
 from pytest_iaside import BaselineError, SettingsError, Thresholds, compare
 from pytest_iaside.compare.sequential import compare_sequentially
-from pytest_iaside.report.record import comparison_record
+from pytest_iaside.report.recorded import comparison_record
 from pytest_iaside.stats.intervals import holm
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.thresholds import SHARES

@@ -14,7 +14,7 @@ from profiles import make_profile
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.measure.profile import SpectralProfile
-from pytest_iaside.report.record import SHOWN_IMAGES, comparison_record
+from pytest_iaside.report.recorded import SHOWN_IMAGES, comparison_record
 from pytest_iaside.thresholds import Thresholds
 
 PSI = np.array([4.0, 2.0, 1.0, 0.5])

@@ -12,7 +12,7 @@ from project import Project
 import pytest_iaside.explain.perturbed  # noqa: F401
 from pytest_iaside.measure.perturbation import PerturbedAnswers
 from pytest_iaside.report.html import render
-from pytest_iaside.report.record import written_by
+from pytest_iaside.report.recorded import written_by
 
 # The model looks at one wave each class; a worse one takes what is left of the finest band besides.
 TEST = """

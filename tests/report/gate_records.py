@@ -18,12 +18,8 @@ from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 from pytest_iaside.measure.quantities import Quantity
 from pytest_iaside.report.charts.heat import encoded, heat
-from pytest_iaside.report.record import (
-    GateRecord,
-    comparison_record,
-    gate_record,
-    measurement_record,
-)
+from pytest_iaside.report.record import GateRecord
+from pytest_iaside.report.recorded import comparison_record, gate_record, measurement_record
 from pytest_iaside.thresholds import Limit, Thresholds
 
 PSI = (4.75, 1.47, 0.50, 0.20, 0.16, -0.05, -0.30, -0.23)
