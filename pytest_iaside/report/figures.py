@@ -6,10 +6,12 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
-from pytest_iaside.report.numbers import NONE, count, duration, finite, fixed
-from pytest_iaside.report.record import MeasurementRecord
+from pytest_iaside.report.numbers import NONE, count, duration, finite, fixed, p_value, signed
+from pytest_iaside.report.record import MeasurementRecord, QuantityRecord
 
 NO_CHART = Markup("")
+MOVED = ("p (Holm)", "moved")
+"""The heads of what ``change_cells`` tells last."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,15 @@ def interval_text(low: Any, high: Any, form: Callable[[Any], str] = fixed) -> st
     if finite(low) is None or finite(high) is None:
         return NONE
     return f"{form(low)}…{form(high)}"
+
+
+def change_cells(quantity: QuantityRecord) -> list[str | Cell]:
+    return [
+        signed(quantity["change"]),
+        interval_text(quantity["low"], quantity["high"], signed),
+        p_value(quantity["p_value"]),
+        moved_cell(quantity["change"], quantity["moved"]),
+    ]
 
 
 def settings_table(measurements: Mapping[str, MeasurementRecord]) -> tuple[Table, int]:

@@ -2,29 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import zip_longest
 from typing import Literal
 
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.charts import gate as charts
 from pytest_iaside.report.charts.gate import Series
-from pytest_iaside.report.charts.interactions import interaction_chart
-from pytest_iaside.report.figures import Cell, Figure, Table, interval_text, moved_cell
+from pytest_iaside.report.figures import MOVED, Figure, Table, change_cells, interval_text
 from pytest_iaside.report.gates import Gate, signed_src_score
-from pytest_iaside.report.numbers import finite, finite_list, fixed, p_value, share, signed
+from pytest_iaside.report.numbers import finite, finite_list, fixed, share, signed
+from pytest_iaside.report.origin_figures import interaction_figures, loss_figures, trade_figure
 from pytest_iaside.report.record import (
     ComparisonRecord,
     LimitRecord,
-    LossRecord,
     QuantityRecord,
     SpectralRecord,
-    TradeRecord,
 )
 from pytest_iaside.report.spectrum import spectrum_figures
 from pytest_iaside.stats.score import src_range
 
 Profiles = Mapping[str, SpectralRecord]
-MOVED = ("p (Holm)", "moved")
 NO_LIMIT: LimitRecord = {"change": None, "bound": None}
 
 
@@ -37,7 +33,7 @@ def gate_figures(gate: Gate, ident: str) -> list[Figure]:
             _score_figure(gate, f"{ident}-src", profiles),
             *_band_figures(gate, ident, profiles),
             _size_figure(f"{ident}-size", profiles),
-            *_interaction_figures(gate, f"{ident}-interactions"),
+            *interaction_figures(gate, f"{ident}-interactions"),
             _convergence_figure(f"{ident}-convergence", profiles),
         ]
     elif gate.comparison:
@@ -46,9 +42,9 @@ def gate_figures(gate: Gate, ident: str) -> list[Figure]:
             some = [each for each in quantities if each["family"] == family]
             found.append(_changes_figure(f"{ident}-{family}", family, some, gate.comparison))
     for number, loss in enumerate(gate.record["losses"] or ()):
-        found += _loss_figures(f"{ident}-loss-{number}", loss)
+        found += loss_figures(f"{ident}-loss-{number}", loss)
     if gate.comparison:
-        found += [_trade_figure(each) for each in gate.comparison["trades"]]
+        found += [trade_figure(each) for each in gate.comparison["trades"]]
     if spectrum := gate.record["spectrum"]:
         found += spectrum_figures(spectrum, ident)
     return found
@@ -137,7 +133,7 @@ def _band_figures(gate: Gate, ident: str, profiles: Profiles) -> tuple[Figure, F
         allowed = -limit * value if limit is not None and value and value > 0 else None
         table = Table(
             (*table.head, "change", f"{confidence(comparison['level'])}, all bands", *MOVED),
-            [[*row, *_change_cells(band)] for row, band in zip(table.rows, bands, strict=True)],
+            [[*row, *change_cells(band)] for row, band in zip(table.rows, bands, strict=True)],
         )
         about += (
             " Below, the paired change on a larger scale: a triangle marks a band whose change "
@@ -161,71 +157,6 @@ def _size_figure(ident: str, profiles: Profiles) -> Figure:
         charts.size_chart(ident, series),
         "point",
     )
-
-
-def _interaction_figures(gate: Gate, ident: str) -> list[Figure]:
-    """How much pairs of bands need each other, where both models' coalitions are known."""
-    if gate.comparison is None or not (pairs := gate.comparison["interactions"]):
-        return []
-    bands = len(_any(gate.profiles)["psi"])
-    head = ("pair", "baseline", "candidate", "change", confidence(gate.comparison["level"]), *MOVED)
-    rows = [
-        [each["name"], fixed(each["baseline"]), fixed(each["candidate"]), *_change_cells(each)]
-        for each in sorted(pairs, key=lambda each: finite(each["p_value"]) or 0.0)
-    ]
-    return [
-        Figure(
-            "Which bands need each other",
-            "What two bands are worth together beyond what each is worth alone (Shapley "
-            "interaction, in nats). Filled: they need each other. Hollow: each replaces the other. "
-            "Shaded: the change is more than noise; intervals hold for all pairs together.",
-            Table(head, rows),
-            interaction_chart(ident, bands, pairs),
-        )
-    ]
-
-
-def _loss_figures(ident: str, loss: LossRecord) -> list[Figure]:
-    """Through which bands a perturbation costs both models, over where it lies itself."""
-    name, edges, level = loss["perturbation"], loss["band_edges"], confidence(loss["level"])
-    roles: tuple[Literal["baseline", "candidate"], ...] = ("baseline", "candidate")
-    series = [
-        Series(role, *(finite_list(loss[role][each]) for each in ("values", "low", "high")))
-        for role in roles
-    ]
-    moved, rows = loss["bands"], []
-    for band, label in enumerate(loss["band_labels"]):
-        interval = interval_text(moved["low"][band], moved["high"][band], signed)
-        both = [fixed(one.values[band]) for one in series]
-        share_of_it = f"{100 * (finite(loss['energy'][band]) or 0.0):.1f}%"
-        where = [str(band), label.removesuffix(" cycles/px")]
-        rows.append([*where, *both, signed(moved["values"][band]), interval, share_of_it])
-    head = ("band", "cycles/pixel", *roles, "change", f"{level}, all bands", "its energy")
-    whole = f"{signed(loss['change'])} ({level} {interval_text(loss['low'], loss['high'], signed)})"
-    return [
-        Figure(
-            f"What {name} costs, band by band",
-            f"The loss of log-likelihood in nats, divided among the bands that it came through, on "
-            f"{loss['images']} images; in all it is {whole} nats more than the baseline's.",
-            Table(head, rows),
-            charts.psi_chart(
-                ident, edges, series, title=f"Loss under {name} by band", axis="loss in nats"
-            ),
-            "point",
-        ),
-        Figure(
-            f"Where {name} lies",
-            "The share of its own energy in each band, the mean over images.",
-            None,
-            charts.sid_chart(
-                f"{ident}-energy",
-                edges,
-                [Series("candidate", finite_list(loss["energy"]))],
-                title=f"Energy of {name} by band",
-                axis="share of its energy",
-            ),
-        ),
-    ]
 
 
 def _convergence_figure(ident: str, profiles: Profiles) -> Figure:
@@ -256,27 +187,13 @@ def _convergence_figure(ident: str, profiles: Profiles) -> Figure:
     )
 
 
-def _trade_figure(trade: TradeRecord) -> Figure:
-    """What was gained and what was lost, side by side."""
-    sides = [
-        [[each["name"], f"{signed(each['change'])}{trade['unit']}"] for each in some]
-        for some in (trade["gained"], trade["lost"])
-    ]
-    rows = zip_longest(*sides, fillvalue=["", ""])
-    return Figure(
-        f"A trade-off in {trade['what']}",
-        "What moved beyond noise, for the better on the left, for the worse on the right.",
-        Table(("gained", "", "lost", ""), [[*gained, *lost] for gained, lost in rows]),
-    )
-
-
 def _changes_figure(
     ident: str, family: str, quantities: Sequence[QuantityRecord], comparison: ComparisonRecord
 ) -> Figure:
     limit, better = comparison["limits"].get(family, NO_LIMIT)["change"], quantities[0]["better"]
     allowed = -limit if limit is not None and better == "higher" else limit
     rows = [
-        [each["name"], fixed(each["baseline"]), fixed(each["candidate"]), *_change_cells(each)]
+        [each["name"], fixed(each["baseline"]), fixed(each["candidate"]), *change_cells(each)]
         for each in quantities
     ]
     head = ("quantity", "baseline", "candidate", "change", confidence(comparison["level"]), *MOVED)
@@ -288,15 +205,6 @@ def _changes_figure(
         Table(head, rows),
         charts.changes_chart(ident, quantities, allowed),
     )
-
-
-def _change_cells(quantity: QuantityRecord) -> list[str | Cell]:
-    return [
-        signed(quantity["change"]),
-        interval_text(quantity["low"], quantity["high"], signed),
-        p_value(quantity["p_value"]),
-        moved_cell(quantity["change"], quantity["moved"]),
-    ]
 
 
 def _band_table(profiles: Profiles, series: Sequence[Series]) -> Table:
