@@ -21,7 +21,7 @@ from pytest_iaside.measure.game.coalitions import Design
 from pytest_iaside.measure.game.play import Game
 from pytest_iaside.measure.game.replay import Again
 from pytest_iaside.measure.game.rows import GameRows, join
-from pytest_iaside.measure.game.rules import DType, Rules
+from pytest_iaside.measure.game.rules import DType, Rescale, Rules
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import Panel, measure_answers, rightness, with_answers
 from pytest_iaside.measure.profile import SpectralProfile
@@ -52,6 +52,7 @@ def measure(
     design: Design = "auto",
     samples: int | Literal["auto"] | None = None,
     seed: int = 0,
+    rescale: Rescale | None = None,
     execution: Execution = Execution(),
     cache: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -70,7 +71,10 @@ def measure(
     in ``reference`` the model's own predictions on the clean images count, or those of
     ``labels_from``, so that two models are scored on the same labels. Under the corruptions of
     ``panel`` ("auto": the usual five) all images of ``reference`` are answered as well
-    (measure_answers). ``temperature`` is what logits are divided by. ``progress`` is called after
+    (measure_answers). ``rescale="authors"`` is for replication alone: as in the paper's own code,
+    the absolute value of filtered images is stretched to 0…1 over all images of a coalition, so that
+    what is found of an image depends on the others, and nothing is taken from the cache.
+    ``temperature`` is what logits are divided by. ``progress`` is called after
     every few images, and ``until`` with the profile so far: it returns at how many images to stop,
     or None to go on. ``again`` is what ``measure_answers`` has found just before of images that
     are kept: they are not replayed once more.
@@ -90,6 +94,7 @@ def measure(
         design=design,
         dtype=cast(DType, execution.dtype),
         seed=seed,
+        rescale=rescale,
     )
     classifier = as_classifier(model)
     check_reference(reference)
@@ -114,7 +119,7 @@ def measure(
     )
     answers = answered() if panel else None
     game = Game(classifier, rules, execution, pinned, reference, temperature)
-    kept = CachedGame.of(game, again) if cache else None
+    kept = CachedGame.of(game, again) if cache and rescale is None else None
     done: list[GameRows] = []
 
     def profile() -> SpectralProfile:
@@ -185,7 +190,8 @@ MEASURE_SETTINGS = tuple(
     name
     for name, parameter in inspect.signature(measure).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
-    and name not in ("execution", "progress", "labels_from", "temperature", "until", "again")
+    and name
+    not in ("execution", "progress", "labels_from", "temperature", "until", "rescale", "again")
 )
 
 

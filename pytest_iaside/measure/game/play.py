@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -17,7 +17,8 @@ from pytest_iaside.execute.runner import BackendRunner, open_runner, pieces
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.filters import Components, components, gaussian_absence
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.measure.game.coalitions import Plan, plan
+from pytest_iaside.images.rescaling import Rescaled
+from pytest_iaside.measure.game.coalitions import Plan, exact_coalitions, plan
 from pytest_iaside.measure.game.rounds import scores_on, to_device
 from pytest_iaside.measure.game.rows import GameRows
 from pytest_iaside.measure.game.rules import Rules
@@ -42,9 +43,13 @@ class Game:
 
     def shards(self, size: int, images: Sequence[int]) -> Iterator["Shard"]:
         """``images`` of the sample in pieces of ``size``."""
-        return shards(
+        found = shards(
             self.sample, self.rules, self.whole, size, images, temperature=self.temperature
         )
+        if self.rules.rescale is None:
+            return found
+        ranges = ranges_of(self)
+        return (replace(shard, ranges=ranges) for shard in found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +62,8 @@ class Shard:
     passes: int
     """Forward passes of the whole game, of which this is a part."""
     temperature: float = 1.0
+    ranges: Tensor | None = None
+    """Where pictures are rescaled, what by: (2^M, 2), see images/rescaling.py."""
 
     def first_inputs(self, classifier: Classifier) -> Tensor:
         return first_inputs(classifier, self.rules, self)
@@ -171,7 +178,7 @@ def _take_apart(
     some: slice,
     pixels: Tensor,
     coalitions: Tensor,
-) -> tuple[Components, Tensor]:
+) -> tuple[Components | Rescaled, Tensor]:
     classifier = runner.classifier
     played, bands = coalitions.shape[1:]
     # Fewer coalitions than bands are taken out of an image as they are.
@@ -191,7 +198,40 @@ def _take_apart(
         channels_last=runner.memory_format is torch.channels_last,
         together=few,
     )
+    if shard.ranges is not None:
+        return _rescaled(pictures, rules, classifier, shard.ranges), coalitions
     return pictures, coalitions
+
+
+def _rescaled(
+    pictures: Components, rules: Rules, classifier: Classifier, ranges: Tensor
+) -> Rescaled:
+    mean, std = (
+        usual if given is None else given.to(pictures.parts).view(-1, 1, 1)
+        for given, usual in ((classifier.mean, 0.0), (classifier.std, 1.0))
+    )
+    return Rescaled(pictures, ranges, rules.space, mean, std)
+
+
+def ranges_of(game: Game) -> Tensor:
+    """The least and most of |·| under each coalition over the whole sample, (2^M, 2)."""
+    coalitions = torch.from_numpy(exact_coalitions(game.rules.bands)).to(torch.float32)
+    nothing = torch.zeros(len(coalitions), 2)
+    lows, highs = [], []
+    for shard in shards(game.sample, game.rules, game.whole, 1):
+        parts = components(
+            shard.sample.pixels(),
+            _partition(shard.sample, game.rules),
+            absent=shard.absent,
+            mean=game.classifier.mean,
+            std=game.classifier.std,
+            space=game.rules.space,
+        )
+        each = _rescaled(parts, game.rules, game.classifier, nothing)
+        found = torch.cat([each.extent(some) for some in torch.split(coalitions, 64)])
+        lows.append(found[:, 0])
+        highs.append(found[:, 1])
+    return torch.stack([torch.stack(lows).amin(dim=0), torch.stack(highs).amax(dim=0)], dim=1)
 
 
 def first_inputs(classifier: Classifier, rules: Rules, shard: Shard) -> Tensor:

@@ -13,6 +13,7 @@ from pytest_iaside.images.filters import Absence, Space
 from pytest_iaside.measure.game.coalitions import Design, resolved
 
 DType = Literal["float32", "bfloat16"]
+Rescale = Literal["authors"]
 MAX_EXACT_BANDS = 16
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -21,6 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "space": get_args(Space),
     "design": get_args(Design),
     "dtype": get_args(DType),
+    "rescale": get_args(Rescale),
 }
 
 
@@ -38,11 +40,12 @@ class Rules:
     design: Design = "auto"
     dtype: DType = "float32"
     seed: int = 0
+    rescale: Rescale | None = None
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             found = getattr(self, name)
-            if found not in choices:
+            if found not in choices and not (name == "rescale" and found is None):
                 raise SettingsError(f"{name}={found!r} is unknown; use one of {', '.join(choices)}")
         for name in ("bands", "seed"):
             found = getattr(self, name)
@@ -55,6 +58,11 @@ class Rules:
             raise SettingsError(
                 f"bands={self.bands} has 2^{self.bands} coalitions, too many to play them all; "
                 f"use design='latin', or at most {MAX_EXACT_BANDS} bands"
+            )
+        if self.rescale is not None and self.design != "exact":
+            raise SettingsError(
+                f"rescale={self.rescale!r} needs design='exact', not {self.design!r}: a batch is "
+                "rescaled together under one coalition, and others play each image its own"
             )
 
     @classmethod
@@ -70,7 +78,8 @@ class Rules:
         return tuple(field.name for field in fields(cls))
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """In plain values; without ``rescale`` where nothing is, as before there was one."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def differences(
         self, other: Rules, names: tuple[str, str] = ("candidate", "baseline")
@@ -78,12 +87,12 @@ class Rules:
         """One line for each rule that differs: ``bands: candidate 8, baseline 6``."""
         both = self.as_dict(), other.as_dict()
         return [
-            f"{rule}: {names[0]} {both[0][rule]!r}, {names[1]} {both[1][rule]!r}"
+            f"{rule}: {names[0]} {both[0].get(rule)!r}, {names[1]} {both[1].get(rule)!r}"
             for rule in self.names()
-            if both[0][rule] != both[1][rule] and (rule != "seed" or self.draws)
+            if both[0].get(rule) != both[1].get(rule) and (rule != "seed" or self.draws)
         ]
 
     @property
     def draws(self) -> bool:
         """Whether anything is drawn at random, so that the seed matters."""
-        return self.design != "exact" or self.absence == "gaussian"
+        return self.design != "exact" or self.absence in ("gaussian", "replacement")
