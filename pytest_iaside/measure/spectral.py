@@ -72,8 +72,8 @@ def measure(
     ``labels_from``, so that two models are scored on the same labels. Under the corruptions of
     ``panel`` ("auto": the usual five) all images of ``reference`` are answered as well
     (measure_answers). ``rescale="authors"`` is for replication alone: as in the paper's own code,
-    the absolute value of filtered images is stretched to 0…1 over all images of a coalition, so that
-    what is found of an image depends on the others, and nothing is taken from the cache.
+    the absolute value of filtered images is stretched to 0…1 over all images of a coalition, so
+    that what is found of an image depends on the others, and nothing is taken from the cache.
     ``temperature`` is what logits are divided by. ``progress`` is called after
     every few images, and ``until`` with the profile so far: it returns at how many images to stop,
     or None to go on. ``again`` is what ``measure_answers`` has found just before of images that
@@ -186,12 +186,11 @@ def measure(
     return with_answers(found, answers)
 
 
+NO_SETTINGS = {"execution", "progress", "labels_from", "temperature", "until", "rescale", "again"}
 MEASURE_SETTINGS = tuple(
     name
     for name, parameter in inspect.signature(measure).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY
-    and name
-    not in ("execution", "progress", "labels_from", "temperature", "until", "rescale", "again")
+    if parameter.kind is parameter.KEYWORD_ONLY and name not in NO_SETTINGS
 )
 
 
