@@ -42,6 +42,13 @@ def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--score", choices=SCORES, default=SCORES[0], help=f"what is lost ({SCORES[0]})"
     )
+    parser.add_argument(
+        "--order",
+        choices=("loss", "left"),
+        default="loss",
+        help="rank by the loss, or by the score that is left: a model that is seldom right has "
+        "little to lose (loss)",
+    )
     parser.add_argument("--json", metavar="PATH", help="write the ranking as JSON")
     parser.add_argument("--html", metavar="PATH", help="write the ranking as a page")
     cli.add_settings(parser, SETTINGS)
@@ -65,6 +72,7 @@ def run(options: argparse.Namespace, command: str) -> int:
         reference,
         places,
         score=options.score,
+        order=options.order,
         measured=options.measure,
         seed=seed,
         level=settings.level,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy import special
@@ -25,27 +25,35 @@ from pytest_iaside.stats.groups import Groups
 from pytest_iaside.stats.ranking import rank_ranges
 from pytest_iaside.study.environments import Environment
 
+Order = Literal["loss", "left"]
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RankedModel:
     """What one model loses: foretold, image by image, in each environment (E, K), and measured.
 
-    ``measured`` holds the losses (K,) of each environment, of its own images, or nothing.
-    ``accuracy`` is the clean one.
+    ``left`` (E, K) is the score that is foretold to be left. ``measured`` holds the losses (K,) in
+    each environment, of its own images, or nothing. ``accuracy`` is the clean one.
     """
 
     name: str
     accuracy: float
     foretold: Floats
+    left: Floats
     measured: Sequence[Floats] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Ranking:
-    """Models by what they are foretold to lose on average over environments, the least first."""
+    """Models by what they are foretold to lose on average over environments, the least first.
+
+    With ``order`` "left" by the score that is left, the most first: a model that is seldom right
+    has little to lose.
+    """
 
     environments: Sequence[str]
     score: ScoreName
+    order: Order
     models: Sequence[RankedModel]
     groups: Groups = None
     """Of the reference images, on which losses are foretold."""
@@ -74,13 +82,18 @@ class Ranking:
 
     @cached_property
     def ranks(self) -> list[tuple[int, int]]:
-        """The best and the worst rank of each model, as far as foretold losses tell them apart."""
-        rows = np.stack([each.foretold.mean(axis=0) for each in self.models])
+        """The best and the worst rank of each model, as far as what is foretold tells."""
+        rows = np.stack([_ranked_by(each, self.order) for each in self.models])
         return _pairs(rank_ranges(rows, self.level, self.groups))
+
+    @property
+    def most_left(self) -> RankedModel:
+        """The model of which most is foretold to be left, whatever it loses."""
+        return max(self.models, key=lambda each: float(each.left.mean()))
 
     @cached_property
     def measured_ranks(self) -> list[tuple[int, int]]:
-        """The same of measured losses; empty where nothing was measured."""
+        """The same by measured losses, of any order; empty where nothing was measured."""
         if not self.measured:
             return []
         rows = np.stack([np.mean(each.measured, axis=0) for each in self.models])
@@ -99,6 +112,7 @@ class Ranking:
         return {
             "environments": list(self.environments),
             "score": self.score,
+            "order": self.order,
             "unit": self.unit,
             "level": self.level,
             "notes": list(self.notes),
@@ -114,6 +128,7 @@ class Ranking:
             "rank": list(self.ranks[at]),
             "clean_accuracy": model.accuracy,
             "foretold": _plain(self.foretold(model)),
+            "left": float(model.left.mean()),
             "foretold_by_environment": dict(
                 zip(self.environments, model.foretold.mean(axis=1).tolist(), strict=True)
             ),
@@ -132,6 +147,7 @@ def ranking(
     environments: Sequence[Environment],
     *,
     score: ScoreName = "accuracy",
+    order: Order = "loss",
     measured: bool = False,
     seed: int = 0,
     level: float = 0.95,
@@ -157,15 +173,18 @@ def ranking(
         )
         labels = labels_of(reference, clean)
         foretold = np.stack([_lost(clean, each, labels, score) for each in changed])
+        left = np.stack([_scored(each, labels, score) for each in changed])
         costs = (
             [_cost(classifier, each, score, seed, execution) for each in environments]
             if measured
             else []
         )
         right = float(correct(clean, labels).mean())
-        found.append(RankedModel(name=name, accuracy=right, foretold=foretold, measured=costs))
+        found.append(
+            RankedModel(name=name, accuracy=right, foretold=foretold, left=left, measured=costs)
+        )
         told(name)
-    found.sort(key=lambda each: float(each.foretold.mean()))
+    found.sort(key=lambda each: float(_ranked_by(each, order).mean()))
     notes = []
     if reference.labels is None:
         notes.append("without labels, every model is held against its own clean answers")
@@ -174,6 +193,7 @@ def ranking(
     return Ranking(
         environments=[each.name for each in environments],
         score=score,
+        order=order,
         models=found,
         groups=reference.group_numbers,
         measured_groups=environments[0].pairs[0].group_numbers,
@@ -200,11 +220,21 @@ def _lost(clean: Floats, changed: Floats, labels: Any, score: ScoreName) -> Floa
     """What each image (K,) loses: nats, |Q − Q*| as in mPE, or 1 where the answer turns wrong."""
     if score == "probability":
         return prediction_errors(clean, changed, labels)
+    return _scored(clean, labels, score) - _scored(changed, labels, score)
+
+
+def _scored(logits: Floats, labels: Any, score: ScoreName) -> Floats:
+    """The score of each image (K,); of a distribution of labels its expectation."""
     if score == "accuracy":
-        return np.asarray(correct(clean, labels) - correct(changed, labels))
-    targets = labels if labels.ndim == 2 else np.eye(clean.shape[1])[labels]
-    before, after = (special.log_softmax(each, axis=1) for each in (clean, changed))
-    return np.asarray((targets * (before - after)).sum(axis=1))
+        return correct(logits, labels)
+    targets = labels if labels.ndim == 2 else np.eye(logits.shape[1])[labels]
+    every = special.log_softmax(logits, axis=1)
+    return np.asarray((targets * (np.exp(every) if score == "probability" else every)).sum(axis=1))
+
+
+def _ranked_by(model: RankedModel, order: Order) -> Floats:
+    """What is the less, the better the rank, of each image (K,)."""
+    return np.asarray((model.foretold if order == "loss" else -model.left).mean(axis=0))
 
 
 def _pairs(found: tuple[Any, Any]) -> list[tuple[int, int]]:

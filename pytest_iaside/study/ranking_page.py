@@ -14,6 +14,11 @@ from pytest_iaside.study.ranking import RankedModel, Ranking
 
 NAME = 22
 LOST = {"accuracy": "accuracy lost", "log-likelihood": "nats lost", "probability": "change of Q"}
+LEFT = {
+    "accuracy": "accuracy",
+    "log-likelihood": "log-likelihood",
+    "probability": "probability of the label",
+}
 
 
 def lines(found: Ranking) -> list[str]:
@@ -38,20 +43,21 @@ def lines(found: Ranking) -> list[str]:
 def page(found: Ranking) -> Page:
     """The page of the ranking."""
     interval = confidence(found.level)
-    head = ["rank", "model", "clean accuracy", "foretold", interval]
+    head = ["rank", "model", "clean accuracy", "foretold", interval, "left"]
     head += ["measured", interval, "rank as measured"] if found.measured else []
     head += [f"foretold in {name}" for name in found.environments]
     show = _form(found)
     rows = []
     for at, model in enumerate(found.models):
         row = [_ranks(found.ranks[at]), model.name, share(model.accuracy)]
-        row += _with_interval(found, model, measured=False)
+        row += [*_with_interval(found, model, measured=False), show(model.left.mean())]
         if found.measured:
             row += [*_with_interval(found, model, measured=True), _ranks(found.measured_ranks[at])]
         rows.append([*row, *map(show, model.foretold.mean(axis=1))])
     return Page(
         title="models for an environment",
-        headline=f"{found.models[0].name} is foretold to lose least in "
+        headline=f"{found.models[0].name} is foretold to "
+        f"{'lose least' if found.order == 'loss' else 'do best'} in "
         f"{', '.join(found.environments)}.",
         about=_told(found),
         figures=[Figure("The models", f"{LOST[found.score]}.", Table(head, rows), wide=True)],
@@ -67,6 +73,8 @@ def _told(found: Ranking) -> str:
         f"Models with several ranks cannot be told apart ({confidence(found.level)}, Holm's, all "
         "pairs on the same images).",
         f"Among the first: {', '.join(first)}." if len(first) > 1 else f"First: {first[0]}.",
+        f"Most {LEFT[found.score]} is left of {found.most_left.name} "
+        f"({_form(found)(found.most_left.left.mean())}).",
         "Foretold from the environment's mean gains and noise in each band alone.",
     ]
     if (r := found.agreement) is not None:

@@ -26,6 +26,7 @@ def low(): return Waves(0.9)
 def middle(): return Waves(0.5)
 def high(): return Waves(0.1)
 def same(): return Waves(0.1)
+def wrong(): return Waves(0.9, strength=-6.0)
 def both(): return [Waves(0.8), Waves(0.2)]
 def reference(): return images()
 def unlabelled(): return ReferenceSample(images().images)
@@ -91,6 +92,26 @@ def test_models_that_answer_alike_share_their_ranks(capsys: pytest.CaptureFixtur
     told = capsys.readouterr().out
     assert len(re.findall(r"^3–4 ", told, re.MULTILINE)) == 2
     assert "First: rank_lab:low." in told
+
+
+def test_a_model_that_is_never_right_loses_nothing_and_is_last_by_what_is_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    models = ("rank_lab:low", "rank_lab:wrong", "rank_lab:high")
+    found = ranked(*models, REFERENCE, *BLURRED, "--score=log-likelihood")
+    assert names(found)[0] == "wrong"
+    assert "Most log-likelihood is left of rank_lab:low" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    found = ranked(*models, REFERENCE, *BLURRED, "--score=log-likelihood", "--order=left")
+    assert names(found) == ["low", "high", "wrong"]
+    assert [each["rank"] for each in found["models"]] == [[1, 1], [2, 2], [3, 3]]
+    sample = images()
+    surrogate = environments("gaussian_blur:5", sample, bands=4)[0].surrogate(sample, 0)
+    logits = Waves(0.9)(surrogate.pixels()).log_softmax(dim=1)
+    assert sample.labels is not None
+    expected = logits.gather(1, sample.labels[:, None]).mean().item()
+    assert found["models"][0]["left"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_several_environments_count_alike_and_trainings_are_numbered() -> None:
