@@ -87,6 +87,8 @@ def _told(found: Ranking) -> str:
             f"Foretold against measured: r = {HUNDREDTHS(r.pearson)} ({bounds}) over {r.units} "
             "models."
         )
+    elif not found.measured:
+        told.append("Intervals are over images; how far the surrogate is off, --measure shows.")
     return " ".join([*told, *(f"Note: {note}." for note in found.notes)])
 
 
