@@ -61,6 +61,7 @@ def main() -> None:
         f"{len(subjects.known)} images (game: {subjects.played}), losses on {len(subjects.truth)} "
         f"others; {len(study.corruptions)} corruptions of severity {subjects.severity}\n"
     )
+    print_choices(models)
     for target, loss in study.losses.items():
         print(f"== {target}\n")
         study.print_summary(target, loss)
@@ -175,6 +176,33 @@ SHOWN = (
     *("surrogate, mean", "surrogate, each", "surrogate, each, beyond clean"),
     "the corruption itself",
 )
+
+
+def print_choices(models: list[Kept]) -> None:
+    """What the model that a rule picks is right less often than the best, under each corruption."""
+    truth, known, changed = (
+        np.stack([each.arrays[name][0] for each in models])[..., HITS].mean(axis=-1)
+        for name in ("truth", "known", "surrogates")
+    )
+    there = truth[:, 1:]
+    count = there.shape[1]
+    picked = {
+        "clean accuracy": known[:, :1].repeat(count, axis=1),
+        "SRC": np.array([[each.profiles[0].src] * count for each in models]),
+        "least loss, surrogate, mean": changed[..., 1] - known[:, :1],
+        "surrogate, mean": changed[..., 1],
+        "the corruption itself": known[:, 1:],
+    }
+    rows = []
+    for name, values in picked.items():
+        # Of equals each as often.
+        best = values >= values.max(axis=0) - 1e-9
+        regret = there.max(axis=0) - (there * best).sum(axis=0) / best.sum(axis=0)
+        rows.append([name, *(f"{100 * each:.1f}" for each in (regret.mean(), regret.max()))])
+    chance = there.max(axis=0) - there.mean(axis=0)
+    rows.append(["any", *(f"{100 * each:.1f}" for each in (chance.mean(), chance.max()))])
+    print_table(["picked by", "points below the best, mean", "most"], rows)
+    print()
 
 
 TARGETS = {

@@ -1,4 +1,4 @@
-"""``iaside rank``: which of several models loses least where they are to work."""
+"""``iaside rank``: which of several models does best where they are to work."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ SCORES = ("accuracy", "log-likelihood", "probability")
 
 def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "rank",
-        help="rank models by what an environment is foretold to cost them",
-        allow_abbrev=False,
+        "rank", help="rank models for an environment, by its spectrum alone", allow_abbrev=False
     )
     parser.add_argument(
         "models", nargs="+", metavar="MODEL", help="package.module:factory, or an .onnx file"
@@ -37,10 +35,20 @@ def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
         "that holds the folders clean and degraded, with photographs of the same names",
     )
     parser.add_argument(
-        "--measure", action="store_true", help="measure the environment's cost itself as well"
+        "--measure", action="store_true", help="measure what the environment does as well"
     )
     parser.add_argument(
-        "--score", choices=SCORES, default=SCORES[0], help=f"what is lost ({SCORES[0]})"
+        "--score",
+        choices=SCORES,
+        default=SCORES[0],
+        help=f"what models are ranked by ({SCORES[0]})",
+    )
+    parser.add_argument(
+        "--order",
+        choices=("left", "lost"),
+        default="left",
+        help="rank by what is left of the score, or by what is lost (left): a model that is seldom "
+        "right has little to lose",
     )
     parser.add_argument("--json", metavar="PATH", help="write the ranking as JSON")
     parser.add_argument("--html", metavar="PATH", help="write the ranking as a page")
@@ -65,6 +73,7 @@ def run(options: argparse.Namespace, command: str) -> int:
         reference,
         places,
         score=options.score,
+        order=options.order,
         measured=options.measure,
         seed=seed,
         level=settings.level,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy import special
@@ -25,30 +25,50 @@ from pytest_iaside.stats.groups import Groups
 from pytest_iaside.stats.ranking import rank_ranges
 from pytest_iaside.study.environments import Environment
 
+Order = Literal["left", "lost"]
+ORDERS: tuple[Order, ...] = get_args(Order)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What of a score is ``left`` and what is ``lost`` of each image in each environment, (E, K).
+
+    Lost are nats, |Q − Q*| as in mPE, or right answers that turn wrong.
+    """
+
+    left: Floats
+    lost: Floats
+
+    def images(self, order: Order) -> Floats:
+        """The mean over environments, (K,)."""
+        return np.asarray((self.left if order == "left" else self.lost).mean(axis=0))
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RankedModel:
-    """What one model loses: foretold, image by image, in each environment (E, K), and measured.
-
-    ``measured`` holds the losses (K,) of each environment, of its own images, or nothing.
-    ``accuracy`` is the clean one.
-    """
+    """A model with its clean ``accuracy``, and what becomes of it: foretold, and measured."""
 
     name: str
     accuracy: float
-    foretold: Floats
-    measured: Sequence[Floats] = ()
+    foretold: Outcome
+    measured: Outcome | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Ranking:
-    """Models by what they are foretold to lose on average over environments, the least first."""
+    """Models by what is foretold to be left of a score, the most first, or lost, the least first.
+
+    A model that is seldom right has little to lose: of 44 digit readers the one that loses least
+    was 13 points less often right than the best, the one of which most is left 1.6
+    (docs/prediction.md).
+    """
 
     environments: Sequence[str]
     score: ScoreName
+    order: Order
     models: Sequence[RankedModel]
     groups: Groups = None
-    """Of the reference images, on which losses are foretold."""
+    """Of the reference images, on which outcomes are foretold."""
     measured_groups: Groups = None
     level: float = 0.95
     notes: Sequence[str] = field(default=())
@@ -59,40 +79,47 @@ class Ranking:
 
     @property
     def measured(self) -> bool:
-        return bool(self.models[0].measured)
+        return self.models[0].measured is not None
 
-    def foretold(self, model: RankedModel) -> Estimate:
-        """The mean loss over environments, with its interval over images."""
-        return Estimate.of_mean(model.foretold.mean(axis=0), self.level, self.groups)
+    def foretold(self, model: RankedModel, order: Order) -> Estimate:
+        """The mean over environments of what is left or lost, with its interval over images."""
+        return Estimate.of_mean(model.foretold.images(order), self.level, self.groups)
 
-    def found(self, model: RankedModel) -> Estimate | None:
+    def found(self, model: RankedModel, order: Order) -> Estimate | None:
         """The same as it was measured; None where it was not."""
-        if not model.measured:
+        if model.measured is None:
             return None
-        rows = np.mean(model.measured, axis=0)
-        return Estimate.of_mean(rows, self.level, self.measured_groups)
+        return Estimate.of_mean(model.measured.images(order), self.level, self.measured_groups)
 
     @cached_property
     def ranks(self) -> list[tuple[int, int]]:
-        """The best and the worst rank of each model, as far as foretold losses tell them apart."""
-        rows = np.stack([each.foretold.mean(axis=0) for each in self.models])
-        return _pairs(rank_ranges(rows, self.level, self.groups))
+        """The best and the worst rank of each model, as far as what is foretold tells."""
+        return self._ranks([each.foretold for each in self.models], self.groups)
 
     @cached_property
     def measured_ranks(self) -> list[tuple[int, int]]:
-        """The same of measured losses; empty where nothing was measured."""
-        if not self.measured:
-            return []
-        rows = np.stack([np.mean(each.measured, axis=0) for each in self.models])
-        return _pairs(rank_ranges(rows, self.level, self.measured_groups))
+        """The same of what was measured; empty where nothing was."""
+        outcomes = [each.measured for each in self.models if each.measured is not None]
+        return self._ranks(outcomes, self.measured_groups) if outcomes else []
+
+    def _ranks(self, outcomes: Sequence[Outcome], groups: Groups) -> list[tuple[int, int]]:
+        sign = -1 if self.order == "left" else 1
+        rows = np.stack([sign * each.images(self.order) for each in outcomes])
+        found = rank_ranges(rows, self.level, groups)
+        return [(int(best), int(worst)) for best, worst in zip(*found, strict=True)]
 
     @cached_property
     def agreement(self) -> Correlation | None:
-        """How foretold and measured losses go together over the models, of three or more."""
-        if not self.measured or len(self.models) < LEAST_MODELS:
+        """How what was foretold and measured go together over the models, of three or more."""
+        pairs = [
+            (each.foretold.images(self.order).mean(), each.measured.images(self.order).mean())
+            for each in self.models
+            if each.measured is not None
+        ]
+        if len(pairs) < LEAST_MODELS:
             return None
-        foretold = [self.foretold(each).value for each in self.models]
-        return correlate(foretold, [np.mean(each.measured) for each in self.models], self.level)
+        foretold, measured = np.array(pairs).T
+        return correlate(foretold, measured, self.level)
 
     def as_dict(self) -> dict[str, Any]:
         """All that was found, in plain values; NaN and infinite ones among them."""
@@ -100,6 +127,7 @@ class Ranking:
             "environments": list(self.environments),
             "score": self.score,
             "unit": self.unit,
+            "order": self.order,
             "level": self.level,
             "notes": list(self.notes),
             "models": [self._told(at) for at in range(len(self.models))],
@@ -108,22 +136,28 @@ class Ranking:
 
     def _told(self, at: int) -> dict[str, Any]:
         model = self.models[at]
-        found = self.found(model)
-        return {
+        found: dict[str, Any] = {
             "name": model.name,
-            "rank": list(self.ranks[at]),
             "clean_accuracy": model.accuracy,
-            "foretold": _plain(self.foretold(model)),
-            "foretold_by_environment": dict(
-                zip(self.environments, model.foretold.mean(axis=1).tolist(), strict=True)
-            ),
-            "measured": None if found is None else _plain(found),
-            "measured_rank": list(self.measured_ranks[at]) if found is not None else None,
-            "measured_by_environment": {
-                name: float(rows.mean())
-                for name, rows in zip(self.environments, model.measured, strict=False)
-            },
+            "rank": list(self.ranks[at]),
+            "foretold": self._plain(model.foretold, self.groups),
+            "measured_rank": None,
+            "measured": None,
         }
+        if model.measured is not None:
+            found["measured_rank"] = list(self.measured_ranks[at])
+            found["measured"] = self._plain(model.measured, self.measured_groups)
+        return found
+
+    def _plain(self, outcome: Outcome, groups: Groups) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for order in ORDERS:
+            each = Estimate.of_mean(outcome.images(order), self.level, groups)
+            rows = outcome.left if order == "left" else outcome.lost
+            by_name = dict(zip(self.environments, rows.mean(axis=1).tolist(), strict=True))
+            bounds = {"value": each.value, "low": each.low, "high": each.high}
+            found[order] = {**bounds, "by_environment": by_name}
+        return found
 
 
 def ranking(
@@ -132,40 +166,49 @@ def ranking(
     environments: Sequence[Environment],
     *,
     score: ScoreName = "accuracy",
+    order: Order = "left",
     measured: bool = False,
     seed: int = 0,
     level: float = 0.95,
     execution: Execution = Execution(),
-    told: Callable[[str], None] = lambda _: None,
 ) -> Ranking:
-    """Rank ``models`` by their mean loss of ``score`` on surrogates of ``environments``.
+    """Rank ``models`` by their mean ``score`` on surrogates of ``environments``, or its loss.
 
     A surrogate is the reference sample with the gains and the noise of an environment in every
     band (``surrogate``): one pass an image and environment, and one clean. ``measured`` adds what
-    the environments themselves cost, each on its own pairs. Without labels the model's own clean
-    predictions count. ``told`` hears the name of every model that is done.
+    becomes of the models in the environments themselves, each on its own pairs. Without labels the
+    model's own clean predictions count.
 
     Raises as ``answers``; ModelError for fewer than two models.
     """
     if len(models) < 2:
         raise ModelError(f"{len(models)} model cannot be ranked; give at least two")
+    run = partial(answers, seed=seed, execution=execution)
     surrogates = [each.surrogate(reference, seed) for each in environments]
+
+    def measure(classifier: Classifier) -> Outcome:
+        outcomes = []
+        for clean_images, degraded in (each.pairs for each in environments):
+            clean, changed = run(classifier, clean_images, [None, degraded])
+            outcomes.append(_outcome(clean, [changed], labels_of(clean_images, clean), score))
+        return Outcome(
+            *(np.concatenate(each) for each in zip(*map(_arrays, outcomes), strict=True))
+        )
+
     found = []
     for name, classifier in models.items():
-        clean, *changed = answers(
-            classifier, reference, [None, *surrogates], seed=seed, execution=execution
-        )
+        clean, *changed = run(classifier, reference, [None, *surrogates])
         labels = labels_of(reference, clean)
-        foretold = np.stack([_lost(clean, each, labels, score) for each in changed])
-        costs = (
-            [_cost(classifier, each, score, seed, execution) for each in environments]
-            if measured
-            else []
+        found.append(
+            RankedModel(
+                name=name,
+                accuracy=float(correct(clean, labels).mean()),
+                foretold=_outcome(clean, changed, labels, score),
+                measured=measure(classifier) if measured else None,
+            )
         )
-        right = float(correct(clean, labels).mean())
-        found.append(RankedModel(name=name, accuracy=right, foretold=foretold, measured=costs))
-        told(name)
-    found.sort(key=lambda each: float(each.foretold.mean()))
+    sign = -1 if order == "left" else 1
+    found.sort(key=lambda each: sign * float(each.foretold.images(order).mean()))
     notes = []
     if reference.labels is None:
         notes.append("without labels, every model is held against its own clean answers")
@@ -174,6 +217,7 @@ def ranking(
     return Ranking(
         environments=[each.name for each in environments],
         score=score,
+        order=order,
         models=found,
         groups=reference.group_numbers,
         measured_groups=environments[0].pairs[0].group_numbers,
@@ -182,34 +226,22 @@ def ranking(
     )
 
 
-def _cost(
-    classifier: Classifier,
-    environment: Environment,
-    score: ScoreName,
-    seed: int,
-    execution: Execution,
-) -> Floats:
-    clean_images, degraded = environment.pairs
-    clean, changed = answers(
-        classifier, clean_images, [None, degraded], seed=seed, execution=execution
-    )
-    return _lost(clean, changed, labels_of(clean_images, clean), score)
-
-
-def _lost(clean: Floats, changed: Floats, labels: Any, score: ScoreName) -> Floats:
-    """What each image (K,) loses: nats, |Q − Q*| as in mPE, or 1 where the answer turns wrong."""
+def _outcome(clean: Floats, changed: Sequence[Floats], labels: Any, score: ScoreName) -> Outcome:
+    """Of logits (K, C), clean and in each environment."""
+    left = np.stack([_scored(each, labels, score) for each in changed])
     if score == "probability":
-        return prediction_errors(clean, changed, labels)
+        return Outcome(left, np.stack([prediction_errors(clean, x, labels) for x in changed]))
+    return Outcome(left, _scored(clean, labels, score) - left)
+
+
+def _scored(logits: Floats, labels: Any, score: ScoreName) -> Floats:
+    """The score of each image (K,); of a distribution of labels its expectation."""
     if score == "accuracy":
-        return np.asarray(correct(clean, labels) - correct(changed, labels))
-    targets = labels if labels.ndim == 2 else np.eye(clean.shape[1])[labels]
-    before, after = (special.log_softmax(each, axis=1) for each in (clean, changed))
-    return np.asarray((targets * (before - after)).sum(axis=1))
+        return correct(logits, labels)
+    targets = labels if labels.ndim == 2 else np.eye(logits.shape[1])[labels]
+    every = special.log_softmax(logits, axis=1)
+    return np.asarray((targets * (np.exp(every) if score == "probability" else every)).sum(axis=1))
 
 
-def _pairs(found: tuple[Any, Any]) -> list[tuple[int, int]]:
-    return [(int(best), int(worst)) for best, worst in zip(*found, strict=True)]
-
-
-def _plain(found: Estimate) -> dict[str, float]:
-    return {"value": found.value, "low": found.low, "high": found.high}
+def _arrays(outcome: Outcome) -> tuple[Floats, Floats]:
+    return outcome.left, outcome.lost

@@ -2,103 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.columns import aligned, shorten
 from pytest_iaside.report.figures import Figure, Table, interval_text
-from pytest_iaside.report.numbers import NONE, fixed, printable, share
+from pytest_iaside.report.numbers import fixed, printable, share
 from pytest_iaside.report.pages import Page
 from pytest_iaside.study.pages import COLUMNS, HUNDREDTHS, lines_of
-from pytest_iaside.study.ranking import RankedModel, Ranking
+from pytest_iaside.study.ranking import Order, RankedModel, Ranking
 
 NAME = 22
-LOST = {"accuracy": "accuracy lost", "log-likelihood": "nats lost", "probability": "change of Q"}
+WHAT = {
+    "accuracy": "accuracy",
+    "log-likelihood": "log-likelihood (nats)",
+    "probability": "probability of the label",
+}
 
 
 def lines(found: Ranking) -> list[str]:
     """The table for a terminal, at most 80 columns."""
-    interval = confidence(found.level)
-    head = ["rank", "model", "clean", "foretold", interval]
-    if found.measured:
-        head += ["measured", "rank"]
-    table = [head]
+    other: Order = "lost" if found.order == "left" else "left"
+    head = ["rank", "model", found.order, confidence(found.level), other]
+    table = [head + (["measured", "rank"] if found.measured else [])]
     for at, model in enumerate(found.models):
-        row = [_ranks(found.ranks[at]), *_row(found, model)]
-        if found.measured:
-            row = [*row[:4], row[4], row[5], _ranks(found.measured_ranks[at])]
-        table.append(row[: len(head)])
-    # The second column is of names, and so at the left.
+        row = [_ranks(found.ranks[at]), shorten(printable(model.name), NAME)]
+        row += _bounds(found, model, found.order)
+        row.append(_shown(found, found.foretold(model, other).value))
+        if (measured := found.found(model, found.order)) is not None:
+            row += [_shown(found, measured.value), _ranks(found.measured_ranks[at])]
+        table.append(row)
+    # Two columns at the left: the names are the second.
     room = max(len(row[1]) for row in table)
-    texts = aligned([[f"{row[0]:<4}  {row[1]:<{room}}", *row[2:]] for row in table])
-    title = f"{LOST[found.score]} in {', '.join(found.environments)}"
-    return lines_of([shorten(printable(title), COLUMNS)], texts, sentence=_told(found))
+    texts = aligned([[f"{row[0]:<5}  {row[1]:<{room}}", *row[2:]] for row in table])
+    return lines_of([shorten(_title(found), COLUMNS)], texts, sentence=_told(found))
 
 
 def page(found: Ranking) -> Page:
     """The page of the ranking."""
-    interval = confidence(found.level)
-    head = ["rank", "model", "clean accuracy", "foretold", interval]
-    head += ["measured", interval, "rank as measured"] if found.measured else []
-    head += [f"foretold in {name}" for name in found.environments]
-    show = _form(found)
+    interval, show = confidence(found.level), partial(_shown, found)
+    other: Order = "lost" if found.order == "left" else "left"
+    head = ["rank", "model", "clean accuracy", f"{found.order}, foretold", interval]
+    head += [f"{found.order}, measured", interval, "rank as measured"] if found.measured else []
+    head += [f"{other}, foretold", interval]
+    head += [f"{found.order} in {name}, foretold" for name in found.environments]
     rows = []
     for at, model in enumerate(found.models):
         row = [_ranks(found.ranks[at]), model.name, share(model.accuracy)]
-        row += _with_interval(found, model, measured=False)
-        if found.measured:
-            row += [*_with_interval(found, model, measured=True), _ranks(found.measured_ranks[at])]
-        rows.append([*row, *map(show, model.foretold.mean(axis=1))])
+        row += _bounds(found, model, found.order)
+        if (measured := found.found(model, found.order)) is not None:
+            row += [show(measured.value), interval_text(measured.low, measured.high, show)]
+            row.append(_ranks(found.measured_ranks[at]))
+        row += _bounds(found, model, other)
+        outcome = model.foretold.left if found.order == "left" else model.foretold.lost
+        rows.append([*row, *map(show, outcome.mean(axis=1))])
+    best = "most is foretold to be left of" if found.order == "left" else "least is lost by"
     return Page(
         title="models for an environment",
-        headline=f"{found.models[0].name} is foretold to lose least in "
-        f"{', '.join(found.environments)}.",
+        headline=f"In {', '.join(found.environments)}, {best} {found.models[0].name}.",
         about=_told(found),
-        figures=[Figure("The models", f"{LOST[found.score]}.", Table(head, rows), wide=True)],
+        figures=[Figure("The models", f"{_title(found)}.", Table(head, rows), wide=True)],
     )
 
 
+def _title(found: Ranking) -> str:
+    return printable(f"{WHAT[found.score]} {found.order} in {', '.join(found.environments)}")
+
+
 def _told(found: Ranking) -> str:
-    """What the ranks mean, and how far foretold and measured losses agree."""
-    first = [
-        each.name for each, rank in zip(found.models, found.ranks, strict=True) if rank[0] == 1
-    ]
+    """What the ranks mean, and how far what was foretold and measured agree."""
+    ranked = zip(found.models, found.ranks, strict=True)
+    first = [each.name for each, rank in ranked if rank[0] == 1]
     told = [
         f"Models with several ranks cannot be told apart ({confidence(found.level)}, Holm's, all "
         "pairs on the same images).",
         f"Among the first: {', '.join(first)}." if len(first) > 1 else f"First: {first[0]}.",
         "Foretold from the environment's mean gains and noise in each band alone.",
     ]
+    if found.order == "lost":
+        told.append("A model that is seldom right has little to lose: see what is left.")
     if (r := found.agreement) is not None:
         bounds = interval_text(r.low, r.high, HUNDREDTHS)
         told.append(
             f"Foretold against measured: r = {HUNDREDTHS(r.pearson)} ({bounds}) over {r.units} "
             "models."
         )
+    elif not found.measured:
+        told.append("Intervals are over images; how far the surrogate is off, --measure shows.")
     return " ".join([*told, *(f"Note: {note}." for note in found.notes)])
 
 
-def _row(found: Ranking, model: RankedModel) -> list[str]:
-    show = _form(found)
-    measured = found.found(model)
-    return [
-        shorten(printable(model.name), NAME),
-        share(model.accuracy),
-        *_with_interval(found, model, measured=False),
-        NONE if measured is None else show(measured.value),
-    ]
-
-
-def _with_interval(found: Ranking, model: RankedModel, *, measured: bool) -> list[str]:
-    estimate = found.found(model) if measured else found.foretold(model)
-    if estimate is None:
-        return [NONE, NONE]
-    show = _form(found)
+def _bounds(found: Ranking, model: RankedModel, order: Order) -> list[str]:
+    estimate, show = found.foretold(model, order), partial(_shown, found)
     return [show(estimate.value), interval_text(estimate.low, estimate.high, show)]
 
 
-def _form(found: Ranking) -> Callable[[float], str]:
-    return fixed if found.score == "log-likelihood" else share
+def _shown(found: Ranking, value: float) -> str:
+    return fixed(value) if found.score == "log-likelihood" else share(value)
 
 
 def _ranks(rank: tuple[int, int]) -> str:

@@ -15,6 +15,7 @@ from waves import Waves, images, without_high
 
 from pytest_iaside import Classifier, ReferenceSample, SettingsError
 from pytest_iaside.cli.main import main
+from pytest_iaside.measure.game.changes import ScoreName
 from pytest_iaside.measure.metrics import accuracy
 from pytest_iaside.study.environments import environments
 from pytest_iaside.study.ranking import ranking
@@ -26,6 +27,7 @@ def low(): return Waves(0.9)
 def middle(): return Waves(0.5)
 def high(): return Waves(0.1)
 def same(): return Waves(0.1)
+def wrong(): return Waves(0.9, strength=-6.0)
 def both(): return [Waves(0.8), Waves(0.2)]
 def reference(): return images()
 def unlabelled(): return ReferenceSample(images().images)
@@ -38,6 +40,7 @@ REFERENCE = "rank_lab:reference"
 QUICK = ("--bands=4", "--backend=eager")
 # Takes the high wave away: the less a model relies on it, the less it loses.
 BLURRED = ("--environment", "gaussian_blur:5", *QUICK)
+NATS = "--score=log-likelihood"
 
 
 @pytest.fixture(autouse=True)
@@ -61,20 +64,21 @@ def names(found: dict[str, Any]) -> list[str]:
 
 
 def test_models_are_in_the_order_that_was_planted(capsys: pytest.CaptureFixture[str]) -> None:
-    found = ranked(*THREE, REFERENCE, *BLURRED, "--score=log-likelihood", "--measure")
+    found = ranked(*THREE, REFERENCE, *BLURRED, NATS, "--measure")
     assert names(found) == ["low", "middle", "high"]
     assert [each["rank"] for each in found["models"]] == [[1, 1], [2, 2], [3, 3]]
     assert [each["measured_rank"] for each in found["models"]] == [[1, 1], [2, 2], [3, 3]]
     for each in found["models"]:
-        foretold, measured = each["foretold"], each["measured"]
-        assert foretold["low"] < foretold["value"] < foretold["high"]
-        assert foretold["value"] == pytest.approx(measured["value"], rel=0.15, abs=0.05)
-        assert each["foretold_by_environment"] == {"gaussian_blur:5": foretold["value"]}
+        for order in ("left", "lost"):
+            foretold, measured = each["foretold"][order], each["measured"][order]
+            assert foretold["low"] < foretold["value"] < foretold["high"]
+            assert foretold["value"] == pytest.approx(measured["value"], rel=0.15, abs=0.05)
+            assert foretold["by_environment"] == {"gaussian_blur:5": foretold["value"]}
         assert each["clean_accuracy"] == 1
     assert found["agreement"]["pearson"] > 0.99
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[0] == "nats lost in gaussian_blur:5"
+    assert lines[0] == "log-likelihood (nats) left in gaussian_blur:5"
     assert [line.split()[:2] for line in lines[3:6]] == [
         ["1", "rank_lab:low"],
         ["2", "rank_lab:middle"],
@@ -84,7 +88,7 @@ def test_models_are_in_the_order_that_was_planted(capsys: pytest.CaptureFixture[
 
 def test_models_that_answer_alike_share_their_ranks(capsys: pytest.CaptureFixture[str]) -> None:
     models = (*THREE, "rank_lab:same")
-    found = ranked(*models, REFERENCE, *BLURRED, "--score=log-likelihood")
+    found = ranked(*models, REFERENCE, *BLURRED, NATS)
     assert [each["rank"] for each in found["models"]] == [[1, 1], [2, 2], [3, 4], [3, 4]]
     assert [each["measured"] for each in found["models"]] == [None] * 4
     assert found["agreement"] is None
@@ -93,14 +97,35 @@ def test_models_that_answer_alike_share_their_ranks(capsys: pytest.CaptureFixtur
     assert "First: rank_lab:low." in told
 
 
+def test_a_model_that_is_never_right_loses_nothing_and_is_last_by_what_is_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    models = ("rank_lab:low", "rank_lab:wrong", "rank_lab:high")
+    found = ranked(*models, REFERENCE, *BLURRED, NATS, "--order=lost")
+    assert names(found)[0] == "wrong"
+    told = " ".join(capsys.readouterr().out.split())
+    assert "seldom right has little to lose" in told
+    found = ranked(*models, REFERENCE, *BLURRED, NATS)
+    assert names(found) == ["low", "high", "wrong"]
+    assert [each["rank"] for each in found["models"]] == [[1, 1], [2, 2], [3, 3]]
+    sample = images()
+    surrogate = environments("gaussian_blur:5", sample, bands=4)[0].surrogate(sample, 0)
+    logits = Waves(0.9)(surrogate.pixels()).log_softmax(dim=1)
+    assert sample.labels is not None
+    expected = logits.gather(1, sample.labels[:, None]).mean().item()
+    assert found["models"][0]["foretold"]["left"]["value"] == pytest.approx(expected, abs=1e-5)
+
+
 def test_several_environments_count_alike_and_trainings_are_numbered() -> None:
     wanted = ["gaussian_blur:5", "white_noise:2"]
     found = ranked("rank_lab:both", REFERENCE, "--environment", ", ".join(wanted), *QUICK)
     assert sorted(names(found)) == ["both 1", "both 2"]
     assert (found["environments"], found["score"]) == (wanted, "accuracy")
     for each in found["models"]:
-        alone = list(each["foretold_by_environment"].values())
-        assert each["foretold"]["value"] == pytest.approx(np.mean(alone))
+        for foretold in each["foretold"].values():
+            assert list(foretold["by_environment"]) == wanted
+            alone = list(foretold["by_environment"].values())
+            assert foretold["value"] == pytest.approx(np.mean(alone))
 
 
 def test_of_an_environment_only_its_spectrum_is_used_and_measured_is_measured() -> None:
@@ -109,12 +134,34 @@ def test_of_an_environment_only_its_spectrum_is_used_and_measured_is_measured() 
     places = environments("contrast:5", sample, bands=4)
     found = ranking(models, sample, places, measured=True)
     for each in found.models:
+        model = models[each.name]
         surrogate = places[0].surrogate(sample, 0)
-        clean = accuracy(models[each.name], sample).value
-        expected = clean - accuracy(models[each.name], surrogate).value
-        assert each.foretold.mean() == pytest.approx(expected)
-        cost = clean - accuracy(models[each.name], sample, ("contrast", 5)).value
-        assert np.mean(each.measured) == pytest.approx(cost)
+        clean = accuracy(model, sample).value
+        pairs = (
+            (each.foretold, accuracy(model, surrogate).value),
+            (each.measured, accuracy(model, sample, ("contrast", 5)).value),
+        )
+        for outcome, expected in pairs:
+            assert outcome is not None
+            assert outcome.left.mean() == pytest.approx(expected)
+            assert outcome.lost.mean() == pytest.approx(clean - expected)
+
+
+@pytest.mark.parametrize("score", ["log-likelihood", "probability"])
+def test_scores_of_distributions_are_expectations(score: ScoreName) -> None:
+    """Half of one class and half of the other: the mean of both."""
+    sample, halves = images(), np.full((24, 2), 0.5)
+    blurred = environments("gaussian_blur:3", sample, bands=4)
+    models = {f"{low:g}": Classifier(Waves(low)) for low in (0.3, 0.7)}
+    found = ranking(models, ReferenceSample(sample.images, halves), blurred, score=score)
+    each = [
+        ranking(models, ReferenceSample(sample.images, [k] * 24), blurred, score=score)
+        for k in (0, 1)
+    ]
+    for model in found.models:
+        pair = [next(x for x in other.models if x.name == model.name) for other in each]
+        expected = np.mean([x.foretold.left for x in pair], axis=0)
+        np.testing.assert_allclose(model.foretold.left, expected, atol=1e-9)
 
 
 def test_without_labels_models_are_held_against_their_own_answers() -> None:
@@ -139,14 +186,7 @@ def test_a_folder_of_pairs_is_an_environment(lab: Path) -> None:
     # Of another type, and not of every photograph.
     blurred = ReferenceSample(without_high(sample.pixels()))
     save(blurred.take(range(10)), lab / "street" / "degraded", ".bmp")
-    found = ranked(
-        *THREE,
-        "rank_lab:coloured",
-        "--environment=street",
-        "--score=log-likelihood",
-        "--measure",
-        *QUICK,
-    )
+    found = ranked(*THREE, "rank_lab:coloured", "--environment=street", NATS, "--measure", *QUICK)
     assert found["environments"] == ["street"]
     assert names(found) == ["low", "middle", "high"]
     assert [each["measured_rank"] for each in found["models"]] == [[1, 1], [2, 2], [3, 3]]
@@ -214,5 +254,7 @@ def test_the_page_holds_the_numbers() -> None:
     assert "<script" not in text
     for each in found["models"]:
         assert each["name"] in text
-        assert f"{100 * each['foretold']['value']:.1f}%".replace("-", "−") in text
-    assert "is foretold to lose least in gaussian_blur:5" in text
+        for order in ("left", "lost"):
+            value = each["foretold"][order]["value"]
+            assert f"{100 * value:.1f}%".replace("-", "−") in text
+    assert "In gaussian_blur:5, most is foretold to be left of" in text
