@@ -53,9 +53,15 @@ def run(options: argparse.Namespace, command: str) -> int:
         raise SettingsError(f"--power={options.power:g} must be at least 0.5 and less than 1")
     if options.fall is not None and not 0 < options.fall < math.inf:
         raise SettingsError(f"--fall={options.fall:g} must be more than 0 and finite")
-    if options.images is not None and options.images < 2:
-        raise SettingsError(f"--images={options.images} must be at least 2")
+    if options.fall is not None and options.fall >= 1:
+        raise SettingsError(
+            f"--fall={options.fall:g} is more than any share can fall by: write 0.05 for 5 %"
+        )
     from pytest_iaside.compare.plan import plan
+    from pytest_iaside.stats.power import MOST_IMAGES
+
+    if options.images is not None and not 2 <= options.images <= MOST_IMAGES:
+        raise SettingsError(f"--images={options.images} must be from 2 to {MOST_IMAGES:,}")
     from pytest_iaside.measure.measurement import Measurement
     from pytest_iaside.measure.profile import SpectralProfile
 
@@ -63,6 +69,11 @@ def run(options: argparse.Namespace, command: str) -> int:
     if not isinstance(baseline, SpectralProfile):
         raise BaselineError(
             f"{options.baseline} is a baseline of {baseline.kind}; plans are of spectral gates"
+        )
+    if not baseline.structured:
+        raise BaselineError(
+            f"{options.baseline} shows nothing to plan by: {baseline.unstructured_because}; make "
+            "the baseline anew without it"
         )
     found = plan(
         baseline,

@@ -84,7 +84,8 @@ def calibrate(
     Every training is the candidate of every other. A proposed limit is a prediction t: what one
     more pair would need, with 99 % probability for all limits together.
 
-    Raises BaselineError where the baseline holds fewer than three trainings.
+    Raises BaselineError where the baseline holds fewer than three trainings, or one that tells
+    nothing.
     """
     trainings = trainings_of(baseline)
     if len(trainings) < FEWEST:
@@ -93,12 +94,22 @@ def calibrate(
             f"takes {FEWEST} to see what others would differ by, better 5; add some: iaside "
             "baseline add, or pytest TEST --iaside-update=add"
         )
+    if not baseline.structured:
+        raise BaselineError(
+            f"no limits can be read off the baseline: {baseline.unstructured_because}; make it "
+            "anew without that training"
+        )
     pairs = [compare(*pair, thresholds, level=level) for pair in permutations(trainings, 2)]
     found = tuple(_limits(pairs, thresholds, len(trainings)))
     proposed: dict[str, Any] = {each.setting: each.proposed for each in found}
     wider = replace(thresholds, **proposed)
     others = [
-        compare(each, mean_of([other for other in trainings if other is not each]), thresholds)
+        compare(
+            each,
+            mean_of([other for other in trainings if other is not each]),
+            thresholds,
+            level=level,
+        )
         for each in trainings
     ]
     return Calibration(

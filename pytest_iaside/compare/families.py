@@ -34,6 +34,8 @@ from pytest_iaside.thresholds import Direction, Limits
 SHARE_RESOLUTION = 1e-3
 MOSTLY_SEEDS = 0.5
 """Share of an interval's square from which on other seeds make it wide, and not images."""
+SHARES = ("sid", "src", "accuracy", "probability", "mpe")
+"""How the names of checks end whose changes are shares, and less than 1."""
 ROUNDING = 1e-9
 """Of a share: one image of 50 is 2 %, and no less."""
 
@@ -254,7 +256,7 @@ def _check(
     if bound:
         return replace(check, sentence=_bound_sentence(check, evidence.level))
     told = family.sentence(check, evidence.level)
-    if between_trainings and np.isfinite(check.of_seeds):
+    if between_trainings and np.isfinite(check.of_seeds) and np.isfinite(width):
         told += f"; the interval is {share(check.of_seeds)} seeds, the rest images"
     if verdict in ("nothing found", "inconclusive"):
         told += _what_was_seen(check, family.show)
@@ -273,9 +275,14 @@ def _times_to_pass(width: float, left: float) -> float:
 
 def _what_would_be_seen(check: Check, show: Callable[[float], str]) -> str:
     """What a check that passed would have found (SPEC.md 11)."""
-    if not np.isfinite(check.detectable) or (check.name in ("sid", "src") and check.detectable > 1):
+    if not np.isfinite(check.detectable) or _needs_all(check):
         return ""
     return f"; would have found {show(_worse(check))} with {POWER:.0%}"
+
+
+def _needs_all(check: Check) -> bool:
+    """Whether no smaller change would be found than the largest there can be."""
+    return check.name.endswith(SHARES) and check.detectable >= 1
 
 
 def _worse(check: Check) -> float:
@@ -289,7 +296,7 @@ def _what_was_seen(check: Check, show: Callable[[float], str]) -> str:
     if not np.isfinite(check.detectable):
         return ""
     told = f"; {show(_worse(check))} would be found"
-    if check.name in ("sid", "src") and check.detectable > 1:
+    if _needs_all(check):
         told = "; nothing less than all would be found"
     if np.isfinite(check.images_to_pass):
         grouped = np.isfinite(check.groups_to_pass)

@@ -74,6 +74,12 @@ def baseline_notes(candidate: Measurement, baseline: Measurement) -> list[str]:
                 "the baseline was measured without a panel of perturbations, so only answers to "
                 "the images as they are were compared: make it anew"
             )
+        elif not panels[0]:
+            whose = "the candidate was" if panels[1] else "both were"
+            notes.append(
+                f"{whose} measured without a panel of perturbations, so that a loss under them "
+                'is not seen: measure with panel="auto"'
+            )
     defined = candidate.settings.get(DEFINITIONS, {})
     if DEFINITIONS not in baseline.settings and any(k != v for k, v in defined.items()):
         notes.append(

@@ -10,7 +10,7 @@ from scipy import special
 
 from pytest_iaside.compare.check import WIDEST
 from pytest_iaside.compare.evidence import Evidence
-from pytest_iaside.compare.families import Family
+from pytest_iaside.compare.families import SHARES, Family
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.power import (
     fewest,
@@ -27,6 +27,10 @@ OF_SHARES = ("src", "sid")
 """Families that are read off the SID."""
 NORMAL = 500
 """Of so many images or groups the mean is normal enough for a law to foretell its power."""
+RESAMPLED = 10 * NORMAL
+"""Of more none are drawn: that takes minutes and gigabytes, and says what the law says."""
+FEWEST = 4
+"""Images that a gate needs to pass at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,8 @@ class Wanted:
 
     def planned(self, family: Family, place: int, **numbers: float) -> Planned:
         """The plan for ``family``, whose ``place`` sees the least."""
+        if family.name.endswith(SHARES) and numbers["found"] >= 1:
+            numbers["found"] = np.inf  # No share falls by more than all.
         return Planned(
             name=family.name,
             where=family.places[place],
@@ -96,8 +102,11 @@ def _by_resampling(family: Family, evidence: Sequence[Evidence], wanted: Wanted)
     pools = [pool_of(family, each) for each in evidence]
     size = _mean_size(evidence)
     law = wanted.allowed, wanted.level
-    gates = Gates(pools, round(wanted.images / size))
-    falls = gates.smallest(*law, wanted.power)
+    units = round(wanted.images / size)
+    if units > RESAMPLED:
+        falls = _by_law(pools, units, wanted)
+    else:
+        falls = Gates(pools, units).smallest(*law, wanted.power)
     place = int(np.argmax(falls))
     told = falls[place] if np.isfinite(falls[place]) else wanted.fall
     deviations = [
@@ -108,12 +117,15 @@ def _by_resampling(family: Family, evidence: Sequence[Evidence], wanted: Wanted)
     there = [pool.at(place) for pool in pools]
 
     def enough(units: int) -> bool:
+        if units > RESAMPLED:
+            return smallest_fall(deviations[1], units, *law, wanted.power) <= wanted.fall
         return bool(Gates(there, units).power(wanted.fall, *law)[0] >= wanted.power)
 
     # Of so many units that means are normal, a law tells the same at once.
     needed = images_for_fall(wanted.fall, deviations[1], *law, wanted.power)
     if needed < NORMAL:
-        needed = fewest(enough)
+        # Few images are often alike in all of what is counted, which is no evidence.
+        needed = fewest(enough, least=max(FEWEST, int(needed / 2)))
     return wanted.planned(
         family,
         place % len(family.places),
@@ -121,6 +133,16 @@ def _by_resampling(family: Family, evidence: Sequence[Evidence], wanted: Wanted)
         images=needed * size,
         deviation=deviations[0],
     )
+
+
+def _by_law(pools: Sequence[Pool], units: int, wanted: Wanted) -> Floats:
+    """The smallest falls (P,) of so many units that their mean is normal."""
+    falls = np.full(pools[0].differences.shape[1], wanted.fall)
+    for _ in range(2):  # Deviations depend on the fall, but hardly.
+        spread = np.sqrt(np.mean([pool.deviation(falls) ** 2 for pool in pools], axis=0))
+        law = wanted.allowed, wanted.level, wanted.power
+        falls = np.array([smallest_fall(float(each), units, *law) for each in spread])
+    return falls
 
 
 def pool_of(family: Family, evidence: Evidence) -> Pool:

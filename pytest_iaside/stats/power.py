@@ -17,6 +17,8 @@ POWER = 0.99
 """What a detectable change is found with."""
 MOST_IMAGES = 10_000_000
 """More than this no plan asks for; infinitely many are told instead."""
+FARTHEST = 1e3
+"""Standard errors: Student's law of two images at high levels; to invert it takes minutes there."""
 
 
 def detectable(
@@ -70,11 +72,13 @@ def smallest_fall(
 ) -> float:
     """The smallest fall that is found with ``power``; arguments as of ``power_of_fall``.
 
-    Infinite below two images.
+    Infinite below two images, and where intervals are wider than the law can be inverted for.
     """
     if images < 2 or not np.isfinite(deviation):
         return np.inf
     reach = special.stdtrit(images - 1, 0.5 + level / 2)
+    if reach > FARTHEST:
+        return np.inf
     beyond = special.nctdtrinc(images - 1, 1 - power, reach)
     return float(allowed + beyond * deviation / np.sqrt(images))
 
@@ -170,9 +174,11 @@ def images_for_share(
     return fewest(lambda images: power_of_share(fall, images, allowed, level, won) >= rounded)
 
 
-def fewest(enough: Callable[[int], bool]) -> float:
-    """The fewest images, at least 2, that are ``enough``; infinite above what anyone takes."""
-    high = 2
+def fewest(enough: Callable[[int], bool], least: int = 2) -> float:
+    """The fewest images from ``least`` on that are ``enough``; infinite above what anyone takes."""
+    high = max(least, 2)
+    if high > 2 and enough(high):
+        return float(high)
     while not enough(high):
         high *= 2
         if high > MOST_IMAGES:

@@ -199,3 +199,42 @@ def test_what_cannot_be_planned_is_said(capsys: pytest.CaptureFixture[str]) -> N
     assert "--power=1.2 must be" in capsys.readouterr().err
     assert main(["plan", "b.yaml", "--fall", "-1"]) == 2
     assert "--fall=-1 must be" in capsys.readouterr().err
+
+
+def test_percent_and_more_images_than_there_are_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    BEFORE.save("b.yaml")
+    for option, told in (("--fall=5", "write 0.05 for 5 %"), ("--images=1000000000", "10,000,000")):
+        assert main(["plan", "b.yaml", option]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_many_images_are_planned_by_a_law() -> None:
+    several = mean_of([BEFORE, moved(0.1, 1), moved(0.1, 2)])
+    found = plan(several, images=1_000_000).check("value")
+    assert found is not None
+    assert found.found == pytest.approx(smallest_fall(found.deviation, 1_000_000, 0.2, 0.95))
+
+
+def test_a_level_near_one_is_planned_in_seconds() -> None:
+    found = plan(mean_of([BEFORE, moved(0.1)]), level=0.999999).check("value")
+    assert found is not None
+    assert found.images > 4
+
+
+def test_no_share_falls_by_more_than_all() -> None:
+    several = mean_of([BEFORE, moved(0.5, 1), moved(0.5, 2)])
+    found = plan(several, images=2)
+    for name in ("src", "sid"):
+        check = found.check(name)
+        assert check is not None
+        assert check.found == np.inf
+
+
+def test_a_baseline_that_tells_nothing_is_not_planned_by(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_profile(np.zeros(8), noise=1e-9).save("b.yaml")
+    assert main(["plan", "b.yaml"]) == 2
+    assert "shows nothing to plan by" in capsys.readouterr().err

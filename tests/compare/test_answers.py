@@ -173,3 +173,12 @@ def test_another_confidence_does_not_excuse_a_loss_of_v_all() -> None:
     assert any(each.name == "L(all)" and each.low > 0 for each in found.answers)
     value = next(check for check in found.checks if check.name == "value")
     assert (value.change, value.verdict) == (pytest.approx(-0.5), "drift")
+
+
+def test_answers_under_no_perturbations_are_missed() -> None:
+    without, full = profile(panel=()), profile()
+    both = "both were measured without a panel"
+    assert any(note.startswith(both) for note in compare(without, profile(panel=())).notes)
+    one = "the candidate was measured without a panel"
+    assert any(note.startswith(one) for note in compare(without, full).notes)
+    assert not any("without a panel" in note for note in compare(profile(), full).notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -75,3 +76,24 @@ def test_two_trainings_are_too_few(profile: SpectralProfile) -> None:
         calibrate(mean_of(trainings(profile, 2, 0.1)))
     with pytest.raises(BaselineError, match="holds 1 training, but"):
         calibrate(profile)
+
+
+def test_a_training_that_tells_nothing_gives_no_limits(profile: SpectralProfile) -> None:
+    *good, last = trainings(profile, 4, 0.05)
+    nothing = replace(last, values=0 * last.values, by_size=0 * last.by_size)
+    with pytest.raises(BaselineError, match=r"training 4 of 4 \(seed 3\).*without that training"):
+        calibrate(mean_of([*good, nothing]))
+
+
+def test_the_level_counts_with_trainings_as_well(
+    profile: SpectralProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = set()
+
+    def compared(*pair: SpectralProfile, level: float = 0.95) -> object:
+        levels.add(level)
+        return compare(*pair, level=level)
+
+    monkeypatch.setattr(sys.modules[calibrate.__module__], "compare", compared)
+    calibrate(mean_of(trainings(profile, 3, 0.05)), level=0.8)
+    assert levels == {0.8}

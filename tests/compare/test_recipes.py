@@ -62,3 +62,12 @@ def test_good_ones_alone_are_as_before() -> None:
     good = compare(trainings(5, 6, 7), trainings(0, 1, 2, 3, 4))
     assert good.verdict in ("pass", "nothing found")
     assert not any("alone:" in check.sentence for check in good.checks)
+
+
+def test_no_share_is_said_to_fall_by_more_than_all() -> None:
+    bad = mean_of([training(5), training(6), training(7, brittle=200.0)])
+    told = [check.sentence for check in compare(bad, trainings(0)).checks if check.where]
+    assert any("nothing less than all would be found" in each for each in told)
+    for check in compare(bad, trainings(0)).checks:
+        if check.name.endswith(("accuracy", "probability")) and check.detectable >= 1:
+            assert "nothing less than all" in check.sentence

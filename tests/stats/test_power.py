@@ -8,6 +8,7 @@ from scipy import stats
 
 from pytest_iaside.stats.power import (
     detectable,
+    fewest,
     images_for_fall,
     images_for_share,
     least_lost,
@@ -106,3 +107,11 @@ def test_many_images_make_a_share_normal() -> None:
     error = np.sqrt((0.2 - 0.1**2) / images)
     wanted = stats.norm.sf(stats.norm.ppf(0.975) - (0.1 - 0.08) / error)
     assert power_of_share(0.1, images, 0.08, LEVEL, 0.05) == pytest.approx(wanted, abs=0.02)
+
+
+def test_few_images_are_asked_for_only_where_few_count() -> None:
+    # Two that happen to be alike are enough for a law of what is at hand, and so is every hundred.
+    alike = lambda images: images == 2 or images >= 100  # noqa: E731
+    assert fewest(alike) == 2
+    assert fewest(alike, least=50) == 100
+    assert fewest(alike, least=100) == 100
