@@ -16,8 +16,8 @@ from .images.density import energy_spectral_density as energy_spectral_density
 from .images.density import power_law_exponent as power_law_exponent
 from .images.density import spectral_snr as spectral_snr
 from .images.reference import ReferenceSample as ReferenceSample
-from .measure.measurement import Measurement as Measurement
 from .measure.fourier import fourier_heat_map as fourier_heat_map
+from .measure.measurement import Measurement as Measurement
 from .measure.metrics import mean_corruption_error as mean_corruption_error
 from .measure.metrics import mean_prediction_error as mean_prediction_error
 from .measure.perturbation import measure_perturbations as measure_perturbations
