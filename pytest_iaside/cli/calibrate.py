@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,8 @@ def _told(path: str, found: Calibration) -> list[str]:
         f"One training held against one: of {found.pairs} pairs {share(found.red)} are red at the",
         f"limits of now, and {share(found.red_proposed)} at those proposed, which aim at 1 %",
         "or less. A limit would find a fall that large with 99 % probability.",
-        "Better: keep all these trainings in the baseline. No limit has to change then:",
-        f"each of them held against all others, {share(found.red_with_trainings)} are red.",
+        "Better: keep all these trainings in the baseline, and the limits of now: each",
+        f"of them held against all others, {share(found.red_with_trainings)} are red.",
+        *textwrap.wrap(found.odd_one, 79),
         "",
     ]

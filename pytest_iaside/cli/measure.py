@@ -48,6 +48,11 @@ def run(options: argparse.Namespace, command: str) -> int:
     )
     profile.save(output)
     tell(*_table(profile, settings.level))
+    if profile.trainings:
+        from pytest_iaside.compare.left_out import left_out, odd_one
+        from pytest_iaside.thresholds import Thresholds
+
+        tell(*filter(None, [odd_one(left_out(profile, Thresholds(), settings.level))]))
     tell(f"written: {output} and {output.with_suffix('.npz').name}")
     return cli.PASSED
 

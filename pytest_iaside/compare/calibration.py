@@ -14,9 +14,10 @@ from scipy import special
 from pytest_iaside.compare.check import Check
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
+from pytest_iaside.compare.left_out import left_out, odd_one
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.measure.profile import SpectralProfile
-from pytest_iaside.measure.trainings import mean_of, trainings_of
+from pytest_iaside.measure.trainings import trainings_of
 from pytest_iaside.stats.power import POWER
 from pytest_iaside.thresholds import LEVEL, Thresholds
 
@@ -73,6 +74,8 @@ class Calibration:
     red: float
     red_proposed: float
     red_with_trainings: float
+    odd_one: str
+    """Which training answers worse than the others, in words; empty where none does."""
     limits: tuple[Calibrated, ...]
 
 
@@ -103,21 +106,14 @@ def calibrate(
     found = tuple(_limits(pairs, thresholds, len(trainings)))
     proposed: dict[str, Any] = {each.setting: each.proposed for each in found}
     wider = replace(thresholds, **proposed)
-    others = [
-        compare(
-            each,
-            mean_of([other for other in trainings if other is not each]),
-            thresholds,
-            level=level,
-        )
-        for each in trainings
-    ]
+    others = left_out(baseline, thresholds, level)
     return Calibration(
         trainings=len(trainings),
         pairs=len(pairs),
         red=_red(pairs),
         red_proposed=_red([compare(*p, wider, level=level) for p in permutations(trainings, 2)]),
         red_with_trainings=_red(others),
+        odd_one=odd_one(others),
         limits=found,
     )
 

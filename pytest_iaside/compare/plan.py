@@ -19,6 +19,7 @@ from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.compare.families import families_of
 from pytest_iaside.compare.fit import pair
+from pytest_iaside.compare.left_out import left_out, odd_one, seen
 from pytest_iaside.compare.planned import Planned, Wanted, planned
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.measure.measurement import Measurement
@@ -194,27 +195,38 @@ def _evidence(
 def in_words(baseline: Measurement, thresholds: Thresholds, level: float) -> str:
     """What a gate against ``baseline`` alone sees, in a sentence; empty where there is nothing.
 
-    Of accuracy and of the bands; louder where that is so much that the gate says little.
+    Of accuracy and of the bands; louder where that is so much that the gate says little. Against
+    several trainings a gate is of one more, which what they differ by makes see less.
     """
+    others = left_out(baseline, thresholds, level)
     found = plan(baseline, thresholds, level=level, only=("clean accuracy", "band"))
     accuracy, band = found.check("clean accuracy"), found.check("band")
     told, loud = [], []
     if accuracy is not None:
-        told.append(_lost(accuracy.found, "points of accuracy"))
+        fall = seen(others, accuracy.name) if others else accuracy.found
+        told.append(_lost(fall if fall < 1 else np.inf, "points of accuracy"))
         # None won is the most that a gate can see; how many are, no baseline knows.
-        least = detectable_share(found.images, accuracy.allowed, level)
+        least = fall if others else detectable_share(found.images, accuracy.allowed, level)
         if least > WIDEST * accuracy.allowed:
             loud.append(f"cannot see its own allowed change of accuracy ({accuracy.allowed:.0%})")
     if band is not None:
-        told.append(_lost(band.found, "% of v(all) in any band"))
-        if band.blind:
+        fall = seen(others, band.name) if others else band.found
+        told.append(_lost(fall, "% of v(all) in any band"))
+        if not fall <= WIDEST * band.allowed:
             loud.append(f"may not see its own allowed change of bands ({band.allowed:.0%})")
     if not told:
         return ""
     power = f"{100 * found.power:g} % probability"
     groups = "" if found.groups is None else f" in {found.groups} groups"
-    sentence = f"with {found.images} images{groups} a gate finds {', or '.join(told)}, with {power}"
-    return f"{sentence}: IT {' AND '.join(loud)}, take more images" if loud else sentence
+    gate, more = "a gate", "images"
+    count = len(trainings_of(baseline))
+    if count > 1:
+        gate, more = "a gate of another training", "trainings"
+        power += "" if others else f", if it did not matter how far its {count} trainings lie apart"
+    sentence = f"with {found.images} images{groups} {gate} finds {', or '.join(told)}, with {power}"
+    if loud:
+        sentence += f": IT {' AND '.join(loud)}, take more {more}"
+    return "; ".join(filter(None, [sentence, odd_one(others)]))
 
 
 def _lost(fall: float, unit: str) -> str:

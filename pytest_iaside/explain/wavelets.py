@@ -124,7 +124,7 @@ def check_levels(height: int, width: int, levels: int) -> None:
         return
     most = (common & -common).bit_length() - 1
     sides = [max(unit, round(side / unit) * unit) for side in (height, width)]
-    advice = f"use at most {most} level{'s' if most > 1 else ''}, or " if most else ""
+    advice = f"use at most wavelet_levels={most}, or " if most else ""
     raise SettingsError(
         f"images of {height}×{width} pixels cannot be halved {levels} times; {advice}resize or "
         f"crop them to multiples of {unit}, such as {sides[0]}×{sides[1]}"

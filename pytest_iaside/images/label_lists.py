@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def _entries(
 ) -> list[tuple[str, int | None]]:
     """The files and labels of ``rows``, each file once; ReferenceSampleError for two labels."""
     columns = list(rows.fieldnames or [])
+    counted: Counter[str | None] = Counter(columns)
+    if twice := [each for each in ("file", *LABEL_COLUMNS, group_column) if counted[each] > 1]:
+        raise ReferenceSampleError(
+            f"{source} has more than one column {twice[0]}; give each column a name of its own"
+        )
+    if group_column == "file":
+        raise ReferenceSampleError(
+            "groups='file' puts every image into a group of its own; leave groups out, or give "
+            "the name of a column that says which images belong together"
+        )
     if group_column is not None and group_column not in columns:
         raise ReferenceSampleError(
             f"{source} has the columns {', '.join(columns)}; groups={group_column!r} names none of "

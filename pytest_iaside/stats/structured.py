@@ -87,19 +87,23 @@ def why_unstructured(
             f"ψ differs between bands by {largest:.1g} nats at most, less than rounding does "
             f"({RESOLUTION:g}); the model does not react to the images"
         )
+    # Of groups it is they that are few, however many images they hold.
+    drawn, units = f"{count} images", "images"
+    if groups is not None:
+        drawn, units = f"{drawn} in {group_count(groups, count)} groups", "groups"
     if not _above_zero(image_value, groups):
         if _above_zero(-image_value, groups):
             return (
-                f"v(all) is {image_value.mean():.2g} nats over {count} images: the model finds "
+                f"v(all) is {image_value.mean():.2g} nats over {drawn}: the model finds "
                 "the labels less likely with all bands than with none, as where the labels or the "
                 "preprocessing do not fit it"
             )
         return (
-            f"v(all) is {image_value.mean():.2g} nats over {count} images, which cannot be told "
-            "from nothing: the model does not find the labels, or the images are too few"
+            f"v(all) is {image_value.mean():.2g} nats over {drawn}, which cannot be told "
+            f"from nothing: the model does not find the labels, or the {units} are too few"
         )
     if not _any_differs(contrast, groups):
-        return f"ψ of no band can be told from the others' over {count} images; measure more images"
+        return f"ψ of no band can be told from the others' over {drawn}; measure more {units}"
     return uninformed(
         information, label_gain, distinct_labels=distinct_labels, predicted=predicted, groups=groups
     )

@@ -113,6 +113,8 @@ class Told:
     """Why the baseline that is replaced could not be compared with."""
     trainings: int = 1
     """How many the baseline holds that is written."""
+    lost: int = 0
+    """How many the baseline held that is replaced, where that were more."""
     status: Status = "compared"
     began: float = field(default_factory=time.perf_counter)
 
@@ -216,6 +218,8 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
         return comparison
     if old is not None and told.overruled is None and not place.accepts_drift:
         _refuse_worse_answers(gate, told, old)
+    if old is not None and len(trainings_of(old)) > len(trainings_of(told.measured)):
+        told.lost = len(trainings_of(old))
     told.status = "updated" if place.path and place.path.exists() else "created"
     place.write(gate.storable(told.measured, told))
     return told.overruled or comparison
@@ -418,6 +422,11 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
     written = f"{told.status} {place.shown}"
     if told.trainings > 1:
         written += f"; it holds {told.trainings} trainings now"
+    if told.lost:
+        written += (
+            f"; it HELD {told.lost} TRAININGS AND HOLDS {len(told.models)} now: a retrained model "
+            "is compared with what trainings differ by, which --iaside-update=add keeps and adds to"
+        )
     if told.overruled is not None:
         good = comparison.verdict in ("pass", "nothing found")
         how = "against the old one" if good else "it overrules"

@@ -58,6 +58,16 @@ def test_seeds_are_measured_with_the_first(
     assert [each.model.name for each in profile.trainings] == [f"seed {n}" for n in (0, 1, 3, 4)]
 
 
+def test_a_bad_one_among_the_measured_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert measured("--seeds", "runs:one", "runs:more", "runs:bent") == 0
+    told = capsys.readouterr().out
+    assert "training 5 of 5 (bent) answers worse than the others" in told
+    assert measured("--seeds", "runs:one", "runs:more") == 0
+    assert "answers worse" not in capsys.readouterr().out
+
+
 def test_trainings_are_added_to_a_baseline(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

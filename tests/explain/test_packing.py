@@ -122,9 +122,9 @@ def test_a_patch_is_the_inverse_of_one_block_alone(wavelet: str, level: int) -> 
     ("sides", "levels", "advice"),
     [
         ((299, 299), 3, "resize or crop them to multiples of 8, such as 296×296"),
-        ((12, 20), 3, "use at most 2 levels, or resize or crop .* of 8, such as 16×16"),
-        ((4, 4), 3, "use at most 2 levels, or .*, such as 8×8"),
-        ((30, 32), 2, "use at most 1 level, or "),
+        ((12, 20), 3, "use at most wavelet_levels=2, or resize or crop .* of 8, such as 16×16"),
+        ((4, 4), 3, "use at most wavelet_levels=2, or .*, such as 8×8"),
+        ((30, 32), 2, "use at most wavelet_levels=1, or "),
     ],
 )
 def test_sides_that_cannot_be_halved(sides: tuple[int, int], levels: int, advice: str) -> None:

@@ -121,6 +121,15 @@ def test_groups_from_a_column(folder):
         read(folder, labels=folder / "labels.csv", groups="writer")
 
 
+def test_the_column_of_files_and_two_of_one_name_are_refused(folder):
+    with pytest.raises(ReferenceSampleError, match="every image into a group of its own"):
+        read(folder, labels=folder / "labels.csv", groups="file")
+    text = (folder / "labels.csv").read_text("utf-8").replace("label,writer", "label,label")
+    (folder / "labels.csv").write_text(text, "utf-8")
+    with pytest.raises(ReferenceSampleError, match="more than one column label"):
+        read(folder, labels=folder / "labels.csv", groups="label")
+
+
 def test_groups_from_a_dataset():
     dataset = [(image, 0) for image in IMAGES]
     given = ReferenceSample.from_dataset(dataset, groups=PAIRS, limit=3, seed=1)

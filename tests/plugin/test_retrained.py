@@ -151,3 +151,33 @@ def test_the_perturbation_gate_knows_trainings_as_well(seeds: Project) -> None:
     assert trained(seeds, "7 8", gain=0.02)["failed"]
     record = trained(seeds, "9", "--iaside-update=add")
     assert "it holds 6 trainings now" in record["summary"]
+
+
+def test_trainings_that_are_replaced_by_fewer_are_named(seeds: Project) -> None:
+    trained(seeds, "0 1 2 3 4", "--iaside-update=new")
+    record = trained(seeds, "7", "--iaside-update=all")
+    assert record["status"] == "updated"
+    assert "it HELD 5 TRAININGS AND HOLDS 1 now" in record["summary"]
+    assert "--iaside-update=add keeps" in record["summary"]
+    assert "HELD" not in trained(seeds, "0 1", "--iaside-update=all")["summary"]
+
+
+def test_a_new_baseline_says_what_a_gate_of_another_training_finds(seeds: Project) -> None:
+    record = trained(seeds, "0 1 2 3 4", "--iaside-update=new")
+    assert "a gate of another training finds a fall of" in record["summary"]
+    checks = trained(seeds, "7")["comparison"]["checks"]
+    found = next(each["detectable"] for each in checks if each["name"] == "clean accuracy")
+    told = float(record["summary"].split("a fall of ")[1].split(" points")[0])
+    assert told / 100 == pytest.approx(found, rel=0.5)
+
+
+def test_of_two_trainings_it_is_said_what_is_not_in_it(seeds: Project) -> None:
+    record = trained(seeds, "0 1", "--iaside-update=new")
+    assert "if it did not matter how far its 2 trainings lie apart" in record["summary"]
+
+
+def test_a_bad_training_of_a_new_baseline_is_named(seeds: Project) -> None:
+    seeds.monkeypatch.setenv("BAD", "4")
+    record = trained(seeds, "0 1 2 3 4", "--iaside-update=new")
+    assert record["status"] == "created"
+    assert "training 5 of 5 (seed 4) answers worse than the others" in record["summary"]

@@ -218,3 +218,11 @@ def test_fewer_than_four_groups_tell_nothing_from_noise():
     why = why_unstructured(*sure, **told, groups=np.repeat(np.arange(3), 4))
     assert why.startswith("the 12 images come in 3 groups, of which nothing can be told")
     assert "in 1 group," in why_unstructured(*sure, **told, groups=np.zeros(12, dtype=int))
+
+
+def test_where_groups_are_few_they_are_named_and_not_the_images():
+    psi = np.repeat([[3.0, 1.0], [-2.9, -1.0]], 4, axis=0) * np.array([[1.0, 1.1] * 4]).T
+    told = {"distinct_labels": 3, "predicted": False, "groups": np.arange(8) // 2}
+    why = why_unstructured(psi, psi.sum(axis=1), psi[:, 0], psi[:, 0], **told)
+    assert "over 8 images in 4 groups" in why
+    assert "or the groups are too few" in why
