@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("subjects", nargs="?", choices=("digits", "photographs"), default="digits")
     parser.add_argument("--tables", type=Path, help="where measurements are kept, and taken from")
-    parser.add_argument("--photographs", type=Path, help="a folder of them, one folder a class")
+    parser.add_argument("--photographs", type=Path, help="a folder of them, with labels.csv")
     parser.add_argument("--kept", action="store_true", help="print what there is, measure nothing")
     options = parser.parse_args()
     if options.subjects == "photographs":
@@ -52,6 +52,9 @@ def main() -> None:
         subjects = predicted.photograph_models(options.photographs)
     else:
         subjects = predicted.digit_readers()
+        if missing := predicted.untrained():
+            print(f"left out: {missing} readers are not trained; run python -m scrapbook.zoo")
+            return
     folder = nullcontext(options.tables) if options.tables else tempfile.TemporaryDirectory()
     with folder as tables:
         if not options.kept:

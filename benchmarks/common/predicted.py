@@ -76,6 +76,11 @@ def digit_readers() -> Subjects:
     return Subjects(models, known, truth, played=200, severity=3, own=True)
 
 
+def untrained() -> int:
+    """How many digit readers ``python -m scrapbook.zoo`` has not trained yet."""
+    return sum(not (zoo.FOLDER / f"{name}.pt").exists() for name in zoo.models())
+
+
 CHANGED = {
     "Lite0": (
         *("head noise 30 %", "head noise 60 %", "head tuned", "head tuned, other seed"),
