@@ -35,6 +35,7 @@ NATS, SHARE, HITS = range(3)
 SPLITS = 10
 Table = dict[str, np.ndarray]
 """By name: what is foretold of N models under P corruptions, (N, P), or of all alike, (N, 1)."""
+BY_RESPONSE = ("added noise", "pooled noise")
 BY_RULE = ("added noise", "pooled noise", "removed bands", "sum", "larger", "independent")
 
 
@@ -42,7 +43,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("subjects", nargs="?", choices=("digits", "photographs"), default="digits")
     parser.add_argument("--tables", type=Path, help="where measurements are kept, and taken from")
-    parser.add_argument("--photographs", type=Path, help="a folder of them, one folder a class")
+    parser.add_argument("--photographs", type=Path, help="a folder of them, with labels.csv")
+    parser.add_argument("--kept", action="store_true", help="print what there is, measure nothing")
     options = parser.parse_args()
     if options.subjects == "photographs":
         if options.photographs is None:
@@ -50,9 +52,13 @@ def main() -> None:
         subjects = predicted.photograph_models(options.photographs)
     else:
         subjects = predicted.digit_readers()
+        if missing := predicted.untrained():
+            print(f"left out: {missing} readers are not trained; run python -m scrapbook.zoo")
+            return
     folder = nullcontext(options.tables) if options.tables else tempfile.TemporaryDirectory()
     with folder as tables:
-        predicted.measure_all(Path(tables), subjects)
+        if not options.kept:
+            predicted.measure_all(Path(tables), subjects)
         models = list(predicted.kept(Path(tables), subjects).values())
     print(f"{machine()}\n")
     study = Study.of(subjects, models)
@@ -188,9 +194,9 @@ def print_choices(models: list[Kept]) -> None:
     count = there.shape[1]
     picked = {
         "clean accuracy": known[:, :1].repeat(count, axis=1),
-        "SRC": np.array([[each.profiles[0].src] * count for each in models]),
-        "least loss, surrogate, mean": changed[..., 1] - known[:, :1],
-        "surrogate, mean": changed[..., 1],
+        **({"SRC": _clean(models)["SRC"].repeat(count, axis=1)} if models[0].profiles else {}),
+        "least loss, surrogate, mean": changed[..., -1] - known[:, :1],
+        "surrogate, mean": changed[..., -1],
         "the corruption itself": known[:, 1:],
     }
     rows = []
@@ -226,10 +232,10 @@ def _losses(truth: np.ndarray, recipes: list[str]) -> Table:
 
 def _clean(models: list[Kept]) -> Table:
     known = [each.arrays["known"][0, 0].mean(axis=0) for each in models]
-    profiles = [each.profiles[0] for each in models]
+    profiles = [each.profiles[0] for each in models if each.profiles]
+    scores = {"SRC": [each.src for each in profiles], "v(all)": [each.value for each in profiles]}
     found = {
-        "SRC": [each.src for each in profiles],
-        "v(all)": [each.value for each in profiles],
+        **(scores if profiles else {}),
         "clean accuracy": [each[HITS] for each in known],
         "clean log-likelihood": [each[NATS] for each in known],
     }
@@ -245,21 +251,24 @@ def _foretold(
     def each(rule: Callable[[Kept, BandChanges], float]) -> np.ndarray:
         return np.array([[rule(model, change) for change in changes] for model in models])
 
-    temperatures = [heat] if heat else list(range(len(models[0].profiles)))
+    temperatures = [heat] if heat else list(range(len(models[0].responses)))
     for at in temperatures:
-        if at >= len(models[0].profiles):
+        if at >= len(models[0].responses):
             continue
         suffix = ", own temperature" if at and not heat else ""
-        for name in BY_RULE:
+        for name in BY_RULE if models[0].profiles else BY_RESPONSE:
             found[f"{name}{suffix}"] = each(
                 lambda model, change, at=at, name=name: float(
                     RULES[name](
-                        change, model.responses[at], model.profiles[at], "log-likelihood"
+                        change,
+                        model.responses[at],
+                        model.profiles[at] if model.profiles else None,
+                        "log-likelihood",
                     ).mean()
                 )
             )
     if score:
-        for name in ("added noise", "pooled noise"):
+        for name in BY_RESPONSE:
             found[f"{name}, same score"] = each(
                 lambda model, change, name=name: float(
                     RULES[name](change, model.responses[0], None, SCORES[score]).mean()
@@ -270,7 +279,7 @@ def _foretold(
     changed = np.stack([each.arrays["surrogates"][heat] for each in models])
     shown = {
         f"surrogate, {name}": np.concatenate([known[:, :1], changed[:, :, at]], axis=1)
-        for at, name in enumerate(SURROGATES)
+        for at, name in enumerate(SURROGATES[-changed.shape[2] :])
     } | {"the corruption itself": known}
     for name, scores in shown.items():
         found[name] = _lost(scores[..., score], absolute=score == SHARE)
@@ -279,7 +288,10 @@ def _foretold(
         for name, scores in shown.items():
             found[f"{name}, beyond clean"] = _beyond(scores[..., HITS], recipes)
     # The usual five of the panel, less the corruption itself.
-    itself, panel = found["the corruption itself"], [corruptions.index(each) for each in PANEL]
+    itself, panel = (
+        found["the corruption itself"],
+        [corruptions.index(each) for each in PANEL if each in corruptions],
+    )
     found["other corruptions"] = np.stack(
         [itself[:, [p for p in panel if p != at]].mean(axis=1) for at in range(len(corruptions))],
         axis=1,

@@ -41,8 +41,8 @@ SURROGATES = ("each", "mean")
 class Subjects:
     """The ``models`` of a study, by name with their recipe; ``own`` temperatures as well, or not.
 
-    Predictors are measured on ``known``, the game on the first ``played`` of them alone; what is to
-    be foretold on ``truth``, other images.
+    Predictors are measured on ``known``, the game on the first ``played`` of them, or not at all;
+    what is to be foretold on ``truth``, other images.
     """
 
     models: Mapping[str, tuple[str, Callable[[], AbstractContextManager[Classifier]]]]
@@ -51,12 +51,14 @@ class Subjects:
     played: int
     severity: int
     own: bool
+    corruptions: tuple[str, ...] = CORRUPTIONS
+    surrogates: tuple[str, ...] = SURROGATES
     copies: int = 1
     """How many images of ``truth`` show the same thing: all of them, then all again, and so on."""
 
     @property
     def game(self) -> ReferenceSample:
-        return self.known.take(range(self.played))
+        return self.known.take(range(self.played or len(self.known)))
 
 
 def digit_readers() -> Subjects:
@@ -74,22 +76,33 @@ def digit_readers() -> Subjects:
     return Subjects(models, known, truth, played=200, severity=3, own=True)
 
 
+def untrained() -> int:
+    """How many digit readers ``python -m scrapbook.zoo`` has not trained yet."""
+    return sum(not (zoo.FOLDER / f"{name}.pt").exists() for name in zoo.models())
+
+
 CHANGED = {
     "Lite0": (
-        *("6-bit weights", "5-bit weights", "4 % weight noise", "10 % pruned", "15 % pruned"),
-        *("statistics 5 % off", "statistics 10 % off", "1 % of channels dropped"),
-        *("bias +2 on 50 classes", "head noise 30 %", "head noise 60 %", "temperature ×2"),
-        *("head tuned", "head tuned, other seed", "BGR", "JPEG 30", "no antialias"),
-        *("median filter", "gamma 1.3", "bicubic by half"),
+        *("head noise 30 %", "head noise 60 %", "head tuned", "head tuned, other seed"),
+        *("bias +2 on 50 classes", "bias +9 on one class", "head noise 10 %", "head of 4 bits"),
+        *("15 % pruned", "5-bit weights", "statistics 10 % off", "4 % weight noise", "BGR"),
+        *("bicubic by half", "1 % of channels dropped", "gamma 1.3", "JPEG 30", "6-bit weights"),
+        *("no antialias", "10 % pruned", "statistics 5 % off", "temperature ×2", "median filter"),
     ),
     "Lite1": ("5-bit weights", "statistics 4 % off", "head noise 15 %"),
 }
 """Changes that cost something, or make a model more robust to something."""
+TEN = (
+    *("white_noise", "salt_and_pepper", "defocus_blur", "motion_blur", "zoom_blur", "snow"),
+    *("fog", "contrast", "pixelate", "jpeg_compression"),
+)
 
 
 def photograph_models(folder: Path) -> Subjects:
     """EfficientNet-Lite0 and -Lite1 changed as projects do; a recipe is a kind of change."""
-    sample = ReferenceSample.from_folder(folder, labels="folder", resize=RESIZE, crop=CROP)
+    sample = ReferenceSample.from_folder(
+        folder, labels=folder / "labels.csv", resize=RESIZE, crop=CROP
+    )
     assert sample.labels is not None
     known, other = sample.take(range(0, len(sample), 2)), sample.take(range(1, len(sample), 2))
     mirrored = torch.cat([other.images, other.images.flip(-1)])
@@ -105,7 +118,17 @@ def photograph_models(folder: Path) -> Subjects:
         name: (kind_of_change(name), partial(by_base[change.base].opened, change))
         for name, change in changes.items()
     }
-    return Subjects(models, known, truth, played=16, severity=2, own=False, copies=2)
+    return Subjects(
+        models,
+        known,
+        truth,
+        played=0,
+        severity=2,
+        own=False,
+        corruptions=TEN,
+        surrogates=SURROGATES[1:],
+        copies=2,
+    )
 
 
 def kind_of_change(name: str) -> str:
@@ -122,7 +145,7 @@ def kind_of_change(name: str) -> str:
 def environments(subjects: Subjects) -> list[str]:
     """The corruptions that fit the images."""
     found = []
-    for name in CORRUPTIONS:
+    for name in subjects.corruptions:
         try:
             corrupt(subjects.known.images[:1], name, subjects.severity)
         except SettingsError as error:
@@ -160,8 +183,9 @@ def _changed(sample: ReferenceSample, name: str, severity: int) -> ReferenceSamp
 
 def _surrogates(subjects: Subjects, name: str) -> Iterator[ReferenceSample]:
     changes = band_changes(subjects.known, (name, subjects.severity), centred=True)
-    yield surrogate(subjects.known, changes)
-    yield surrogate(subjects.known, changes.averaged(subjects.known))
+    for which in subjects.surrogates:
+        chosen = changes if which == "each" else changes.averaged(subjects.known)
+        yield surrogate(subjects.known, chosen)
 
 
 def _measured(
@@ -182,7 +206,8 @@ def _measured(
     temperature = temperature_of(known[0], subjects.known.labels.numpy())
     for which, heat in [("as it is", 1.0), ("own", temperature)][: 1 + subjects.own]:
         cooled = _at(classifier, heat)
-        if not (path := part_of(tables, name, which, "game")).exists():
+        path = part_of(tables, name, which, "game")
+        if subjects.played and not path.exists():
             measure(cooled, subjects.game).save(path)
         if not (path := part_of(tables, name, which, "response")).exists():
             spectral_response(cooled, subjects.known).save(path)
@@ -192,7 +217,7 @@ def _measured(
         for logits, sample in ((truth, subjects.truth), (known, subjects.known))
     )
     count = len(corrupted["known"])
-    shape = (2, count, len(SURROGATES), *of_known.shape[2:])
+    shape = (2, count, len(subjects.surrogates), *of_known.shape[2:])
     return {
         "truth": of_truth,
         "known": of_known[:, : 1 + count],
@@ -259,7 +284,11 @@ def kept(tables: Path, subjects: Subjects) -> dict[str, Kept]:
         found[name] = Kept(
             recipe,
             read,
-            tuple(SpectralProfile.load(part_of(tables, name, each, "game")) for each in which),
+            tuple(
+                SpectralProfile.load(part_of(tables, name, each, "game"))
+                for each in which
+                if subjects.played
+            ),
             tuple(BandResponse.load(part_of(tables, name, each, "response")) for each in which),
         )
     return found
