@@ -74,7 +74,7 @@ def baseline_notes(candidate: Measurement, baseline: Measurement) -> list[str]:
                 "the baseline was measured without a panel of perturbations, so only answers to "
                 "the images as they are were compared: make it anew"
             )
-        elif not panels[0]:
+        elif not panels[0] and candidate.kind == "spectral":
             whose = "the candidate was" if panels[1] else "both were"
             notes.append(
                 f"{whose} measured without a panel of perturbations, so that a loss under them "
