@@ -131,8 +131,8 @@ def together(trainings: Sequence[T]) -> T:
     every: dict[str, Any] = {
         name: sum(getattr(each, name) for each in trainings) for name in (*SUMMED, "seconds")
     }
-    for name in AVERAGED:
-        rows = [getattr(each, name, None) for each in trainings]
+    for name in (name for name in AVERAGED if name in first.PER_IMAGE):
+        rows = [getattr(each, name) for each in trainings]
         known = [each for each in rows if each is not None]
         if known:
             # What one lacks, such as the log-likelihoods of a baseline, the mean lacks.

@@ -104,6 +104,14 @@ KINDS = {
         other="temperature=2.0",
         difference="temperature: candidate 2.0, baseline 1.0",
     ),
+    "assert_spectral_response": Kind(
+        kind="band response",
+        module="pytest_iaside",
+        subject="more_models.swayed, energies=[0.1, 1.0], bands=4",
+        gain=3.0,
+        other="seed=1",
+        difference="seed: candidate 1, baseline 0",
+    ),
     "assert_scale_reliance": Kind(
         kind="scale reliance",
         module="pytest_iaside.explain",
