@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, Literal, get_args
 
@@ -83,13 +83,13 @@ class Ranking:
 
     def foretold(self, model: RankedModel, order: Order) -> Estimate:
         """The mean over environments of what is left or lost, with its interval over images."""
-        return Estimate.of_mean(model.foretold.images(order), self.level, self.groups)
+        return self._estimate(model.foretold, order, self.groups)
 
     def found(self, model: RankedModel, order: Order) -> Estimate | None:
         """The same as it was measured; None where it was not."""
         if model.measured is None:
             return None
-        return Estimate.of_mean(model.measured.images(order), self.level, self.measured_groups)
+        return self._estimate(model.measured, order, self.measured_groups)
 
     @cached_property
     def ranks(self) -> list[tuple[int, int]]:
@@ -149,10 +149,18 @@ class Ranking:
             found["measured"] = self._plain(model.measured, self.measured_groups)
         return found
 
+    def _estimate(self, outcome: Outcome, order: Order, groups: Groups) -> Estimate:
+        found = Estimate.of_mean(outcome.images(order), self.level, groups)
+        if self.unit == "nats":
+            return found
+        # No share is above 1, and what is left of one not below 0.
+        least = 0.0 if order == "left" else -1.0
+        return replace(found, low=max(found.low, least), high=min(found.high, 1.0))
+
     def _plain(self, outcome: Outcome, groups: Groups) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for order in ORDERS:
-            each = Estimate.of_mean(outcome.images(order), self.level, groups)
+            each = self._estimate(outcome, order, groups)
             rows = outcome.left if order == "left" else outcome.lost
             by_name = dict(zip(self.environments, rows.mean(axis=1).tolist(), strict=True))
             bounds = {"value": each.value, "low": each.low, "high": each.high}
