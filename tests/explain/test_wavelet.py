@@ -322,7 +322,7 @@ class TestRefusals:
             ({"grid": 6}, r"grid=6 does not fit .*multiple of 4.*use 4 or 8"),
             (
                 {"wavelet_levels": 5, "grid": 32},
-                r"16×16 pixels cannot be halved 5 times; use at most 4",
+                r"16×16 pixels cannot be halved 5 times; use at most wavelet_levels=4",
             ),
             ({"points": 6}, "points=6 must be a power of two"),
             ({"wavelet": "bior2.2"}, "not orthonormal"),
