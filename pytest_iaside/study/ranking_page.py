@@ -19,6 +19,9 @@ WHAT = {
     "probability": "probability of the label",
 }
 
+FEWEST = 5
+"""Models from which on a correlation is told: of fewer it says nothing."""
+
 
 def lines(found: Ranking) -> list[str]:
     """The table for a terminal, at most 80 columns."""
@@ -57,9 +60,11 @@ def page(found: Ranking) -> Page:
         outcome = model.foretold.left if found.order == "left" else model.foretold.lost
         rows.append([*row, *map(show, outcome.mean(axis=1))])
     best = "most is foretold to be left of" if found.order == "left" else "least is lost by"
+    tied = sum(low == 1 for low, _ in found.ranks) - 1
+    others = f" and {tied} that cannot be told from it" if tied else ""
     return Page(
         title="models for an environment",
-        headline=f"In {', '.join(found.environments)}, {best} {found.models[0].name}.",
+        headline=f"In {', '.join(found.environments)}, {best} {found.models[0].name}{others}.",
         about=_told(found),
         figures=[Figure("The models", f"{_title(found)}.", Table(head, rows), wide=True)],
     )
@@ -81,7 +86,7 @@ def _told(found: Ranking) -> str:
     ]
     if found.order == "lost":
         told.append("A model that is seldom right has little to lose: see what is left.")
-    if (r := found.agreement) is not None:
+    if (r := found.agreement) is not None and r.units >= FEWEST:
         bounds = interval_text(r.low, r.high, HUNDREDTHS)
         told.append(
             f"Foretold against measured: r = {HUNDREDTHS(r.pearson)} ({bounds}) over {r.units} "
