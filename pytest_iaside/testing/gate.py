@@ -195,7 +195,7 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
         told.incomparable = "it could not be read"
     sample = told.sample = _reference_of(reference, told.test) if gate.needs_reference else None
     if place.nowhere:
-        told.measured = measure_each(gate.measure, told.models, sample, None)
+        told.measured = _measured(gate, told.models, sample, None)
         return gate.compared(told.measured, told.measured)
     assert sample is not None
     if old is not None and (comparison := _against(gate, told, sample, old)):
@@ -205,7 +205,7 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
     count = 0 if told.measured is None else len(told.measured)
     partly = count < len(first_images(sample, gate.samples))
     if told.measured is None or partly or sample.labels is None or gate.predicts_labels:
-        told.measured = measure_each(gate.measure, told.models, sample, None)
+        told.measured = _measured(gate, told.models, sample, None)
     comparison = gate.compared(told.measured, told.measured)
     if not told.measured.structured:
         raise BaselineError(
@@ -315,12 +315,18 @@ def _require_fit(gate: Gate, model: Any, sample: ReferenceSample, old: Measureme
         )
 
 
+def _measured(
+    gate: Gate, models: tuple[Any, ...], sample: ReferenceSample | None, old: Measurement | None
+) -> Measurement:
+    return measure_each(gate.measure, models, sample, old, explains=gate.predicts_labels)
+
+
 def _measured_for(
     old: Measurement, gate: Gate, models: tuple[Any, ...], sample: ReferenceSample
 ) -> Measurement:
     """``models`` measured to be compared with ``old``, on its labels if ``sample`` has none."""
     try:
-        return measure_each(gate.measure, models, sample, old)
+        return _measured(gate, models, sample, old)
     except ReferenceSampleError as error:
         if sample.labels is not None:
             raise

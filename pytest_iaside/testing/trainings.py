@@ -31,10 +31,12 @@ def measure_each(
     models: tuple[Any, ...],
     sample: ReferenceSample | None,
     old: Measurement | None,
+    *,
+    explains: bool = False,
 ) -> Measurement:
     """What ``measure`` says of the ``models``: of several their mean, which holds each of them.
 
-    What explains a class explains that of the baseline, or else the one that the first predicts.
+    What ``explains`` a class explains that of the baseline, or else what the first one predicts.
     """
     if len(models) > 1 and sample is not None and sample.labels is None:
         raise SettingsError(
@@ -42,7 +44,8 @@ def measure_each(
             "reference sample has none: give it labels"
         )
     first = measure(models[0], sample, old)
-    return mean_of([first, *(measure(model, sample, old or first) for model in models[1:])])
+    others = old or first if explains else old
+    return mean_of([first, *(measure(model, sample, others) for model in models[1:])])
 
 
 def worse_answers(comparison: Comparison) -> bool:

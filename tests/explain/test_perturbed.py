@@ -63,7 +63,7 @@ def test_a_place_that_moved_is_told() -> None:
 
     found = explain_perturbed(network, 0.5 + images() / 2, darker, 1, **SETTINGS)
     assert (found.distances > 0.3).all()
-    assert found.p_value(0) == pytest.approx(1 / 126) or found.p_value(0) < 0.05
+    assert found.p_value(0) < 0.05
     assert "its place moved (distance 0." in found.sentence(0)
     assert found.perturbation == "darker"
 
