@@ -111,3 +111,16 @@ def test_of_batches_neighbours_and_order(path: Any) -> None:
 def test_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         wam(small_network(), images(), **{**SETTINGS, **settings})
+
+
+def test_first_order_indices_are_the_total_ones_of_a_linear_model() -> None:
+    """Nothing interacts: what a cell explains alone is all that it explains."""
+    weight = torch.randn(3, SIDE, SIDE, generator=torch.Generator().manual_seed(5))
+
+    def network(x: torch.Tensor) -> torch.Tensor:
+        value = (x * weight).sum(dim=(1, 2, 3))
+        return torch.stack([value, -value], dim=1)
+
+    found = wcam(network, images(1), 0, output="logit", **{**SETTINGS, "points": 2**11})
+    np.testing.assert_allclose(found.first_order, found.map, atol=0.05)
+    assert found.map.sum() == pytest.approx(1, abs=0.1)
