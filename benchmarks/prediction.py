@@ -28,6 +28,7 @@ from common.side_by_side import machine, print_table
 from pytest_iaside import Classifier
 from pytest_iaside.measure.band_changes import BandChanges, band_changes
 from pytest_iaside.measure.prediction import RULES
+from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats.correlation import clustered, pearson
 from pytest_iaside.study.effective import effective_robustness
 
@@ -267,6 +268,12 @@ def _foretold(
                     ).mean()
                 )
             )
+        if models[0].profiles:
+            found[f"removed bands, second order{suffix}"] = each(
+                lambda model, change, at=at: float(
+                    second_order_loss(model.profiles[at], change.gains).mean()
+                )
+            )
     if score:
         for name in BY_RESPONSE:
             found[f"{name}, same score"] = each(
@@ -297,6 +304,25 @@ def _foretold(
         axis=1,
     )
     return found
+
+
+def second_order_loss(profile: SpectralProfile, gains: np.ndarray) -> np.ndarray:
+    """What "removed bands" foretells (K,), less every term of three bands or more.
+
+    What each band is worth to all others is lost in proportion to what is gone of it; what a pair
+    is worth together, beyond both, in proportion to the product.
+    """
+    table, gone = profile.log_likelihood, 1 - np.clip(gains, 0.0, 1.0)
+    assert table is not None
+    everything = table.shape[1] - 1
+    bits = [1 << band for band in range(gains.shape[1])]
+    one = [table[:, -1] - table[:, everything - bit] for bit in bits]
+    found = sum(lost * gone[:, band] for band, lost in enumerate(one))
+    for i, first in enumerate(bits):
+        for j in range(i):
+            both = table[:, -1] - table[:, everything - first - bits[j]]
+            found = found - (one[i] + one[j] - both) * gone[:, i] * gone[:, j]
+    return np.asarray(found)
 
 
 PANEL = ("gaussian_noise", "defocus_blur", "contrast", "jpeg_compression")

@@ -15,6 +15,7 @@ import torch
 from scipy import special
 from scrapbook import zoo
 
+from common import changes as by
 from common.change_sets import CHOSEN_ON, SET_ASIDE
 from common.changes import Change, digits
 from common.measured import CROP, RESIZE, Models, Pool
@@ -95,6 +96,14 @@ CHANGED = {
 
 Not tuned heads: they were tuned on the very photographs that predictors are measured on.
 """
+MORE = {
+    "Lite1, 10 % pruned": Change(base="Lite1", weights=partial(by.pruned, 0.1)),
+    "Lite1, 4 % weight noise": Change(base="Lite1", weights=partial(by.noisy_weights, 0.04)),
+    "Lite1, JPEG 30": Change(base="Lite1", pixels=partial(by.jpeg, 30)),
+    "Lite1, BGR": Change(base="Lite1", pixels=lambda x: x.flip(1)),
+    "Lite1, half the size": Change(base="Lite1", pixels=partial(by.resized, 0.5, antialias=True)),
+}
+"""Changes that no limit of a gate was chosen on or tried with."""
 TEN = (
     *("white_noise", "salt_and_pepper", "defocus_blur", "motion_blur", "zoom_blur", "snow"),
     *("fog", "contrast", "pixelate", "jpeg_compression"),
@@ -116,21 +125,14 @@ def photograph_models(folder: Path) -> Subjects:
     changes = {f"{base}, baseline": Change(base=base) for base in CHANGED}
     for base, names in CHANGED.items():
         changes |= {name: known_changes[name] for name in (f"{base}, {each}" for each in names)}
+    changes |= MORE
     by_base = {base: Models(base, pool) for base in CHANGED}
     models = {
         name: (kind_of_change(name), partial(by_base[change.base].opened, change))
         for name, change in changes.items()
     }
     return Subjects(
-        models,
-        known,
-        truth,
-        played=0,
-        severity=2,
-        own=False,
-        corruptions=TEN,
-        surrogates=SURROGATES[1:],
-        copies=2,
+        models, known, truth, played=len(known), severity=2, own=False, corruptions=TEN, copies=2
     )
 
 

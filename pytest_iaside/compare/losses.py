@@ -15,6 +15,8 @@ from pytest_iaside.stats.groups import Groups, of_rows
 
 FEWEST = 2
 """Images, or no interval is known."""
+LEAST = 0.005
+"""Nats; less is told as 0.00, and is rounding where a model takes a perturbation out."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,8 +41,8 @@ class LossChange:
 
     @property
     def costs_more(self) -> bool:
-        """Whether the candidate loses more beyond noise."""
-        return self.change.low > 0
+        """Whether the candidate loses more beyond noise, and so much that it can be told."""
+        return self.change.low > 0 and self.change.value >= LEAST
 
     @property
     def sentence(self) -> str:

@@ -109,3 +109,15 @@ def test_without_bands_nothing_is_said() -> None:
 @pytest.mark.parametrize(("side", "bands"), [(28, 8), (16, 8), (6, 4), (2, 2)])
 def test_small_images_have_fewer_bands(side: int, bands: int) -> None:
     assert bands_that_fit((1, side, side)) == bands
+
+
+def test_what_is_told_as_nothing_does_not_cost_more() -> None:
+    """A model that takes contrast out loses rounding alone, of one sign on every image."""
+    before = measured(3.0)
+    assert before.phi is not None
+    for lost, told in ((1e-9, False), (0.004, False), (0.006, True)):
+        phi = before.phi + np.where(np.arange(16) == 8, lost, 0.0)
+        contrast = {
+            each.perturbation: each for each in loss_changes(replace(before, phi=phi), before, 0.95)
+        }["contrast 2"]
+        assert contrast.change.low > 0 and contrast.costs_more is told
