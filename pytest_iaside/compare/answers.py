@@ -35,7 +35,21 @@ def compare_answers(
     both = in_common(candidate, baseline)
     if both is None:
         return None
-    ours, theirs = both
+    found = compare_alike(*both, limits, level=level, direction=direction, paired=paired)
+    same = candidate is baseline
+    return replace(found, notes=() if same else tuple(_temperature_note(found)))
+
+
+def compare_alike(
+    ours: Measurement,
+    theirs: Measurement,
+    limits: Limits,
+    *,
+    level: float = LEVEL,
+    direction: Direction = "worse",
+    paired: bool = True,
+) -> Comparison:
+    """The same of answers to the same: under one panel, or to the images as they are alone."""
     families = {quantity.family for quantity in ours.quantities}
     if (ours.trainings or theirs.trainings) and (limit := limits.get(CLEAN_LIKELIHOOD)):
         # Trainings of one recipe are alike in their confidence as well: where it moves, the recipe
@@ -52,8 +66,7 @@ def compare_answers(
     if ours.trainings and theirs.trainings and ours is not theirs:
         alone = [compared(each).checks for each in ours.trainings]
         found = replace(found, checks=undecided_by(found.checks, alone))
-    same = candidate is baseline
-    return replace(found, notes=() if same else tuple(_temperature_note(found)))
+    return found
 
 
 def in_common(
@@ -62,10 +75,10 @@ def in_common(
     """The answers of both that can be compared; None where either does not say."""
     if candidate.answers is None or baseline.answers is None:
         return None
-    return _alike(candidate.answers, baseline.answers)
+    return alike(candidate.answers, baseline.answers)
 
 
-def _alike(ours: Measurement, theirs: Measurement) -> tuple[Measurement, Measurement]:
+def alike(ours: Measurement, theirs: Measurement) -> tuple[Measurement, Measurement]:
     """Both answers under the panel, or both to the images as they are alone."""
     if ours.settings["panel"] and theirs.settings["panel"]:
         return ours, theirs
@@ -77,14 +90,14 @@ def explained_by_temperature(candidate: Measurement, baseline: Measurement) -> f
 
     None where the temperatures are the same, or something else differs on any image both answered.
     """
-    candidate, baseline = _alike(candidate, baseline)
+    candidate, baseline = alike(candidate, baseline)
     rows = pair(candidate, baseline)
     ours, theirs = (one.values[some] for one, some in zip((candidate, baseline), rows, strict=True))
     at = [quantity.name for quantity in candidate.quantities].index(TEMPERATURE)
     shown = at_own_temperature(candidate)
     ratio = float(ours[0, at] / theirs[0, at])
-    alike = np.allclose(ours[:, shown], theirs[:, shown], rtol=0, atol=SAME_ANSWERS)
-    return ratio if alike and abs(ratio - 1) > SAME_TEMPERATURE else None
+    close = np.allclose(ours[:, shown], theirs[:, shown], rtol=0, atol=SAME_ANSWERS)
+    return ratio if close and abs(ratio - 1) > SAME_TEMPERATURE else None
 
 
 def worse(answers: Comparison) -> bool:

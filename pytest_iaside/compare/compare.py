@@ -45,6 +45,7 @@ def compare(
     direction: Direction = "worse",
     paired: bool = True,
     law: Law = STUDENT,
+    answers_level: float | None = None,
 ) -> Comparison:
     """Compare ``candidate`` with ``baseline`` on the images that both were measured on.
 
@@ -55,7 +56,8 @@ def compare(
     Limit by family for others; ``direction`` (Thresholds have their own) says whether changes for
     the better count. ``answers`` are limits on how right the images are answered (SPEC.md 12), by
     default those of ``thresholds``. ``law`` is for intervals at a number of images that was not
-    fixed beforehand (sequential.py).
+    fixed beforehand (sequential.py), ``answers_level`` the level for answers where they were not
+    looked at early, as the rest was (coarse.py).
 
     Raises BaselineError, naming the difference, when the two were measured by other settings,
     against other kinds of label or, unless ``paired`` is False, on another reference sample;
@@ -77,7 +79,12 @@ def compare(
     checks, changes, limits = list(found.checks), found.quantities, found.limits
     shown = found.level
     answered = compare_answers(
-        candidate, baseline, answers, level=level, direction=direction, paired=paired
+        candidate,
+        baseline,
+        answers,
+        level=answers_level or level,
+        direction=direction,
+        paired=paired,
     )
     if answered is not None and all(rose(answered, name) for name in BETTER_ANSWERS):
         checks = [_of_the_empty(check) if check.name == "value" else check for check in checks]

@@ -39,11 +39,14 @@ class Job(Protocol[R_co]):
         """What is found, in the order of the images, a few at a time."""
 
 
-def run_jobs(classifier: Classifier, execution: Execution, jobs: Iterable[Job[R]]) -> Generator[R]:
+def run_jobs(
+    classifier: Classifier, execution: Execution, jobs: Iterable[Job[R]], *, steady: bool = False
+) -> Generator[R]:
     """The rows of all ``jobs``, of which there is at least one, in their order.
 
     In this process a job is made when the one before is done. Raises as ``open_runner``, and
-    ModelError where the network answers the first images differently each time.
+    ModelError where the network answers the first images differently each time, unless it is known
+    to be ``steady``.
     """
     if (executor := execution.executor) is not None:
         # Workers do not spread their part any further, and an executor cannot be sent to one.
@@ -56,8 +59,9 @@ def run_jobs(classifier: Classifier, execution: Execution, jobs: Iterable[Job[R]
     first = next(waiting)
     inputs = first.first_inputs(classifier)
     with open_runner(classifier, execution, inputs=inputs, passes=first.passes) as runner:
-        seen = classifier.normalise(first.sample.pixels(0, AT_ONCE).to(runner.device))
-        check_answers(runner, seen, first.sample.names, execution.dtype)
+        if not steady:
+            seen = classifier.normalise(first.sample.pixels(0, AT_ONCE).to(runner.device))
+            check_answers(runner, seen, first.sample.names, execution.dtype)
         for job in chain([first], waiting):
             yield from job.rows(runner)
 

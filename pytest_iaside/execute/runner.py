@@ -2,8 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -171,7 +173,9 @@ def open_runner(
     check_execution(execution)
     if isinstance(classifier.network, nn.Module):
         check_loaded(classifier.network)
-    with open_backend(
+    kept = _KEPT.get()
+    passes = passes if kept is None else max(passes, kept.passes)
+    opened = open_backend(
         classifier,
         backend=execution.backend,
         device=execution.device,
@@ -179,8 +183,45 @@ def open_runner(
         batch_size=execution.batch_size,
         inputs=inputs,
         passes=passes,
-    ) as backend:
+    )
+    if kept is not None:
+        key = (id(classifier.network), replace(execution, executor=None), inputs.shape[1:])
+        yield BackendRunner(classifier, kept.backend(key, opened))
+        return
+    with opened as backend:
         yield BackendRunner(classifier, backend)
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """Backends that stay open, by what they run and how."""
+
+    passes: int
+    stack: ExitStack
+    backends: dict[Hashable, Backend]
+
+    def backend(self, key: Hashable, opened: AbstractContextManager[Backend]) -> Backend:
+        if key not in self.backends:
+            self.backends[key] = self.stack.enter_context(opened)
+        return self.backends[key]
+
+
+_KEPT: ContextVar[_Kept | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def kept_open(passes: int) -> Iterator[None]:
+    """What is opened by ``open_runner`` in here stays open for the next who opens the same.
+
+    So that a network is converted once, for ``passes`` in all, and not again for each part of a
+    measurement. Nothing else may touch the network in here.
+    """
+    with ExitStack() as stack:
+        before = _KEPT.set(_Kept(passes, stack, {}))
+        try:
+            yield
+        finally:
+            _KEPT.reset(before)
 
 
 @contextmanager

@@ -123,49 +123,7 @@ def measure(
     done: list[GameRows] = []
 
     def profile() -> SpectralProfile:
-        played = join(done)
-        count = len(played.image_psi)
-        classes = played.log_probabilities.shape[1]
-        model_info = ModelInfo(
-            name=classifier.name, classes=classes, fingerprint=fingerprint, fed=classifier.fed
-        )
-        groups = None if sample.groups is None else sample.groups[:count]
-        labels = played.log_probabilities.argmax(axis=1)
-        if pinned.labels is not None:
-            labels = pinned.labels[:count].numpy()
-        return SpectralProfile(
-            values=played.image_psi,
-            by_size=played.by_size,
-            log_likelihood=played.log_likelihood if rules.design == "exact" else None,
-            information=label_information(played.log_probabilities, labels),
-            digests=sample.digests[:count],
-            names=sample.names[:count],
-            groups=groups,
-            labels=labels,
-            rules=rules,
-            reference=ReferenceInfo.of(reference),
-            model=model_info,
-            forward_passes=played.forward_passes,
-            passes_from_cache=played.from_cache,
-            passes_replayed=0 if kept is None else kept.replayed,
-            not_cached_because="" if kept is None else kept.why_not,
-            notes=(kept.note,) if kept is not None and kept.note else (),
-            answers=Measurement(
-                kind=ANSWERS,
-                quantities=answer_quantities(()),
-                values=rightness([played.log_probabilities], labels),
-                digests=sample.digests[:count],
-                names=sample.names[:count],
-                groups=groups,
-                labels=labels,
-                settings={"panel": []},
-                reference=ReferenceInfo.of(reference),
-                model=model_info,
-                forward_passes=count,
-            ),
-            environment=environment() | played.environment,
-            seconds=time.perf_counter() - began,
-        )
+        return profile_of(join(done), game, fingerprint, kept=kept, began=began)
 
     for rows in _results(game, kept):
         done.append(rows)
@@ -184,6 +142,60 @@ def measure(
     if answers.passes_from_cache and kept is not None and kept.note:
         answers = answered()  # What was kept of the model is forgotten by now.
     return with_answers(found, answers)
+
+
+def profile_of(
+    played: GameRows,
+    game: Game,
+    fingerprint: str | None,
+    *,
+    kept: CachedGame | None = None,
+    began: float,
+) -> SpectralProfile:
+    """The profile of the first images of ``game``, those that were ``played``."""
+    count = len(played.image_psi)
+    sample, classifier = game.sample, game.classifier
+    classes = played.log_probabilities.shape[1]
+    model_info = ModelInfo(
+        name=classifier.name, classes=classes, fingerprint=fingerprint, fed=classifier.fed
+    )
+    groups = None if sample.groups is None else sample.groups[:count]
+    labels = played.log_probabilities.argmax(axis=1)
+    if sample.labels is not None:
+        labels = sample.labels[:count].numpy()
+    return SpectralProfile(
+        values=played.image_psi,
+        by_size=played.by_size,
+        log_likelihood=played.log_likelihood if game.rules.design == "exact" else None,
+        information=label_information(played.log_probabilities, labels),
+        digests=sample.digests[:count],
+        names=sample.names[:count],
+        groups=groups,
+        labels=labels,
+        rules=game.rules,
+        reference=ReferenceInfo.of(game.whole),
+        model=model_info,
+        forward_passes=played.forward_passes,
+        passes_from_cache=played.from_cache,
+        passes_replayed=0 if kept is None else kept.replayed,
+        not_cached_because="" if kept is None else kept.why_not,
+        notes=(kept.note,) if kept is not None and kept.note else (),
+        answers=Measurement(
+            kind=ANSWERS,
+            quantities=answer_quantities(()),
+            values=rightness([played.log_probabilities], labels),
+            digests=sample.digests[:count],
+            names=sample.names[:count],
+            groups=groups,
+            labels=labels,
+            settings={"panel": []},
+            reference=ReferenceInfo.of(game.whole),
+            model=model_info,
+            forward_passes=count,
+        ),
+        environment=environment() | played.environment,
+        seconds=time.perf_counter() - began,
+    )
 
 
 NO_SETTINGS = {"execution", "progress", "labels_from", "temperature", "until", "rescale", "again"}

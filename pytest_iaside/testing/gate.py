@@ -68,6 +68,8 @@ class Gate:
     direction: Direction = "worse"
     fail_on: FailOn = "drift"
     samples: Any = None
+    whole: Callable[[], bool] = lambda: True
+    """Whether all was measured that a baseline holds, or only what decided."""
     needs_baseline: bool = True
     """Whether anything is compared with a baseline; if not, none is stored."""
     needs_reference: bool = True
@@ -203,7 +205,7 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
     # The new one is to be what a first one would have been: not measured with the labels of the old
     # baseline, nor on the few images that were enough to tell the two apart.
     count = 0 if told.measured is None else len(told.measured)
-    partly = count < len(first_images(sample, gate.samples))
+    partly = count < len(first_images(sample, gate.samples)) or not gate.whole()
     if told.measured is None or partly or sample.labels is None or gate.predicts_labels:
         told.measured = _measured(gate, told.models, sample, None)
     comparison = gate.compared(told.measured, told.measured)

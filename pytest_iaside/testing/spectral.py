@@ -10,7 +10,6 @@ from typing import Any, Unpack
 import numpy as np
 
 from pytest_iaside.compare.answers import explained_by_temperature
-from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.sequential import (
     compare_sequentially,
@@ -20,8 +19,9 @@ from pytest_iaside.compare.sequential import (
 )
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.execute.execution import scattered
+from pytest_iaside.execute.runner import kept_open
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.selection import on_labels_of
+from pytest_iaside.images.selection import first_images, on_labels_of
 from pytest_iaside.measure.game.cached import CHANGED_MODEL
 from pytest_iaside.measure.game.replay import Again
 from pytest_iaside.measure.game.rules import Rules
@@ -33,12 +33,15 @@ from pytest_iaside.measure.trainings import mean_of
 from pytest_iaside.report.record import ComparisonRecord
 from pytest_iaside.settings import Layer, SettingKeywords, Settings
 from pytest_iaside.stats.groups import joined
+from pytest_iaside.testing.coarse import CoarseToFine
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.gate import Gate, Told, run_gate
 from pytest_iaside.testing.red import RedGate, surviving, told_by_wings
 from pytest_iaside.testing.session import update_mode
 from pytest_iaside.thresholds import Thresholds, check_limits
 
+PASSES_OF_A_GATE = 64
+"""Of an image, about: what a back end is chosen for. Answers and arcs; a whole game is more."""
 MOST_KEPT = 2**18
 """Log-likelihoods that a baseline keeps: a megabyte before it is compressed."""
 
@@ -87,9 +90,16 @@ def _prepared(
     # Trainings are compared on all images: what they differ by does not get less by looking longer.
     adds = test is not None and update_mode(test.config) == "add"
     auto = settings.measure.get("samples") == "auto" and not several and not adds
+    # What trainings differ by, and a sequence of looks at images, take the whole game.
+    coarsely = not several and not adds and settings.measure.get("samples") != "auto"
+    looks = CoarseToFine(settings)
     exhausted = False
 
     def measured(model: Any, sample: ReferenceSample, baseline: Any) -> SpectralProfile:
+        with kept_open(passes=PASSES_OF_A_GATE * len(sample)):
+            return looked_at(model, sample, baseline)
+
+    def looked_at(model: Any, sample: ReferenceSample, baseline: Any) -> SpectralProfile:
         nonlocal exhausted
         whole = sample
         options = {"cache": True, "panel": AUTO, **settings.measure}
@@ -111,7 +121,12 @@ def _prepared(
         executor = test.fixture("spectral_executor") if test else None
         options["execution"] = replace(settings.execution, executor=executor)
         with test.progress() if test else nullcontext() as progress:
-            found = measure(model, sample, **options, progress=progress, labels_from=baseline)
+            found = None
+            if coarsely and baseline is not None:
+                whole_sample = first_images(sample, settings.measure.get("samples"))
+                found = looks.measured(model, whole_sample, baseline, answers, options, progress)
+            if found is None:
+                found = measure(model, sample, **options, progress=progress, labels_from=baseline)
         exhausted = len(found) == options.get("samples")
         if answers.passes_from_cache and CHANGED_MODEL in "".join(found.notes):
             # What was kept of the model is not its own any longer, and forgotten by now.
@@ -123,7 +138,7 @@ def _prepared(
             return compare_sequentially(
                 candidate, baseline, thresholds, level=level, exhausted=exhausted
             )
-        return compare(candidate, baseline, thresholds, level=level)
+        return looks.compared(candidate, baseline)
 
     return Gate(
         kind="spectral",
@@ -134,6 +149,7 @@ def _prepared(
         level=level,
         fail_on=settings.fail_on,
         samples=settings.measure.get("samples"),
+        whole=lambda: looks.last == "everything",
         storable=lambda measured, _: storable(measured),
         tell_more=partial(_tell_more, settings, baseline_model),
     )

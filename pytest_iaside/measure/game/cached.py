@@ -75,9 +75,14 @@ class CachedGame:
     """What came of that, for people."""
 
     @classmethod
-    def of(cls, game: Game, again: Again | None = None) -> CachedGame:
-        """Raises SettingsError where the cache's limit is no number."""
+    def of(cls, game: Game, again: Again | None = None, read: str = "") -> CachedGame:
+        """``read`` says how ψ are read off what is played, where that is not what the rules say.
+
+        Raises SettingsError where the cache's limit is no number.
+        """
         facts: dict[str, Any] = {"rules": game.rules.as_dict()}
+        if read:
+            facts["read"] = read
         if game.temperature != 1.0:
             facts["temperature"] = game.temperature
         key = key_of(game.classifier, game.execution, facts)
@@ -87,6 +92,13 @@ class CachedGame:
     def why_not(self) -> str:
         """Why nothing is kept; empty where it is."""
         return NO_IDENTITY if self.key is None else self.cache.broken
+
+    @property
+    def complete(self) -> bool:
+        """Whether something is kept of every image; nothing is played again for that."""
+        if self.key is None:
+            return False
+        return all(one is not None for one in self.cache.get(self.key, self.entries))
 
     def rows(self) -> list[GameRows | None]:
         """What is kept of each image of the sample, once some of it was played again.

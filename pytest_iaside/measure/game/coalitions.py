@@ -52,6 +52,20 @@ def plan(design: Design, players: int, key: str) -> Plan:
     return Plan(np.concatenate([ends, beginnings.reshape(-1, players)]), orders)
 
 
+def both_ways(orders: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Orders (2·M, M): those of the design ``latin``, and their circle followed the other way.
+
+    Beginnings of both are arcs of one circle: no coalition is played for the second half.
+    """
+    back = orders[0][::-1]
+    return np.concatenate([orders, [np.roll(back, -start) for start in range(len(back))]])
+
+
+def columns_of(coalitions: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Numbers (S,) of coalitions (S, M) among all: bit i is set where player i is there."""
+    return coalitions.astype(np.int64) @ (1 << np.arange(coalitions.shape[1]))
+
+
 def resolved(design: Design, players: int) -> Design:
     """``design``, with ``auto`` decided."""
     if design != "auto":

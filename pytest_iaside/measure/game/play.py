@@ -256,7 +256,12 @@ def plans_of(sample: ReferenceSample, rules: Rules) -> list[Plan]:
     """What is played of each image."""
     if rules.design == "exact":
         return [plan("exact", rules.bands, "")] * len(sample)
-    return [plan(rules.design, rules.bands, f"{rules.seed} {d}") for d in sample.digests]
+    return [plan(rules.design, rules.bands, key_of(rules, digest)) for digest in sample.digests]
+
+
+def key_of(rules: Rules, digest: str) -> str:
+    """What is drawn for an image depends on this, and on nothing else."""
+    return f"{rules.seed} {digest}"
 
 
 def _seed(seed: int, digest: str) -> int:

@@ -4,7 +4,7 @@ from functools import lru_cache
 from math import comb
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pytest_iaside.measure.game.coalitions import Plan, exact_coalitions
 from pytest_iaside.stats.arrays import Floats
@@ -93,6 +93,19 @@ def plan_weights(plan: Plan) -> Floats:
         after = [*range(first, first + players - 1), 1]
         weights[after, order] += 1 / count
         weights[before, order] -= 1 / count
+    return weights
+
+
+def order_weights(orders: NDArray[np.int64]) -> Floats:
+    """Matrix W (2^M, M) with ψ = v @ W, unbiased: what players add along ``orders`` (P, M).
+
+    Rows of coalitions that are not played are 0.
+    """
+    count, players = orders.shape
+    weights = np.zeros((2**players, players))
+    after = np.cumsum(1 << orders, axis=1)
+    np.add.at(weights, (after, orders), 1 / count)
+    np.add.at(weights, (after - (1 << orders), orders), -1 / count)
     return weights
 
 

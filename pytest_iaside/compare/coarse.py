@@ -1,0 +1,166 @@
+"""Coarse to fine: which look at a candidate decides, and what is looked at next (SPEC.md 13, 14).
+
+What a pass is worth comes first: answers, of which a drift is red whatever the game would add; then
+the game along arcs, held against the same coalitions of the baseline's table; then all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pytest_iaside.compare.answers import alike, compare_alike
+from pytest_iaside.compare.changes import SAME_ANSWERS, at_own_temperature
+from pytest_iaside.compare.check import Verdict, worst
+from pytest_iaside.compare.compare import compare, moved_most
+from pytest_iaside.compare.comparison import OF_BANDS, Comparison
+from pytest_iaside.compare.fit import pair
+from pytest_iaside.execute.steady import agree
+from pytest_iaside.measure.game.growing import GrowingGame, read_along_arcs
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.thresholds import Thresholds
+
+EARLY = 50
+"""An early look has a fiftieth of the error that the last one may make: so small a part leaves the
+last look its own, nearly (Haybittle 1971, Peto 1976)."""
+DRIVING = 8
+"""Images that a gate is looked into where the answers alone are red."""
+
+
+def early_level(level: float) -> float:
+    """The confidence of a look before the last."""
+    return 1 - (1 - level) / EARLY
+
+
+def red_by_answers(
+    answers: Measurement, baseline: Measurement, thresholds: Thresholds, level: float
+) -> Comparison | None:
+    """The comparison of the answers where it is drift: then the gate is red, whatever follows.
+
+    It is the very check that a gate makes at its end, of all images: nothing is looked at twice.
+    """
+    theirs = baseline.answers or baseline
+    found = compare_alike(
+        *alike(answers, theirs),
+        thresholds.answer_limits,
+        level=level,
+        direction=thresholds.direction,
+    )
+    return found if found.verdict == "drift" else None
+
+
+def same_answers(answers: Measurement, baseline: Measurement) -> bool:
+    """Whether every image is answered as before, to the last digits."""
+    theirs = baseline.answers or baseline
+    if answers.settings["panel"] != theirs.settings["panel"]:
+        return False
+    rows = pair(answers, theirs)
+    if len(rows[0]) < len(answers):
+        return False
+    some = at_own_temperature(answers)
+    ours, before = (
+        one.values[at][:, some] for one, at in zip((answers, theirs), rows, strict=True)
+    )
+    return bool((np.abs(ours - before) <= SAME_ANSWERS).all())
+
+
+def driving(red: Comparison, count: int = DRIVING) -> list[str]:
+    """The digests of the images that lost most where the answers are red, at most ``count``."""
+    check = next(check for check in red.checks if check.verdict == "drift")
+    names = [quantity.name for quantity in red.candidate.quantities]
+    rows = pair(red.candidate, red.baseline)
+    both = zip((red.candidate, red.baseline), rows, strict=True)
+    ours, theirs = (one.values[some] for one, some in both)
+    sign = 1 if check.better == "higher" else -1
+    lost = sign * (ours - theirs)[:, names.index(check.where)]
+    # Hits are lost or not: of images that lost as much, those whose label got least likely.
+    likely = (ours - theirs)[:, names.index("log-likelihood, clean")]
+    found = dict.fromkeys(
+        red.candidate.digests[rows[0][at]] for at in np.lexsort((likely, lost)) if lost[at] < 0
+    )
+    return list(found)[:count]
+
+
+def along_arcs(profile: SpectralProfile) -> SpectralProfile:
+    """The profile as the coalitions along arcs alone show it, of one that has its whole table."""
+    assert profile.log_likelihood is not None
+    psi, by_size = read_along_arcs(profile.log_likelihood, profile.rules, profile.digests)
+    return replace(
+        profile,
+        values=psi,
+        by_size=by_size,
+        log_likelihood=None,
+        rules=replace(profile.rules, design="latin"),
+    )
+
+
+def tables_agree(game: GrowingGame, baseline: SpectralProfile) -> bool:
+    """Whether all that was played is what the baseline's table says, to the last digits."""
+    if baseline.log_likelihood is None:
+        return False
+    place = {digest: row for row, digest in enumerate(baseline.digests)}
+    known: Floats = baseline.log_likelihood[[place[each] for each in game.game.sample.digests]]
+    played = ~np.isnan(game.table)
+    return agree(game.table[played], known[played], game.game.rules.dtype)
+
+
+def compare_red(
+    candidate: SpectralProfile, baseline: Measurement, thresholds: Thresholds, level: float
+) -> Comparison:
+    """The comparison where the answers alone are red; ``candidate`` is of some images.
+
+    What bands lost is told of these, and decides nothing.
+    """
+    found = compare(
+        candidate,
+        baseline,
+        {},
+        answers=thresholds.answer_limits,
+        level=level,
+        direction=thresholds.direction,
+    )
+    answers = candidate.answers or candidate
+    some, every = len(candidate), len(answers)
+    told = "; ".join(moved_most(found.quantities))
+    tail = (f"of the {some} images that lost most: {told}",) if told else ()
+    note = (
+        f"the answers to all {every} images decide; what bands lost is of the {some} images that "
+        "lost most, and decides nothing"
+    )
+    return replace(
+        found,
+        checks=tuple(check for check in found.checks if check.name != "structured"),
+        images=every,
+        groups=None
+        if candidate.groups is None
+        else len(set((candidate.answers or candidate).groups or ())),
+        lead=(),
+        led=(),
+        tail=tail,
+        notes=(note, *found.notes),
+    )
+
+
+def compare_early(
+    candidate: SpectralProfile, baseline: SpectralProfile, thresholds: Thresholds, level: float
+) -> Comparison:
+    """The comparison along arcs, with the confidence of an early look; answers have their own."""
+    return compare(candidate, baseline, thresholds, level=early_level(level), answers_level=level)
+
+
+def decided(comparison: Comparison) -> bool:
+    """Whether more of the game would change nothing: drift, or no check of it is undecided.
+
+    What the answers leave undecided the game does not decide either.
+    """
+    return comparison.verdict == "drift" or verdict_of_bands(comparison) != "inconclusive"
+
+
+def verdict_of_bands(comparison: Comparison) -> Verdict:
+    """The worst of the checks of the game."""
+    names: Sequence[str] = ("structured", *OF_BANDS)
+    return worst([check.verdict for check in comparison.checks if check.name in names])

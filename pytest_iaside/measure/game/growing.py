@@ -1,0 +1,201 @@
+"""A game that is played a few coalitions at a time, as far as it takes to decide (SPEC.md 13).
+
+A table of all coalitions of every image is filled in turns: those along the arcs of a circle first,
+which give every band's ψ without bias, then all others, which give it exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pytest_iaside.execute.jobs import AT_A_TIME, run_jobs
+from pytest_iaside.execute.runner import BackendRunner
+from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.measure.game.cached import CachedGame
+from pytest_iaside.measure.game.coalitions import both_ways, columns_of, exact_coalitions, plan
+from pytest_iaside.measure.game.play import Game, Shard, answers_on, key_of, plans_of
+from pytest_iaside.measure.game.replay import Again
+from pytest_iaside.measure.game.rows import PASSES, GameRows, join
+from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.game.shapley import mean_by_size, order_weights, shapley_weights
+from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.stats.arrays import Floats
+
+BOTH_WAYS = "arcs both ways"
+"""How ψ are read off what is played along arcs; design ``latin`` reads it one way."""
+
+
+@dataclass(eq=False)
+class GrowingGame:
+    """What is known of the game of K images: ``table`` (K, 2^M) float64, NaN where not played.
+
+    ``game`` is an exact one; ``told`` hears how many passes were run so far. With ``cached`` what
+    was found along arcs before is taken from the disk, and kept there.
+    """
+
+    game: Game
+    cached: bool = False
+    again: Again = field(default_factory=dict)
+    told: Callable[[int], None] = lambda passes: None
+    table: Floats = field(init=False)
+    kept: CachedGame | None = field(init=False, default=None)
+    """What of the game along arcs the cache keeps."""
+    rows: list[GameRows] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        shape = (len(self.game.sample), 2**self.game.rules.bands)
+        self.table = np.full(shape, np.nan)
+        if self.cached:
+            self.kept = CachedGame.of(self.latin, self.again, read=BOTH_WAYS)
+
+    @property
+    def latin(self) -> Game:
+        """The game along arcs alone."""
+        return replace(self.game, rules=replace(self.game.rules, design="latin"))
+
+    @property
+    def passes(self) -> int:
+        """Forward passes that were run."""
+        return sum(each.forward_passes - each.from_cache for each in self.rows)
+
+    def ends(self) -> GameRows:
+        """Play the coalitions of no band, one, all but one and all: 2·M + 2; ψ are left open.
+
+        Raises ModelError as ``run_jobs`` and ``play_rounds`` do. Nobody is asked whether the
+        answers are steady: that is for who asked for the clean ones.
+        """
+        every = 2**self.game.rules.bands - 1
+        one = 1 << np.arange(self.game.rules.bands)
+        return self._fill(np.tile(np.concatenate([[0, every], one, every - one]), (len(self), 1)))
+
+    def along_arcs(self) -> GameRows:
+        """Play the coalitions along arcs; ψ of every band without bias. Raises as ``ends``."""
+        columns = np.stack([columns_of(each.coalitions) for each in plans_of(*self._latin)])
+        kept = [None] if self.kept is None or self.rows else self.kept.rows()
+        if None in kept:
+            found = self._fill(columns)
+        else:
+            found = join([each for each in kept if each is not None])
+            self.rows.append(found)
+            np.put_along_axis(self.table, columns, found.log_likelihood, axis=1)
+        psi, by_size = read_along_arcs(self.table, self.game.rules, self.game.sample.digests)
+        found = replace(found, image_psi=psi, by_size=by_size)
+        if self.kept is not None and None in kept:
+            self.kept.keep(range(len(self)), found)
+        return found
+
+    def everything(self) -> GameRows:
+        """Play all coalitions; ψ of every band exactly. Raises as ``ends``."""
+        size = exact_coalitions(self.game.rules.bands).sum(axis=1)
+        sizes = range(self.game.rules.bands + 1)
+        found = self._fill(np.tile(np.arange(len(size)), (len(self), 1)))
+        return replace(
+            found,
+            image_psi=(self.table - self.table[:, :1]) @ shapley_weights(self.game.rules.bands),
+            by_size=np.stack([self.table[:, size == s].mean(axis=1) for s in sizes], axis=1),
+        )
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def _fill(self, columns: NDArray[np.int64]) -> GameRows:
+        """Play those of ``columns`` (K, S) that were not yet; what is known of all of them then.
+
+        Of each image as many are known.
+        """
+        unknown = np.isnan(np.take_along_axis(self.table, columns, axis=1))
+        if unknown.any():
+            new = columns[unknown].reshape(len(self), -1)
+            found = self._played(new, self.rows[-1].log_probabilities if self.rows else None)
+            np.put_along_axis(self.table, new, found.log_likelihood, axis=1)
+            self.rows.append(found)
+        passes = {name: sum(getattr(each, name) for each in self.rows) for name in PASSES}
+        known = np.take_along_axis(self.table, columns, axis=1)
+        return replace(self.rows[-1], log_likelihood=known, **passes)
+
+    @property
+    def _latin(self) -> tuple[ReferenceSample, Rules]:
+        return self.game.sample, self.latin.rules
+
+    def _played(
+        self, columns: NDArray[np.int64], log_probabilities: Floats | None = None
+    ) -> GameRows:
+        """The coalitions ``columns`` (K, S) of each image; ψ and means are left open.
+
+        ``log_probabilities`` (K, classes) of the images as they are, if they are known.
+        """
+        found, run = [], self.passes
+        parts = self._parts(columns, log_probabilities)
+        for rows in run_jobs(self.game.classifier, self.game.execution, parts, steady=True):
+            found.append(rows)
+            run += rows.forward_passes
+            self.told(run)
+        return join(found)
+
+    def _parts(
+        self, columns: NDArray[np.int64], log_probabilities: Floats | None
+    ) -> Iterator[_Part]:
+        coalitions = exact_coalitions(self.game.rules.bands)[columns]
+        clean = None
+        if log_probabilities is not None:
+            # Their logits up to a constant, which changes nothing.
+            clean = torch.from_numpy(log_probabilities * self.game.temperature)
+        passes = columns.size + (len(columns) if clean is None else 0)
+        done = 0
+        for shard in self.game.shards(AT_A_TIME, range(len(columns))):
+            some = slice(done, done + len(shard.sample))
+            done = some.stop
+            known = None if clean is None else clean[some]
+            yield _Part(shard, list(coalitions[some]), known, passes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Some images of a turn, and the coalitions that are played of each."""
+
+    shard: Shard
+    coalitions: list[NDArray[np.bool_]]
+    clean: Tensor | None
+    passes: int
+
+    @property
+    def sample(self) -> ReferenceSample:
+        return self.shard.sample
+
+    def first_inputs(self, classifier: Classifier) -> Tensor:
+        return self.shard.first_inputs(classifier)
+
+    def rows(self, runner: BackendRunner) -> Iterator[GameRows]:
+        """Rows of which ψ and means are left open."""
+        for some, (found,), log_probabilities in answers_on(
+            runner, self.shard.rules, self.shard, self.coalitions, clean=self.clean
+        ):
+            count = some.stop - some.start
+            nothing = np.full((count, 0), np.nan)
+            yield GameRows(
+                image_psi=nothing,
+                by_size=nothing,
+                log_likelihood=found,
+                log_probabilities=log_probabilities,
+                forward_passes=count * (found.shape[1] + (self.clean is None)),
+                environment=runner.environment,
+            )
+
+
+def read_along_arcs(table: Floats, rules: Rules, digests: Sequence[str]) -> tuple[Floats, Floats]:
+    """ψ (K, M), unbiased, and means by size (K, M+1), of the coalitions along arcs in a table."""
+    psi, by_size = [], []
+    for row, digest in zip(table, digests, strict=True):
+        latin = plan("latin", rules.bands, key_of(rules, digest))
+        assert latin.orders is not None
+        columns = columns_of(latin.coalitions)
+        # Relative to the empty coalition first: v(∅) is large against what bands add.
+        psi.append((row[columns] - row[0]) @ order_weights(both_ways(latin.orders))[columns])
+        by_size.append(mean_by_size(latin, row[columns]))
+    return np.array(psi), np.array(by_size)
