@@ -6,6 +6,7 @@ a value fits the images is for the measurement to say.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -65,6 +66,7 @@ class SettingKeywords(AccuracyKeywords, total=False):
     max_value_drop: float | None
     max_band_drop: float | None
     max_upper_band_change: float | None
+    budget: int | str
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,30 @@ YES_OR_NO = Kind(
 MEGABYTES = Kind(
     "a number from 0.1 to 10", lambda v: is_number(v) and 0.1 <= v <= 10, _number, "float"
 )
+BUDGETS = ("decided", "everything")
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def seconds_of(budget: int | str) -> float | None:
+    """How many seconds ``budget`` is: of ``60s``, ``1.5 min`` or ``2h``; None for all others."""
+    text = str(budget).strip().lower()
+    for unit, seconds in UNITS.items():
+        if text.endswith(unit) and is_number(count := _number(text.removesuffix(unit))):
+            return float(count) * seconds if 0 < count < math.inf else None
+    return None
+
+
+def _is_budget(value: Any) -> bool:
+    if isinstance(value, str):
+        return value in BUDGETS or seconds_of(value) is not None
+    return is_whole(value) and value > 0
+
+
+BUDGET = Kind(
+    "decided, everything, a number of forward passes (1500), or a time (60s, 5min)",
+    _is_budget,
+    lambda text: number if is_whole(number := _number(text)) else text.strip(),
+)
 TEXT = Kind("text", lambda v: isinstance(v, str) and v != "", str.strip)
 
 # Settings of measure(), in its order. The choices for those of kind TEXT are known to modules
@@ -180,9 +206,10 @@ SETTINGS: dict[str, tuple[Kind, str]] = {
     **THRESHOLDS,
     "level": (SHARE, "confidence of every interval"),
     "fail_on": (_choice(FailOn), "when the gate is red: drift, inconclusive or any-change"),
+    "budget": (BUDGET, "how much a spectral gate plays: decided, everything, 1500 (passes), 60s"),
 }
 # Those that a command line changes for one run; the rest belong to the project.
-ON_COMMAND_LINE = ("samples", "device", "backend", "batch_size", "fail_on", "level")
+ON_COMMAND_LINE = ("samples", "device", "backend", "batch_size", "fail_on", "level", "budget")
 # Keys of the ini file that are no settings of a gate: they configure the default fixtures, and
 # the report.
 INI_ONLY: dict[str, tuple[Kind, str]] = {
@@ -223,6 +250,7 @@ class Settings:
     thresholds: Thresholds
     level: float = LEVEL
     fail_on: FailOn = "drift"
+    budget: int | str = "decided"
 
     @property
     def execution(self) -> Execution:
@@ -240,6 +268,7 @@ class Settings:
             thresholds=Thresholds(**{name: merged[name] for name in THRESHOLDS if name in merged}),
             level=merged.get("level", LEVEL),
             fail_on=merged.get("fail_on", "drift"),
+            budget=merged.get("budget", "decided"),
         )
 
 

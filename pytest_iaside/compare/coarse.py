@@ -42,10 +42,11 @@ def red_by_answers(
     """The comparison of the answers where it is drift: then the gate is red, whatever follows.
 
     It is the very check that a gate makes at its end, of all images: nothing is looked at twice.
+    ``baseline`` is one that has answers.
     """
-    theirs = baseline.answers or baseline
+    assert baseline.answers is not None
     found = compare_alike(
-        *alike(answers, theirs),
+        *alike(answers, baseline.answers),
         thresholds.answer_limits,
         level=level,
         direction=thresholds.direction,
@@ -55,9 +56,8 @@ def red_by_answers(
 
 def same_answers(answers: Measurement, baseline: Measurement) -> bool:
     """Whether every image is answered as before, to the last digits."""
-    theirs = baseline.answers or baseline
-    if answers.settings["panel"] != theirs.settings["panel"]:
-        return False
+    assert baseline.answers is not None
+    answers, theirs = alike(answers, baseline.answers)
     rows = pair(answers, theirs)
     if len(rows[0]) < len(answers):
         return False
@@ -68,21 +68,21 @@ def same_answers(answers: Measurement, baseline: Measurement) -> bool:
     return bool((np.abs(ours - before) <= SAME_ANSWERS).all())
 
 
-def driving(red: Comparison, count: int = DRIVING) -> list[str]:
-    """The digests of the images that lost most where the answers are red, at most ``count``."""
+def driving(red: Comparison) -> list[str]:
+    """The digests of all images, those first that moved most the way in which answers are red.
+
+    Where better ones are red as well (``direction="any"``), that may be up.
+    """
     check = next(check for check in red.checks if check.verdict == "drift")
     names = [quantity.name for quantity in red.candidate.quantities]
     rows = pair(red.candidate, red.baseline)
     both = zip((red.candidate, red.baseline), rows, strict=True)
     ours, theirs = (one.values[some] for one, some in both)
-    sign = 1 if check.better == "higher" else -1
-    lost = sign * (ours - theirs)[:, names.index(check.where)]
-    # Hits are lost or not: of images that lost as much, those whose label got least likely.
-    likely = (ours - theirs)[:, names.index("log-likelihood, clean")]
-    found = dict.fromkeys(
-        red.candidate.digests[rows[0][at]] for at in np.lexsort((likely, lost)) if lost[at] < 0
-    )
-    return list(found)[:count]
+    moved = (ours - theirs) * (-1 if check.change > 0 else 1)
+    # Hits move or do not: of images that moved as much, those whose label got least likely.
+    first, then = (moved[:, names.index(name)] for name in (check.where, "log-likelihood, clean"))
+    found = dict.fromkeys(red.candidate.digests[rows[0][at]] for at in np.lexsort((then, first)))
+    return list(found)
 
 
 def along_arcs(profile: SpectralProfile) -> SpectralProfile:
@@ -164,3 +164,17 @@ def verdict_of_bands(comparison: Comparison) -> Verdict:
     """The worst of the checks of the game."""
     names: Sequence[str] = ("structured", *OF_BANDS)
     return worst([check.verdict for check in comparison.checks if check.name in names])
+
+
+def cut_short(comparison: Comparison, told: str, *, some: bool) -> Comparison:
+    """``comparison`` where a budget did not allow all; of ``some`` images, or of all.
+
+    What was not looked at is not green: of some images nothing of the game passes.
+    """
+    checks = [
+        replace(check, verdict="inconclusive")
+        if some and check.name in OF_BANDS and check.verdict in ("pass", "nothing found")
+        else check
+        for check in comparison.checks
+    ]
+    return replace(comparison, checks=tuple(checks), notes=(told, *comparison.notes))

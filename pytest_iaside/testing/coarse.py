@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property
 from typing import Any, Literal
 
 from pytest_iaside.compare import coarse
@@ -14,7 +14,7 @@ from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import on_labels_of
 from pytest_iaside.measure.game.cached import CachedGame
-from pytest_iaside.measure.game.growing import GrowingGame
+from pytest_iaside.measure.game.growing import GrowingGame, arcs_of
 from pytest_iaside.measure.game.play import Game
 from pytest_iaside.measure.game.rows import GameRows
 from pytest_iaside.measure.game.rules import Rules
@@ -22,148 +22,216 @@ from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.spectral import Progress, profile_of
 from pytest_iaside.models.classifier import as_classifier
-from pytest_iaside.settings import Settings
+from pytest_iaside.settings import BUDGETS, Settings, seconds_of
+from pytest_iaside.testing.drawn import in_drawing_order
 
-Look = Literal["answers", "unchanged", "arcs", "everything"]
+Look = Literal["answers", "unchanged", "arcs", "budget", "everything"]
+FEWEST = 8
+"""Images that are looked at, however small the budget."""
 
 
 @dataclass(eq=False)
 class CoarseToFine:
     """One gate's candidate, looked at more and more closely until it is decided.
 
-    ``last`` is the look that decided, and ``baseline`` what its candidate is held against.
+    ``last`` is the look that decided, and ``baseline`` what its candidate is held against; ``left``
+    says what the budget left out.
     """
 
     settings: Settings
     last: Look = "everything"
     baseline: Measurement | None = None
+    left: str = ""
 
     def measured(
         self,
         model: Any,
+        whole: ReferenceSample,
         sample: ReferenceSample,
         baseline: Measurement,
         answers: Measurement,
         options: Mapping[str, Any],
         progress: Callable[[Progress], None] | None,
     ) -> SpectralProfile | None:
-        """What decides of ``model``; None where the whole game is to be played, or is kept."""
-        self.last, self.baseline = "everything", baseline
-        began = time.perf_counter()
-        game = _game(model, sample, sample, options, baseline)
-        kept = CachedGame.of(game) if options["cache"] else None
-        if kept is not None and kept.complete:
+        """What decides of ``model``; None where the whole game is to be played, or is kept.
+
+        ``sample`` are the images of ``whole`` that are measured, with ``answers`` to all of whole.
+        """
+        self.last, self.baseline, self.left = "everything", baseline, ""
+        look = _Looking(model, whole, sample, baseline, answers, options, progress)
+        if look.kept is not None and look.kept.complete:
             return None
-        fingerprint = game.classifier.fingerprint()
-        told = _Told(progress, len(sample), began)
-        level, thresholds = self.settings.level, self.settings.thresholds
-        table = _table_of(baseline, game.rules)
-        grown = partial(
-            GrowingGame, cached=bool(options["cache"]), again=options["again"], told=told
-        )
+        thresholds, level = self.settings.thresholds, self.settings.level
+        table = look.table
+        if table is None:
+            return None
         if red := coarse.red_by_answers(answers, baseline, thresholds, level):
-            if table is None:
-                return None
-            lost = set(coarse.driving(red))
-            some = [at for at, digest in enumerate(sample.digests) if digest in lost]
-            growing = grown(_game(model, sample.take(some), sample, options, baseline))
+            growing = look.grown(look.first_of(coarse.driving(red), table))
             self.last, self.baseline = "answers", coarse.along_arcs(table)
-            return _profile(growing, growing.along_arcs(), fingerprint, began)
-        if table is None or set(sample.digests) - set(table.digests):
+            return look.along_arcs(growing)
+        if set(sample.digests) - set(table.digests):
             return None
-        growing = grown(game)
+        if (count := self._images(look)) < len(sample):
+            return self._of_some(look, table, count)
+        growing = look.grown(sample)
         if coarse.same_answers(answers, baseline) and not (growing.kept and growing.kept.complete):
             ends = growing.ends()
             if coarse.tables_agree(growing, table):
                 self.last = "unchanged"
-                return _as_before(growing, ends, table, fingerprint, began)
-        candidate = _profile(growing, growing.along_arcs(), fingerprint, began)
-        arcs = coarse.along_arcs(table)
-        early = coarse.compare_early(replace(candidate, answers=answers), arcs, thresholds, level)
-        any_change = self.settings.fail_on == "any-change"
-        if coarse.decided(early) and not (any_change and early.verdict != "drift"):
-            self.last, self.baseline = "arcs", arcs
-            return candidate
-        rows = growing.everything()
-        if kept is not None:
-            kept.keep(range(len(sample)), rows)
-        return profile_of(rows, game, fingerprint, kept=growing.kept, began=began)
+                return look.as_before(growing, ends, table)
+        if growing.saves:
+            candidate, arcs = look.along_arcs(growing), coarse.along_arcs(table)
+            found = replace(candidate, answers=answers)
+            early = coarse.compare_early(found, arcs, thresholds, level)
+            any_change = self.settings.fail_on == "any-change"
+            if coarse.decided(early) and not (any_change and early.verdict != "drift"):
+                self.last, self.baseline = "arcs", arcs
+                return candidate
+            rest = len(sample) * growing.left
+            if not look.affords(self.settings.budget, rest):
+                self.last, self.baseline = "budget", arcs
+                self.left = f"{rest:,} forward passes for the rest of all coalitions"
+                return candidate
+        return look.everything(growing)
 
     def compared(self, candidate: SpectralProfile, baseline: Measurement) -> Comparison:
         """The comparison of what ``measured`` returned, or of a baseline with itself."""
         thresholds, level = self.settings.thresholds, self.settings.level
-        if candidate is baseline or self.baseline is None or self.last == "everything":
+        against = self.baseline
+        if candidate is baseline or against is None or self.last in ("unchanged", "everything"):
             return compare(candidate, baseline, thresholds, level=level)
         if self.last == "answers":
-            return coarse.compare_red(candidate, self.baseline, thresholds, level)
-        if self.last == "unchanged":
-            return compare(candidate, baseline, thresholds, level=level)
-        assert isinstance(self.baseline, SpectralProfile)
-        return coarse.compare_early(candidate, self.baseline, thresholds, level)
+            return coarse.compare_red(candidate, against, thresholds, level)
+        if self.last == "budget":
+            told = f"the budget of {self.settings.budget} leaves out {self.left}"
+            found = compare(candidate, against, thresholds, level=level)
+            return coarse.cut_short(found, told, some=len(candidate) < len(against))
+        assert isinstance(against, SpectralProfile)
+        return coarse.compare_early(candidate, against, thresholds, level)
 
+    def _images(self, look: _Looking) -> int:
+        """How many images the budget allows to play along arcs; all of them without one."""
+        each, count = arcs_of(look.exact.rules.bands) + 1, len(look.sample)
+        if look.affords(self.settings.budget, each * count):
+            return count
+        return max(FEWEST, look.affordable(self.settings.budget) // each)
 
-def _game(
-    model: Any,
-    sample: ReferenceSample,
-    whole: ReferenceSample,
-    options: Mapping[str, Any],
-    baseline: Measurement,
-) -> Game:
-    return Game(
-        as_classifier(model),
-        Rules.of(options),
-        options["execution"],
-        on_labels_of(sample, baseline),
-        whole,
-        options.get("temperature", 1.0),
-    )
-
-
-def _table_of(baseline: Measurement, rules: Rules) -> SpectralProfile | None:
-    """The baseline where it holds the coalitions of an exact game, and of one training."""
-    if not isinstance(baseline, SpectralProfile) or rules.design != "exact":
-        return None
-    return None if baseline.trainings or baseline.log_likelihood is None else baseline
-
-
-def _profile(
-    growing: GrowingGame, rows: GameRows, fingerprint: str | None, began: float
-) -> SpectralProfile:
-    return profile_of(rows, growing.latin, fingerprint, kept=growing.kept, began=began)
-
-
-def _as_before(
-    growing: GrowingGame,
-    ends: GameRows,
-    baseline: SpectralProfile,
-    fingerprint: str | None,
-    began: float,
-) -> SpectralProfile:
-    """The candidate's profile where all that was played is the baseline's: with its numbers."""
-    place = {digest: row for row, digest in enumerate(baseline.digests)}
-    before = baseline.take([place[digest] for digest in growing.game.sample.digests])
-    assert before.log_likelihood is not None
-    rows = replace(
-        ends, image_psi=before.values, by_size=before.by_size, log_likelihood=before.log_likelihood
-    )
-    found = profile_of(rows, growing.game, fingerprint, began=began)
-    note = (
-        f"unchanged: every image is answered as by the baseline, and under "
-        f"{ends.log_likelihood.shape[1]} of {before.log_likelihood.shape[1]} coalitions of its "
-        "bands, to the last digits; the others were not played"
-    )
-    return replace(found, notes=(note, *found.notes))
+    def _of_some(self, look: _Looking, table: SpectralProfile, count: int) -> SpectralProfile:
+        """The first ``count`` images in drawing order, of groups at least one."""
+        seed = look.options.get("seed", 0)
+        drawn, _, ends = in_drawing_order(look.sample, table, seed)
+        if ends is not None:
+            count = max((end for end in ends if end <= count), default=ends[0])
+        growing = look.grown(drawn.take(range(count)))
+        self.last, self.baseline = "budget", coarse.along_arcs(table)
+        self.left = f"{len(look.sample) - count} of {len(look.sample)} images"
+        return look.along_arcs(growing)
 
 
 @dataclass(eq=False)
-class _Told:
-    """Passes so far, told as images: of each so many are done as of all passes."""
+class _Looking:
+    """A model, what is asked of it, and what that took so far."""
 
+    model: Any
+    whole: ReferenceSample
+    sample: ReferenceSample
+    baseline: Measurement
+    answers: Measurement
+    options: Mapping[str, Any]
     progress: Callable[[Progress], None] | None
-    images: int
-    began: float
 
-    def __call__(self, passes: int) -> None:
+    def __post_init__(self) -> None:
+        self.began = time.perf_counter()
+        self.exact = self._game(self.sample)
+        self.kept = CachedGame.of(self.exact) if self.options["cache"] else None
+
+    @cached_property
+    def fingerprint(self) -> str | None:
+        return self.exact.classifier.fingerprint()
+
+    @property
+    def table(self) -> SpectralProfile | None:
+        """The baseline where it holds the coalitions of an exact game, and of one training."""
+        baseline = self.baseline
+        if not isinstance(baseline, SpectralProfile) or self.exact.rules.design != "exact":
+            return None
+        return None if baseline.trainings or baseline.log_likelihood is None else baseline
+
+    def first_of(self, digests: Sequence[str], table: SpectralProfile) -> ReferenceSample:
+        """The first images of the sample that ``digests`` name and the baseline has."""
+        there = set(self.sample.digests) & set(table.digests)
+        wanted = set([each for each in digests if each in there][: coarse.DRIVING])
+        return self.sample.take([i for i, each in enumerate(self.sample.digests) if each in wanted])
+
+    def grown(self, sample: ReferenceSample) -> GrowingGame:
+        return GrowingGame(
+            self._game(sample),
+            cached=bool(self.options["cache"]),
+            again=self.options["again"],
+            told=self._tell,
+        )
+
+    def along_arcs(self, growing: GrowingGame) -> SpectralProfile:
+        rows = growing.along_arcs()
+        return profile_of(
+            rows, growing.latin, self.fingerprint, kept=growing.kept, began=self.began
+        )
+
+    def as_before(
+        self, growing: GrowingGame, ends: GameRows, table: SpectralProfile
+    ) -> SpectralProfile:
+        """The candidate's profile where all that was played is the baseline's: its numbers."""
+        place = {digest: row for row, digest in enumerate(table.digests)}
+        before = table.take([place[digest] for digest in self.sample.digests])
+        assert before.log_likelihood is not None
+        rows = replace(
+            ends,
+            image_psi=before.values,
+            by_size=before.by_size,
+            log_likelihood=before.log_likelihood,
+        )
+        found = profile_of(rows, growing.game, self.fingerprint, began=self.began)
+        note = (
+            f"unchanged: every image is answered as by the baseline, and under "
+            f"{ends.log_likelihood.shape[1]} of {before.log_likelihood.shape[1]} coalitions of its "
+            "bands, to the last digits; the others were not played"
+        )
+        return replace(found, notes=(note, *found.notes))
+
+    def everything(self, growing: GrowingGame) -> SpectralProfile:
+        rows = growing.everything()
+        if self.kept is not None:
+            self.kept.keep(range(len(self.sample)), rows)
+        return profile_of(rows, self.exact, self.fingerprint, kept=growing.kept, began=self.began)
+
+    def affords(self, budget: int | str, passes: int) -> bool:
+        """Whether so many ``passes`` more are within ``budget``."""
+        return budget in BUDGETS or passes <= self.affordable(budget)
+
+    def affordable(self, budget: int | str) -> int:
+        """How many passes more ``budget`` allows, one that ends somewhere."""
+        run = self.answers.forward_passes - self.answers.passes_from_cache
+        run += self.answers.passes_replayed + self._run
+        seconds = seconds_of(budget)
+        if seconds is None:
+            return int(budget) - run
+        spent = self.answers.seconds + time.perf_counter() - self.began
+        return int((seconds - spent) * run / max(spent, 1e-9))
+
+    _run: int = 0
+
+    def _tell(self, done: int, images: int, passes: int) -> None:
+        """How far a turn is; the next begins anew."""
+        self._run = passes
         if self.progress is not None:
-            seconds = time.perf_counter() - self.began
-            self.progress(Progress(0, self.images, passes, seconds))
+            self.progress(Progress(done, images, passes, time.perf_counter() - self.began))
+
+    def _game(self, sample: ReferenceSample) -> Game:
+        return Game(
+            as_classifier(self.model),
+            Rules.of(self.options),
+            self.options["execution"],
+            on_labels_of(sample, self.baseline),
+            self.whole,
+            self.options.get("temperature", 1.0),
+        )

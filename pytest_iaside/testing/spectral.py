@@ -11,17 +11,12 @@ import numpy as np
 
 from pytest_iaside.compare.answers import explained_by_temperature
 from pytest_iaside.compare.comparison import Comparison
-from pytest_iaside.compare.sequential import (
-    compare_sequentially,
-    drawing_order,
-    drawing_order_of_groups,
-    stopping_rule,
-)
+from pytest_iaside.compare.sequential import compare_sequentially, stopping_rule
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.execute.execution import scattered
 from pytest_iaside.execute.runner import kept_open
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.images.selection import first_images, on_labels_of
+from pytest_iaside.images.selection import first_images
 from pytest_iaside.measure.game.cached import CHANGED_MODEL
 from pytest_iaside.measure.game.replay import Again
 from pytest_iaside.measure.game.rules import Rules
@@ -32,9 +27,9 @@ from pytest_iaside.measure.spectral import measure
 from pytest_iaside.measure.trainings import mean_of
 from pytest_iaside.report.record import ComparisonRecord
 from pytest_iaside.settings import Layer, SettingKeywords, Settings
-from pytest_iaside.stats.groups import joined
 from pytest_iaside.testing.coarse import CoarseToFine
 from pytest_iaside.testing.current_test import CurrentTest
+from pytest_iaside.testing.drawn import in_drawing_order
 from pytest_iaside.testing.gate import Gate, Told, run_gate
 from pytest_iaside.testing.red import RedGate, surviving, told_by_wings
 from pytest_iaside.testing.session import update_mode
@@ -91,7 +86,7 @@ def _prepared(
     adds = test is not None and update_mode(test.config) == "add"
     auto = settings.measure.get("samples") == "auto" and not several and not adds
     # What trainings differ by, and a sequence of looks at images, take the whole game.
-    coarsely = not several and not adds and settings.measure.get("samples") != "auto"
+    coarsely = not several and not adds and not auto and settings.budget != "everything"
     looks = CoarseToFine(settings)
     exhausted = False
 
@@ -112,7 +107,7 @@ def _prepared(
             # The game at the confidence of the baseline, where nothing else tells the two apart.
             options["temperature"] = explained_by_temperature(answers, baseline.answers) or 1.0
         if auto and baseline is not None and single:
-            sample, known, ends = _in_drawing_order(
+            sample, known, ends = in_drawing_order(
                 sample, baseline, settings.measure.get("seed", 0)
             )
             options["samples"] = known or "auto"
@@ -122,9 +117,9 @@ def _prepared(
         options["execution"] = replace(settings.execution, executor=executor)
         with test.progress() if test else nullcontext() as progress:
             found = None
-            if coarsely and baseline is not None:
-                whole_sample = first_images(sample, settings.measure.get("samples"))
-                found = looks.measured(model, whole_sample, baseline, answers, options, progress)
+            if coarsely and baseline is not None and baseline.answers is not None:
+                some = first_images(sample, settings.measure.get("samples"))
+                found = looks.measured(model, sample, some, baseline, answers, options, progress)
             if found is None:
                 found = measure(model, sample, **options, progress=progress, labels_from=baseline)
         exhausted = len(found) == options.get("samples")
@@ -193,48 +188,6 @@ def _answered(
         cache=options["cache"],
         again=again,
     )
-
-
-def _in_drawing_order(
-    sample: ReferenceSample, baseline: SpectralProfile, seed: int
-) -> tuple[ReferenceSample, int, list[int] | None]:
-    """The images that ``baseline`` has, evenly over classes, and how many they are.
-
-    With the numbers of images at which a group is complete, where they come in groups. Those that
-    it lacks could tell nothing: they come last, and are not measured.
-    """
-    known = set(baseline.digests)
-    has = np.array([digest in known for digest in sample.digests])
-    rows, others = np.flatnonzero(has), np.flatnonzero(~has)
-    ends = None
-    if len(rows):
-        images = on_labels_of(sample.take(rows), baseline)
-        classes = None if images.labels is None else images.labels.numpy()
-        if classes is not None and classes.ndim == 2:
-            classes = classes.argmax(axis=1)
-        turns = None if classes is None else classes.tolist()
-        groups = _groups_in(images, baseline)
-        if groups is None:
-            order = drawing_order(images.digests, seed, turns)
-        else:
-            order, ends = drawing_order_of_groups(images.digests, groups, seed, turns)
-        rows = rows[order]
-    return sample.take([*rows, *others]), len(rows), ends
-
-
-def _groups_in(images: ReferenceSample, baseline: SpectralProfile) -> list[int] | None:
-    """The group of each of ``images``: together are those that are so there, or in ``baseline``."""
-    if images.groups is None and baseline.groups is None:
-        return None
-    labels: list[tuple[str, str]] = [("sample", each) for each in images.groups or ()]
-    known = [*images.digests] * bool(labels)
-    for digest, group in zip(baseline.digests, baseline.groups or (), strict=False):
-        known.append(digest)
-        labels.append(("baseline", group))
-    number = {key: at for at, key in enumerate(dict.fromkeys(known))}
-    found = joined(known, labels)
-    places = range(len(number)) if found is None else found.tolist()
-    return [places[number[digest]] for digest in images.digests]
 
 
 def storable(profile: Any) -> SpectralProfile:

@@ -185,7 +185,7 @@ def test_progress_is_shown_on_a_terminal_and_not_in_ci(
     assert ("24/24 images" in text) == (terminal and not ci)
     # On a line of its own, for it is erased and pytest's is to stay. (pytester takes the
     # carriage return for one more line.)
-    assert ("test_it.py \n\niaside test_robust: 1/24 images" in text) == (terminal and not ci)
+    assert ("test_it.py \n\niaside test_robust: 8/24 images" in text) == (terminal and not ci)
 
 
 def test_the_report_keeps_to_the_size_that_is_set(gated: Project) -> None:

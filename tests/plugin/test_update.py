@@ -173,7 +173,8 @@ def test_predictions_that_move_cannot_hide_from_the_baseline(project: Project) -
     np.testing.assert_array_equal(stored.labels, np.arange(24) % 3)
     (record,) = project.records(gain=-1.0)
     assert (record["verdict"], record["failed"]) == ("drift", True)
-    (note,) = record["comparison"]["notes"]
+    first, note = record["comparison"]["notes"]
+    assert first.startswith("the answers to all 24 images decide")
     assert note.startswith("one training is compared with one")
     new, old = (record["comparison"][role]["spectral"] for role in ("candidate", "baseline"))
     assert new["value"] < old["value"]

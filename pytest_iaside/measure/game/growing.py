@@ -35,14 +35,15 @@ BOTH_WAYS = "arcs both ways"
 class GrowingGame:
     """What is known of the game of K images: ``table`` (K, 2^M) float64, NaN where not played.
 
-    ``game`` is an exact one; ``told`` hears how many passes were run so far. With ``cached`` what
+    ``game`` is an exact one; ``told`` hears of how many images of a turn something was found, and
+    how many passes were run in all. With ``cached`` what
     was found along arcs before is taken from the disk, and kept there.
     """
 
     game: Game
     cached: bool = False
     again: Again = field(default_factory=dict)
-    told: Callable[[int], None] = lambda passes: None
+    told: Callable[[int, int, int], None] = lambda done, images, passes: None
     table: Floats = field(init=False)
     kept: CachedGame | None = field(init=False, default=None)
     """What of the game along arcs the cache keeps."""
@@ -58,6 +59,17 @@ class GrowingGame:
     def latin(self) -> Game:
         """The game along arcs alone."""
         return replace(self.game, rules=replace(self.game.rules, design="latin"))
+
+    @property
+    def left(self) -> int:
+        """How many coalitions of an image do not lie along arcs."""
+        bands = self.game.rules.bands
+        return int(2**bands) - arcs_of(bands)
+
+    @property
+    def saves(self) -> bool:
+        """Whether arcs are at most half of all coalitions, from 6 bands on."""
+        return arcs_of(self.game.rules.bands) <= self.left
 
     @property
     def passes(self) -> int:
@@ -135,7 +147,7 @@ class GrowingGame:
         for rows in run_jobs(self.game.classifier, self.game.execution, parts, steady=True):
             found.append(rows)
             run += rows.forward_passes
-            self.told(run)
+            self.told(sum(map(len, found)), len(self), run)
         return join(found)
 
     def _parts(
@@ -186,6 +198,11 @@ class _Part:
                 forward_passes=count * (found.shape[1] + (self.clean is None)),
                 environment=runner.environment,
             )
+
+
+def arcs_of(bands: int) -> int:
+    """How many coalitions lie along the arcs of a circle of so many bands; none and all, too."""
+    return bands * (bands - 1) + 2
 
 
 def read_along_arcs(table: Floats, rules: Rules, digests: Sequence[str]) -> tuple[Floats, Floats]:

@@ -1,0 +1,169 @@
+"""A game that is played a few coalitions at a time."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from changed_models import images
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from pytest_iaside import Classifier, Execution, ReferenceSample, measure
+from pytest_iaside.measure.game.coalitions import both_ways, columns_of, exact_coalitions, plan
+from pytest_iaside.measure.game.growing import GrowingGame, read_along_arcs
+from pytest_iaside.measure.game.play import Game
+from pytest_iaside.measure.game.rules import Rules
+from pytest_iaside.measure.game.shapley import order_weights, shapley_values, shapley_weights
+
+
+def circle(first: tuple[int, ...]) -> np.ndarray:
+    return both_ways(np.stack([np.roll(first, -start) for start in range(len(first))]))
+
+
+@pytest.mark.parametrize("players", [2, 3, 4, 5])
+def test_over_all_circles_the_mean_is_shapleys(players: int) -> None:
+    every = [order_weights(circle(first)) for first in itertools.permutations(range(players))]
+    np.testing.assert_allclose(np.mean(every, axis=0), shapley_weights(players), atol=1e-12)
+
+
+@given(st.integers(2, 7), st.text(max_size=4), st.integers(0, 100))
+def test_of_pairs_that_need_each_other_every_circle_is_exact(
+    players: int, key: str, seed: int
+) -> None:
+    """Either of a pair arrives last along half of the ways: no noise up to second order."""
+    random = np.random.default_rng(seed)
+    one, two = random.normal(size=players), random.normal(size=(players, players))
+    present = exact_coalitions(players).astype(float)
+    values = 3.0 + present @ one + np.einsum("si,ij,sj->s", present, two, present)
+    rules = Rules(bands=players, seed=seed)
+    psi, by_size = read_along_arcs(values[None], rules, [key])
+    np.testing.assert_allclose(psi, shapley_values(values)[None], atol=1e-9)
+    assert by_size.shape == (1, players + 1)
+    np.testing.assert_allclose(by_size[0, [0, -1]], values[[0, -1]])
+
+
+def test_ways_are_the_beginnings_of_arcs_of_one_circle() -> None:
+    latin = plan("latin", 5, "key")
+    assert latin.orders is not None
+    ways = both_ways(latin.orders)
+    assert sorted(map(tuple, ways)) == sorted(set(map(tuple, ways))) and len(ways) == 10
+    begun = {int(number) for number in np.cumsum(1 << ways, axis=1).ravel()}
+    assert begun | {0} == set(columns_of(latin.coalitions).tolist())
+    # One player each, and all but one, among them.
+    assert {1 << i for i in range(5)} | {31 - (1 << i) for i in range(5)} < begun
+
+
+class Pairs(nn.Module):
+    """Depends on products of what it sees, so that bands need each other."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 6, 3),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(600, 8),
+            nn.ReLU(),
+            nn.Linear(8, 4),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.layers(x)
+        return found
+
+
+def game(sample: ReferenceSample, bands: int = 4, **rules: Any) -> Game:
+    temperature = rules.pop("temperature", 1.0)
+    execution = Execution(backend="eager")
+    return Game(
+        Classifier(Pairs()), Rules(bands=bands, **rules), execution, sample, sample, temperature
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "labels"),
+    [({}, [0, 1, 2, 3]), ({"temperature": 2.0}, None), ({"absence": "gaussian", "seed": 3}, None)],
+)
+def test_all_of_it_is_the_exact_game(rules: dict[str, Any], labels: list[int] | None) -> None:
+    sample = images(4, labels=labels)
+    growing = GrowingGame(game(sample, **rules))
+    temperature = rules.pop("temperature", 1.0)
+    exact = measure(
+        Pairs(),
+        sample,
+        bands=4,
+        temperature=temperature,
+        execution=Execution(backend="eager"),
+        **rules,
+    )
+    assert exact.log_likelihood is not None
+    ends = growing.ends()
+    assert (ends.log_likelihood.shape, growing.passes) == ((4, 10), 4 * 11)
+    assert np.isnan(growing.table).sum() == 4 * 6
+    arcs = growing.along_arcs()
+    # The image as it is was run once, and so was every coalition.
+    assert (arcs.log_likelihood.shape, growing.passes) == ((4, 14), 4 * 15)
+    psi, by_size = read_along_arcs(exact.log_likelihood, exact.rules, sample.digests)
+    np.testing.assert_allclose(arcs.image_psi, psi, atol=1e-5)
+    np.testing.assert_allclose(arcs.by_size, by_size, atol=1e-5)
+    every = growing.everything()
+    assert (growing.passes, every.forward_passes) == (4 * 17, 4 * 17)
+    np.testing.assert_allclose(every.log_likelihood, exact.log_likelihood, atol=1e-5)
+    np.testing.assert_allclose(every.image_psi, exact.image_psi, atol=1e-5)
+    np.testing.assert_allclose(every.by_size, exact.by_size, atol=1e-5)
+    np.testing.assert_allclose(arcs.image_psi.sum(axis=1), every.image_psi.sum(axis=1), atol=1e-9)
+
+
+@pytest.mark.parametrize(("bands", "saves"), [(4, False), (5, False), (6, True), (8, True)])
+def test_arcs_save_something_of_six_bands_or_more(bands: int, saves: bool) -> None:
+    assert GrowingGame(game(images(2), bands)).saves is saves
+
+
+def test_arcs_are_kept_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IASIDE_CACHE_DIR", str(tmp_path))
+    sample = images(4)
+    first = GrowingGame(game(sample), cached=True)
+    found = first.along_arcs()
+    assert (first.passes, found.from_cache) == (4 * 15, 0)
+    told: list[tuple[int, int, int]] = []
+    again = GrowingGame(game(sample), cached=True, told=lambda *each: told.append(each))
+    assert again.kept is not None and again.kept.complete
+    kept = again.along_arcs()
+    assert (again.passes, kept.from_cache, told) == (0, 4 * 15, [])
+    np.testing.assert_array_equal(kept.image_psi, found.image_psi)
+    # From there it goes on.
+    np.testing.assert_allclose(again.everything().image_psi, first.everything().image_psi)
+    assert told[-1] == (4, 4, 4 * 2)
+
+
+def test_what_is_kept_along_arcs_is_no_latin_game(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both play the same, and read ψ off it otherwise."""
+    monkeypatch.setenv("IASIDE_CACHE_DIR", str(tmp_path))
+    sample = images(3)
+    GrowingGame(game(sample), cached=True).along_arcs()
+    run = Execution(backend="eager")
+    latin = measure(Pairs(), sample, bands=4, design="latin", cache=True, execution=run)
+    assert latin.passes_from_cache == 0
+
+
+def test_workers_find_the_same() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    sample = images(12)
+    alone = GrowingGame(game(sample)).along_arcs()
+    with ThreadPoolExecutor(1) as executor:
+        one = game(sample)
+        execution = Execution(backend="eager", executor=executor)
+        spread = GrowingGame(
+            Game(one.classifier, one.rules, execution, one.sample, one.whole)
+        ).along_arcs()
+    np.testing.assert_allclose(spread.image_psi, alone.image_psi, atol=1e-6)

@@ -1,0 +1,187 @@
+"""A spectral gate looks coarsely first, and closely only where that does not decide."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from project import Project
+
+from pytest_iaside.measure.profile import SpectralProfile
+
+IMAGES, PANEL, BANDS = 24, 5, 8
+ANSWERS = IMAGES * (1 + PANEL)
+ENDS, ARCS, ALL = 2 * BANDS + 2, BANDS * (BANDS - 1) + 2, 2**BANDS
+EIGHT = ("-o", "iaside_bands=8", "-o", "iaside_cache=false")
+UNLIMITED = (
+    *("-o", "iaside_max_accuracy_drop=none", "-o", "iaside_max_log_likelihood_drop=none"),
+    *("-o", "iaside_max_probability_drop=none"),
+)
+LOOSE = ("-o", "iaside_max_band_drop=0.2", "-o", "iaside_max_value_drop=0.2")
+
+
+@pytest.fixture
+def eight(project: Project) -> Project:
+    """The project with its baseline, of eight bands."""
+    project.run("--iaside-update=new", *EIGHT).assert_outcomes(passed=1)
+    return project
+
+
+def record(project: Project, *options: str, gain: float = 1.0) -> dict[str, Any]:
+    (found,) = project.records(*EIGHT, *options, gain=gain)
+    return found
+
+
+def passes(found: dict[str, Any]) -> int:
+    run: int = found["comparison"]["candidate"]["forward_passes"]
+    return run
+
+
+def notes(found: dict[str, Any]) -> str:
+    return "\n".join(found["comparison"]["notes"])
+
+
+def test_an_unchanged_model_is_known_after_the_ends(eight: Project) -> None:
+    found = record(eight)
+    assert (found["verdict"], passes(found)) == ("pass", ANSWERS + IMAGES * (ENDS + 1))
+    assert "unchanged: every image is answered as by the baseline" in notes(found)
+    assert f"under {ENDS} of {ALL} coalitions" in notes(found)
+    # With everything it takes them all, and says no such thing.
+    found = record(eight, "--iaside-budget=everything")
+    assert (found["verdict"], passes(found)) == ("pass", ANSWERS + IMAGES * (ALL + 1))
+    assert "unchanged" not in notes(found)
+
+
+def test_answers_that_are_worse_are_red_before_the_game(eight: Project) -> None:
+    found = record(eight, gain=0.1)
+    assert (found["verdict"], found["failed"]) == ("drift", True)
+    # The eight images that lost most are played along arcs.
+    assert passes(found) == ANSWERS + 8 * (ARCS + 1)
+    assert "the answers to all 24 images decide" in notes(found)
+    assert found["comparison"]["images"] == IMAGES
+    assert {check["name"] for check in found["comparison"]["checks"]}.isdisjoint(
+        {"band", "src", "value", "structured"}
+    )
+    whole = record(eight, "--iaside-budget=everything", gain=0.1)
+    assert whole["verdict"] == "drift"
+    names = ("clean accuracy", "mean log-likelihood", "perturbed probability")
+    both = (
+        {c["name"]: c for c in each["comparison"]["checks"] if c["name"] in names}
+        for each in (found, whole)
+    )
+    coarse, fine = both
+    assert coarse == fine and coarse
+
+
+def test_arcs_decide_where_they_can(eight: Project) -> None:
+    """Along arcs both are held against the same coalitions, so that noise is no change."""
+    found = record(eight, *UNLIMITED, *LOOSE, gain=0.98)
+    assert found["verdict"] in ("pass", "nothing found")
+    assert passes(found) == ANSWERS + IMAGES * (ARCS + 1)
+    assert "99.9%" in json.dumps(found["comparison"]["checks"], ensure_ascii=False)
+    # A drift that is plain is red without the rest.
+    found = record(eight, *UNLIMITED, gain=-1.0)
+    assert found["verdict"] == "drift"
+    assert passes(found) == ANSWERS + IMAGES * (ARCS + 1)
+
+
+def test_what_arcs_leave_open_is_played_out(eight: Project) -> None:
+    tight = ("-o", "iaside_max_band_drop=0.0001", "-o", "iaside_max_value_drop=0.0001")
+    found = record(eight, *UNLIMITED, *tight, gain=0.98)
+    assert passes(found) == ANSWERS + IMAGES * (ALL + 1)
+    whole = record(eight, *UNLIMITED, *tight, "--iaside-budget=everything", gain=0.98)
+    for here, there in zip(
+        found["comparison"]["checks"], whole["comparison"]["checks"], strict=True
+    ):
+        assert here["verdict"] == there["verdict"]
+        assert here["change"] == pytest.approx(there["change"], abs=1e-5)
+
+
+def test_any_change_is_looked_for_in_everything(eight: Project) -> None:
+    found = record(eight, *UNLIMITED, "--iaside-fail-on=any-change", gain=0.98)
+    assert passes(found) == ANSWERS + IMAGES * (ALL + 1)
+
+
+def test_an_accepted_baseline_is_played_whole(eight: Project) -> None:
+    record(eight, "--iaside-accept-drift", gain=0.1)
+    stored = SpectralProfile.load(eight.baseline)
+    assert (len(stored), stored.rules.design) == (IMAGES, "exact")
+    assert stored.log_likelihood is not None
+    assert stored.forward_passes == ANSWERS + IMAGES * (ALL + 1)
+    assert record(eight, gain=0.1)["verdict"] == "pass"
+
+
+def test_arcs_are_played_once(project: Project, tmp_path: Any) -> None:
+    project.monkeypatch.setenv("IASIDE_CACHE_DIR", str(tmp_path / "cache"))
+    cached = ("-o", "iaside_bands=8", *UNLIMITED, *LOOSE)
+    project.call("Classifier(models.model, version=os.environ['GAIN'])")
+    project.write(
+        "import os\nfrom pytest_iaside import Classifier\n"
+        + (project.root / "test_it.py").read_text()
+    )
+    project.run("--iaside-update=new", *cached).assert_outcomes(passed=1)
+    first, second = (project.records(*cached, gain=0.98)[0] for _ in range(2))
+    spectral = second["comparison"]["candidate"]
+    assert passes(first) == passes(second) == ANSWERS + IMAGES * (ARCS + 1)
+    assert spectral["passes_from_cache"] == passes(second)
+    assert first["verdict"] == second["verdict"]
+
+
+@pytest.mark.parametrize("budget", ["400", "1ms", "0.000001s"])
+def test_a_small_budget_is_no_way_to_green(eight: Project, budget: str) -> None:
+    if budget == "1ms":
+        result = eight.run(*EIGHT, f"--iaside-budget={budget}")
+        result.stderr.fnmatch_lines(["*'1ms'*decided, everything, a number of forward passes*"])
+        return
+    for gain in (1.0, 0.98):
+        found = record(eight, *UNLIMITED, f"--iaside-budget={budget}", gain=gain)
+        assert (found["verdict"], found["failed"]) == ("inconclusive", False)
+        count = max(8, (400 - ANSWERS) // (ARCS + 1)) if budget == "400" else 8
+        assert passes(found) == ANSWERS + count * (ARCS + 1)
+        assert f"leaves out {IMAGES - count} of 24 images" in notes(found)
+    # What is red by its answers is red at any budget.
+    assert record(eight, f"--iaside-budget={budget}", gain=0.1)["verdict"] == "drift"
+
+
+def test_a_budget_that_allows_arcs_alone(eight: Project) -> None:
+    enough = ANSWERS + IMAGES * (ARCS + 1)
+    tight = (*UNLIMITED, "-o", "iaside_max_band_drop=0.0001", f"--iaside-budget={enough}")
+    found = record(eight, *tight, gain=0.98)
+    assert passes(found) == enough
+    assert f"leaves out {IMAGES * (ALL - ARCS):,} forward passes" in notes(found)
+    assert "95%" in json.dumps(found["comparison"]["checks"], ensure_ascii=False)
+
+
+def test_a_baseline_without_its_table_is_compared_as_ever(eight: Project) -> None:
+    stored = SpectralProfile.load(eight.baseline)
+    replace(stored, log_likelihood=None).save(eight.root / "without.yaml")
+    eight.call('models.model, baseline="without.yaml"')
+    found = record(eight)
+    assert (found["verdict"], passes(found)) == ("pass", ANSWERS + IMAGES * (ALL + 1))
+
+
+def test_some_images_of_the_sample(eight: Project) -> None:
+    found = record(eight, "--iaside-samples=10", gain=0.1)
+    assert found["verdict"] == "drift"
+    assert passes(found) == ANSWERS + 8 * (ARCS + 1)
+    found = record(eight, "--iaside-samples=10")
+    assert passes(found) == ANSWERS + 10 * (ENDS + 1)
+
+
+def test_a_model_that_differs_where_bands_are_missing_alone(eight: Project) -> None:
+    """The same answers are no proof: the ends are looked at, too."""
+    eight.write(
+        "import models, torch\nfrom pytest_iaside import assert_spectral_robustness\n"
+        "def cut(x):\n"
+        "    answers = models.model(x)\n"
+        "    blank = (x.amax(dim=(1, 2, 3)) - x.amin(dim=(1, 2, 3))) < 1e-6\n"
+        "    return answers + blank[:, None] * torch.tensor([2.0, 0.0, 0.0])\n"
+        "def test_robust():\n    assert_spectral_robustness(cut)\n"
+    )
+    found = record(eight)
+    assert "unchanged" not in notes(found)
+    assert passes(found) >= ANSWERS + IMAGES * (ARCS + 1)
+    assert np.isfinite(found["comparison"]["checks"][0]["change"])
