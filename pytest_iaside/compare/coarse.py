@@ -18,7 +18,7 @@ from pytest_iaside.compare.compare import compare, moved_most
 from pytest_iaside.compare.comparison import OF_BANDS, Comparison
 from pytest_iaside.compare.fit import pair
 from pytest_iaside.execute.steady import agree
-from pytest_iaside.measure.game.growing import GrowingGame, read_along_arcs
+from pytest_iaside.measure.game.growing import GrowingGame, arcs_of, read_along_arcs
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats.arrays import Floats
@@ -149,7 +149,16 @@ def compare_early(
     candidate: SpectralProfile, baseline: SpectralProfile, thresholds: Thresholds, level: float
 ) -> Comparison:
     """The comparison along arcs, with the confidence of an early look; answers have their own."""
-    return compare(candidate, baseline, thresholds, level=early_level(level), answers_level=level)
+    found = compare(candidate, baseline, thresholds, level=early_level(level), answers_level=level)
+    return replace(found, notes=(_of_arcs(candidate), *found.notes))
+
+
+def _of_arcs(candidate: SpectralProfile) -> str:
+    bands = candidate.rules.bands
+    return (
+        f"decided along arcs: {arcs_of(bands)} of {2**bands} coalitions of each image, and the same "
+        "of the baseline"
+    )
 
 
 def decided(comparison: Comparison) -> bool:

@@ -74,7 +74,8 @@ class CoarseToFine:
         if (count := self._images(look)) < len(sample):
             return self._of_some(look, table, count)
         growing = look.grown(sample)
-        if coarse.same_answers(answers, baseline) and not (growing.kept and growing.kept.complete):
+        same = coarse.same_answers(answers, baseline) and look.exact.temperature == 1.0
+        if same and not (growing.kept and growing.kept.complete):
             ends = growing.ends()
             if coarse.tables_agree(growing, table):
                 self.last = "unchanged"

@@ -1,0 +1,193 @@
+"""How many passes and seconds until a gate has decided, at the defaults, and with everything.
+
+    python benchmarks/time_to_verdict.py --photographs FOLDER [--only NAME …] [--everything]
+
+Every candidate is gated against a baseline of 50 images in this process, nothing cached. "As a
+ResNet-50" is EfficientNet-Lite0 that runs a ResNet-50 of random weights beside itself and throws
+its answers away: it costs what a ResNet-50 does, and answers as a trained network. Unless
+``--everything`` plays it, the time of the whole game is that of its passes at the speed of the
+slowest gate of the same model, and marked ≈.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import changes as by
+from common.change_sets import baseline
+from common.changes import PHOTO_MEAN, PHOTO_STD, digits
+from common.side_by_side import machine, print_table
+from torch import Tensor, nn
+
+from pytest_iaside import Classifier, ReferenceSample, assert_spectral_robustness, measure
+from pytest_iaside.testing.spectral import storable
+
+IMAGES = 50
+Changed = Callable[[nn.Module], object]
+HARMLESS: dict[str, tuple[Changed, ...]] = {
+    "unchanged": (),
+    "8-bit weights": (partial(by.rounded, 8),),
+}
+WORSE: dict[str, tuple[Changed, ...]] = {
+    "5-bit weights": (partial(by.rounded, 5),),
+    "15 % pruned": (partial(by.pruned, 0.15),),
+    "statistics 10 % off": (partial(by.shifted_statistics, 0.1),),
+}
+WORSE_READERS: dict[str, tuple[Changed, ...]] = {
+    "3-bit weights": (partial(by.rounded, 3),),
+    "35 % weight noise": (partial(by.noisy_weights, 0.35),),
+    "tuned on 30 % wrong labels": (partial(by.tuned, rate=1e-3, wrong=0.3),),
+}
+
+
+class Beside(nn.Module):
+    """A network that costs as much as another one beside it."""
+
+    def __init__(self, network: nn.Module, other: nn.Module) -> None:
+        super().__init__()
+        self.network, self.other = network, other
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.network(images)
+        # Not nothing: what is multiplied by 0 a back end may leave out.
+        return found + 1e-12 * self.other(images).mean(dim=1, keepdim=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    network: nn.Module
+    sample: ReferenceSample
+    normal: dict[str, Any]
+    worse: dict[str, tuple[Changed, ...]]
+
+    def changed(self, change: tuple[Changed, ...]) -> Classifier:
+        network = copy.deepcopy(self.network)
+        part = network.network if isinstance(network, Beside) else network
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            for each in change:
+                each(part)
+        return Classifier(network.eval(), **self.normal)
+
+
+def subjects(folder: Path | None) -> dict[str, Callable[[], Subject]]:
+    _, held_out = digits()
+    images = ReferenceSample(held_out.images[:IMAGES], held_out.labels[:IMAGES])
+    found: dict[str, Callable[[], Subject]] = {
+        "digit reader": lambda: Subject(baseline("reader"), images, {}, WORSE_READERS)
+    }
+    if folder is None:
+        return found
+    normal = {"mean": PHOTO_MEAN, "std": PHOTO_STD}
+    labels = folder / "labels.csv"
+
+    def photographs(network: nn.Module, side: int) -> Subject:
+        sample = ReferenceSample.from_folder(
+            folder, labels=labels, resize=round(side * 8 / 7), crop=side, limit=IMAGES
+        )
+        return Subject(network, sample, normal, WORSE)
+
+    def resnet() -> Subject:
+        from torchvision.models import resnet50
+
+        return photographs(Beside(baseline("Lite0"), resnet50(weights=None).eval()), 224)
+
+    for name, side in (("Lite0", 224), ("Lite1", 240), ("Lite2", 260)):
+        found[name] = partial(lambda name, side: photographs(baseline(name), side), name, side)
+    return found | {"as a ResNet-50": resnet}
+
+
+def gated(candidate: Classifier, subject: Subject, stored: Any, **settings: Any) -> dict[str, Any]:
+    began = time.perf_counter()
+    try:
+        found = assert_spectral_robustness(
+            candidate, subject.sample, baseline=stored, cache=False, **settings
+        )
+    except AssertionError as error:
+        return {"verdict": "drift", "seconds": time.perf_counter() - began, "told": str(error)}
+    return {
+        "verdict": found.verdict,
+        "seconds": time.perf_counter() - began,
+        "passes": found.candidate.forward_passes,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--photographs", type=Path, help="a folder with labels.csv")
+    parser.add_argument("--only", nargs="+", help="some of the models")
+    parser.add_argument("--everything", action="store_true", help="play the whole game, too")
+    parser.add_argument("--budget", help="a budget for the gates, such as 60s")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    print(machine(), "\n", flush=True)
+    rows, passes = [], []
+    for name, made in subjects(options.photographs).items():
+        if options.only and name not in options.only:
+            continue
+        subject = made()
+        counted = Counting()
+        began = time.perf_counter()
+        stored = storable(measure(subject.changed(()), subject.sample, panel="auto"))
+        print(f"{name}: baseline {time.perf_counter() - began:.0f} s", flush=True)
+        whole = stored.forward_passes
+        rate = (time.perf_counter() - began) / whole
+        for change, done in (HARMLESS | subject.worse).items():
+            candidate = subject.changed(done)
+            settings = {"budget": options.budget} if options.budget else {}
+            with counted:
+                found = gated(candidate, subject, stored, **settings)
+            everything = [f"≈ {rate * whole:.0f}", ""]
+            if options.everything:
+                slow = gated(candidate, subject, stored, budget="everything")
+                everything = [f"{slow['seconds']:.1f}", slow["verdict"]]
+            row = [name, change, found["verdict"], f"{counted.passes:,}"]
+            rows.append([*row, f"{found['seconds']:.1f}", f"{whole:,}", *everything])
+            passes.append(counted.passes)
+            print(rows[-1], flush=True)
+    head = ["model", "candidate", "verdict", "passes", "seconds"]
+    print()
+    print_table([*head, "passes of everything", "seconds of it", "its verdict"], rows)
+    print(f"\nMedian {np.median(passes):,.0f} passes of {IMAGES} images, panel and game.")
+
+
+class Counting:
+    """Counts what the back ends run, also of gates that are red."""
+
+    passes = 0
+
+    def __enter__(self) -> Counting:
+        from pytest_iaside.execute import runner
+
+        self.passes, self._before = 0, runner.BackendRunner.forward_many
+        before, counting = self._before, self
+
+        def counted(own: Any, batches: Any) -> Any:
+            def seen() -> Any:
+                for batch in batches:
+                    counting.passes += len(batch)
+                    yield batch
+
+            return before(own, seen())
+
+        runner.BackendRunner.forward_many = counted  # type: ignore[method-assign]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        from pytest_iaside.execute import runner
+
+        runner.BackendRunner.forward_many = self._before  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    main()
