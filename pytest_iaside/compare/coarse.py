@@ -94,7 +94,7 @@ def along_arcs(profile: SpectralProfile) -> SpectralProfile:
         values=psi,
         by_size=by_size,
         log_likelihood=None,
-        rules=replace(profile.rules, design="latin"),
+        rules=replace(profile.rules, design="latin", ways=2),
     )
 
 
@@ -156,8 +156,8 @@ def compare_early(
 def _of_arcs(candidate: SpectralProfile) -> str:
     bands = candidate.rules.bands
     return (
-        f"decided along arcs: {arcs_of(bands)} of {2**bands} coalitions of each image, and the same "
-        "of the baseline"
+        f"decided along arcs: {arcs_of(bands)} of {2**bands} coalitions of each image, and the "
+        "same of the baseline"
     )
 
 

@@ -17,7 +17,7 @@ from pytest_iaside.images.filters import Absence, Space
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference, first_images, notes_on, on_labels_of
 from pytest_iaside.measure.game.cached import CachedGame
-from pytest_iaside.measure.game.coalitions import Design
+from pytest_iaside.measure.game.coalitions import Design, resolved
 from pytest_iaside.measure.game.play import Game
 from pytest_iaside.measure.game.replay import Again
 from pytest_iaside.measure.game.rows import GameRows, join
@@ -95,6 +95,7 @@ def measure(
         dtype=cast(DType, execution.dtype),
         seed=seed,
         rescale=rescale,
+        ways=_ways(resolved(design, bands), labels_from),
     )
     classifier = as_classifier(model)
     check_reference(reference)
@@ -142,6 +143,14 @@ def measure(
     if answers.passes_from_cache and kept is not None and kept.note:
         answers = answered()  # What was kept of the model is forgotten by now.
     return with_answers(found, answers)
+
+
+def _ways(design: Design, before: Measurement | None) -> int | None:
+    """How the circle of ``latin`` is read: as for a baseline of version 0.1, or in both ways."""
+    if design != "latin":
+        return None
+    old = isinstance(before, SpectralProfile) and before.rules.design == "latin"
+    return before.rules.ways if old and isinstance(before, SpectralProfile) else 2
 
 
 def profile_of(

@@ -301,7 +301,12 @@ def _require_fit(gate: Gate, model: Any, sample: ReferenceSample, old: Measureme
     images = first_images(sample, gate.samples)
     digests, reference = images.digests, ReferenceInfo.of(sample)
     labels = None if images.labels is None else images.labels.numpy()
-    differences = differences_of(gate.kind, gate.settings, reference, digests, old, labels=labels)
+    # How the coalitions of ``latin`` are read is the baseline's: the same are played.
+    read = {"ways": old.settings["ways"]} if "ways" in old.settings else {}
+    settings = (
+        {**gate.settings, **read} if gate.settings.get("design") == "latin" else gate.settings
+    )
+    differences = differences_of(gate.kind, settings, reference, digests, old, labels=labels)
     differences += fed_otherwise(as_classifier(model).fed, old)
     missing = len(set(digests) - set(old.digests))
     if missing and gate.kind != "spectral":

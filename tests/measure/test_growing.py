@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pytest_iaside import Classifier, Execution, ReferenceSample, measure
-from pytest_iaside.measure.game.coalitions import both_ways, columns_of, exact_coalitions, plan
+from pytest_iaside import BaselineError, Classifier, Execution, ReferenceSample, compare, measure
+from pytest_iaside.measure.game.coalitions import (
+    Plan,
+    both_ways,
+    columns_of,
+    exact_coalitions,
+    plan,
+)
 from pytest_iaside.measure.game.growing import GrowingGame, read_along_arcs
 from pytest_iaside.measure.game.play import Game
 from pytest_iaside.measure.game.rules import Rules
-from pytest_iaside.measure.game.shapley import order_weights, shapley_values, shapley_weights
-
-
-def circle(first: tuple[int, ...]) -> np.ndarray:
-    return both_ways(np.stack([np.roll(first, -start) for start in range(len(first))]))
+from pytest_iaside.measure.game.shapley import plan_weights, shapley_values
 
 
 @pytest.mark.parametrize("players", [2, 3, 4, 5])
 def test_over_all_circles_the_mean_is_shapleys(players: int) -> None:
-    every = [order_weights(circle(first)) for first in itertools.permutations(range(players))]
-    np.testing.assert_allclose(np.mean(every, axis=0), shapley_weights(players), atol=1e-12)
+    values = np.random.default_rng(players).normal(size=2**players)
+    every = []
+    for first in itertools.permutations(range(players)):
+        orders = np.stack([np.roll(first, -start) for start in range(players)])
+        arrival = np.argsort(orders, axis=1)
+        begun = arrival[:, None, :] < np.arange(1, players)[:, None]
+        ends = np.array([[False], [True]]).repeat(players, axis=1)
+        drawn = Plan(np.concatenate([ends, begun.reshape(-1, players)]), orders)
+        every.append(values[columns_of(drawn.coalitions)] @ plan_weights(drawn, ways=2))
+    np.testing.assert_allclose(np.mean(every, axis=0), shapley_values(values), atol=1e-12)
 
 
 @given(st.integers(2, 7), st.text(max_size=4), st.integers(0, 100))
@@ -143,16 +154,37 @@ def test_arcs_are_kept_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert told[-1] == (4, 4, 4 * 2)
 
 
-def test_what_is_kept_along_arcs_is_no_latin_game(
+def test_what_is_kept_along_arcs_is_the_latin_game(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both play the same, and read ψ off it otherwise."""
     monkeypatch.setenv("IASIDE_CACHE_DIR", str(tmp_path))
     sample = images(3)
-    GrowingGame(game(sample), cached=True).along_arcs()
+    found = GrowingGame(game(sample), cached=True).along_arcs()
     run = Execution(backend="eager")
     latin = measure(Pairs(), sample, bands=4, design="latin", cache=True, execution=run)
-    assert latin.passes_from_cache == 0
+    assert (latin.rules.ways, latin.passes_from_cache) == (2, 3 * 15)
+    np.testing.assert_array_equal(latin.image_psi, found.image_psi)
+
+
+def test_an_old_latin_baseline_is_read_one_way() -> None:
+    """As version 0.1 read it: the same coalitions, and the same ψ, to the last digits."""
+    sample, run = images(6), Execution(backend="eager")
+    both = measure(Pairs(), sample, bands=6, design="latin", execution=run)
+    old = replace(both, rules=replace(both.rules, ways=None))
+    one = measure(Pairs(), sample, bands=6, design="latin", execution=run, labels_from=old)
+    assert (one.rules.ways, "ways" in one.rules.as_dict()) == (None, False)
+    assert (one.image_psi != both.image_psi).any()
+    np.testing.assert_allclose(one.image_value, both.image_value, atol=1e-6)
+    exact = measure(Pairs(), sample, bands=6, design="exact", execution=run)
+    assert exact.log_likelihood is not None
+    for row, digest in enumerate(sample.digests):
+        drawn = plan("latin", 6, f"0 {digest}")
+        values = exact.log_likelihood[row][columns_of(drawn.coalitions)]
+        np.testing.assert_allclose(values @ plan_weights(drawn), one.image_psi[row], atol=1e-5)
+    off = [np.abs(each.image_psi - exact.image_psi).mean() for each in (one, both)]
+    assert off[1] < 0.7 * off[0]  # What is read both ways is nearer.
+    with pytest.raises(BaselineError, match="ways: candidate 2, baseline None"):
+        compare(both, old)
 
 
 def test_workers_find_the_same() -> None:

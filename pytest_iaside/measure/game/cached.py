@@ -75,14 +75,9 @@ class CachedGame:
     """What came of that, for people."""
 
     @classmethod
-    def of(cls, game: Game, again: Again | None = None, read: str = "") -> CachedGame:
-        """``read`` says how ψ are read off what is played, where that is not what the rules say.
-
-        Raises SettingsError where the cache's limit is no number.
-        """
+    def of(cls, game: Game, again: Again | None = None) -> CachedGame:
+        """Raises SettingsError where the cache's limit is no number."""
         facts: dict[str, Any] = {"rules": game.rules.as_dict()}
-        if read:
-            facts["read"] = read
         if game.temperature != 1.0:
             facts["temperature"] = game.temperature
         key = key_of(game.classifier, game.execution, facts)

@@ -18,17 +18,14 @@ from pytest_iaside.execute.jobs import AT_A_TIME, run_jobs
 from pytest_iaside.execute.runner import BackendRunner
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.game.cached import CachedGame
-from pytest_iaside.measure.game.coalitions import both_ways, columns_of, exact_coalitions, plan
+from pytest_iaside.measure.game.coalitions import columns_of, exact_coalitions, plan
 from pytest_iaside.measure.game.play import Game, Shard, answers_on, key_of, plans_of
 from pytest_iaside.measure.game.replay import Again
 from pytest_iaside.measure.game.rows import PASSES, GameRows, join
 from pytest_iaside.measure.game.rules import Rules
-from pytest_iaside.measure.game.shapley import mean_by_size, order_weights, shapley_weights
+from pytest_iaside.measure.game.shapley import mean_by_size, plan_weights, shapley_weights
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats.arrays import Floats
-
-BOTH_WAYS = "arcs both ways"
-"""How ψ are read off what is played along arcs; design ``latin`` reads it one way."""
 
 
 @dataclass(eq=False)
@@ -53,12 +50,12 @@ class GrowingGame:
         shape = (len(self.game.sample), 2**self.game.rules.bands)
         self.table = np.full(shape, np.nan)
         if self.cached:
-            self.kept = CachedGame.of(self.latin, self.again, read=BOTH_WAYS)
+            self.kept = CachedGame.of(self.latin, self.again)
 
     @property
     def latin(self) -> Game:
         """The game along arcs alone."""
-        return replace(self.game, rules=replace(self.game.rules, design="latin"))
+        return replace(self.game, rules=replace(self.game.rules, design="latin", ways=2))
 
     @property
     def left(self) -> int:
@@ -210,9 +207,8 @@ def read_along_arcs(table: Floats, rules: Rules, digests: Sequence[str]) -> tupl
     psi, by_size = [], []
     for row, digest in zip(table, digests, strict=True):
         latin = plan("latin", rules.bands, key_of(rules, digest))
-        assert latin.orders is not None
-        columns = columns_of(latin.coalitions)
+        values = row[columns_of(latin.coalitions)]
         # Relative to the empty coalition first: v(∅) is large against what bands add.
-        psi.append((row[columns] - row[0]) @ order_weights(both_ways(latin.orders))[columns])
-        by_size.append(mean_by_size(latin, row[columns]))
+        psi.append((values - row[0]) @ plan_weights(latin, ways=2))
+        by_size.append(mean_by_size(latin, values))
     return np.array(psi), np.array(by_size)

@@ -125,7 +125,9 @@ def play_on(runner: BackendRunner, rules: Rules, shard: Shard) -> Iterator[GameR
         rows = list(zip(log_likelihood, plans[some], strict=True))
         yield GameRows(
             # Relative to the empty coalition first: v(∅) is large against what bands add.
-            image_psi=np.stack([(row - row[0]) @ plan_weights(each) for row, each in rows]),
+            image_psi=np.stack(
+                [(row - row[0]) @ plan_weights(each, ways=rules.ways or 1) for row, each in rows]
+            ),
             by_size=np.stack([mean_by_size(each, row) for row, each in rows]),
             log_likelihood=log_likelihood,
             log_probabilities=log_probabilities,

@@ -30,7 +30,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 class Rules:
     """Everything that changes what ψ means; profiles with different rules do not compare.
 
-    ``design="auto"`` becomes ``exact`` or ``latin`` by the number of bands.
+    ``design="auto"`` becomes ``exact`` or ``latin`` by the number of bands. ``ways`` is 2 where the
+    circle of ``latin`` was read in both; None is one, as in files of version 0.1.
     """
 
     bands: int = 8
@@ -41,6 +42,7 @@ class Rules:
     dtype: DType = "float32"
     seed: int = 0
     rescale: Rescale | None = None
+    ways: int | None = None
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -59,6 +61,8 @@ class Rules:
                 f"bands={self.bands} has 2^{self.bands} coalitions, too many to play them all; "
                 f"use design='latin', or at most {MAX_EXACT_BANDS} bands"
             )
+        if self.ways not in (None, 2) or (self.ways and self.design != "latin"):
+            raise SettingsError(f"ways={self.ways!r} is unknown; 2 is for design='latin' alone")
         if self.rescale is not None and self.design != "exact":
             raise SettingsError(
                 f"rescale={self.rescale!r} needs design='exact', not {self.design!r}: a batch is "

@@ -4,9 +4,9 @@ from functools import lru_cache
 from math import comb
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from pytest_iaside.measure.game.coalitions import Plan, exact_coalitions
+from pytest_iaside.measure.game.coalitions import Plan, both_ways, columns_of, exact_coalitions
 from pytest_iaside.stats.arrays import Floats
 
 
@@ -77,35 +77,26 @@ def interaction_index(values: ArrayLike) -> Floats:
     return np.asarray(np.tensordot(values - values[..., :1], interaction_weights(players), axes=1))
 
 
-def plan_weights(plan: Plan) -> Floats:
+def plan_weights(plan: Plan, *, ways: int = 1) -> Floats:
     """Matrix W (S, M) with ψ = v @ W for the coalitions of ``plan``: exact, or unbiased.
 
     Along an order every player is credited with what it adds on arrival, so Σψ is
-    v(all) − v(∅) for each image whatever was drawn.
+    v(all) − v(∅) for each image whatever was drawn. The circle of the design ``latin`` can be read
+    in both ``ways``: what is played is the same, and ψ of games without terms of three players or
+    more are exact.
     """
+    players = plan.coalitions.shape[1]
     if plan.orders is None:
-        return shapley_weights(plan.coalitions.shape[1])
-    count, players = plan.orders.shape
+        return shapley_weights(players)
+    orders = plan.orders if ways == 1 else both_ways(plan.orders)
+    row = {int(column): at for at, column in enumerate(columns_of(plan.coalitions))}
     weights = np.zeros((len(plan.coalitions), players))
-    for number, order in enumerate(plan.orders):
-        first = 2 + number * (players - 1)
-        before = [0, *range(first, first + players - 1)]
-        after = [*range(first, first + players - 1), 1]
-        weights[after, order] += 1 / count
-        weights[before, order] -= 1 / count
-    return weights
-
-
-def order_weights(orders: NDArray[np.int64]) -> Floats:
-    """Matrix W (2^M, M) with ψ = v @ W, unbiased: what players add along ``orders`` (P, M).
-
-    Rows of coalitions that are not played are 0.
-    """
-    count, players = orders.shape
-    weights = np.zeros((2**players, players))
-    after = np.cumsum(1 << orders, axis=1)
-    np.add.at(weights, (after, orders), 1 / count)
-    np.add.at(weights, (after - (1 << orders), orders), -1 / count)
+    for order in orders.tolist():
+        present = 0
+        for player in order:
+            weights[row[present], player] -= 1 / len(orders)
+            present |= 1 << player
+            weights[row[present], player] += 1 / len(orders)
     return weights
 
 
