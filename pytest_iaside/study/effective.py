@@ -17,6 +17,7 @@ from pytest_iaside.errors import SettingsError
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.correlation import LEAST_MODELS
 from pytest_iaside.stats.intervals import leave_one_out
+from pytest_iaside.stats.log_odds import log_odds, smoothed
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,7 +110,7 @@ def _weights(members: NDArray[np.int64]) -> Floats:
 
 def _line(means: Floats, weights: Floats, images: int) -> tuple[float, float]:
     """Slope and intercept of the weighted least squares of log-odds; ``means`` are (2, N)."""
-    x, y = _log_odds(means, images)
+    x, y = log_odds(means, images)
     x_mean, y_mean = (np.average(each, weights=weights) for each in (x, y))
     spread = (weights * (x - x_mean) ** 2).sum()
     # Models that are all as accurate say nothing of a slope.
@@ -119,13 +120,8 @@ def _line(means: Floats, weights: Floats, images: int) -> tuple[float, float]:
 
 def _above(means: Floats, weights: Floats, images: int) -> Floats:
     slope, intercept = _line(means, weights, images)
-    line = special.expit(intercept + slope * _log_odds(means[0], images))
-    smoothed = special.expit(_log_odds(means[1], images))
-    return np.asarray(smoothed - line)
-
-
-def _log_odds(means: Floats, images: int) -> Floats:
-    return np.asarray(special.logit((means * images + 0.5) / (images + 1)))
+    line = special.expit(intercept + slope * log_odds(means[0], images))
+    return np.asarray(smoothed(means[1], images) - line)
 
 
 def _jackknife(left_out: Floats) -> Floats:
