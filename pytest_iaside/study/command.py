@@ -46,6 +46,16 @@ def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
         help="corruption:severity and attack:eps, such as gaussian_noise:2,fgsm:0.1,pgd:8/255; "
         "eleven usual ones of noise, blur, light, coding and attacks if not given",
     )
+    study.add_argument(
+        "--predictors",
+        metavar="LIST",
+        help="more of them, such as levels,depth,arglens (these cost passes), interactions and "
+        "parameters",
+    )
+    study.add_argument(
+        "--mce", action="store_true", help="also against the mCE: 75 more passes an image"
+    )
+    _add_beta(study)
     add_of_models("label-noise", "SIDs against the share of wrong labels", label_noise)
     study = add_of_models("architectures", "SIDs in a plane", architectures)
     study.add_argument(
@@ -65,6 +75,27 @@ def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
     study.set_defaults(run=training)
 
 
+def _add_beta(parser: argparse.ArgumentParser) -> None:
+    about = "more scores, whose bands weigh β times as much each as the one below (0.5,0.9)"
+    parser.add_argument("--beta", metavar="LIST", help=about)
+
+
+def _betas(text: str | None) -> tuple[float, ...]:
+    """The numbers in ``text``, commas between them; raises SettingsError."""
+    found = []
+    for part in [] if text is None else text.split(","):
+        try:
+            beta = float(part)
+        except ValueError:
+            beta = float("nan")
+        if not 0 < beta < 1:
+            raise SettingsError(
+                f"--beta holds {part.strip()!r}; give numbers between 0 and 1, such as 0.5,0.9"
+            )
+        found.append(beta)
+    return tuple(found)
+
+
 def _add_output(parser: argparse.ArgumentParser) -> None:
     about = f"the folder to write to ({FOLDER})"
     parser.add_argument("--output", metavar="DIR", default=FOLDER, help=about)
@@ -74,8 +105,10 @@ def correlation(options: argparse.Namespace, command: str) -> int:
     models, measuring, settings = _read(options)
     from pytest_iaside.study import correlation_page
     from pytest_iaside.study.correlation import correlation_study
+    from pytest_iaside.study.predictors import chosen_predictors
     from pytest_iaside.study.robustness import chosen_perturbations
 
+    predictors, betas = chosen_predictors(options.predictors), _betas(options.beta)
     perturbations, left_out = chosen_perturbations(options.perturbations, measuring.reference)
     for name, reason in left_out.items():
         tell(f"{name} left out: {reason}")
@@ -84,6 +117,9 @@ def correlation(options: argparse.Namespace, command: str) -> int:
         models,
         measuring,
         perturbations,
+        predictors=predictors,
+        betas=betas,
+        mce=options.mce,
         seed=int(settings.measure.get("seed", 0)),
         level=settings.level,
         folder=None if options.no_cache else Path(options.output) / "correlation-kept",
