@@ -4,7 +4,7 @@ import numpy as np
 
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.figures import Figure, Table, interval_text
-from pytest_iaside.report.numbers import finite, fixed, p_value, signed
+from pytest_iaside.report.numbers import NONE, finite, fixed, p_value, signed
 from pytest_iaside.report.pages import Page
 from pytest_iaside.stats.correlation import Correlation
 from pytest_iaside.study.charts import Dot, grid_chart, interval_chart, scatter_chart
@@ -15,10 +15,8 @@ from pytest_iaside.study.quantities import MEAN, SIGNED_SRC
 # As Cohen's "large" (1988): below it the word is weak.
 LARGE = 0.5
 BEYOND = "loss beyond clean"
-ERR = (
-    "err: how far the target of a recipe left out is foretold from the others, root mean square; "
-    "in brackets by their mean alone."
-)
+ERR = "err: how far the target of a recipe left out is foretold from the others, root mean square."
+ALONE = "their mean alone"
 
 
 def page(study: CorrelationStudy) -> Page:
@@ -61,13 +59,14 @@ def lines(study: CorrelationStudy) -> list[str]:
     if study.mce is not None:
         shown.append((study.mce, "mCE (%)"))
     for table, name in shown:
-        of_mean = _error(table.mean[0].left_out.of_mean)
-        rows = [(f"r with {name}", "r", interval, "Holm p", "ρ", "r models", f"err ({of_mean})")]
+        rows = [(f"r with {name}", "r", interval, "Holm p", "ρ", "r models", "err")]
         for one in table.mean:
             found = one.recipes
             r, rho, of_models = map(HUNDREDTHS, (found.pearson, found.spearman, one.models.pearson))
             p, error = p_value(found.adjusted), _error(one.left_out.error)
             rows.append((one.predictor, r, _interval(found), p, rho, of_models, error))
+        of_mean = _error(table.mean[0].left_out.of_mean)
+        rows.append((ALONE, NONE, NONE, NONE, NONE, NONE, of_mean))
         tables.append(aligned(rows))
     counted = f"{_counted(study)}; {len(study.perturbations)} perturbations"
     told = f"{_own(study)}. {_better(study)} {ERR}"
