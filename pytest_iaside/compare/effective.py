@@ -16,7 +16,7 @@ from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.compare.words import points, within
 from pytest_iaside.measure.quantities import Quantity
 from pytest_iaside.stats.arrays import Floats
-from pytest_iaside.stats.log_odds import log_odds
+from pytest_iaside.stats.log_odds import log_odds, smoothed
 
 NAME = "effective"
 PLACE = "effective robustness under "
@@ -82,6 +82,17 @@ class Beyond:
         expected = special.expit(place)
         return np.asarray(-expected * (1 - expected) * moved)
 
+    def by_clean(self, candidate: Floats, baseline: Floats) -> Floats:
+        """How far (P,) a share of the clean images that turn moves that, at either side's rate."""
+        at, found = self.columns.clean, []
+        moved = self._odds(candidate[at]) - self._odds(baseline[at])
+        before = self._odds(baseline[list(self.columns.perturbed)])
+        expected = special.expit(before + self.slope * moved)
+        for side in (candidate, baseline):
+            right = smoothed(side[at], self.images)
+            found.append(self.slope * expected * (1 - expected) / (right * (1 - right)))
+        return np.asarray(np.sqrt(np.mean(np.square(found), axis=0)))
+
     def _odds(self, accuracy: Floats) -> Floats:
         return log_odds(accuracy, self.images)
 
@@ -127,7 +138,7 @@ def effective_change(evidence: Evidence, columns: Columns) -> Effective:
     if evidence.same:
         nothing = np.zeros_like(moved)
         return Effective(moved, nothing, None, np.ones_like(moved))
-    unseen = _unseen(evidence, columns)
+    unseen = _unseen(evidence, columns, change.by_clean(*means))
     law = evidence.law
     if (known := evidence.uncertainty(change)) is not None and np.isfinite(evidence.freedom):
         known = replace(known, images=known.images + unseen)
@@ -169,17 +180,18 @@ def _line(evidence: Evidence, columns: Columns) -> tuple[Floats, Floats | None]:
     return slope, np.sqrt((left**2).sum(axis=0) / (len(x) - 2) / (x @ x))
 
 
-def _unseen(evidence: Evidence, columns: Columns) -> Floats:
+def _unseen(evidence: Evidence, columns: Columns, by_clean: Floats) -> Floats:
     """The square of the error (P,) of what no image showed and one image more might.
 
-    As Agresti and Min (2005) add half an image to each cell of before and after: without it an
-    accuracy that no image moved would be known for certain.
+    As Agresti and Min (2005) add half an image to each cell of before and after, of the clean
+    images and of the perturbed ones: without it an accuracy that no image moved would be known for
+    certain.
     """
     if not evidence.paired:
         counts = np.array([len(evidence.candidate), len(evidence.baseline)])
-        return np.full(len(columns.perturbed), float((1 / (counts + 2.0) ** 2).sum()))
-    alone = np.array([evidence.alone([column]) for column in columns.perturbed])
-    return np.asarray(1 / (alone + 2.0) ** 2)
+        return np.asarray((1 + by_clean**2) * (1 / (counts + 2.0) ** 2).sum())
+    clean, *under = (evidence.alone([at]) for at in (columns.clean, *columns.perturbed))
+    return np.asarray(1 / (np.array(under) + 2.0) ** 2 + (by_clean / (clean + 2.0)) ** 2)
 
 
 def effective_sentence(check: Check, level: float) -> str:

@@ -155,13 +155,13 @@ def test_what_clean_accuracy_does_not_explain_is_told_and_may_be_limited(
     assert note.startswith(f"beyond what clean accuracy explains: {told}")
     page = (perturbing.root / "iaside-report" / "index.html").read_text(encoding="utf-8")
     assert "Beyond what clean accuracy explains" in page
-    limits = "max_error_rise=None, max_accuracy_drop=None, max_effective_drop=0.02"
+    limits = "max_error_rise=None, max_accuracy_drop=None, max_effective_drop=0.01"
     perturbing.write(TEST.format(more=f", {limits}"))
     result = perturbing.run(gain=60)
     result.assert_outcomes(failed=1)
     lines = [line for line in result.outlines if line.startswith("E  ")]
     assert f"beyond what clean accuracy explains: {told}" in lines[0]
-    assert "allowed −2.0)" in lines[0]
+    assert "allowed −1.0)" in lines[0]
 
 
 def test_lines_of_a_failure_fit_a_terminal(perturbing: Project) -> None:
