@@ -235,21 +235,17 @@ def effective_note(
 ) -> list[str]:
     """What was lost under which perturbations, the most first, in one sentence.
 
-    Those are told that noise does not explain; with ``always`` at least the one that lost the
-    most. What a check in ``told`` says already is left out.
+    Those are told that noise does not explain; with ``always`` otherwise the one that lost the
+    most. What a check in ``told`` says already is left out, and so are gains: a model that is wrong
+    everywhere is above the line.
     """
-    some = sorted((each for each in changes if each.name not in told), key=lambda x: x.change)
-    if not some:
-        return []
-    moved = [each for each in some if each.moved and each.change < 0][:MOST_TOLD]
-    moved = moved or [each for each in some[::-1] if each.moved][:MOST_TOLD]
-    shown = moved or some[:1]
-    if not moved and not always:
-        return []
+    some = sorted((each for each in changes if each.name not in told), key=lambda each: each.change)
+    lost = [each for each in some if each.moved and each.change < 0][:MOST_TOLD]
+    unmoved = [each for each in some if not each.moved][: int(always)]
     parts = [
         f"{each.name.removeprefix(PLACE)} {points(each.change)} points "
         f"({confidence(level)} {points(each.low)}…{points(each.high)})"
-        for each in shown
+        for each in lost or unmoved
     ]
-    nothing = "" if moved else ", which noise explains"
-    return [f"{BEYOND}: {', '.join(parts)}{nothing}"]
+    nothing = "" if lost else ", which noise explains"
+    return [f"{BEYOND}: {', '.join(parts)}{nothing}"] if parts else []

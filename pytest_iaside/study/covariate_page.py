@@ -27,20 +27,19 @@ def page(study: CovariateStudy) -> Page:
     """The page of ``study``."""
     drawn = [one for one in study.levels if np.isfinite(one.sid).all()]
     drawn = _some(drawn, CURVES)
-    of_all = [name for name in study.values if name != FLATNESS]
     return study_page(
         study,
         title=study.what,
-        headline=sentence(study),
+        headline=headline(study),
         about=(
-            f"{len(study.measured)} models of {len(study.levels)} values of {study.what}, measured "
-            f"on the same {len(study.measured[0].profile)} images. Flatness is the entropy of the "
-            "SID, 1 where all bands weigh the same and 0 where one does. Spearman's ρ asks only "
-            f"whether a quantity keeps falling or rising with {study.what}."
+            f"{_closest(study)}{len(study.measured)} models of {len(study.levels)} values of "
+            f"{study.what}, measured on the same {len(study.measured[0].profile)} images. Flatness "
+            "is the entropy of the SID, 1 where all bands weigh the same and 0 where one does. "
+            f"Spearman's ρ asks only whether a quantity keeps falling or rising with {study.what}."
         ),
         figures=[
             *([_curves(study, drawn)] if drawn else []),
-            *(_scatter(study, at, name) for at, name in enumerate(of_all)),
+            *(_scatter(study, at, name) for at, name in enumerate(study.values)),
             _followers(study),
             _levels(study),
         ],
@@ -69,6 +68,11 @@ def lines(study: CovariateStudy) -> list[str]:
 
 def sentence(study: CovariateStudy) -> str:
     """Whether SIDs get flatter with the covariate, and what follows it the most."""
+    return f"{headline(study)} {_closest(study)}".strip()
+
+
+def headline(study: CovariateStudy) -> str:
+    """Whether SIDs get flatter with the covariate."""
     found = study.follows[FLATNESS]
     if found.rank_low > 0 or found.rank_high < 0:
         how = f"SIDs get {'flatter' if found.spearman > 0 else 'less flat'} with {study.what}"
@@ -80,17 +84,26 @@ def sentence(study: CovariateStudy) -> str:
     if np.isfinite(flat).all():
         places = [_shown(study, one.value) for one in ends]
         told += f"; flatness {fixed(flat[0])} at {places[0]}, {fixed(flat[1])} at {places[1]}"
-    others = [name for name, one in study.follows.items() if np.isfinite(one.spearman)]
-    others = [name for name in others if name != FLATNESS]
-    if others:
-        best = max(others, key=lambda name: abs(study.follows[name].spearman))
-        told += f". {best} follows it most closely: {_told(study, best)}"
+    return f"{told}."
+
+
+def _closest(study: CovariateStudy) -> str:
+    """What follows the covariate the most, and how many models have no SID."""
+    known = [name for name, one in study.follows.items() if np.isfinite(one.spearman)]
+    told = ""
+    if known:
+        best = max(known, key=lambda name: abs(study.follows[name].spearman))
+        adjusted = p_value(study.follows[best].adjusted)
+        told = (
+            f"What follows {study.what} most closely is {best}: {_told(study, best)}; Holm's p for "
+            f"{len(known)} quantities {adjusted}. "
+        )
     if study.unstructured:
         told += (
-            f". {len(study.unstructured)} of {len(study.measured)} models have no SID: their ψ "
-            "cannot be told from noise"
+            f"{len(study.unstructured)} of {len(study.measured)} models have no SID: their ψ "
+            "cannot be told from noise. "
         )
-    return f"{told}."
+    return told
 
 
 def _told(study: CovariateStudy, name: str) -> str:

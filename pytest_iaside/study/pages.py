@@ -102,7 +102,6 @@ def information_figure(study: MeasuredModels[Any]) -> Figure:
         "are on the error of ψ, the paper's and the one that suffices.",
         Table(head, rows),
         convergence_curves("convergence", curves),
-        wide=True,
     )
 
 

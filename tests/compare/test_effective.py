@@ -249,6 +249,18 @@ def test_without_a_limit_a_note_tells_what_was_lost() -> None:
     assert note.endswith(", which noise explains")
 
 
+def test_what_lies_above_the_line_is_not_told_as_better() -> None:
+    """A model that guesses, everywhere alike: the line foretold even less under fog."""
+    guess = hits(20, 200)
+    baseline = measured(hits(190, 200), hits(100, 200), hits(150, 200))
+    comparison = compare(measured(guess, guess, guess), baseline, {})
+    assert all(each.change > 0 for each in comparison.effective)
+    moved = [each for each in comparison.effective if each.moved]
+    notes = [each for each in comparison.notes if "clean accuracy explains" in each]
+    assert len(notes) == (len(moved) < 2)
+    assert all(note.endswith("which noise explains") for note in notes)
+
+
 def _sides(comparison: Comparison) -> tuple[Measurement, Measurement]:
     return comparison.candidate, comparison.baseline
 
