@@ -147,6 +147,38 @@ def test_intervals_cover_as_they_say(
     assert np.mean(held) <= 0.98
 
 
+def test_other_images_have_wider_intervals_and_one_image_tells_nothing() -> None:
+    old, new = (
+        measured(*(np.random.default_rng(seed).random((2, 80)) < 0.7), name=str(seed))
+        for seed in (1, 2)
+    )
+    paired = effective(new, old)
+    other = replace(new, digests=tuple(f"{image + 80:064x}" for image in range(80)))
+    unpaired = effective(other, old, paired=False)
+    assert unpaired.change == pytest.approx(paired.change)
+    assert unpaired.low < unpaired.change < unpaired.high
+    row = [int((new.values != old.values).any(axis=1).argmax())]
+    alone = effective(new.take(row), old.take(row))
+    assert (alone.low, alone.high, alone.moved) == (-1, 1, False)
+
+
+def test_images_in_groups_count_as_their_groups() -> None:
+    """Every image four times over: as if there were a quarter of them."""
+    few = [measured(*(np.random.default_rng(s).random((2, 60)) < 0.7)) for s in (1, 2)]
+    rows = np.repeat(np.arange(60), 4)
+    many = [
+        replace(
+            measured(*each.values[rows].T), groups=tuple(f"group {row}" for row in rows.tolist())
+        )
+        for each in few
+    ]
+    once, grouped = effective(*few), effective(*many)
+    alone = effective(*(replace(each, groups=None) for each in many))
+    assert grouped.change == pytest.approx(once.change, abs=0.01)
+    assert grouped.high - grouped.low == pytest.approx(once.high - once.low, rel=0.1)
+    assert alone.high - alone.low < 0.6 * (grouped.high - grouped.low)
+
+
 # ------------------------------------------------------------------- several trainings
 
 COUNT = 4_000

@@ -297,3 +297,34 @@ def test_functions_and_attacks_have_a_spectrum(project: Project) -> None:
     assert len(attack["decibel"]) == len(curve["decibel"])
     # Half of every image is taken away: alike at all frequencies, at a tenth of the energy.
     assert curve["decibel"] == pytest.approx([10.0] * len(curve["decibel"]), abs=1e-6)
+
+
+ON_THE_PANEL = """
+import os
+import models, torch
+from pytest_iaside import assert_spectral_robustness
+
+def swayed(images):
+    sway = (float(os.environ["GAIN"]) - 1) * images.var(dim=(1, 2, 3))[:, None]
+    return models.model(images) + sway * torch.tensor([1.0, -1.0, 0.0])
+
+def test_robust():
+    assert_spectral_robustness(swayed, panel=[("white_noise", 5), ("contrast", 5)])
+"""
+
+
+def test_the_spectral_gate_limits_it_for_its_panel(project: Project) -> None:
+    project.write(ON_THE_PANEL)
+    project.ini("iaside_max_effective_drop = 0.01")
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    project.run().assert_outcomes(passed=1)
+    (record,) = project.records(gain=60)
+    (check,) = [c for c in record["comparison"]["checks"] if c["name"] == "effective"]
+    assert check["where"] == "effective robustness under white_noise 5"
+    effective = record["comparison"]["effective"]
+    assert check["change"] == pytest.approx(effective[0]["change"])
+    assert (check["verdict"], check["limit"]) == ("drift", -0.01)
+    project.ini()
+    (record,) = project.records(gain=60)
+    assert not [c for c in record["comparison"]["checks"] if c["name"] == "effective"]
+    assert record["comparison"]["effective"] == effective
