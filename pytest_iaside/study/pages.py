@@ -56,7 +56,11 @@ def study_page(
         headline=headline,
         about=about,
         warnings=warnings,
-        figures=[*figures, _models_figure(study), information_figure(study)],
+        figures=[
+            *figures,
+            _models_figure(study),
+            information_figure({one.name: one.profile for one in study.measured}),
+        ],
         settings=study_settings(study.measured[0].profile, settings),
     )
 
@@ -77,21 +81,21 @@ def _models_figure(study: MeasuredModels[Any]) -> Figure:
     return Figure("The models", about, Table((*head, "unstructured because"), rows), wide=True)
 
 
-def information_figure(study: MeasuredModels[Any]) -> Figure:
-    """What models find of the labels, how far their ψ has settled, and how far it may be off."""
+def information_figure(profiles: Mapping[str, SpectralProfile], first: str = "model") -> Figure:
+    """What each of ``profiles``, by name, finds of the labels, and how certain its ψ is."""
     rows, curves = [], {}
-    for one in study.measured:
-        told = information_of(one.profile)
-        steps = one.profile.convergence()
+    for name, profile in profiles.items():
+        told = information_of(profile)
+        steps = profile.convergence()
         shown = np.unique(np.linspace(1, len(steps), SHOWN).round().astype(int))
-        curves[one.name] = [(int(at), float(steps[at - 1])) for at in shown if len(steps)]
-        numbers = (told[name] for name in ("label_entropy", "information_bound"))
-        bounds = (told[name] for name in ("error_bound", "tight_error_bound"))
+        curves[name] = [(int(at), float(steps[at - 1])) for at in shown if len(steps)]
+        numbers = (told[each] for each in ("label_entropy", "information_bound"))
+        bounds = (told[each] for each in ("error_bound", "tight_error_bound"))
         found = [*map(fixed, numbers), share(told["information_share"])]
         last = fixed(float(steps[-1]) if len(steps) else None, 4)
-        rows.append([one.name, *found, last, *map(fixed, bounds)])
+        rows.append([name, *found, last, *map(fixed, bounds)])
     head = (
-        *("model", "H(Y), nats", "found of it", "share"),
+        *(first, "H(Y), nats", "found of it", "share"),
         *("last step", "bound (paper)", "bound that suffices"),
     )
     return Figure(

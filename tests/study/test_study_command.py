@@ -193,7 +193,10 @@ def test_training(iaside: Command, lab: Path, capsys: pytest.CaptureFixture[str]
     found = document("training")
     assert found["moved"]["psi"]["change"] == pytest.approx([-1, 0, 0, 0], abs=1e-6)
     assert [one["loss"] for one in found["points"]] == pytest.approx([1, 1 / 2, 1 / 3])
-    assert "SID over training" in page("training")
+    text = page("training")
+    assert "SID over training" in text and "Information and convergence" in text
+    # Of ten labels four images each: H(Y) = ln 10.
+    assert f"{np.log(10):.3f}" in text
     history.add(Point(run="second", step=1, name="a.pt", profile=make_profile()))
     assert iaside("training", "history.sqlite") == 2
     assert "holds the runs run, second; choose one with --run" in capsys.readouterr().err
