@@ -46,8 +46,8 @@ def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
     study.add_argument(
         "--predictors",
         metavar="LIST",
-        help="more of them, such as levels,depth,arglens (these cost passes), interactions and "
-        "parameters",
+        help="more of them: levels,depth,arglens (these cost passes), interactions, parameters and "
+        "noise",
     )
     study.add_argument(
         "--mce", action="store_true", help="also against the mCE: 75 more passes an image"

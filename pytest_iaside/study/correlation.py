@@ -18,7 +18,7 @@ from pytest_iaside.stats import correlation as stats
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.groups import of_rows
 from pytest_iaside.study.compared import ComparedModel, comparing
-from pytest_iaside.study.models import PARAMETERS, MeasuredModels, Measuring, StudyModel
+from pytest_iaside.study.models import MeasuredModels, Measuring, StudyModel
 from pytest_iaside.study.quantities import (
     MEAN,
     SIGNED_SRC,
@@ -125,7 +125,7 @@ def correlation_study(
     """Measure ``models`` and their robustness, and see which of their quantities follows it.
 
     ``predictors`` are groups of further ones (predictors.py), ``betas`` those of further scores,
-    and covariates that all models give are predictors as well; ``mce`` adds that target.
+    and ``covariates`` that all models give are predictors as well; ``mce`` adds that target.
     Corruptions are drawn with ``seed``; ``folder`` keeps what perturbations did. Raises ModelError
     where fewer than three structured models of different recipes are left.
     """
@@ -141,10 +141,7 @@ def correlation_study(
             "images"
         )
     labelled = measuring.reference.labels is not None
-    counted = PARAMETERS in predictors
-    return correlated(
-        found, list(perturbations), labelled=labelled, betas=betas, parameters=counted
-    )
+    return correlated(found, list(perturbations), labelled=labelled, betas=betas, own=predictors)
 
 
 def correlated(
@@ -153,7 +150,7 @@ def correlated(
     *,
     labelled: bool,
     betas: Sequence[float] = (),
-    parameters: bool = False,
+    own: Sequence[str] = (),
 ) -> CorrelationStudy:
     """The study of models that were measured; without labels there is no clean accuracy."""
     answered = [one.robustness for one in found.models]
@@ -161,7 +158,7 @@ def correlated(
     first = found.models[0].profile
     groups = of_rows(first.digests, first.groups)
     predictors = predictors_of(found.models, labelled, groups, betas)
-    predictors |= covariates_of(found.models, len(predictors[SIGNED_SRC]), parameters=parameters)
+    predictors |= covariates_of(found.models, len(predictors[SIGNED_SRC]), own)
     mpe, drop = (
         _correlations(predictors, targets_of(perturbations, rows, groups), recipes, found.level)
         for rows in ([each.errors for each in answered], [each.drops for each in answered])

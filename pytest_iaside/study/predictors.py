@@ -20,7 +20,7 @@ from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.study.kept import Kept
-from pytest_iaside.study.models import PARAMETERS
+from pytest_iaside.study.models import OWN_COVARIATES
 
 MEASURES: Mapping[str, Callable[..., Measurement]] = {
     "levels": measure_scale_reliance,
@@ -30,7 +30,7 @@ MEASURES: Mapping[str, Callable[..., Measurement]] = {
 """Those that need passes: shares of wavelet levels, reconstruction depth, mean ArgLens."""
 INTERACTIONS = "interactions"
 """Of pairs of bands, read off the game that was played anyway."""
-CHOICES = (*MEASURES, INTERACTIONS, PARAMETERS)
+CHOICES = (*MEASURES, INTERACTIONS, *OWN_COVARIATES)
 
 
 def chosen_predictors(text: str | None) -> tuple[str, ...]:

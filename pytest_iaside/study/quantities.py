@@ -13,7 +13,7 @@ from pytest_iaside.stats.intervals import leave_one_out
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.study.compared import ComparedModel
 from pytest_iaside.study.effective import above_the_line
-from pytest_iaside.study.models import PARAMETERS
+from pytest_iaside.study.models import OWN_COVARIATES
 from pytest_iaside.study.robustness import Robustness
 
 SIGNED_SRC, MEAN = "signed SRC", "mean"
@@ -59,12 +59,14 @@ def predictors_of(
     return found | {name: means([one.more[name] for one in models]) for name in models[0].more}
 
 
-def covariates_of(models: Sequence[ComparedModel], rows: int, *, parameters: bool) -> Quantities:
-    """The numbers that all models give and in which they differ, the same without any image."""
+def covariates_of(models: Sequence[ComparedModel], rows: int, own: Sequence[str]) -> Quantities:
+    """The numbers that all models give and in which they differ, the same without any image.
+
+    Of those that a study knows by itself the ones named in ``own``.
+    """
     known = [one.covariates for one in models]
     names = [name for name in known[0] if all(name in each for each in known)]
-    if not parameters:
-        names = [name for name in names if name != PARAMETERS]
+    names = [name for name in names if name in own or name not in OWN_COVARIATES]
     names = [name for name in names if len({each[name] for each in known}) > 1]
     every = {name: np.array([each[name] for each in known]) for name in names}
     return {name: np.broadcast_to(values, (rows, len(models))) for name, values in every.items()}

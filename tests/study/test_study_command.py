@@ -146,8 +146,12 @@ def test_covariate(iaside: Command, capsys: pytest.CaptureFixture[str]) -> None:
 def test_correlation_takes_further_predictors_and_targets(
     iaside: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ("--predictors=interactions,depth", "--beta=0.5", "--perturbations=gaussian_blur:5")
-    assert iaside("correlation", *QUICK, *asked, "--mce") == 0
+    asked = (
+        "--predictors=interactions,depth,noise",
+        "--beta=0.5",
+        "--perturbations=gaussian_blur:5",
+    )
+    assert iaside("correlation", *QUICK, *asked, "--perturbations=gaussian_blur:5", "--mce") == 0
     lines = lines_of(capsys)
     found = document("correlation")
     names = {row["predictor"] for row in found["mpe"]["mean"]}

@@ -163,6 +163,7 @@ def test_further_predictors_are_what_measurements_say(study: CorrelationStudy) -
     assert found["size"] == 8
     # These networks have no parameters at all, only buffers.
     assert "parameters" not in found
+    assert "noise" not in found  # Nobody asked for it.
 
 
 def test_the_mce_is_a_target_of_its_own(study: CorrelationStudy) -> None:
