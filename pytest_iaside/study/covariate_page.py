@@ -7,7 +7,7 @@ import numpy as np
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.charts.groups import Line
 from pytest_iaside.report.figures import Figure, Table, interval_text
-from pytest_iaside.report.numbers import NONE, finite, fixed, p_value, share, signed
+from pytest_iaside.report.numbers import finite, fixed, p_value, share, signed
 from pytest_iaside.report.pages import Page
 from pytest_iaside.study.charts import Dot, scatter_chart
 from pytest_iaside.study.covariate import FLATNESS, CovariateStudy, Level
@@ -49,14 +49,17 @@ def page(study: CovariateStudy) -> Page:
 
 def lines(study: CovariateStudy) -> list[str]:
     """The main tables for a terminal, at most 80 columns."""
-    levels = [(study.what, "models", "flatness", "signed SRC", "v(all)", "accuracy", "mPE")]
+    robust = "mean mPE" in study.values
+    levels: list[Sequence[str]] = []
+    head = (study.what, "models", "flatness", "signed SRC", "v(all)", "accuracy")
+    levels.append((*head, "mPE") if robust else head)
     for level in _some(study.levels, MANY):
         means = level.means
         scores = fixed(means[FLATNESS]), signed(means[SIGNED_SRC]), fixed(means["v(all)"], 2)
         marked = f" ({level.unstructured} unstr.)" if level.unstructured else ""
-        accuracy, error = share(means["clean accuracy"]), means.get("mean mPE")
-        row = (_shown(study, level.value), f"{len(level.models)}{marked}", *scores, accuracy)
-        levels.append((*row, NONE if error is None else fixed(error)))
+        row: tuple[str, ...] = (_shown(study, level.value), f"{len(level.models)}{marked}", *scores)
+        row = (*row, share(means["clean accuracy"]))
+        levels.append((*row, fixed(means["mean mPE"])) if robust else row)
     follows = [(f"with {study.what}", "models", "ρ", confidence(study.level), "r", "Holm p")]
     for name, one in study.follows.items():
         interval = interval_text(one.rank_low, one.rank_high, HUNDREDTHS)

@@ -7,7 +7,9 @@ import numpy as np
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.explain.explanation import fitting
 from pytest_iaside.explain.measurements import (
+    COARSE,
     measure_lens_smoothness,
     measure_reconstruction_depth,
     measure_scale_reliance,
@@ -28,6 +30,8 @@ MEASURES: Mapping[str, Callable[..., Measurement]] = {
     "arglens": measure_lens_smoothness,
 }
 """Those that need passes: shares of wavelet levels, reconstruction depth, mean ArgLens."""
+OF_WAVELETS = ("levels", "depth")
+"""With as many levels, up to three, and cells as fit the images."""
 INTERACTIONS = "interactions"
 """Of pairs of bands, read off the game that was played anyway."""
 CHOICES = (*MEASURES, INTERACTIONS, *OWN_COVARIATES)
@@ -80,10 +84,15 @@ def _measured(
     def clean() -> Floats:
         return answers(classifier, reference, [None], seed=seed, execution=execution)[0]
 
-    kept = Kept(folder, classifier, reference, execution, {"predictor": name, "seed": seed})
+    options = {}
+    if name in OF_WAVELETS:
+        levels, grid = fitting(reference, None, None, most=COARSE)
+        options = {"wavelet_levels": levels, "grid": grid}
+    facts = {"predictor": name, "seed": seed, **options}
+    kept = Kept(folder, classifier, reference, execution, facts)
     if (known := kept.read(clean)) is not None:
         return _named(name, known["values"])
-    measured = measure(classifier, reference, seed=seed, execution=execution)
+    measured = measure(classifier, reference, seed=seed, execution=execution, **options)
     if kept.path is not None:
         kept.write({"values": measured.values}, clean())
     return _named(name, measured.values)

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from profiles import make_profile
 from scipy import stats
 from waves import Waves, images, without_high, without_low
 
+from pytest_iaside import ReferenceSample
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.measurements import (
@@ -39,6 +41,7 @@ from pytest_iaside.study.correlation import (
 )
 from pytest_iaside.study.effective import effective_robustness
 from pytest_iaside.study.models import MeasuredModels, Measuring, StudyModel
+from pytest_iaside.study.predictors import more_predictors
 from pytest_iaside.study.quantities import MEAN
 
 SHARES = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
@@ -164,6 +167,30 @@ def test_further_predictors_are_what_measurements_say(study: CorrelationStudy) -
     # These networks have no parameters at all, only buffers.
     assert "parameters" not in found
     assert "noise" not in found  # Nobody asked for it.
+
+
+def test_wavelet_levels_are_as_many_as_fit_the_images() -> None:
+    """28 pixels can be halved twice, into cells of 7."""
+    sample = ReferenceSample(torch.rand(3, 1, 28, 28), [0, 1, 1])
+    execution = Execution(backend="eager")
+
+    def dark_and_varied(pixels: torch.Tensor) -> torch.Tensor:
+        return torch.stack([pixels.mean((1, 2, 3)), pixels.var((1, 2, 3))], 1)
+
+    found = more_predictors(
+        ("levels",),
+        Classifier(dark_and_varied),
+        sample,
+        make_profile(images=3),
+        seed=0,
+        execution=execution,
+        folder=None,
+    )
+    expected = measure_scale_reliance(
+        dark_and_varied, sample, wavelet_levels=2, grid=4, execution=execution
+    )
+    assert list(found) == [f"share of level {at}" for at in range(3)]
+    np.testing.assert_allclose(np.stack(list(found.values()), 1), expected.values[:, :3])
 
 
 def test_the_mce_is_a_target_of_its_own(study: CorrelationStudy) -> None:
