@@ -62,10 +62,11 @@ demo: venv ## a green gate, then a red one, on example_project
 # One thread each: the networks are so small that more would only wait for each other.
 STUDY = cd example_project && OMP_NUM_THREADS=1 ../$(BIN)/iaside
 ON_DIGITS = scrapbook.zoo:reference
+PREDICTORS = levels,depth,arglens,interactions,parameters,noise
 
 studies: venv ## train many small networks, and study what SRC says of them (about 15 min)
 	cd example_project && OMP_NUM_THREADS=1 ../$(BIN)/python -m scrapbook.zoo
-	$(STUDY) study correlation scrapbook.zoo:models $(ON_DIGITS)
+	$(STUDY) study correlation scrapbook.zoo:models $(ON_DIGITS) --predictors $(PREDICTORS)
 	$(STUDY) study correlation scrapbook.zoo:clean_models $(ON_DIGITS) --output iaside-study/clean
 	$(STUDY) study label-noise scrapbook.zoo:label_noise $(ON_DIGITS)
 	$(STUDY) study architectures scrapbook.zoo:architectures $(ON_DIGITS)

@@ -48,6 +48,7 @@ def check_limits(limits: Limits, what: str, names: Iterable[str]) -> None:
 # What the limits are that can be 1 at most.
 SHARES = {
     "max_accuracy_drop": "a share of the images",
+    "max_effective_drop": "a share of the images",
     "max_probability_drop": "a part of the label's probability, which is 1 at most",
     "max_src_drop": "a part of the signed SRC, which is 1 at most",
     "max_sid_shift": "a share of the importance",
@@ -65,7 +66,9 @@ class Thresholds:
     no longer; ``max_log_likelihood_drop`` (nats) and ``max_probability_drop`` how far the
     log-likelihood and the probability of the label may fall, each at the model's own temperature.
     They count for the images as they are and for the mean over the panel; under any single one of
-    its perturbations twice as much is allowed. ``min_src`` is the least signed SRC of the
+    its perturbations twice as much is allowed. ``max_effective_drop`` is the share of images that
+    may be answered right no longer under any of its perturbations beyond what the change of clean
+    accuracy explains (compare/effective.py). ``min_src`` is the least signed SRC of the
     candidate. ``max_src_drop`` is how far the signed SRC may fall. ``max_sid_shift`` is the share
     of importance that may move past any frequency towards higher ones. ``max_value_drop`` is the
     share of the baseline's v(all) that may be lost, ``max_band_drop`` the same for any single
@@ -81,6 +84,7 @@ class Thresholds:
     max_accuracy_drop: float | None = 0.02
     max_log_likelihood_drop: float | None = 0.1
     max_probability_drop: float | None = 0.02
+    max_effective_drop: float | None = None
     min_src: float | None = None
     max_src_drop: float | None = 0.02
     max_sid_shift: float | None = 0.05
@@ -113,12 +117,15 @@ class Thresholds:
             "log-likelihood": self.max_log_likelihood_drop,
             "probability": self.max_probability_drop,
         }
-        return {
+        found = {
             f"{place} {title}": Limit(change=times * change)
             for title, change in allowed.items()
             for place, times in (("clean", 1), ("mean", 1), ("perturbed", 2))
             if change is not None
         }
+        if self.max_effective_drop is not None:
+            found["effective"] = Limit(change=self.max_effective_drop)
+        return found
 
     @property
     def limits(self) -> Limits:

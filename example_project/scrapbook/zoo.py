@@ -150,6 +150,8 @@ def _recipes() -> Iterator[tuple[str, Recipe]]:
                 f"wrong{wrong:g}-{seed}",
                 Recipe(group="wrong labels", seed=seed, wrong_labels=wrong),
             )
+    for seed in range(3):
+        yield f"wrong1-{seed}", Recipe(group="wrong labels", seed=seed, wrong_labels=1.0)
     for kind, network in ARCHITECTURES.items():
         if network is not convolutional:
             for seed in range(4):
@@ -162,7 +164,9 @@ RECIPES = dict(_recipes())
 def models() -> dict[str, StudyModel]:
     """Convolutional readers that differ in augmentation, attack, width, wrong labels and seed."""
     chosen = [name for name, recipe in RECIPES.items() if recipe.group not in ARCHITECTURES]
-    # Three readers of each share of wrong labels are for the study of them.
+    # Three readers of each share of wrong labels are for the study of them, and those without any
+    # right one.
+    chosen = [name for name in chosen if RECIPES[name].wrong_labels < 1]
     return {name: _kept(name) for name in chosen if not name.startswith("wrong") or name[-1] < "2"}
 
 
@@ -172,7 +176,7 @@ def clean_models() -> dict[str, StudyModel]:
 
 
 def label_noise() -> dict[str, StudyModel]:
-    """Three readers for each share of wrong labels, 0 to 0.8."""
+    """Three readers for each share of wrong labels, 0 to 1."""
     chosen = [name for name in RECIPES if name.startswith(("plain", "wrong")) and name[-1] < "3"]
     return {name: _kept(name) for name in chosen}
 

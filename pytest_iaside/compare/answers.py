@@ -6,6 +6,7 @@ import numpy as np
 
 from pytest_iaside.compare.changes import SAME_ANSWERS, at_own_temperature, compare_quantities
 from pytest_iaside.compare.comparison import Comparison
+from pytest_iaside.compare.families import families_of
 from pytest_iaside.compare.fit import pair
 from pytest_iaside.compare.recipes import undecided_by
 from pytest_iaside.measure.measurement import Measurement
@@ -50,7 +51,7 @@ def compare_alike(
     paired: bool = True,
 ) -> Comparison:
     """The same of answers to the same: under one panel, or to the images as they are alone."""
-    families = {quantity.family for quantity in ours.quantities}
+    families = families_of(ours)
     if (ours.trainings or theirs.trainings) and (limit := limits.get(CLEAN_LIKELIHOOD)):
         # Trainings of one recipe are alike in their confidence as well: where it moves, the recipe
         # did, for the worse where the answers as they are get less likely (SPEC.md 9).

@@ -29,6 +29,7 @@ ANSWERS = {
     "accuracy": "max_accuracy_drop",
     "log-likelihood": "max_log_likelihood_drop",
     "probability": "max_probability_drop",
+    "effective": "max_effective_drop",
 }
 BANDS = {
     "src": "max_src_drop",
@@ -132,8 +133,7 @@ def _limits(
                 checks[check.name].append(check)
     settings: Mapping[str, list[tuple[float, list[Check]]]] = defaultdict(list)
     for name, some in checks.items():
-        kind = ANSWERS.get(name.split(" ")[-1]) if " " in name else BANDS[name]
-        assert kind is not None
+        kind = ANSWERS.get(name.split(" ")[-1]) or BANDS[name]
         settings[kind].append((2.0 if name.startswith(PERTURBED) else 1.0, some))
     known = [each.name for each in fields(Thresholds) if each.name in settings]
     return [_limit(name, settings[name], thresholds, trainings, len(known)) for name in known]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
+from pytest_iaside.compare.effective import NAME, as_estimates, columns_of, effective_change
 from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.families import families_of, run_checks
 from pytest_iaside.compare.fit import Pairs, by_digest, groups_of, pair, require_same_measurement
@@ -56,6 +57,7 @@ def compare_quantities(
         groups=_told_groups(evidence, candidate, baseline),
         checks=tuple(run_checks(evidence, families, limits, direction)),
         quantities=quantity_changes(evidence),
+        effective=effective_changes(evidence),
     )
     return found, evidence, rows
 
@@ -139,6 +141,27 @@ def quantity_changes(evidence: Evidence) -> tuple[QuantityChange, ...]:
             )
             found.append(change)
     return tuple(sorted(found, key=lambda change: change.index))
+
+
+def effective_changes(evidence: Evidence) -> tuple[QuantityChange, ...]:
+    """The change of effective robustness under each perturbation; none without clean accuracy."""
+    columns = columns_of(evidence.quantities)
+    if columns is None:
+        return ()
+    found = effective_change(evidence, columns)
+    estimates, p_values = as_estimates(evidence, columns, found), holm(found.p_value)
+    return tuple(
+        QuantityChange(
+            index=at,
+            name=name,
+            family=NAME,
+            better="higher",
+            **estimates.at(at),
+            p_value=float(p_values[at]),
+            moved=bool(p_values[at] < 1 - evidence.level),
+        )
+        for at, name in enumerate(columns.places)
+    )
 
 
 def at_own_temperature(answers: Measurement) -> tuple[int, ...]:

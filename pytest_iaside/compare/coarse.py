@@ -80,7 +80,10 @@ def driving(red: Comparison) -> list[str]:
     ours, theirs = (one.values[some] for one, some in both)
     moved = (ours - theirs) * (-1 if check.change > 0 else 1)
     # Hits move or do not: of images that moved as much, those whose label got least likely.
-    first, then = (moved[:, names.index(name)] for name in (check.where, "log-likelihood, clean"))
+    likely = names.index("log-likelihood, clean")
+    # What is read off several quantities is none of them.
+    where = names.index(check.where) if check.where in names else likely
+    first, then = moved[:, where], moved[:, likely]
     found = dict.fromkeys(red.candidate.digests[rows[0][at]] for at in np.lexsort((then, first)))
     return list(found)
 

@@ -16,6 +16,7 @@ from pytest_iaside.compare.notes import (
     baseline_notes,
     better_notes,
     cache_note,
+    effective_note,
     empty_note,
     image_notes,
     trainings_note,
@@ -103,6 +104,12 @@ def compare(
         notes += better_notes(evidence, checks, changes, limits, direction, answered)
     told: Sequence[Check] = checks
     traded = trades(changes, answered.quantities if answered else ())
+    effective = found.effective or (answered.effective if answered else ())
+    if not evidence.same and candidate is not baseline:
+        every = (*checks, *(answered.checks if answered else ()))
+        checked = [check.where for check in every if check.name == "effective"]
+        always = bool(found.effective) and not checked
+        notes += effective_note(effective, level, always=always, told=checked)
     notes += [f"a trade-off in {each.sentence}" for each in traded]
     if answered is not None:
         # What a gate is about comes first, but harm before the bands that it comes from.
@@ -115,6 +122,7 @@ def compare(
         checks=(*_structured(candidate, baseline), *told),
         answers=answered.quantities if answered else (),
         interactions=interactions,
+        effective=effective,
         notes=(*notes, *cache_note(candidate), *candidate.notes),
         image_changes=image_changes(
             evidence, checks, families_of(candidate), candidate, without_copies(candidate, rows[0])

@@ -58,6 +58,8 @@ class Comparison:
     """How right images are answered, before and after; empty where either does not say."""
     interactions: tuple[QuantityChange, ...] = ()
     """How much each pair of bands needs each other; empty where either does not say."""
+    effective: tuple[QuantityChange, ...] = ()
+    """The change of accuracy under each perturbation that clean accuracy does not explain."""
     notes: tuple[str, ...] = ()
     image_changes: ImageChanges | None = None
     """What each image adds to the change that decides, of spectral profiles on the same images."""

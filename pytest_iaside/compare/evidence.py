@@ -86,7 +86,7 @@ class Evidence:
         if (uncertain := self.uncertainty(change)) is not None:
             reach, of_seeds = uncertain.reach(level), uncertain.of_seeds(level)
         else:
-            error, freedom = self._error(change)
+            error, freedom = self.error(change)
             reach = self.law.reach(level, freedom) * error
         return Estimates(
             statistic(baseline), statistic(candidate), found, found - reach, found + reach, of_seeds
@@ -170,7 +170,7 @@ class Evidence:
             return np.inf
         return sum(len(each) for each in self.trainings) - 2
 
-    def _error(self, change: Change) -> tuple[Floats, Floats]:
+    def error(self, change: Change) -> tuple[Floats, Floats]:
         """Standard error and degrees of freedom of ``change``."""
         if self.paired:
             return paired_error(self.candidate, self.baseline, change, self.groups)
@@ -182,7 +182,7 @@ class Evidence:
         centre = np.subtract(*self.means())
         if (uncertain := self._of_means()) is not None:
             return centre, uncertain.error, np.full_like(centre, uncertain.freedom)
-        error, freedom = self._error(np.subtract)
+        error, freedom = self.error(np.subtract)
         for column, quantity in enumerate(self.quantities):
             if quantity.unit == "hit" and self.drawn > 1:
                 centre[column], error[column] = self._proportion(column)

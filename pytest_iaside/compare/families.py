@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from pytest_iaside.compare import effective
 from pytest_iaside.compare.check import Check, Estimates, Verdict, decide, worst
 from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.words import (
@@ -14,6 +15,7 @@ from pytest_iaside.compare.words import (
     nats,
     number,
     percent,
+    points,
     share,
     signed,
     within,
@@ -34,7 +36,7 @@ from pytest_iaside.thresholds import Direction, Limits
 SHARE_RESOLUTION = 1e-3
 MOSTLY_SEEDS = 0.5
 """Share of an interval's square from which on other seeds make it wide, and not images."""
-SHARES = ("sid", "src", "accuracy", "probability", "mpe")
+SHARES = ("sid", "src", "accuracy", "probability", "mpe", "effective")
 """How the names of checks end whose changes are shares, and less than 1."""
 ROUNDING = 1e-9
 """Of a share: one image of 50 is 2 %, and no less."""
@@ -135,7 +137,10 @@ def families_of(measurement: Measurement) -> dict[str, Family]:
             ),
         }
     columns = by_family(measurement.quantities)
-    return {name: _mean_family(measurement, name, some) for name, some in columns.items()}
+    found = {name: _mean_family(measurement, name, some) for name, some in columns.items()}
+    if (beside := effective.columns_of(measurement.quantities)) is not None:
+        found[effective.NAME] = _effective_family(beside)
+    return found
 
 
 def _share_family(name: str, places: Sequence[str], shares: Shares) -> Family:
@@ -194,6 +199,21 @@ def _mean_family(measurement: Measurement, name: str, columns: list[int]) -> Fam
         show=_fitting,
         hits=hits,
         coarse=lambda above: above > ROUNDING and hits,
+    )
+
+
+def _effective_family(columns: effective.Columns) -> Family:
+    """What accuracies under perturbations changed by beyond what clean accuracy explains."""
+    return Family(
+        name=effective.NAME,
+        places=columns.places,
+        better=["higher"] * len(columns.places),
+        read=lambda mean: mean[..., list(columns.perturbed)],
+        estimate=lambda evidence: effective.effective_estimates(evidence, columns),
+        bounds=None,
+        sentence=effective.effective_sentence,
+        show=lambda change: f"{points(change)} points",
+        coarse=lambda above: above > ROUNDING,
     )
 
 

@@ -1,15 +1,16 @@
 """What a reader should know of a comparison besides its checks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from pytest_iaside.compare.answers import rose, worse
 from pytest_iaside.compare.check import Check
 from pytest_iaside.compare.comparison import Comparison, QuantityChange
+from pytest_iaside.compare.effective import BEYOND, PLACE
 from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.compare.fit import DEFINITIONS, Pairs, groups_at, groups_of, without_copies
-from pytest_iaside.compare.words import nats
+from pytest_iaside.compare.words import confidence, nats, points
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.quantities import AS_ANSWERED
@@ -18,6 +19,8 @@ from pytest_iaside.thresholds import Direction, Limit, Limits
 
 MANY_TRAININGS = 8
 """On both sides together, from which on more of them help little (docs/calibration.md)."""
+MOST_TOLD = 3
+"""Perturbations of which a note tells what clean accuracy does not explain."""
 # Of v(all): changes of L(∅) that are told.
 EMPTY_SHARE = 0.05
 
@@ -225,3 +228,24 @@ def _group_notes(
                     "decide little more than it does; take fewer of them"
                 )
     return notes
+
+
+def effective_note(
+    changes: Sequence[QuantityChange], level: float, *, always: bool, told: Sequence[str]
+) -> list[str]:
+    """What was lost under which perturbations, the most first, in one sentence.
+
+    Those are told that noise does not explain; with ``always`` otherwise the one that lost the
+    most. What a check in ``told`` says already is left out, and so are gains: a model that is wrong
+    everywhere is above the line.
+    """
+    some = sorted((each for each in changes if each.name not in told), key=lambda each: each.change)
+    lost = [each for each in some if each.moved and each.change < 0][:MOST_TOLD]
+    unmoved = [each for each in some if not each.moved][: int(always)]
+    parts = [
+        f"{each.name.removeprefix(PLACE)} {points(each.change)} points "
+        f"({confidence(level)} {points(each.low)}…{points(each.high)})"
+        for each in lost or unmoved
+    ]
+    nothing = "" if lost else ", which noise explains"
+    return [f"{BEYOND}: {', '.join(parts)}{nothing}"] if parts else []

@@ -23,8 +23,8 @@ from pytest_iaside.stats.resampling import Gates, Pool
 
 RELATIVE = ("value", "band", "upper")
 """Families whose changes are shares of the baseline's v(all)."""
-OF_SHARES = ("src", "sid")
-"""Families that are read off the SID."""
+BY_WIDTH = ("src", "sid", "effective")
+"""Families whose changes are no means over images: read off the SID, or beside clean accuracy."""
 NORMAL = 500
 """Of so many images or groups the mean is normal enough for a law to foretell its power."""
 RESAMPLED = 10 * NORMAL
@@ -92,7 +92,7 @@ def planned(family: Family, evidence: Sequence[Evidence], wanted: Wanted) -> Pla
     """What the check of ``family`` sees, by ``evidence`` on one pair or several."""
     if family.hits:
         return _by_hits(family, evidence, wanted)
-    if family.name in OF_SHARES:
+    if family.name in BY_WIDTH:
         return _by_width(family, evidence, wanted)
     return _by_resampling(family, evidence, wanted)
 
@@ -165,7 +165,7 @@ def _mean_size(evidence: Sequence[Evidence]) -> float:
 
 
 def _by_width(family: Family, evidence: Sequence[Evidence], wanted: Wanted) -> Planned:
-    """Of what is read off the SID: by how wide intervals are, and Student's law."""
+    """Of what is no mean over images: by how wide intervals are, and Student's law."""
     size = _mean_size(evidence)
     deviation = _of_intervals(family, evidence, wanted.level)
     place = int(np.argmax(deviation))

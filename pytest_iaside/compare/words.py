@@ -16,7 +16,7 @@ def confidence(level: float) -> str:
 
 
 # What can be at all: the score lies between −1 and 1, shares of importance between 0 and 1.
-POSSIBLE = {"min_src": 1.0, "src": 2.0, "sid": 1.0}
+POSSIBLE = {"min_src": 1.0, "src": 2.0, "sid": 1.0, "effective": 1.0}
 
 
 def within(check: Check, level: float, show: Callable[[float], str]) -> str:
@@ -73,6 +73,11 @@ def nats(value: float) -> str:
 def percent(value: float) -> str:
     """A relative change with its sign."""
     return _known(f"{round(100 * value, 1) + 0.0:+.1f}%")
+
+
+def points(value: float) -> str:
+    """A change of a share, in points of percent."""
+    return signed(100 * value, 1)
 
 
 def share(value: float) -> str:

@@ -135,7 +135,7 @@ def measure_perturbations(
         values += [prediction_errors(clean, logits, labels, temperature), correct(logits, labels)]
     if normaliser is not None:
         quantities.append(Quantity(name="mCE (%)", family="mce", better="lower", unit="percent"))
-        values.append(_corruption_error(perturbed[len(named) :], labels, normaliser))
+        values.append(image_corruption_errors(perturbed[len(named) :], labels, normaliser))
     return PerturbedAnswers(
         quantities=tuple(quantities),
         values=columns(*values),
@@ -268,9 +268,13 @@ def _keywords(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in values.items())
 
 
-def _corruption_error(
+def image_corruption_errors(
     answers: Sequence[Floats], labels: NDArray[Any], normaliser: Normaliser
 ) -> Floats:
+    """What each image (K,) adds to the mCE, in percent, of ``answers`` to the 75 corrupted ones.
+
+    These are logits (K, C), of the 15 corruptions of ImageNet-C by their 5 severities.
+    """
     wrong = iter([1 - correct(logits, labels) for logits in answers])
     errors = {name: np.stack([next(wrong) for _ in SEVERITIES]) for name in IMAGENET_C}
     # As a share of what the normaliser errs on average: a baseline's images may be others.

@@ -41,6 +41,7 @@ def gate_figures(gate: Gate, ident: str) -> list[Figure]:
         for family in sorted({each["family"] for each in quantities}):
             some = [each for each in quantities if each["family"] == family]
             found.append(_changes_figure(f"{ident}-{family}", family, some, gate.comparison))
+    found += _effective_figures(gate, f"{ident}-effective")
     for number, loss in enumerate(gate.record["losses"] or ()):
         found += loss_figures(f"{ident}-loss-{number}", loss)
     if gate.comparison:
@@ -69,6 +70,19 @@ def _answer_figures(gate: Gate, ident: str) -> list[Figure]:
             )
             found.append(replace(figure, title=f"Answers: {what}", about=about))
     return found
+
+
+def _effective_figures(gate: Gate, ident: str) -> list[Figure]:
+    """What accuracies changed by under perturbations that clean accuracy does not explain."""
+    if gate.comparison is None or not (some := gate.comparison["effective"]):
+        return []
+    figure = _changes_figure(ident, "effective", some, gate.comparison)
+    about = (
+        "How far the accuracy under each perturbation changed beyond what the change of clean "
+        "accuracy explains, along a line of log-odds: the baseline's own where it holds three "
+        "trainings or more, else of slope 1. Baseline and candidate are the accuracies themselves."
+    )
+    return [replace(figure, title="Beyond what clean accuracy explains", about=about)]
 
 
 def _score_figure(gate: Gate, ident: str, profiles: Profiles) -> Figure:

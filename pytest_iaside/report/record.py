@@ -193,6 +193,7 @@ class ComparisonRecord(TypedDict):
     quantities: list[QuantityRecord]  # All that was measured; of spectral profiles each band's ψ.
     answers: list[QuantityRecord]  # How right images are answered; empty where it is not known.
     interactions: list[QuantityRecord]  # Of every pair of bands; empty where not known.
+    effective: list[QuantityRecord]  # Of accuracies, what clean accuracy does not explain.
     trades: list[TradeRecord]  # What moved in both directions beyond noise.
     notes: list[str]  # What else a reader should know, in words.
     image_changes: ImagesRecord | None  # What images add to what decides; null where not known.

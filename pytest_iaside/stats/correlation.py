@@ -65,6 +65,38 @@ def correlate(first: ArrayLike, second: ArrayLike, level: float) -> Correlation:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """How far a quantity of a unit is foretold from the others: root mean squares, in its unit.
+
+    ``error`` is by the least-squares line of all other units, ``of_mean`` by their mean alone:
+    what is not well below that foretells nothing. NaN where there are too few units, or without
+    one of them no line.
+    """
+
+    error: float
+    of_mean: float
+
+
+def left_out(first: ArrayLike, second: ArrayLike) -> LeftOut:
+    """How far ``second`` (N,) of each unit is foretold by its ``first`` (N,) from the others."""
+    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    count = len(x)
+    if count < LEAST_MODELS:
+        return LeftOut(error=float("nan"), of_mean=float("nan"))
+    of_mean = float(np.sqrt(np.mean(((y - y.mean()) * count / (count - 1)) ** 2)))
+    if np.isnan(pearson(x, x)):
+        return LeftOut(error=float("nan"), of_mean=of_mean)
+    off = x - x.mean()
+    slope = off @ (y - y.mean()) / (off @ off)
+    left = y - y.mean() - slope * off
+    # Leaving a unit out of the line divides what is left of it by one less its leverage.
+    without = 1 - 1 / count - off**2 / (off @ off)
+    known = without > 1e-9
+    foretold = np.divide(left, without, out=np.full_like(left, np.nan), where=known)
+    return LeftOut(error=float(np.sqrt(np.mean(foretold**2))), of_mean=of_mean)
+
+
 def pearson(first: Floats, second: Floats) -> Floats:
     """Pearson's r (…) of pairs (…, N) and (…, N); NaN where either is constant."""
     x, y = (each - each.mean(axis=-1, keepdims=True) for each in (first, second))

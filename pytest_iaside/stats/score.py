@@ -22,13 +22,14 @@ def sid(psi: ArrayLike, least: ArrayLike | None = None) -> Floats:
     return np.asarray(np.divide(shifted, total, out=np.full_like(shifted, np.nan), where=total > 0))
 
 
-def signed_src(shares: ArrayLike) -> Floats:
+def signed_src(shares: ArrayLike, beta: float = BETA) -> Floats:
     """Spectral robustness score with its sign (…) of SIDs (…, M): SPEC.md 1.5 without |·|.
 
-    Positive where importance lies on low frequencies, negative where it lies on high ones.
+    Positive where importance lies on low frequencies, negative where it lies on high ones. Each
+    band weighs ``beta`` times as much as the one below it; ``beta`` lies between 0 and 1.
     """
     shares = np.asarray(shares, dtype=np.float64)
-    slope, uniform = _normalised_slope(shares.shape[-1])
+    slope, uniform = _normalised_slope(shares.shape[-1], beta)
     return np.asarray((shares @ slope - uniform) / (1.0 - uniform))
 
 
@@ -43,7 +44,7 @@ def src_range(bands: int) -> tuple[float, float]:
     return float(scores.min()), float(scores.max())
 
 
-def _normalised_slope(bands: int) -> tuple[Floats, float]:
-    slope = BETA ** np.arange(bands)
+def _normalised_slope(bands: int, beta: float) -> tuple[Floats, float]:
+    slope = beta ** np.arange(bands)
     length = float(np.linalg.norm(slope))
     return np.asarray(slope / length, dtype=np.float64), float(slope.sum()) / (bands * length)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from pytest_iaside.report.charts import svg
 from pytest_iaside.report.charts.groups import CHARACTER, legend, mark, tone
 from pytest_iaside.report.charts.svg import LEFT, RIGHT, TOP, WIDTH, Scale
-from pytest_iaside.report.numbers import fixed
+from pytest_iaside.report.numbers import fixed, printable
 
 Bounds = tuple[float | None, float | None]
 PLOT = 210.0  # height of the plane of a scatter chart
@@ -70,6 +70,25 @@ def plane_chart(ident: str, dots: Sequence[Dot], *, groups: Sequence[str], title
     key, height = legend(groups, bottom + 18)
     described = f"{len(dots)} models of {len(groups)} groups. Their places are in the table."
     return svg.document(ident, title, described, height, parts + key)
+
+
+def convergence_curves(ident: str, curves: Mapping[str, Sequence[tuple[int, float]]]) -> Markup:
+    """Steps of the running mean of ψ of each model, by the number of images; thin lines."""
+    bottom = TOP + 130
+    values = [value for curve in curves.values() for _, value in curve]
+    most = max((at for curve in curves.values() for at, _ in curve), default=1)
+    up, across = Scale(*svg.domain(values), bottom, TOP), Scale(0, most, LEFT, RIGHT)
+    parts = svg.value_axis(up, "step in nats", name_at=TOP - 10)
+    parts += svg.horizontal_axis(across, bottom, name="images")
+    for name, curve in curves.items():
+        points = [(across(at), up(value)) for at, value in curve]
+        line = svg.polyline(points, "path")
+        named = f"<title>{escape(printable(name))}</title>"
+        parts.append(f'<g style="{tone(0)};stroke:var(--tone);opacity:.45">{named}{line}</g>')
+    ends = [curve[-1][1] for curve in curves.values() if curve]
+    told = f"{len(curves)} models; the last steps from {fixed(min(ends, default=None))} to "
+    told += f"{fixed(max(ends, default=None))} nats. The numbers are in the table."
+    return svg.document(ident, "Convergence of ψ", told, bottom + 36, parts)
 
 
 def interval_chart(

@@ -14,26 +14,20 @@ import numpy as np
 
 from pytest_iaside.errors import ModelError
 from pytest_iaside.measure.answers import Perturbation
-from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats import correlation as stats
 from pytest_iaside.stats.arrays import Floats
-from pytest_iaside.stats.groups import Groups, of_rows
-from pytest_iaside.stats.intervals import leave_one_out
-from pytest_iaside.stats.score import sid, signed_src
-from pytest_iaside.study.effective import above_the_line
-from pytest_iaside.study.models import MeasuredModel, MeasuredModels, Measuring, StudyModel
-from pytest_iaside.study.robustness import Robustness, robustness
-
-SIGNED_SRC, MEAN = "signed SRC", "mean"
-Quantities = dict[str, Floats]
-"""Quantities (K+1, N) of N models by name: of all images, then without each image or group."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ComparedModel(MeasuredModel):
-    """A measured model and how perturbations move its answers."""
-
-    robustness: Robustness
+from pytest_iaside.stats.groups import of_rows
+from pytest_iaside.study.compared import ComparedModel, comparing
+from pytest_iaside.study.models import MeasuredModels, Measuring, StudyModel
+from pytest_iaside.study.quantities import (
+    MEAN,
+    SIGNED_SRC,
+    Quantities,
+    beyond_of,
+    covariates_of,
+    predictors_of,
+    targets_of,
+)
 
 
 @dataclass(frozen=True)
@@ -41,13 +35,15 @@ class Follows:
     """How closely ``predictor`` goes together with ``target``.
 
     Over ``recipes`` the models of a recipe are averaged first: near copies of each other are no
-    further evidence. Over ``models`` every model counts.
+    further evidence. Over ``models`` every model counts. ``left_out`` is how far the target of a
+    recipe is foretold from all others.
     """
 
     predictor: str
     target: str
     recipes: stats.Correlation
     models: stats.Correlation
+    left_out: stats.LeftOut
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,7 +69,8 @@ class CorrelationStudy(MeasuredModels[ComparedModel]):
     """What ``correlation_study`` found: how ``predictors`` follow mPE and the accuracy drop.
 
     ``beyond`` is of the accuracy lost beyond what clean accuracy explains, the effective robustness
-    with its sign turned, so that robust models have low values; None without labels.
+    with its sign turned, so that robust models have low values; None without labels. ``mce`` is of
+    the mCE, in percent; None where it was not asked for.
     """
 
     perturbations: Sequence[str]
@@ -81,6 +78,7 @@ class CorrelationStudy(MeasuredModels[ComparedModel]):
     mpe: Correlations
     drop: Correlations
     beyond: Correlations | None
+    mce: Correlations | None = None
 
     @property
     def recipes(self) -> list[str]:
@@ -98,6 +96,7 @@ class CorrelationStudy(MeasuredModels[ComparedModel]):
             answered = model.robustness
             for name, rows in (("mpe", answered.errors), ("accuracy_drop", answered.drops)):
                 one[name] = dict(zip(self.perturbations, rows.mean(axis=1).tolist(), strict=True))
+            one["mce"] = None if answered.mce is None else float(answered.mce.mean())
         return {
             **found,
             "recipes": self.recipes,
@@ -106,6 +105,7 @@ class CorrelationStudy(MeasuredModels[ComparedModel]):
             "mpe": self.mpe.as_dict(),
             "accuracy_drop": self.drop.as_dict(),
             "beyond_clean_accuracy": None if self.beyond is None else self.beyond.as_dict(),
+            "mce": None if self.mce is None else self.mce.as_dict(),
         }
 
 
@@ -114,6 +114,9 @@ def correlation_study(
     measuring: Measuring,
     perturbations: Mapping[str, Perturbation],
     *,
+    predictors: Sequence[str] = (),
+    betas: Sequence[float] = (),
+    mce: bool = False,
     seed: int = 0,
     level: float = 0.95,
     folder: Path | None = None,
@@ -121,18 +124,14 @@ def correlation_study(
 ) -> CorrelationStudy:
     """Measure ``models`` and their robustness, and see which of their quantities follows it.
 
+    ``predictors`` are groups of further ones (predictors.py), ``betas`` those of further scores,
+    and ``covariates`` that all models give are predictors as well; ``mce`` adds that target.
     Corruptions are drawn with ``seed``; ``folder`` keeps what perturbations did. Raises ModelError
     where fewer than three structured models of different recipes are left.
     """
-    how: Any = {"seed": seed, "execution": measuring.execution, "folder": folder}
-    settings = measuring.settings
-    how |= {name: settings[name] for name in ("bands", "partition") if name in settings}
-
-    def compared(model: StudyModel, classifier: Classifier) -> ComparedModel:
-        measured = measuring.measured(model, classifier)
-        found = robustness(classifier, measuring.reference, perturbations, **how)
-        return ComparedModel(**vars(measured), robustness=found)
-
+    compared = comparing(
+        measuring, perturbations, predictors=predictors, mce=mce, seed=seed, folder=folder
+    )
     found = measuring.each(models, compared, told, level)
     recipes = {one.model.recipe for one in found.models}
     if len(recipes) < stats.LEAST_MODELS:
@@ -141,26 +140,38 @@ def correlation_study(
             f"{stats.LEAST_MODELS} of different recipes: train more models, or measure on more "
             "images"
         )
-    return correlated(found, list(perturbations), labelled=measuring.reference.labels is not None)
+    labelled = measuring.reference.labels is not None
+    return correlated(found, list(perturbations), labelled=labelled, betas=betas, own=predictors)
 
 
 def correlated(
-    found: MeasuredModels[ComparedModel], perturbations: Sequence[str], *, labelled: bool
+    found: MeasuredModels[ComparedModel],
+    perturbations: Sequence[str],
+    *,
+    labelled: bool,
+    betas: Sequence[float] = (),
+    own: Sequence[str] = (),
 ) -> CorrelationStudy:
     """The study of models that were measured; without labels there is no clean accuracy."""
     answered = [one.robustness for one in found.models]
     recipes = [one.model.recipe for one in found.models]
     first = found.models[0].profile
     groups = of_rows(first.digests, first.groups)
-    predictors = _predictors(found.models, labelled, groups)
+    predictors = predictors_of(found.models, labelled, groups, betas)
+    predictors |= covariates_of(found.models, len(predictors[SIGNED_SRC]), own)
     mpe, drop = (
-        _correlations(predictors, _targets(perturbations, rows, groups), recipes, found.level)
+        _correlations(predictors, targets_of(perturbations, rows, groups), recipes, found.level)
         for rows in ([each.errors for each in answered], [each.drops for each in answered])
     )
     beyond = None
     if labelled:
-        targets = _beyond(perturbations, answered, recipes, groups)
+        targets = beyond_of(perturbations, answered, recipes, groups)
         beyond = _correlations(predictors, targets, recipes, found.level)
+    mce = None
+    if all(each.mce is not None for each in answered):
+        rows = [np.asarray(each.mce)[None] for each in answered]
+        only = {MEAN: targets_of([MEAN], rows, groups)[MEAN]}
+        mce = _correlations(predictors, only, recipes, found.level)
     return CorrelationStudy(
         **vars(found),
         perturbations=perturbations,
@@ -168,67 +179,8 @@ def correlated(
         mpe=mpe,
         drop=drop,
         beyond=beyond,
+        mce=mce,
     )
-
-
-def _predictors(
-    models: Sequence[ComparedModel], labelled: bool, groups: Groups = None
-) -> Quantities:
-    """What may foretell robustness: scores, ψ of the bands, and what needs no game at all.
-
-    The band response is the mean of what noise in each band changes (``Robustness``).
-
-    mPE cannot fall further than the clean probability, the mean Q(y|x).
-    """
-    profiles = [one.profile for one in models]
-    psi = _stacked([each.image_psi for each in profiles], groups)
-    shares = sid(psi)
-    score = signed_src(shares)
-    bands = psi.shape[-1]
-
-    def means(columns: Sequence[Floats]) -> Floats:
-        return _whole_and_without(np.stack(columns, axis=1), groups)
-
-    found: Quantities = {
-        SIGNED_SRC: score,
-        "SRC": np.abs(score),
-        "SID, lower half": shares[..., : bands // 2].sum(axis=-1),
-        "v(all)": means([each.image_value for each in profiles]),
-        "clean probability": means([np.exp(each.by_size[:, -1]) for each in profiles]),
-    }
-    if labelled:
-        found["clean accuracy"] = means([one.robustness.right for one in models])
-    response = _stacked([one.robustness.response for one in models], groups)
-    found["band response"] = response.mean(axis=-1)
-    for name, values in (("ψ of", psi), ("response in", response)):
-        found |= {f"{name} band {band}": values[..., band] for band in range(bands)}
-    return found
-
-
-def _targets(names: Sequence[str], rows: Sequence[Floats], groups: Groups = None) -> Quantities:
-    """The means of ``rows`` (P, K), one of each model, under each perturbation, and over all."""
-    values = _stacked([each.T for each in rows], groups)
-    found = {name: values[..., at] for at, name in enumerate(names)}
-    return found | {MEAN: values.mean(axis=-1)}
-
-
-def _beyond(
-    names: Sequence[str], answered: Sequence[Robustness], recipes: Sequence[str], groups: Groups
-) -> Quantities:
-    """The accuracy lost beyond the line of log-odds over the models, and its mean over all."""
-    clean = _stacked([each.right[:, None] for each in answered], groups)[..., 0]
-    perturbed = _stacked([each.right_perturbed.T for each in answered], groups)
-    images = len(answered[0].right)
-    found = {
-        name: -above_the_line(clean, perturbed[..., at], recipes, images)
-        for at, name in enumerate(names)
-    }
-    return found | {MEAN: np.mean(list(found.values()), axis=0)}
-
-
-def _stacked(rows: Sequence[Floats], groups: Groups) -> Floats:
-    """``_whole_and_without`` of the rows (K, D) of each of N models, (1+K, N, D)."""
-    return np.stack([_whole_and_without(each, groups) for each in rows], axis=1)
 
 
 def _correlations(
@@ -241,7 +193,9 @@ def _correlations(
             y = targets[target]
             first, second = (stats.averages(each, recipes) for each in (x, y))
             over_recipes = _correlation(first, second, level)
-            found.append(Follows(predictor, target, over_recipes, _correlation(x, y, level)))
+            over_models = _correlation(x, y, level)
+            left_out = stats.left_out(first[0], second[0])
+            found.append(Follows(predictor, target, over_recipes, over_models, left_out))
         adjusted = stats.adjust([one.recipes for one in found])
         return [replace(one, recipes=own) for one, own in zip(found, adjusted, strict=True)]
 
@@ -254,11 +208,6 @@ def _correlation(first: Floats, second: Floats, level: float) -> stats.Correlati
     """Of quantities (K+1, N) of N models or recipes, with the error that comes from the images."""
     error = jackknife_error(stats.pearson(first[1:], second[1:]))
     return replace(stats.correlate(first[0], second[0], level), image_error=float(error))
-
-
-def _whole_and_without(rows: Floats, groups: Groups = None) -> Floats:
-    """The mean (1+K, D) of the rows (K, D), then without each of them, or (1+G, D) each group."""
-    return np.concatenate([rows.mean(axis=0, keepdims=True), leave_one_out(rows, groups)])
 
 
 def jackknife_error(left_out: Floats) -> Floats:

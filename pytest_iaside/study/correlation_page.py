@@ -4,22 +4,19 @@ import numpy as np
 
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.report.figures import Figure, Table, interval_text
-from pytest_iaside.report.numbers import finite, fixed, p_value, signed
+from pytest_iaside.report.numbers import NONE, finite, fixed, p_value, signed
 from pytest_iaside.report.pages import Page
 from pytest_iaside.stats.correlation import Correlation
 from pytest_iaside.study.charts import Dot, grid_chart, interval_chart, scatter_chart
-from pytest_iaside.study.correlation import (
-    MEAN,
-    SIGNED_SRC,
-    Correlations,
-    CorrelationStudy,
-    jackknife_error,
-)
+from pytest_iaside.study.correlation import Correlations, CorrelationStudy, jackknife_error
 from pytest_iaside.study.pages import HUNDREDTHS, aligned, lines_of, study_page
+from pytest_iaside.study.quantities import MEAN, SIGNED_SRC
 
 # As Cohen's "large" (1988): below it the word is weak.
 LARGE = 0.5
 BEYOND = "loss beyond clean"
+ERR = "err: how far the target of a recipe left out is foretold from the others, root mean square."
+ALONE = "their mean alone"
 
 
 def page(study: CorrelationStudy) -> Page:
@@ -45,6 +42,7 @@ def page(study: CorrelationStudy) -> Page:
             _by_perturbation(study, study.mpe, "mPE", "mpe-each"),
             _ranking(study.drop, "mean accuracy drop", "drop", study.level),
             _by_perturbation(study, study.drop, "accuracy drop", "drop-each"),
+            *([] if study.mce is None else [_ranking(study.mce, "mCE (%)", "mce", study.level)]),
             *_beyond(study),
         ],
         settings={"perturbations": ", ".join(study.perturbations)},
@@ -58,16 +56,21 @@ def lines(study: CorrelationStudy) -> list[str]:
     shown = [(study.mpe, "mean mPE"), (study.drop, "accuracy drop")]
     if study.beyond is not None:
         shown.append((study.beyond, BEYOND))
+    if study.mce is not None:
+        shown.append((study.mce, "mCE (%)"))
     for table, name in shown:
-        rows = [(f"r with {name}", "r", interval, "Holm p", "± img", "ρ", "r models")]
+        rows = [(f"r with {name}", "r", interval, "Holm p", "ρ", "r models", "err")]
         for one in table.mean:
             found = one.recipes
             r, rho, of_models = map(HUNDREDTHS, (found.pearson, found.spearman, one.models.pearson))
-            p, error = p_value(found.adjusted), fixed(found.image_error, 2)
-            rows.append((one.predictor, r, _interval(found), p, error, rho, of_models))
+            p, error = p_value(found.adjusted), _error(one.left_out.error)
+            rows.append((one.predictor, r, _interval(found), p, rho, of_models, error))
+        of_mean = _error(table.mean[0].left_out.of_mean)
+        rows.append((ALONE, NONE, NONE, NONE, NONE, NONE, of_mean))
         tables.append(aligned(rows))
     counted = f"{_counted(study)}; {len(study.perturbations)} perturbations"
-    return lines_of([counted], *tables, sentence=f"{_own(study)}. {_better(study)}")
+    told = f"{_own(study)}. {_better(study)} {ERR}"
+    return lines_of([counted], *tables, sentence=told)
 
 
 def _own(study: CorrelationStudy) -> str:
@@ -118,16 +121,20 @@ def _ranking(table: Correlations, target: str, ident: str, level: float) -> Figu
         p = p_value(found.p_value), p_value(found.adjusted)
         rank = signed(found.spearman), interval_text(found.rank_low, found.rank_high, HUNDREDTHS)
         of_models = signed(models.pearson), _interval(models), signed(models.spearman)
-        rows.append([one.predictor, *r, *p, *rank, *of_models])
+        errors = _error(one.left_out.error), _error(one.left_out.of_mean)
+        rows.append([one.predictor, *r, *p, *rank, *errors, *of_models])
     interval = confidence(level)
     head = (
         *("quantity", "r over recipes", interval, "± from the images", "p", "Holm's p"),
-        *("ρ over recipes", interval, "r over models", interval, "ρ over models"),
+        *("ρ over recipes", interval, "error, recipe left out", "of the mean alone"),
+        *("r over models", interval, "ρ over models"),
     )
     return Figure(
         f"What follows {target}",
         f"Pearson's r of each quantity with {target} over recipes, the closest first, with its "
-        "interval. Robust models have low values: what foretells robustness is at the left.",
+        "interval. Robust models have low values: what foretells robustness is at the left. The "
+        "table's error is how far the target of a recipe left out is foretold from the others by a "
+        "line, root mean square; beside it, by their mean alone.",
         Table(head, rows),
         interval_chart(ident, bars, name="Pearson's r", title=f"r with {target}"),
     )
@@ -150,6 +157,11 @@ def _scatter(study: CorrelationStudy, predictor: str) -> Figure:
     axes = {"across": predictor, "upright": "mean mPE"}
     chart = scatter_chart(ident, dots, **axes, groups=study.groups, title=title)
     return Figure(title, about, table, chart)
+
+
+def _error(value: float) -> str:
+    """An error of foretelling, in the target's unit."""
+    return fixed(value, 3 if not value >= 10 else 1)
 
 
 def _beyond(study: CorrelationStudy) -> list[Figure]:

@@ -1,15 +1,16 @@
 """The models of a study: what each of them is, and measuring one after another."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-from pytest_iaside.checks import check_range
+from pytest_iaside.checks import check_range, is_number
 from pytest_iaside.errors import ModelError, ReferenceSampleError, SettingsError, one_line
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
@@ -26,6 +27,9 @@ EXPECTED = (
 )
 # Of a profile, as in the JSON of every study.
 SCORES = ("signed_src", "src", "value", "psi", "sid")
+NOISE, PARAMETERS = "noise", "parameters"
+OWN_COVARIATES = (NOISE, PARAMETERS)
+"""Those that a study knows by itself."""
 Showing = Callable[[str], AbstractContextManager[Callable[[Progress], None] | None]]
 """Of a model's name: a callback for its progress, while it is measured."""
 
@@ -38,9 +42,12 @@ class StudyModel:
     then the models need not all be in memory at once. ``group`` is the kind of model that charts
     show it as, such as an architecture. Models of one ``recipe`` differ in their seed alone: a
     correlation counts them once. ``noise`` is the share of the labels, from 0 to 1, that were
-    wrong when it was trained. ``name`` is its key in the set, and its recipe unless that is said.
+    wrong when it was trained; ``covariates`` are any other numbers that tell how it was made, such
+    as the size of its training set. ``name`` is its key in the set, and its recipe unless that is
+    said.
 
-    Raises SettingsError for a ``noise`` that is no share and a group or recipe that is no text.
+    Raises SettingsError for a ``noise`` that is no share, a covariate that is no finite number, and
+    a group or recipe that is no text.
     """
 
     model: Any
@@ -48,6 +55,7 @@ class StudyModel:
     recipe: str = ""
     noise: float | None = None
     name: str = ""
+    covariates: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for what in ("group", "recipe"):
@@ -55,6 +63,16 @@ class StudyModel:
                 raise SettingsError(f"{what}={found!r} cannot be used; expected text")
         if self.noise is not None:
             check_range("noise", self.noise, 0, 1, "the share of wrong labels, from 0 to 1")
+        for what, value in self.covariates.items():
+            if what in OWN_COVARIATES:
+                raise SettingsError(
+                    f"covariates={{{what!r}: …}} cannot be used; expected another name: noise is "
+                    "an argument of its own, and parameters are counted"
+                )
+            if not is_number(value) or not math.isfinite(value):
+                raise SettingsError(
+                    f"covariates={{{what!r}: {value!r}}} cannot be used; expected a finite number"
+                )
 
     def load(self) -> Classifier:
         """The model itself, under its name; raises ModelError where it cannot be had."""
@@ -93,15 +111,29 @@ def study_models(made: Any, source: str) -> list[StudyModel]:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MeasuredModel:
-    """A model's profile, and its accuracy on the clean images where they are labelled."""
+    """A model's profile, and its accuracy on the clean images where they are labelled.
+
+    ``parameters`` is how many the network has; None where that is not known.
+    """
 
     model: StudyModel
     profile: SpectralProfile
     accuracy: float | None
+    parameters: int | None = None
 
     @property
     def name(self) -> str:
         return self.model.name
+
+    @property
+    def covariates(self) -> dict[str, float]:
+        """All numbers by name that tell how it was made."""
+        found = dict(self.model.covariates)
+        if self.model.noise is not None:
+            found[NOISE] = self.model.noise
+        if self.parameters:
+            found[PARAMETERS] = float(self.parameters)
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """What was measured, in plain values and arrays; NaN and infinite ones among them."""
@@ -109,6 +141,7 @@ class MeasuredModel:
         signed = profile.interval("signed_src")
         return {
             **{name: getattr(self.model, name) for name in ("name", "group", "recipe", "noise")},
+            "covariates": self.covariates,
             "structured": profile.structured,
             "unstructured_because": profile.unstructured_because,
             **{name: getattr(profile, name) for name in SCORES},
@@ -116,6 +149,7 @@ class MeasuredModel:
             "signed_src_high": signed.high,
             "psi_standard_error": profile.standard_error,
             "accuracy": self.accuracy,
+            **information_of(profile),
             "fingerprint": profile.model.fingerprint,
         }
 
@@ -182,7 +216,9 @@ class Measuring:
         right = None
         if self.reference.labels is not None:
             right = accuracy(classifier, self.reference, execution=self.execution).value
-        return MeasuredModel(model=model, profile=profile, accuracy=right)
+        return MeasuredModel(
+            model=model, profile=profile, accuracy=right, parameters=_parameters(classifier)
+        )
 
     @property
     def execution(self) -> Execution:
@@ -219,6 +255,31 @@ class Measuring:
             left_out=left_out,
             level=level,
         )
+
+
+def information_of(profile: SpectralProfile) -> dict[str, float]:
+    """What ``profile`` tells of the labels at least, and how far its ψ may be off: SPEC 1.6, 1.7.
+
+    ``information_share`` is NaN where all labels are the same; bounds where not all coalitions were
+    played.
+    """
+    entropy, bound = profile.label_entropy, profile.information_bound
+    played = profile.log_likelihood is not None
+    return {
+        "label_entropy": entropy,
+        "information_bound": bound,
+        "information_share": bound / entropy if entropy > 0 else float("nan"),
+        "error_bound": profile.error_bound() if played else float("nan"),
+        "tight_error_bound": profile.tight_error_bound() if played else float("nan"),
+    }
+
+
+def _parameters(classifier: Classifier) -> int | None:
+    """How many parameters the network has, as PyTorch counts them."""
+    network = classifier.network
+    if not isinstance(network, nn.Module):
+        return None
+    return sum(each.numel() for each in network.parameters()) or None
 
 
 def _is_factory(model: Any) -> bool:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.report import columns
@@ -14,11 +16,13 @@ from pytest_iaside.report.figures import Figure, Table, interval_text, settings_
 from pytest_iaside.report.numbers import NONE, fixed, printable, share, signed
 from pytest_iaside.report.pages import Page
 from pytest_iaside.report.recorded import measurement_record
-from pytest_iaside.study.models import MeasuredModel, MeasuredModels
+from pytest_iaside.study.charts import convergence_curves
+from pytest_iaside.study.models import MeasuredModel, MeasuredModels, information_of
 
 COLUMNS = 80
 LONGEST_NAME = 24
 NAME = 20  # of a model in a line of its own
+SHOWN = 40  # points of a convergence curve
 HUNDREDTHS = partial(signed, digits=2)
 
 
@@ -30,16 +34,21 @@ def study_page(
     about: str,
     figures: Sequence[Figure],
     settings: Mapping[str, str] | None = None,
+    marked: bool = False,
 ) -> Page:
-    """The page of a study of models, with a figure of them all and how they were measured."""
+    """The page of a study of models, with figures of them all and how they were measured.
+
+    Unstructured models are left out, or ``marked``.
+    """
     warnings = [
         f"{name} was left out, it could not be measured: {reason}"
         for name, reason in study.left_out
     ]
     if study.unstructured:
         names = ", ".join(model.name for model in study.unstructured)
+        what = "Marked, and left out of what is read off SIDs," if marked else "Left out"
         warnings.append(
-            "Left out because their ψ cannot be told from noise, so that their SID and SRC mean "
+            f"{what} because their ψ cannot be told from noise, so that their SID and SRC mean "
             f"nothing: {names}."
         )
     return Page(
@@ -47,8 +56,12 @@ def study_page(
         headline=headline,
         about=about,
         warnings=warnings,
-        figures=[*figures, _models_figure(study)],
-        settings=study_settings(study.models[0].profile, settings),
+        figures=[
+            *figures,
+            _models_figure(study),
+            information_figure({one.name: one.profile for one in study.measured}),
+        ],
+        settings=study_settings(study.measured[0].profile, settings),
     )
 
 
@@ -66,6 +79,34 @@ def _models_figure(study: MeasuredModels[Any]) -> Figure:
     head = ("model", "group", "signed SRC", interval, "v(all), nats", interval, "accuracy")
     about = f"Each measured on the same images; {interval} over images."
     return Figure("The models", about, Table((*head, "unstructured because"), rows), wide=True)
+
+
+def information_figure(profiles: Mapping[str, SpectralProfile], first: str = "model") -> Figure:
+    """What each of ``profiles``, by name, finds of the labels, and how certain its ψ is."""
+    rows, curves = [], {}
+    for name, profile in profiles.items():
+        told = information_of(profile)
+        steps = profile.convergence()
+        shown = np.unique(np.linspace(1, len(steps), SHOWN).round().astype(int))
+        curves[name] = [(int(at), float(steps[at - 1])) for at in shown if len(steps)]
+        numbers = (told[each] for each in ("label_entropy", "information_bound"))
+        bounds = (told[each] for each in ("error_bound", "tight_error_bound"))
+        found = [*map(fixed, numbers), share(told["information_share"])]
+        last = fixed(float(steps[-1]) if len(steps) else None, 4)
+        rows.append([name, *found, last, *map(fixed, bounds)])
+    head = (
+        *(first, "H(Y), nats", "found of it", "share"),
+        *("last step", "bound (paper)", "bound that suffices"),
+    )
+    return Figure(
+        "Information and convergence",
+        "The entropy of the labels H(Y), and H(Y) + v + C, what a model finds of it at least, "
+        "which is below 0 where it is more sure than right. The curves are how far ψ moved with "
+        "the next image, the mean over bands, in nats: what still falls has not settled. Bounds "
+        "are on the error of ψ, the paper's and the one that suffices.",
+        Table(head, rows),
+        convergence_curves("convergence", curves),
+    )
 
 
 def curves_figure(

@@ -68,13 +68,15 @@ def run(options: argparse.Namespace, command: str) -> int:
     seed = int(measure.get("seed", 0))
     parted = {name: measure[name] for name in ("bands", "partition") if name in measure}
     places = environments(options.environment, reference, seed=seed, **parted)
+    models, recipes = _models(options.models)
     found = ranking(
-        _models(options.models),
+        models,
         reference,
         places,
         score=options.score,
         order=options.order,
         measured=options.measure,
+        recipes=recipes,
         seed=seed,
         level=settings.level,
         execution=settings.execution,
@@ -96,16 +98,18 @@ def run(options: argparse.Namespace, command: str) -> int:
     return cli.PASSED
 
 
-def _models(names: Sequence[str]) -> dict[str, Classifier]:
-    """The models of each of ``names``, by it; trainings of one recipe are numbered."""
+def _models(names: Sequence[str]) -> tuple[dict[str, Classifier], dict[str, str]]:
+    """The models of each of ``names``, and the recipe of each; trainings of one are numbered."""
     from pytest_iaside.testing.factories import named_models
 
     found: dict[str, Classifier] = {}
+    recipes: dict[str, str] = {}
     for name in names:
         if name in found or f"{name} 1" in found:
             raise SettingsError(f"the model {name} is named twice; name it once")
         made = named_models(name, Path())
         short = Path(name).stem if name.endswith(".onnx") else name
         for number, model in enumerate(made, start=1):
-            found[short if len(made) == 1 else f"{short} {number}"] = model
-    return found
+            own = short if len(made) == 1 else f"{short} {number}"
+            found[own], recipes[own] = model, short
+    return found, recipes

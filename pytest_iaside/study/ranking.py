@@ -23,6 +23,7 @@ from pytest_iaside.stats.correlation import LEAST_MODELS, Correlation, correlate
 from pytest_iaside.stats.estimate import Estimate
 from pytest_iaside.stats.groups import Groups
 from pytest_iaside.stats.ranking import rank_ranges
+from pytest_iaside.study.effective import EffectiveRobustness, effective_robustness
 from pytest_iaside.study.environments import Environment
 
 Order = Literal["left", "lost"]
@@ -52,6 +53,13 @@ class RankedModel:
     accuracy: float
     foretold: Outcome
     measured: Outcome | None = None
+    recipe: str = ""
+    """Models of one recipe differ in their seed alone."""
+    right: Floats | None = None
+    """Which images of the pairs are answered right, (1+E, K): clean, then in each environment.
+
+    None where nothing was measured, or without labels: no clean accuracy is known then.
+    """
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,6 +117,22 @@ class Ranking:
         return [(int(best), int(worst)) for best, worst in zip(*found, strict=True)]
 
     @cached_property
+    def effective(self) -> EffectiveRobustness | None:
+        """The accuracy of each model, as measured, above the line through all of them.
+
+        The mean over environments; None where nothing was measured, without labels, or of fewer
+        than three recipes.
+        """
+        right = [each.right for each in self.models if each.right is not None]
+        recipes = [each.recipe or each.name for each in self.models]
+        if not right or len(set(recipes)) < LEAST_MODELS:
+            return None
+        clean, *degraded = np.swapaxes(np.stack(right), 0, 1)
+        return effective_robustness(
+            clean, np.stack(degraded), recipes, self.level, image_groups=self.measured_groups
+        )
+
+    @cached_property
     def agreement(self) -> Correlation | None:
         """How what was foretold and measured go together over the models, of three or more."""
         pairs = [
@@ -143,7 +167,12 @@ class Ranking:
             "foretold": self._plain(model.foretold, self.groups),
             "measured_rank": None,
             "measured": None,
+            "effective_robustness": None,
         }
+        if (beyond := self.effective) is not None:
+            bounds = ("values", "low", "high")
+            value, low, high = (float(getattr(beyond, each)[at]) for each in bounds)
+            found["effective_robustness"] = {"value": value, "low": low, "high": high}
         if model.measured is not None:
             found["measured_rank"] = list(self.measured_ranks[at])
             found["measured"] = self._plain(model.measured, self.measured_groups)
@@ -176,6 +205,7 @@ def ranking(
     score: ScoreName = "accuracy",
     order: Order = "left",
     measured: bool = False,
+    recipes: Mapping[str, str] | None = None,
     seed: int = 0,
     level: float = 0.95,
     execution: Execution = Execution(),
@@ -184,40 +214,52 @@ def ranking(
 
     A surrogate is the reference sample with the gains and the noise of an environment in every
     band (``surrogate``): one pass an image and environment, and one clean. ``measured`` adds what
-    becomes of the models in the environments themselves, each on its own pairs. Without labels the
-    model's own clean predictions count.
+    becomes of the models in the environments themselves, each on its own pairs, and their effective
+    robustness there; models of one of ``recipes``, by their names, count as one in its line.
+    Without labels the model's own clean predictions count.
 
     Raises as ``answers``; ModelError for fewer than two models.
     """
     if len(models) < 2:
         raise ModelError(f"{len(models)} model cannot be ranked; give at least two")
     run = partial(answers, seed=seed, execution=execution)
+    labelled = all(each.pairs[0].labels is not None for each in environments)
     surrogates = [each.surrogate(reference, seed) for each in environments]
 
-    def measure(classifier: Classifier) -> Outcome:
-        outcomes = []
+    def measure(classifier: Classifier) -> tuple[Outcome, Floats | None]:
+        outcomes, right = [], []
         for clean_images, degraded in (each.pairs for each in environments):
             clean, changed = run(classifier, clean_images, [None, degraded])
-            outcomes.append(_outcome(clean, [changed], labels_of(clean_images, clean), score))
-        return Outcome(
-            *(np.concatenate(each) for each in zip(*map(_arrays, outcomes), strict=True))
-        )
+            labels = labels_of(clean_images, clean)
+            outcomes.append(_outcome(clean, [changed], labels, score))
+            right += [correct(each, labels) for each in (clean, changed)]
+        together = (np.concatenate(each) for each in zip(*map(_arrays, outcomes), strict=True))
+        # All environments are on the same clean images.
+        known = np.stack([right[0], *right[1::2]]) if labelled else None
+        return Outcome(*together), known
 
+    notes: list[str] = []
     found = []
     for name, classifier in models.items():
         clean, *changed = run(classifier, reference, [None, *surrogates])
         labels = labels_of(reference, clean)
+        outcome, right = measure(classifier) if measured else (None, None)
         found.append(
             RankedModel(
                 name=name,
                 accuracy=float(correct(clean, labels).mean()),
                 foretold=_outcome(clean, changed, labels, score),
-                measured=measure(classifier) if measured else None,
+                measured=outcome,
+                recipe=(recipes or {}).get(name, name),
+                right=right,
             )
+        )
+    if measured and labelled and len({each.recipe for each in found}) < LEAST_MODELS:
+        notes.append(
+            f"effective robustness needs models of at least {LEAST_MODELS} recipes; name more"
         )
     sign = -1 if order == "left" else 1
     found.sort(key=lambda each: sign * float(each.foretold.images(order).mean()))
-    notes = []
     if reference.labels is None:
         notes.append("without labels, every model is held against its own clean answers")
     if measured and any(each.pairs[0] is not reference for each in environments):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
-from pytest_iaside.compare.words import confidence
+from pytest_iaside.compare.words import confidence, points
 from pytest_iaside.report.columns import aligned, shorten
 from pytest_iaside.report.figures import Figure, Table, interval_text
 from pytest_iaside.report.numbers import fixed, printable, share
 from pytest_iaside.report.pages import Page
+from pytest_iaside.study.effective import EffectiveRobustness
 from pytest_iaside.study.pages import COLUMNS, HUNDREDTHS, lines_of
 from pytest_iaside.study.ranking import Order, RankedModel, Ranking
 
 NAME = 22
+NARROW = 16  # beside one column more
 WHAT = {
     "accuracy": "accuracy",
     "log-likelihood": "log-likelihood (nats)",
@@ -27,13 +29,17 @@ def lines(found: Ranking) -> list[str]:
     """The table for a terminal, at most 80 columns."""
     other: Order = "lost" if found.order == "left" else "left"
     head = ["rank", "model", found.order, confidence(found.level), other]
-    table = [head + (["measured", "rank"] if found.measured else [])]
+    beyond = found.effective
+    head += ["measured", "rank"] if found.measured else []
+    table = [head + (["beyond"] if beyond else [])]
     for at, model in enumerate(found.models):
-        row = [_ranks(found.ranks[at]), shorten(printable(model.name), NAME)]
+        row = [_ranks(found.ranks[at]), shorten(printable(model.name), NARROW if beyond else NAME)]
         row += _bounds(found, model, found.order)
         row.append(_shown(found, found.foretold(model, other).value))
         if (measured := found.found(model, found.order)) is not None:
             row += [_shown(found, measured.value), _ranks(found.measured_ranks[at])]
+        if beyond is not None:
+            row.append(points(float(beyond.values[at])))
         table.append(row)
     # Two columns at the left: the names are the second.
     room = max(len(row[1]) for row in table)
@@ -47,6 +53,7 @@ def page(found: Ranking) -> Page:
     other: Order = "lost" if found.order == "left" else "left"
     head = ["rank", "model", "clean accuracy", f"{found.order}, foretold", interval]
     head += [f"{found.order}, measured", interval, "rank as measured"] if found.measured else []
+    head += ["beyond clean accuracy, points", interval] if found.effective else []
     head += [f"{other}, foretold", interval]
     head += [f"{found.order} in {name}, foretold" for name in found.environments]
     rows = []
@@ -56,6 +63,8 @@ def page(found: Ranking) -> Page:
         if (measured := found.found(model, found.order)) is not None:
             row += [show(measured.value), interval_text(measured.low, measured.high, show)]
             row.append(_ranks(found.measured_ranks[at]))
+        if (beyond := found.effective) is not None:
+            row += _beyond(beyond, at)
         row += _bounds(found, model, other)
         outcome = model.foretold.left if found.order == "left" else model.foretold.lost
         rows.append([*row, *map(show, outcome.mean(axis=1))])
@@ -86,6 +95,14 @@ def _told(found: Ranking) -> str:
     ]
     if found.order == "lost":
         told.append("A model that is seldom right has little to lose: see what is left.")
+    if (beyond := found.effective) is not None:
+        best = int(beyond.values.argmax())
+        value, interval = _beyond(beyond, best)
+        told.append(
+            f"Beyond what clean accuracy explains, {found.models[best].name} keeps the most: "
+            f"{value} points ({confidence(found.level)} {interval}) above the line of log-odds "
+            "through all models, as measured."
+        )
     if (r := found.agreement) is not None and r.units >= FEWEST:
         bounds = interval_text(r.low, r.high, HUNDREDTHS)
         told.append(
@@ -100,6 +117,12 @@ def _told(found: Ranking) -> str:
 def _bounds(found: Ranking, model: RankedModel, order: Order) -> list[str]:
     estimate, show = found.foretold(model, order), partial(_shown, found)
     return [show(estimate.value), interval_text(estimate.low, estimate.high, show)]
+
+
+def _beyond(found: EffectiveRobustness, at: int) -> list[str]:
+    """The accuracy of a model above the line, in points, and its interval."""
+    value, low, high = (float(each[at]) for each in (found.values, found.low, found.high))
+    return [points(value), interval_text(low, high, points)]
 
 
 def _shown(found: Ranking, value: float) -> str:

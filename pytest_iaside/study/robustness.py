@@ -1,35 +1,34 @@
 """What perturbations do to a model's answers, image by image, kept from one run to the next."""
 
-import hashlib
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from scipy import special
 
-from pytest_iaside.errors import BaselineError, SettingsError
+from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.steady import agree
 from pytest_iaside.images.bands import Norm
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import Perturbation, answers, labels_of
 from pytest_iaside.measure.metrics import correct, prediction_errors
+from pytest_iaside.measure.perturbation import image_corruption_errors
 from pytest_iaside.measure.response import spectral_response
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.models.identity import identity
 from pytest_iaside.perturb.attacks import fgsm, pgd
-from pytest_iaside.perturb.corruptions import CORRUPTIONS, check_corruption, check_severity, corrupt
+from pytest_iaside.perturb.corruptions import (
+    CORRUPTIONS,
+    IMAGENET_C,
+    SEVERITIES,
+    check_corruption,
+    check_severity,
+    corrupt,
+)
 from pytest_iaside.stats.arrays import Floats
-from pytest_iaside.store import archive
+from pytest_iaside.study.kept import Kept
 
-# Raised whenever what is kept, or what is computed from a model, changes.
-VERSION = 3
 ATTACKS = ("fgsm", "pgd")
 USUAL = (
     *("white_noise:3", "poisson:3", "salt_and_pepper:3", "gaussian_blur:3", "defocus_blur:3"),
@@ -94,12 +93,14 @@ class Robustness:
     ``errors`` (P, K) are |Q(y|x) − Q(y|x*)|, whose means are mPE (SPEC.md 2, eq. 12); ``right``
     (K,) and ``right_perturbed`` (P, K) are 1 where the likeliest class is the label. ``response``
     (K, M) are |Q(y|x) − Q(y|x + n)| under noise n in each band, the mean over its energies (8).
+    ``mce`` (K,) is what each image adds to the mCE, in percent; None where it was not asked for.
     """
 
     errors: Floats
     right: Floats
     right_perturbed: Floats
     response: Floats
+    mce: Floats | None = None
 
     @property
     def drops(self) -> Floats:
@@ -117,48 +118,33 @@ def robustness(
     folder: Path | None,
     bands: int = 8,
     partition: Norm = "linf",
+    mce: bool = False,
 ) -> Robustness:
     """How ``perturbations``, and noise in bands, move the answers; raises as ``answers``.
 
-    It is kept in ``folder`` under the model's weights (models/identity.py), and taken from there as
-    long as the model answers the clean images as it did.
+    With ``mce`` also what the 75 corrupted versions of ImageNet-C do, over AlexNet's errors. It is
+    kept in ``folder`` under the model's weights (models/identity.py), and taken from there as long
+    as the model answers the clean images as it did.
     """
     run = partial(answers, classifier, reference, seed=seed, execution=execution)
-    path = None
-    if folder is not None and (model := identity(classifier)) is not None:
-        facts = {
-            "version": VERSION,
-            "torch": str(torch.__version__),
-            "model": model,
-            "images": reference.digests,
-            "sample": reference.digest,
-            "perturbations": list(perturbations),
-            "seed": seed,
-            "bands": [bands, partition],
-            # Asked for by name, a backend is not to be answered for by another.
-            "execution": [execution.device, execution.backend],
-        }
-        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-        path = folder / f"{key}.yaml"
-        with suppress(BaselineError):  # Missing or damaged, it is found anew.
-            known = archive.read(path)[1]
-            if agree(special.log_softmax(run([None])[0], axis=1), known.pop("clean")):
-                return Robustness(**known)
-    clean, *perturbed = run([None, *perturbations.values()])
+    facts = {"perturbations": list(perturbations), "seed": seed, "bands": [bands, partition]}
+    kept = Kept(folder, classifier, reference, execution, {**facts, "mce": mce})
+    if (known := kept.read(lambda: run([None])[0])) is not None:
+        return Robustness(**known)
+    every = [(name, severity) for name in IMAGENET_C for severity in SEVERITIES] if mce else []
+    clean, *perturbed = run([None, *perturbations.values(), *every])
+    perturbed, corrupted = perturbed[: len(perturbations)], perturbed[len(perturbations) :]
     labels = labels_of(reference, clean)
     response = spectral_response(
         classifier, reference, bands=bands, partition=partition, seed=seed, execution=execution
     )
-    found = Robustness(
-        errors=np.stack([prediction_errors(clean, each, labels) for each in perturbed]),
-        right=correct(clean, labels),
-        right_perturbed=np.stack([correct(each, labels) for each in perturbed]),
-        response=response.image_response("probability").mean(axis=1),
-    )
-    if path is not None:
-        kept = {"clean": special.log_softmax(clean, axis=1).astype(np.float32)}
-        try:
-            archive.write(path, {}, {**vars(found), **kept})
-        except BaselineError as error:
-            raise SettingsError(f"{error}; the folder is that of --output") from error
-    return found
+    found = {
+        "errors": np.stack([prediction_errors(clean, each, labels) for each in perturbed]),
+        "right": correct(clean, labels),
+        "right_perturbed": np.stack([correct(each, labels) for each in perturbed]),
+        "response": response.image_response("probability").mean(axis=1),
+    }
+    if mce:
+        found["mce"] = image_corruption_errors(corrupted, labels, "alexnet")
+    kept.write(found, clean)
+    return Robustness(**found)

@@ -18,7 +18,13 @@ from pytest_iaside.stats.groups import joined
 from pytest_iaside.stats.intervals import STUDENT, paired_error
 from pytest_iaside.stats.score import sid, signed_src
 from pytest_iaside.study.models import SCORES
-from pytest_iaside.study.pages import aligned, curves_figure, lines_of, study_settings
+from pytest_iaside.study.pages import (
+    aligned,
+    curves_figure,
+    information_figure,
+    lines_of,
+    study_settings,
+)
 from pytest_iaside.track.charts import Curve, curves_of, scores_figure, sid_figure
 from pytest_iaside.track.history import Point
 from pytest_iaside.track.page import some_steps
@@ -192,6 +198,7 @@ def page(study: TrainingStudy) -> Page:
                 interval=confidence(study.level),
             ),
             _changes(study),
+            information_figure({str(point.step): point.profile for point in points}, "step"),
         ],
         settings=study_settings(last),
     )

@@ -44,6 +44,7 @@ def assert_perturbation_robustness(
     max_error_rise: float | None = 0.02,
     max_accuracy_drop: float | None = 0.05,
     max_mce_rise: float | None = None,
+    max_effective_drop: float | None = None,
     temperature: float = 1.0,
     normaliser: Normaliser = "alexnet",
     baseline: str | Path | Measurement | None = None,
@@ -56,8 +57,9 @@ def assert_perturbation_robustness(
     mPE under any of them may rise (eq. 12, between 0 and 1), ``max_accuracy_drop`` how far the
     accuracy under any, or on the clean images, may fall; ``max_mce_rise`` how far the mCE may
     rise, in points of percent, for which the 75 corrupted versions of each image are measured
-    and divided by the ``normaliser``'s errors. None leaves a check out. Everything else as in
-    ``assert_spectral_robustness``, beside which a test may use it.
+    and divided by the ``normaliser``'s errors; ``max_effective_drop`` how far the accuracy under
+    any may fall beyond what clean accuracy explains (docs/prediction.md). None leaves a check
+    out. Everything else as in ``assert_spectral_robustness``, beside which a test may use it.
 
     Raises SettingsError, ReferenceSampleError, ModelError, or BaselineError where there is no
     baseline, or none that this model can be compared with.
@@ -67,6 +69,7 @@ def assert_perturbation_robustness(
         "max_error_rise": max_error_rise,
         "max_accuracy_drop": max_accuracy_drop,
         "max_mce_rise": max_mce_rise,
+        "max_effective_drop": max_effective_drop,
     }
     options = {
         "perturbations": perturbations,
@@ -213,6 +216,7 @@ PERTURBATIONS = GateKind(
         ),
         LimitOption(family="accuracy", change="max_accuracy_drop", share="a share of the images"),
         LimitOption(family="mce", change="max_mce_rise"),
+        LimitOption(family="effective", change="max_effective_drop", share="a share of the images"),
     ),
     measure=measure_perturbations,
     settings=perturbation_settings,

@@ -23,6 +23,7 @@ from functools import partial
 import torch
 from torch import nn
 from pytest_iaside import ReferenceSample
+from pytest_iaside.study.models import StudyModel
 
 def reference():
     generator = torch.Generator().manual_seed(0)
@@ -48,6 +49,21 @@ def trained(seed=0):
 
 def models():
     return {f"seed {seed}": partial(trained, seed) for seed in range(4)}
+
+def sized():
+    # The last one knows nothing: it has no structure.
+    made = [*(partial(trained, seed) for seed in range(3)), network]
+    return {f"a long name of model {number}": StudyModel(model, covariates={"images": 10**number})
+            for number, model in enumerate(made)}
+
+def first():
+    return trained(1)
+
+def second():
+    return trained(2)
+
+def third():
+    return trained(3)
 """
 COMMANDS = {
     "explanation": "explain pages_nets:trained photo.png --resize none --crop 16 --output out",
@@ -55,6 +71,10 @@ COMMANDS = {
     "--bands 3 --html out/index.html",
     "study": "study correlation pages_nets:models pages_nets:reference --bands 3 --output out "
     "--perturbations white_noise:3,contrast:3",
+    "covariate": "study covariate pages_nets:sized pages_nets:reference --bands 3 --output out "
+    "--perturbations white_noise:3 --covariate images --log",
+    "ranking": "rank pages_nets:first pages_nets:second pages_nets:third pages_nets:reference "
+    "--bands 3 --environment white_noise:3,contrast:3 --measure --html out/index.html",
 }
 
 
@@ -96,7 +116,7 @@ def test_needs_no_network_and_says_nothing(open_report: Open, page: Path) -> Non
     assert opened.requests == []
 
 
-@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("width", [320, 360, 1280])
 def test_fits_its_width(open_report: Open, page: Path, width: int) -> None:
     opened = open_report(page, viewport={"width": width, "height": 800})
     opened.unfold()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import exp, log
 
 import pytest
 import yaml
@@ -128,6 +129,39 @@ def test_a_model_that_became_worse_is_red_and_says_under_what(perturbing: Projec
     result.stdout.fnmatch_lines(['*pytest "test_it.py::test_robust" --iaside-accept-drift'])
     page = (perturbing.root / "iaside-report" / "index.html").read_text(encoding="utf-8")
     assert "Change of mPE" in page and "Where the perturbations lie" in page
+
+
+def test_what_clean_accuracy_does_not_explain_is_told_and_may_be_limited(
+    perturbing: Project,
+) -> None:
+    (record,) = perturbing.records(gain=60)
+    effective = record["comparison"]["effective"]
+    accuracies = {each["name"]: each for each in record["comparison"]["quantities"]}
+    odds = {
+        (name, side): log((24 * each[side] + 0.5) / (24 * (1 - each[side]) + 0.5))
+        for name, each in accuracies.items()
+        for side in ("baseline", "candidate")
+    }
+    moved = odds["clean accuracy", "candidate"] - odds["clean accuracy", "baseline"]
+    for each, name in zip(effective, ("white_noise 5", "contrast 5"), strict=True):
+        under = f"accuracy under {name}"
+        before = odds[under, "baseline"]
+        explained = 1 / (1 + exp(-before - moved)) - 1 / (1 + exp(-before))
+        assert each["name"] == f"effective robustness under {name}"
+        assert each["change"] == pytest.approx(accuracies[under]["change"] - explained, abs=1e-6)
+    worst = min(effective, key=lambda each: each["change"])
+    told = f"{worst['name'][27:]} {100 * worst['change']:.1f} points (95% CI ".replace("-", "−")
+    (note,) = [n for n in record["comparison"]["notes"] if "clean accuracy explains" in n]
+    assert note.startswith(f"beyond what clean accuracy explains: {told}")
+    page = (perturbing.root / "iaside-report" / "index.html").read_text(encoding="utf-8")
+    assert "Beyond what clean accuracy explains" in page
+    limits = "max_error_rise=None, max_accuracy_drop=None, max_effective_drop=0.01"
+    perturbing.write(TEST.format(more=f", {limits}"))
+    result = perturbing.run(gain=60)
+    result.assert_outcomes(failed=1)
+    lines = [line for line in result.outlines if line.startswith("E  ")]
+    assert f"beyond what clean accuracy explains: {told}" in lines[0]
+    assert "allowed −1.0)" in lines[0]
 
 
 def test_lines_of_a_failure_fit_a_terminal(perturbing: Project) -> None:
@@ -263,3 +297,34 @@ def test_functions_and_attacks_have_a_spectrum(project: Project) -> None:
     assert len(attack["decibel"]) == len(curve["decibel"])
     # Half of every image is taken away: alike at all frequencies, at a tenth of the energy.
     assert curve["decibel"] == pytest.approx([10.0] * len(curve["decibel"]), abs=1e-6)
+
+
+ON_THE_PANEL = """
+import os
+import models, torch
+from pytest_iaside import assert_spectral_robustness
+
+def swayed(images):
+    sway = (float(os.environ["GAIN"]) - 1) * images.var(dim=(1, 2, 3))[:, None]
+    return models.model(images) + sway * torch.tensor([1.0, -1.0, 0.0])
+
+def test_robust():
+    assert_spectral_robustness(swayed, panel=[("white_noise", 5), ("contrast", 5)])
+"""
+
+
+def test_the_spectral_gate_limits_it_for_its_panel(project: Project) -> None:
+    project.write(ON_THE_PANEL)
+    project.ini("iaside_max_effective_drop = 0.01")
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    project.run().assert_outcomes(passed=1)
+    (record,) = project.records(gain=60)
+    (check,) = [c for c in record["comparison"]["checks"] if c["name"] == "effective"]
+    assert check["where"] == "effective robustness under white_noise 5"
+    effective = record["comparison"]["effective"]
+    assert check["change"] == pytest.approx(effective[0]["change"])
+    assert (check["verdict"], check["limit"]) == ("drift", -0.01)
+    project.ini()
+    (record,) = project.records(gain=60)
+    assert not [c for c in record["comparison"]["checks"] if c["name"] == "effective"]
+    assert record["comparison"]["effective"] == effective

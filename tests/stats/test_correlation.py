@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_iaside.stats.correlation import adjust, averages, clustered, correlate, pearson
+from pytest_iaside.stats.correlation import (
+    adjust,
+    averages,
+    clustered,
+    correlate,
+    left_out,
+    pearson,
+)
 
 PAIRS = np.random.default_rng(0).normal(size=(2, 24))
 
@@ -140,3 +147,33 @@ def test_intervals_of_clusters_cover_where_units_are_near_copies() -> None:
         _, low, high = clustered(x.ravel(), (0.6 * x + 0.8 * y).ravel(), members, 0.95)
         held.append(low <= 0.6 <= high)
     assert 0.9 <= np.mean(held) <= 0.99
+
+
+def test_each_unit_is_foretold_by_the_line_of_all_others() -> None:
+    """numpy's polyfit, once without each."""
+    x, y = PAIRS[:, :11]
+    y = y + 0.7 * x
+    errors, of_means = [], []
+    for unit in range(11):
+        others = np.arange(11) != unit
+        slope, intercept = np.polyfit(x[others], y[others], 1)
+        errors.append(y[unit] - slope * x[unit] - intercept)
+        of_means.append(y[unit] - y[others].mean())
+    found = left_out(x, y)
+    assert found.error == pytest.approx(np.sqrt(np.mean(np.square(errors))))
+    assert found.of_mean == pytest.approx(np.sqrt(np.mean(np.square(of_means))))
+
+
+def test_units_on_one_line_are_foretold_without_an_error() -> None:
+    found = left_out([1.0, 2.0, 4.0, 7.0], [3.0, 5.0, 9.0, 15.0])
+    assert found.error == pytest.approx(0, abs=1e-12)
+    assert found.of_mean > 4
+
+
+def test_no_line_foretells_what_a_constant_says_or_a_unit_on_its_own() -> None:
+    constant = left_out([0.1, 0.1, 0.1], [1.0, 2.0, 3.0])
+    assert np.isnan(constant.error)
+    assert constant.of_mean == pytest.approx(np.sqrt((1.5**2 + 0 + 1.5**2) / 3))
+    # Without the last one there is no line through the others.
+    assert np.isnan(left_out([1.0, 1.0, 1.0, 2.0], [1.0, 2.0, 3.0, 4.0]).error)
+    assert np.isnan(left_out([1.0, 2.0], [1.0, 2.0]).of_mean)

@@ -56,3 +56,13 @@ def test_noise_scores_as_the_specification_says():
     scores = src(sid(noise))
     assert scores.mean() == pytest.approx(0.056, abs=1e-3)
     assert np.quantile(scores, [0.95, 0.99]) == pytest.approx([0.133, 0.172], abs=2e-3)
+
+
+def test_another_beta_weighs_bands_otherwise() -> None:
+    """β = ½ and M = 2: the slope is (1, ½)/√1.25, the uniform share 1.5/(2·√1.25)."""
+    length = np.sqrt(1.25)
+    uniform = 0.75 / length
+    expected = [(1 / length - uniform) / (1 - uniform), (0.5 / length - uniform) / (1 - uniform)]
+    np.testing.assert_allclose(signed_src(np.eye(2), 0.5), expected)
+    shares = np.array([0.4, 0.3, 0.2, 0.1, 0, 0, 0, 0])
+    assert signed_src(shares, 0.75) == signed_src(shares)

@@ -26,6 +26,9 @@ def reference(): return images()
 def models():
     return {f"low{low:g}": StudyModel(lambda low=low: Waves(low), group="waves", noise=low / 2)
             for low in (0.1, 0.3, 0.5, 0.7, 0.9)}
+def sized():
+    return {name: StudyModel(m.model, covariates={"images": 200 * m.noise})
+            for name, m in models().items()}
 def bare(): return {f"low{low:g}": Waves(low) for low in (0.2, 0.5, 0.8)}
 def failing(): return {**models(), "broken": lambda: 1 / 0, "none": lambda: None}
 def failing_all(): return {name: (lambda: None) for name in "abcd"}

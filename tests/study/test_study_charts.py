@@ -9,7 +9,14 @@ from xml.etree import ElementTree
 import pytest
 
 from pytest_iaside.report.charts.groups import COLOURS, SHAPES, Line, curves_by_band, mark
-from pytest_iaside.study.charts import Dot, grid_chart, interval_chart, plane_chart, scatter_chart
+from pytest_iaside.study.charts import (
+    Dot,
+    convergence_curves,
+    grid_chart,
+    interval_chart,
+    plane_chart,
+    scatter_chart,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<b>\"'&\x00\u202e"
@@ -117,3 +124,22 @@ def test_names_of_a_user_are_no_markup() -> None:
         assert "<b>" not in chart
         assert "&lt;b&gt;" in chart
         assert "\u202e" not in chart
+
+
+def test_convergence_curves_are_to_scale_and_named() -> None:
+    curves = {HOSTILE: [(1, 0.4), (2, 0.2), (4, 0.0)], "b": [(1, 0.1), (4, 0.05)]}
+    chart = convergence_curves("c", curves)
+    root = ElementTree.fromstring(chart)
+    assert len([one for one in root.iter(f"{SVG}title") if one.text == "b"]) == 1
+    first, second = (
+        [float(x) for x in re.findall(r"-?[\d.]+", line.get("points") or line.get("d") or "")]
+        for line in root.iter()
+        if "path" in (line.get("class") or "").split()
+    )
+    (x1, y1), (x2, y2), (x4, y4) = zip(first[::2], first[1::2], strict=True)
+    assert (x4 - x1) / (x2 - x1) == pytest.approx(3, abs=0.02)
+    assert (y4 - y1) / (y2 - y1) == pytest.approx(2, abs=0.02)
+    assert second[0] == x1
+    assert "the last steps from 0.000 to 0.050 nats" in chart
+    empty = convergence_curves("c", {"alone": []})
+    assert "1 models; the last steps from — to — nats" in empty

@@ -20,11 +20,11 @@ QUICK = ("study_lab:models", "study_lab:reference", "--bands=4", "--backend=eage
 PERTURBATIONS = "--perturbations=gaussian_blur:5,white_noise:2,fgsm:0.1"
 
 
-def document(name: str) -> dict[str, Any]:
+def document(name: str, version: int = 1) -> dict[str, Any]:
     text = Path("iaside-study", f"{name}.json").read_text(encoding="utf-8")
     assert "NaN" not in text
     found: dict[str, Any] = json.loads(text)
-    assert found["format"] == f"iaside-study-{name}/1"
+    assert found["format"] == f"iaside-study-{name}/{version}"
     assert found["meta"]["command"].startswith(f"iaside study {name}")
     return found
 
@@ -117,11 +117,54 @@ def test_label_noise(iaside: Command, capsys: pytest.CaptureFixture[str]) -> Non
     assert iaside("label-noise", *QUICK) == 0
     lines = lines_of(capsys)
     assert any(line.startswith("35%") for line in lines)
-    found = document("label-noise")
-    assert [level["noise"] for level in found["levels"]] == [0.05, 0.15, 0.25, 0.35, 0.45]
+    found = document("label-noise", version=2)
+    assert [level["value"] for level in found["levels"]] == [0.05, 0.15, 0.25, 0.35, 0.45]
     # The lab's models lean on the low wave by as much as they say their noise is.
-    assert found["follows_noise"]["signed SRC"]["spearman"] == pytest.approx(1)
+    assert found["follows"]["signed SRC"]["spearman"] == pytest.approx(1)
     assert "ρ = " in page("label-noise")
+
+
+def test_covariate(iaside: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--covariate=images", "--log", "--beta=0.5", "--perturbations=gaussian_blur:5")
+    assert iaside("covariate", "study_lab:sized", *QUICK[1:], *asked) == 0
+    lines = lines_of(capsys)
+    found = document("covariate")
+    assert (found["covariate"], found["logarithm"]) == ("images", True)
+    assert [level["value"] for level in found["levels"]] == [10, 30, 50, 70, 90]
+    # The more a model leans on the low wave, the less a blur moves it.
+    assert found["follows"]["mean mPE"]["spearman"] == pytest.approx(-1)
+    assert found["follows"]["signed SRC, β = 0.5"]["spearman"] == pytest.approx(1)
+    row = next(line for line in lines if line.startswith("mean mPE"))
+    assert re.split(r"\s{2,}", row)[:3] == ["mean mPE", "5", "−1.00"]
+    text = page("covariate")
+    assert "mean mPE against images" in text and "Information and convergence" in text
+    asked = ("--covariate=noise", "--perturbations=none", "--samples=20")
+    assert iaside("covariate", *QUICK, *asked) == 0
+    assert "mean mPE" not in document("covariate")["follows"]
+
+
+def test_correlation_takes_further_predictors_and_targets(
+    iaside: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = (
+        "--predictors=interactions,depth,noise",
+        "--beta=0.5",
+        "--perturbations=gaussian_blur:5",
+    )
+    assert iaside("correlation", *QUICK, *asked, "--perturbations=gaussian_blur:5", "--mce") == 0
+    lines = lines_of(capsys)
+    found = document("correlation")
+    names = {row["predictor"] for row in found["mpe"]["mean"]}
+    assert {"signed SRC, β = 0.5", "reconstruction depth", "interaction, all bands"} <= names
+    assert "noise" in names  # All models give it.
+    assert {row["target"] for row in found["mce"]["mean"]} == {"mean"}
+    at = next(i for i, line in enumerate(lines) if line.startswith("r with mCE"))
+    left_out = [row["left_out"] for row in found["mce"]["mean"]]
+    told = [float(line.split()[-1]) for line in lines[at + 1 : at + 3]]
+    assert told == pytest.approx([each["error"] for each in left_out[:2]], abs=0.05)
+    alone = next(line for line in lines[at:] if line.startswith("their mean alone"))
+    assert float(alone.split()[-1]) == pytest.approx(left_out[0]["of_mean"], abs=0.05)
+    assert "error, recipe left out" in page("correlation")
 
 
 def test_architectures(iaside: Command, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,7 +197,10 @@ def test_training(iaside: Command, lab: Path, capsys: pytest.CaptureFixture[str]
     found = document("training")
     assert found["moved"]["psi"]["change"] == pytest.approx([-1, 0, 0, 0], abs=1e-6)
     assert [one["loss"] for one in found["points"]] == pytest.approx([1, 1 / 2, 1 / 3])
-    assert "SID over training" in page("training")
+    text = page("training")
+    assert "SID over training" in text and "Information and convergence" in text
+    # Of ten labels four images each: H(Y) = ln 10.
+    assert f"{np.log(10):.3f}" in text
     history.add(Point(run="second", step=1, name="a.pt", profile=make_profile()))
     assert iaside("training", "history.sqlite") == 2
     assert "holds the runs run, second; choose one with --run" in capsys.readouterr().err
@@ -174,7 +220,11 @@ def test_training(iaside: Command, lab: Path, capsys: pytest.CaptureFixture[str]
         (("correlation", "study_lab:models", "--samples=99"), "99 images asked for"),
         (("correlation", "study_lab:models", "--bands=12"), "use at most"),
         (("label-noise", "study_lab:bare"), "low0.2 and 2 more models do not say what share"),
-        (("label-noise", "study_lab:same_noise"), "all 5 models were trained with a share 0.5"),
+        (("label-noise", "study_lab:same_noise"), "all 5 models have noise 0.5; this study"),
+        (("covariate", "study_lab:models", "--covariate=size"), "do not say their size; give"),
+        (("covariate", "study_lab:models", "--covariate=noise", "--beta=2"), "--beta holds '2'"),
+        (("correlation", "study_lab:models", "--beta=a"), "--beta holds 'a'; give numbers"),
+        (("correlation", "study_lab:models", "--predictors=wcam"), "no predictor 'wcam'; choose"),
         (("architectures", "study_lab:models", "--perplexity=5"), "perplexity=5 must be above 0"),
     ],
 )

@@ -10,17 +10,30 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from profiles import make_profile
 from scipy import stats
 from waves import Waves, images, without_high, without_low
 
+from pytest_iaside import ReferenceSample
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.measure.metrics import accuracy, mean_prediction_error
+from pytest_iaside.explain.measurements import (
+    measure_lens_smoothness,
+    measure_reconstruction_depth,
+    measure_scale_reliance,
+)
+from pytest_iaside.measure.game.shapley import interaction_index
+from pytest_iaside.measure.metrics import (
+    accuracy,
+    corruption_errors,
+    mean_corruption_error,
+    mean_prediction_error,
+)
 from pytest_iaside.measure.response import spectral_response
 from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.stats.score import signed_src
 from pytest_iaside.study import robustness as robust
 from pytest_iaside.study.correlation import (
-    MEAN,
     CorrelationStudy,
     correlated,
     correlation_study,
@@ -28,6 +41,8 @@ from pytest_iaside.study.correlation import (
 )
 from pytest_iaside.study.effective import effective_robustness
 from pytest_iaside.study.models import MeasuredModels, Measuring, StudyModel
+from pytest_iaside.study.predictors import more_predictors
+from pytest_iaside.study.quantities import MEAN
 
 SHARES = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 PERTURBATIONS = {"without high": without_high, "without low": without_low}
@@ -41,6 +56,10 @@ def waves(*, copies: int = 1) -> list[StudyModel]:
     ]
 
 
+BETAS = (0.5,)
+MORE = ("levels", "depth", "arglens", "interactions", "parameters")
+
+
 @pytest.fixture(scope="module")
 def study() -> CorrelationStudy:
     import contextlib
@@ -52,7 +71,10 @@ def study() -> CorrelationStudy:
         cache=False,
         showing=lambda _: contextlib.nullcontext(),
     )
-    return correlation_study(waves(), measuring, PERTURBATIONS)
+    models = [replace(one, covariates={"size": 2.0**at}) for at, one in enumerate(waves())]
+    return correlation_study(
+        models, measuring, PERTURBATIONS, predictors=MORE, betas=BETAS, mce=True
+    )
 
 
 def test_src_follows_robustness_against_what_takes_high_frequencies(
@@ -123,6 +145,76 @@ def test_beyond_clean_accuracy_is_effective_robustness_with_its_sign_turned(
     assert study.beyond.as_dict()["mean"][0]["target"] == MEAN
 
 
+def test_further_predictors_are_what_measurements_say(study: CorrelationStudy) -> None:
+    model, sample, execution = Waves(SHARES[3]), images(), Execution(backend="eager")
+    found = {name: study.predictors[name][0][3] for name in study.predictors}
+    levels = measure_scale_reliance(model, sample, execution=execution).values.mean(axis=0)
+    assert [found[f"share of level {at}"] for at in range(4)] == pytest.approx(levels[:4])
+    assert sum(levels[:4]) == pytest.approx(1)
+    depth = measure_reconstruction_depth(model, sample, execution=execution).values.mean()
+    assert found["reconstruction depth"] == pytest.approx(depth)
+    arglens = measure_lens_smoothness(model, sample, execution=execution).values.mean()
+    assert found["mean ArgLens"] == pytest.approx(arglens)
+    profile = study.models[3].profile
+    assert found["signed SRC, β = 0.5"] == pytest.approx(float(signed_src(profile.sid, 0.5)))
+    table = interaction_index(profile.log_likelihood).mean(axis=0)
+    assert found["interaction, all bands"] == pytest.approx(table[np.triu_indices(4, 1)].mean())
+    neighbours = [table[at, at + 1] for at in range(3)]
+    assert found["interaction, neighbours"] == pytest.approx(np.mean(neighbours))
+    across = table[:2, 2:].mean()
+    assert found["interaction, low with high"] == pytest.approx(across)
+    assert found["size"] == 8
+    # These networks have no parameters at all, only buffers.
+    assert "parameters" not in found
+    assert "noise" not in found  # Nobody asked for it.
+
+
+def test_wavelet_levels_are_as_many_as_fit_the_images() -> None:
+    """28 pixels can be halved twice, into cells of 7."""
+    sample = ReferenceSample(torch.rand(3, 1, 28, 28), [0, 1, 1])
+    execution = Execution(backend="eager")
+
+    def dark_and_varied(pixels: torch.Tensor) -> torch.Tensor:
+        return torch.stack([pixels.mean((1, 2, 3)), pixels.var((1, 2, 3))], 1)
+
+    found = more_predictors(
+        ("levels",),
+        Classifier(dark_and_varied),
+        sample,
+        make_profile(images=3),
+        seed=0,
+        execution=execution,
+        folder=None,
+    )
+    expected = measure_scale_reliance(
+        dark_and_varied, sample, wavelet_levels=2, grid=4, execution=execution
+    )
+    assert list(found) == [f"share of level {at}" for at in range(3)]
+    np.testing.assert_allclose(np.stack(list(found.values()), 1), expected.values[:, :3])
+
+
+def test_the_mce_is_a_target_of_its_own(study: CorrelationStudy) -> None:
+    assert study.mce is not None
+    model, sample = Waves(SHARES[0]), images()
+    errors = corruption_errors(model, sample, execution=Execution(backend="eager"))
+    expected = mean_corruption_error(errors, "alexnet").value
+    assert study.mce.targets[MEAN][0][0] == pytest.approx(expected)
+    assert {one.target for one in study.mce.mean} == {MEAN}
+    assert len(study.mce.mean) == len(study.predictors)
+    assert study.as_dict()["models"][0]["mce"] == pytest.approx(expected)
+
+
+def test_recipes_left_out_are_foretold_from_the_others(study: CorrelationStudy) -> None:
+    x, y = study.predictors["ψ of band 0"][0], study.mpe.targets[MEAN][0]
+    errors = []
+    for at in range(len(x)):
+        others = np.arange(len(x)) != at
+        slope, intercept = np.polyfit(x[others], y[others], 1)
+        errors.append(y[at] - slope * x[at] - intercept)
+    found = study.mpe.of("ψ of band 0").left_out
+    assert found.error == pytest.approx(np.sqrt(np.mean(np.square(errors))))
+
+
 def test_tables_are_sorted_and_say_what_is_better(study: CorrelationStudy) -> None:
     closeness = [abs(one.recipes.pearson) for one in study.mpe.mean]
     known = [each for each in closeness if not np.isnan(each)]
@@ -148,6 +240,7 @@ def test_the_error_from_images_is_the_jackknifes(study: CorrelationStudy) -> Non
             replace(
                 one,
                 profile=one.profile.take(rest),
+                more={name: values[rest] for name, values in one.more.items()},
                 robustness=robust.Robustness(
                     errors=one.robustness.errors[:, rest],
                     right=one.robustness.right[rest],

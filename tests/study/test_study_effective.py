@@ -59,6 +59,33 @@ def test_rows_of_accuracies_are_each_their_own_line() -> None:
         np.testing.assert_allclose(row, effective_robustness(*hits_, names).values)
 
 
+def test_of_several_perturbations_the_mean_counts_each_above_its_own_line() -> None:
+    random = np.random.default_rng(2)
+    clean = (random.random((5, 60)) < 0.8).astype(float)
+    corrupted = (random.random((3, 5, 60)) < 0.5).astype(float)
+    each = [effective_robustness(clean, one) for one in corrupted]
+    found = effective_robustness(clean, corrupted)
+    np.testing.assert_allclose(found.values, np.mean([one.values for one in each], axis=0))
+    np.testing.assert_allclose(found.slope, [one.slope for one in each])
+    alone = effective_robustness(clean, corrupted[:1])
+    np.testing.assert_allclose(alone.standard_error, each[0].standard_error)
+
+
+def test_images_that_come_in_groups_are_left_out_together() -> None:
+    """Every image twice, in pairs: as much is known as of each once."""
+    random = np.random.default_rng(4)
+    clean, corrupted = ((random.random((5, 50)) < each).astype(float) for each in (0.8, 0.5))
+    once = effective_robustness(clean, corrupted)
+    twice = effective_robustness(
+        *(np.repeat(each, 2, axis=1) for each in (clean, corrupted)),
+        image_groups=np.repeat(np.arange(50), 2),
+    )
+    # Half an image more is less of a hundred than of fifty.
+    np.testing.assert_allclose(twice.standard_error, once.standard_error, rtol=0.05)
+    many = effective_robustness(*(np.repeat(each, 2, axis=1) for each in (clean, corrupted)))
+    assert (many.standard_error < 0.97 * twice.standard_error).all()
+
+
 def test_where_all_are_right_or_wrong_it_is_finite() -> None:
     clean, corrupted = np.ones((3, 10)), np.zeros((3, 10))
     corrupted[0] = 1
@@ -85,6 +112,7 @@ def test_intervals_hold_what_they_say() -> None:
     ("clean", "corrupted", "groups", "message"),
     [
         (np.ones((3, 4)), np.ones((3, 5)), None, r"shapes \(3, 4\) and \(3, 5\)"),
+        (np.ones((3, 4)), np.ones((2, 4, 3)), None, r"shapes \(3, 4\) and \(2, 4, 3\)"),
         (np.ones(3), np.ones(3), None, "give both as"),
         (np.ones((2, 4)), np.ones((2, 4)), None, "at least 3 groups"),
         (np.ones((3, 4)), np.ones((3, 4)), ["a", "a", "b"], "3 models in 2 groups"),

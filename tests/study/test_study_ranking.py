@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from waves import Waves, images, without_high
 
@@ -17,8 +19,10 @@ from pytest_iaside import Classifier, ReferenceSample, SettingsError
 from pytest_iaside.cli.main import main
 from pytest_iaside.measure.game.changes import ScoreName
 from pytest_iaside.measure.metrics import accuracy
+from pytest_iaside.study.effective import effective_robustness
 from pytest_iaside.study.environments import environments
 from pytest_iaside.study.ranking import ranking
+from pytest_iaside.study.ranking_page import lines
 
 LAB = """
 from waves import Waves, images
@@ -168,6 +172,48 @@ def test_without_labels_models_are_held_against_their_own_answers() -> None:
     found = ranked(*THREE, "rank_lab:unlabelled", *BLURRED)
     assert [each["clean_accuracy"] for each in found["models"]] == [1, 1, 1]
     assert "own clean answers" in found["notes"][0]
+
+
+def test_effective_robustness_is_above_the_line_through_the_models_as_measured() -> None:
+    sample = images()
+    models = {f"{low:g}": Classifier(Waves(low)) for low in (0.1, 0.3, 0.7, 0.9)}
+    recipes = {"0.1": "a", "0.3": "a", "0.7": "b", "0.9": "c"}
+    generator = torch.Generator().manual_seed(1)
+    noisy = [
+        ReferenceSample(
+            (sample.pixels() + x * torch.randn(24, 1, 16, 16, generator=generator)).clamp(0, 1),
+            sample.labels,
+        )
+        for x in (0.8, 1.6, 3.0)
+    ]
+    # Clean ones that not every model reads right either, and two worse ones.
+    environment = environments("contrast:5", sample, bands=4)[0]
+    places = [replace(environment, pairs=(noisy[0], each)) for each in noisy[1:]]
+    found = ranking(models, sample, places, measured=True, recipes=recipes)
+    assert found.effective is not None
+    names = [each.name for each in found.models]
+    hits = [
+        np.stack([accuracy(models[name], each).image_values for name in names]) for each in noisy
+    ]
+    assert (np.mean(hits, axis=2) < 1).any()
+    each = [effective_robustness(hits[0], x, [recipes[n] for n in names]) for x in hits[1:]]
+    expected = np.mean([x.values for x in each], axis=0)
+    np.testing.assert_allclose(found.effective.values, expected, atol=1e-12)
+    told = found.as_dict()["models"][2]["effective_robustness"]
+    assert told["value"] == pytest.approx(expected[2])
+    assert told["low"] < told["value"] < told["high"]
+    assert f"{100 * expected.max():+.1f} points".replace("-", "−") in " ".join(lines(found))
+    assert max(map(len, lines(found))) <= 80
+
+
+def test_effective_robustness_needs_three_recipes_and_labels() -> None:
+    found = ranked("rank_lab:both", THREE[0], REFERENCE, *BLURRED, "--measure")
+    assert [each["effective_robustness"] for each in found["models"]] == [None] * 3
+    assert "at least 3 recipes" in found["notes"][0]
+    found = ranked(*THREE, "rank_lab:unlabelled", *BLURRED, "--measure")
+    assert [each["effective_robustness"] for each in found["models"]] == [None] * 3
+    found = ranked(*THREE, REFERENCE, *BLURRED)
+    assert [each["effective_robustness"] for each in found["models"]] == [None] * 3
 
 
 # ------------------------------------------------------------------- pairs of photographs

@@ -34,7 +34,7 @@ def test_the_sets_are_what_the_studies_need(zoo) -> None:
     }
     assert len(zoo.clean_models()) == 36
     noises = Counter(model.noise for model in zoo.label_noise().values())
-    assert noises == {0.0: 3, 0.2: 3, 0.4: 3, 0.6: 3, 0.8: 3}
+    assert noises == {0.0: 3, 0.2: 3, 0.4: 3, 0.6: 3, 0.8: 3, 1.0: 3}
     kinds = Counter(model.group for model in zoo.architectures().values())
     assert len(kinds) == 6
     assert set(kinds.values()) == {4}
@@ -42,7 +42,7 @@ def test_the_sets_are_what_the_studies_need(zoo) -> None:
 
 def test_labels_are_wrong_in_the_share_asked_for_and_never_by_chance_right(zoo) -> None:
     labels = torch.arange(20_000) % 10
-    for share in (0.0, 0.2, 0.8):
+    for share in (0.0, 0.2, 0.8, 1.0):
         found = zoo.mislabel(labels, share, torch.Generator().manual_seed(0))
         assert float((found != labels).float().mean()) == pytest.approx(share, abs=0.01)
         assert set(found.tolist()) == set(range(10))
