@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -150,7 +150,12 @@ class Ranking:
         return found
 
     def _estimate(self, outcome: Outcome, order: Order, groups: Groups) -> Estimate:
-        found = Estimate.of_mean(outcome.images(order), self.level, groups)
+        rows = outcome.images(order)
+        if self.score == "accuracy" and len(self.environments) == 1:
+            # Hits that are all alike have no spread, but an interval all the same.
+            kind = Estimate.of_proportion if order == "left" else Estimate.of_moves
+            return kind(rows, self.level, groups)
+        found = Estimate.of_mean(rows, self.level, groups)
         if self.unit == "nats":
             return found
         # No share is above 1, and what is left of one not below 0.
@@ -187,32 +192,39 @@ def ranking(
     becomes of the models in the environments themselves, each on its own pairs. Without labels the
     model's own clean predictions count.
 
-    Raises as ``answers``; ModelError for fewer than two models.
+    Raises as ``answers``, with the model's name; ModelError for fewer than two models.
     """
     if len(models) < 2:
         raise ModelError(f"{len(models)} model cannot be ranked; give at least two")
-    run = partial(answers, seed=seed, execution=execution)
     surrogates = [each.surrogate(reference, seed) for each in environments]
 
-    def measure(classifier: Classifier) -> Outcome:
+    def run(name: str, images: ReferenceSample, versions: Sequence[Any]) -> Sequence[Floats]:
+        try:
+            return answers(models[name], images, versions, seed=seed, execution=execution)
+        except ModelError as error:
+            raise ModelError(f"{name}: {error}") from error
+
+    def measure(name: str) -> Outcome:
         outcomes = []
         for clean_images, degraded in (each.pairs for each in environments):
-            clean, changed = run(classifier, clean_images, [None, degraded])
+            clean, changed = run(name, clean_images, [None, degraded])
             outcomes.append(_outcome(clean, [changed], labels_of(clean_images, clean), score))
         return Outcome(
             *(np.concatenate(each) for each in zip(*map(_arrays, outcomes), strict=True))
         )
 
-    found = []
-    for name, classifier in models.items():
-        clean, *changed = run(classifier, reference, [None, *surrogates])
+    found, same = [], []
+    for name in models:
+        clean, *changed = run(name, reference, [None, *surrogates])
+        if len(np.unique(clean.argmax(axis=1))) == 1:
+            same.append(name)
         labels = labels_of(reference, clean)
         found.append(
             RankedModel(
                 name=name,
                 accuracy=float(correct(clean, labels).mean()),
                 foretold=_outcome(clean, changed, labels, score),
-                measured=measure(classifier) if measured else None,
+                measured=measure(name) if measured else None,
             )
         )
     sign = -1 if order == "left" else 1
@@ -220,8 +232,21 @@ def ranking(
     notes = []
     if reference.labels is None:
         notes.append("without labels, every model is held against its own clean answers")
+        # It would be the first for certain, and is worth nothing.
+        notes += [
+            f"{name} answers one class to every clean image, so it cannot lose: its rank says "
+            "nothing"
+            for name in same
+            if len(reference) > 1
+        ]
     if measured and any(each.pairs[0] is not reference for each in environments):
         notes.append("measured on the pairs, against every model's own answers to clean ones")
+    if score == "log-likelihood":
+        notes.append(
+            "log-likelihoods are those that models give: one that is less sure loses less by that "
+            "alone"
+        )
+    notes += [each.note for each in environments if each.note is not None]
     return Ranking(
         environments=[each.name for each in environments],
         score=score,
