@@ -52,6 +52,10 @@ USUAL: tuple[tuple[str, int], ...] = (
 )
 MADE = "made"
 MADE_OF = 8  # images
+FACTS = ("mean", "std", "change", "step")
+"""What is told of the images that a function makes."""
+DRAWS = 8
+"""How often a function that draws at random is looked at."""
 Perturbations = Mapping[str, Perturbation] | Sequence[Perturbation]
 Normaliser = str | Mapping[str, ArrayLike]
 
@@ -119,7 +123,10 @@ def measure_perturbations(
     corruptions = [(name, severity) for name in IMAGENET_C for severity in SEVERITIES]
     asked: list[Perturbation] = [] if normaliser is None else [*corruptions]
     kept = [
-        perturbed.take(range(len(sample))) if isinstance(perturbed, ReferenceSample) else perturbed
+        # Of fewer than there are answers() says what is wrong.
+        perturbed.take(range(len(sample)))
+        if isinstance(perturbed, ReferenceSample) and len(perturbed) >= len(sample)
+        else perturbed
         for perturbed in named.values()
     ]
     run = partial(answers, seed=seed, execution=execution)
@@ -199,20 +206,28 @@ def made_of(named: Mapping[str, Perturbation], sample: ReferenceSample) -> dict[
     """Under ``made`` what each function makes of the first images of ``sample``.
 
     Mean, standard deviation, mean absolute change and mean step from a pixel to the next, as
-    functions have no other definition that could be compared; None where it is not the same twice.
+    functions have no other definition that could be compared. Where it is not the same twice, the
+    means of these over DRAWS calls, and then the standard deviations over them.
     """
     found: dict[str, Any] = {}
     pixels = sample.pixels(0, MADE_OF)
+
+    def made(perturbation: Any) -> tuple[Tensor, list[float]]:
+        # As answers() calls it: whatever it raises was told by now.
+        one = ReferenceSample(perturbation(pixels.clone())).pixels()
+        steps = one.diff(dim=-1).abs()
+        told = (one.mean(), one.std(), (one - pixels).abs().mean(), steps.mean())
+        return one, [float(each) for each in told]
+
     for name, given in named.items():
         # Stored images are as many as the whole reference, of which ``sample`` may be a part.
-        if not isinstance(given, ReferenceSample) and kind_of(given, sample) == "function":
-            perturbation: Any = given
-            # As answers() calls it: whatever it raises was told by now.
-            first, again = (ReferenceSample(perturbation(pixels.clone())).pixels() for _ in "ab")
-            steps = first.diff(dim=-1).abs()
-            told = (first.mean(), first.std(), (first - pixels).abs().mean(), steps.mean())
-            same = torch.allclose(first, again, atol=1e-4)
-            found[name] = [round(float(each), 6) for each in told] if same else None
+        if isinstance(given, ReferenceSample) or kind_of(given, sample) != "function":
+            continue
+        (first, told), (again, other) = made(given), made(given)
+        if not torch.allclose(first, again, atol=1e-4):
+            rows = np.array([told, other, *(made(given)[1] for _ in range(DRAWS - 2))])
+            told = [*rows.mean(axis=0), *rows.std(axis=0, ddof=1)]
+        found[name] = [round(float(each), 6) for each in told]
     return {MADE: found} if found else {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pytest_iaside import (
     measure,
     measure_perturbations,
 )
+from pytest_iaside.compare.fit import require_same_measurement
 from pytest_iaside.errors import ModelError
 
 CLASSES, SIDE, IMAGES = 4, 8, 12
@@ -91,6 +93,39 @@ def test_another_perturbation_under_the_same_name(trick: str) -> None:
         assert_perturbation_robustness(
             network(), sample(), perturbations={"noise": after}, baseline=baseline
         )
+
+
+def grainy(deviation: float) -> Any:
+    return lambda images: (images + deviation * torch.randn_like(images)).clamp(0, 1)
+
+
+def flickering(images: Tensor) -> Tensor:
+    """Another brightness in each call, for all images."""
+    return (images * (0.5 + 0.5 * torch.rand(()))).clamp(0, 1)
+
+
+@pytest.mark.parametrize("deviation", [0.2, 0.01])
+def test_a_random_perturbation_that_became_weaker_under_its_old_name(deviation: float) -> None:
+    baseline = measure_perturbations(network(), sample(), {"noise": grainy(0.3)})
+    with pytest.raises(BaselineError, match=r"noise: .*: the function makes other images"):
+        assert_perturbation_robustness(
+            network(), sample(), perturbations={"noise": grainy(deviation)}, baseline=baseline
+        )
+
+
+@pytest.mark.parametrize("function", [grainy(0.3), flickering])
+def test_a_random_perturbation_is_itself_in_every_run(function: Any) -> None:
+    model = network()
+    first, *others = (
+        measure_perturbations(model, sample(), {"noise": function}) for _ in range(25)
+    )
+    assert len(first.settings["made"]["noise"]) == 8
+    assert len({str(one.settings["made"]) for one in others}) == 24
+    for other in others:
+        require_same_measurement(other, first)
+    # Files of earlier versions say nothing of it.
+    earlier = replace(first, settings={**first.settings, "made": {"noise": None}})
+    require_same_measurement(others[0], earlier)
 
 
 def test_a_global_that_a_perturbation_reads(monkeypatch: pytest.MonkeyPatch) -> None:

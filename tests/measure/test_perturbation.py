@@ -12,12 +12,14 @@ from torch import nn
 
 from pytest_iaside import (
     ReferenceSample,
+    ReferenceSampleError,
     SettingsError,
     corrupt,
     fgsm,
     mean_corruption_error,
     mean_prediction_error,
     measure_perturbations,
+    perturbation_spectrum,
 )
 from pytest_iaside.measure.metrics import accuracy, corruption_errors
 
@@ -120,3 +122,27 @@ def test_what_is_no_perturbation_is_told(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         measure_perturbations(network, LABELED, perturbations)
+
+
+def test_stored_images_of_other_labels_stand_in_another_order() -> None:
+    random = np.random.default_rng(0)
+    pictures, labels = random.random((6, 3, 8, 8), dtype=np.float32), [0, 1, 2, 0, 1, 2]
+    stored = ReferenceSample(pictures[::-1] * np.float32(0.5), labels[::-1])
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3))
+    message = r"image 0 has the label 0, but its perturbed image 2 \(4 of 6 differ\)"
+    with pytest.raises(ReferenceSampleError, match=message):
+        measure_perturbations(network, ReferenceSample(pictures, labels), [stored])
+    with pytest.raises(ReferenceSampleError, match=message):
+        perturbation_spectrum(network, ReferenceSample(pictures, labels), stored, bands=4)
+    # Without labels nobody can tell, and names that were given tell better.
+    measure_perturbations(network, ReferenceSample(pictures, labels), [ReferenceSample(pictures)])
+    names = list("abcdef")
+    named = ReferenceSample(pictures, [1] * 6, names=names)
+    measure_perturbations(network, ReferenceSample(pictures, labels, names=names), [named])
+
+
+def test_stored_images_that_are_too_few() -> None:
+    pictures = np.random.default_rng(0).random((6, 3, 8, 8), dtype=np.float32)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3))
+    with pytest.raises(ReferenceSampleError, match="give each clean image its perturbed one"):
+        measure_perturbations(network, ReferenceSample(pictures), [ReferenceSample(pictures[:3])])
