@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from pytest_iaside.checks import check_positive
+from pytest_iaside.checks import check_positive, is_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
@@ -235,6 +235,11 @@ def named_perturbations(perturbations: Perturbations) -> dict[str, Perturbation]
     """Each perturbation under its name; raises SettingsError where there is none, or one twice."""
     if isinstance(perturbations, Mapping):
         named = {str(name): perturbation for name, perturbation in perturbations.items()}
+    elif _is_pair(perturbations):
+        raise SettingsError(
+            f"perturbations={perturbations!r} is one perturbation; give a list of them: "
+            f"[{perturbations!r}]"
+        )
     elif isinstance(perturbations, Sequence) and not isinstance(perturbations, str):
         names = [_name(perturbation) for perturbation in perturbations]
         twice = {name for name in names if names.count(name) > 1}
@@ -252,6 +257,16 @@ def named_perturbations(perturbations: Perturbations) -> dict[str, Perturbation]
     if not named:
         raise SettingsError("perturbations is empty; give at least one, such as ('contrast', 3)")
     return named
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether ``value`` is (corruption, severity), and not a list of two perturbations."""
+    return (
+        isinstance(value, (tuple, list))
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and is_whole(value[1])
+    )
 
 
 def _name(perturbation: Any) -> str:

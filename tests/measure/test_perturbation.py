@@ -14,6 +14,8 @@ from pytest_iaside import (
     ReferenceSample,
     ReferenceSampleError,
     SettingsError,
+    assert_perturbation_robustness,
+    compare,
     corrupt,
     fgsm,
     mean_corruption_error,
@@ -146,3 +148,21 @@ def test_stored_images_that_are_too_few() -> None:
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3))
     with pytest.raises(ReferenceSampleError, match="give each clean image its perturbed one"):
         measure_perturbations(network, ReferenceSample(pictures), [ReferenceSample(pictures[:3])])
+
+
+@pytest.mark.parametrize("given", [("contrast", 3), ["contrast", 3]])
+def test_a_single_perturbation_is_told_to_go_into_a_list(given: Any, network: nn.Module) -> None:
+    with pytest.raises(SettingsError, match=r"is one perturbation; give a list of them: \["):
+        measure_perturbations(network, LABELED, given)
+
+
+def test_a_temperature_that_is_no_number(network: nn.Module) -> None:
+    with pytest.raises(SettingsError, match="temperature='a' must be a finite number above 0"):
+        assert_perturbation_robustness(network, LABELED, temperature="a")  # type: ignore[arg-type]
+
+
+def test_limits_of_another_measurement_say_which_there_are(network: nn.Module) -> None:
+    measured = measure_perturbations(network, LABELED, [("contrast", 3)])
+    message = r"for accuracy, mpe, such as thresholds=\{'accuracy': Limit\(change=0.05\)\}"
+    with pytest.raises(SettingsError, match=message):
+        compare(measured, measured)
