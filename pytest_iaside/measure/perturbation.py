@@ -143,16 +143,17 @@ def measure_perturbations(
     if normaliser is not None:
         quantities.append(Quantity(name="mCE (%)", family="mce", better="lower", unit="percent"))
         values.append(_corruption_error(perturbed[len(named) :], labels, normaliser))
+    made = made_of(named, sample)
     return PerturbedAnswers(
         quantities=tuple(quantities),
         values=columns(*values),
         digests=sample.digests,
         names=sample.names,
         groups=sample.groups,
-        notes=notes_on(taken),
+        notes=(*notes_on(taken), *unsteady(named, sample, made)),
         labels=labels,
         settings=perturbation_settings(perturbations, temperature, normaliser, seed)
-        | made_of(named, sample)
+        | made
         | execution.settings,
         reference=ReferenceInfo.of(reference),
         model=ModelInfo.of(classifier, clean.shape[1]),
@@ -229,6 +230,35 @@ def made_of(named: Mapping[str, Perturbation], sample: ReferenceSample) -> dict[
             told = [*rows.mean(axis=0), *rows.std(axis=0, ddof=1)]
         found[name] = [round(float(each), 6) for each in told]
     return {MADE: found} if found else {}
+
+
+def unsteady(
+    named: Mapping[str, Perturbation], sample: ReferenceSample, made: Mapping[str, Any]
+) -> list[str]:
+    """What a reader should know of functions whose images depend on more than the image."""
+    found = []
+    for name, told in made.get(MADE, {}).items():
+        if len(told) > len(FACTS):
+            found.append(
+                f"{name} makes other images each time that it is called, so what it costs differs "
+                "from run to run: let it draw by a seed of its own, or from each image"
+            )
+            continue
+        function: Any = named[name]
+        pixels = sample.pixels(0, MADE_OF)
+        try:
+            alone, among = (
+                ReferenceSample(function(some.clone())).pixels(0, 1)
+                for some in (pixels[:1], pixels)
+            )
+        except Exception:  # Not every function takes an image alone.
+            continue
+        if not torch.allclose(alone, among, atol=1e-4):
+            found.append(
+                f"{name} makes another image of {sample.names[0]} alone than among others, so what "
+                "it costs depends on batch_size: let it treat each image by itself"
+            )
+    return found
 
 
 def named_perturbations(perturbations: Perturbations) -> dict[str, Perturbation]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pytest_iaside import (
     ReferenceSample,
@@ -166,3 +166,19 @@ def test_limits_of_another_measurement_say_which_there_are(network: nn.Module) -
     message = r"for accuracy, mpe, such as thresholds=\{'accuracy': Limit\(change=0.05\)\}"
     with pytest.raises(SettingsError, match=message):
         compare(measured, measured)
+
+
+def test_perturbations_that_depend_on_more_than_the_image_are_told(network: nn.Module) -> None:
+    def centred(images: Tensor) -> Tensor:
+        return (images - images.mean(dim=0) + 0.5).clamp(0, 1)
+
+    def darker(images: Tensor) -> Tensor:
+        return images / 2
+
+    def grainy(images: Tensor) -> Tensor:
+        return (images + 0.1 * torch.randn_like(images)).clamp(0, 1)
+
+    notes = measure_perturbations(network, LABELED, [centred, darker, grainy]).notes
+    batch, drawn = (note for note in notes if "makes" in note)
+    assert batch.startswith("centred makes another image of image 0 alone than among others")
+    assert drawn.startswith("grainy makes other images each time")
