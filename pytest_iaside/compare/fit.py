@@ -20,6 +20,8 @@ Pairs = NDArray[np.int64]
 UNSAID = {"dtype": "float32"}
 # Standard errors by which means over DRAWS calls may lie apart: by chance in 1 of 5,000.
 FAR_APART = 5
+# By how much the norms of what an attack with a bound does differ, as a share.
+SAME_BOUND = 0.05
 DEFINITIONS = "definitions"
 """What each perturbation of a measurement is, by its name."""
 
@@ -215,8 +217,14 @@ def _settings_differences(settings: Mapping[str, Any], baseline: Measurement) ->
     # Version 0.1 does not say: compare.py notes it.
     found += [_difference(name, *defined) for name in defined[0] if name in defined[1]]
     for name in (name for name in made[0] if name in made[1]):
-        if not _makes_the_same(made[0][name], made[1][name]):
-            told = _difference(name, *made)
+        one, other = (each[name] for each in made)
+        told = _difference(name, *made)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            if not _reaches_as_far(one, other):
+                found.append(f"{told}: the attack has another bound (median, spread)")
+        elif isinstance(one, Mapping) or isinstance(other, Mapping):
+            found.append(f"{told}: one is an attack and the other a function")
+        elif not _makes_the_same(one, other):
             found.append(f"{told}: the function makes other images (mean, std, change, step)")
     return [each for each in found if each]
 
@@ -240,6 +248,20 @@ def _makes_the_same(ours: Sequence[float] | None, theirs: Sequence[float] | None
         spread = FAR_APART * np.sqrt(squares)
     reach = 1e-3 + 0.02 * np.abs(other[:facts]) + spread
     return bool((np.abs(one[:facts] - other[:facts]) <= reach).all())
+
+
+def _reaches_as_far(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether two attacks may have the same bound.
+
+    Where an attack moves every image by as much, it has a bound, which is its own and not the
+    model's. Others go as far as each image needs, of which nothing can be said.
+    """
+    for norm in ours.keys() & theirs.keys():
+        (one, spread), (other, other_spread) = ours[norm], theirs[norm]
+        bounded = max(spread, other_spread) <= SAME_BOUND and min(one, other) > 0
+        if bounded and abs(one - other) > SAME_BOUND * max(one, other):
+            return False
+    return True
 
 
 def _difference(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ from pytest_iaside.measure.measurement import Measurement, columns
 from pytest_iaside.measure.metrics import correct, mean_corruption_error, prediction_errors
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.measure.quantities import Quantity
-from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.models.classifier import Classifier, as_classifier
 from pytest_iaside.perturb.adapters import ForeignAttack
 from pytest_iaside.perturb.attacks import name_of
 from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES
@@ -143,7 +143,7 @@ def measure_perturbations(
     if normaliser is not None:
         quantities.append(Quantity(name="mCE (%)", family="mce", better="lower", unit="percent"))
         values.append(_corruption_error(perturbed[len(named) :], labels, normaliser))
-    made = made_of(named, sample)
+    made = made_of(named, sample, classifier, seed=seed, execution=execution)
     return PerturbedAnswers(
         quantities=tuple(quantities),
         values=columns(*values),
@@ -184,7 +184,7 @@ def perturbation_settings(
     """What must be the same for measurements to be compared, in plain values.
 
     A function counts by its name and its keywords (functools.partial), and by what it makes of the
-    images (``made_of``); an attack of the user's own by its name and keywords alone.
+    images (``made_of``); an attack of the user's own by its name, its keywords and its bound.
     """
     named = named_perturbations(perturbations)
     settings: dict[str, Any] = {
@@ -203,12 +203,20 @@ def perturbation_settings(
     return settings
 
 
-def made_of(named: Mapping[str, Perturbation], sample: ReferenceSample) -> dict[str, Any]:
+def made_of(
+    named: Mapping[str, Perturbation],
+    sample: ReferenceSample,
+    attacked: Classifier | None = None,
+    *,
+    seed: int = 0,
+    execution: Execution = Execution(),
+) -> dict[str, Any]:
     """Under ``made`` what each function makes of the first images of ``sample``.
 
     Mean, standard deviation, mean absolute change and mean step from a pixel to the next, as
     functions have no other definition that could be compared. Where it is not the same twice, the
-    means of these over DRAWS calls, and then the standard deviations over them.
+    means of these over DRAWS calls, and then the standard deviations over them. Of attacks, which
+    differ from model to model, how far they move images against ``attacked`` (``_reach``).
     """
     found: dict[str, Any] = {}
     pixels = sample.pixels(0, MADE_OF)
@@ -222,7 +230,12 @@ def made_of(named: Mapping[str, Perturbation], sample: ReferenceSample) -> dict[
 
     for name, given in named.items():
         # Stored images are as many as the whole reference, of which ``sample`` may be a part.
-        if isinstance(given, ReferenceSample) or kind_of(given, sample) != "function":
+        kind = "sample" if isinstance(given, ReferenceSample) else kind_of(given, sample)
+        if kind == "attack" and attacked is not None:
+            some = sample.take(range(min(MADE_OF, len(sample))))
+            became = perturbed_sample(attacked, some, given, seed, execution)[1].pixels()
+            found[name] = _reach(became - pixels)
+        if kind != "function":
             continue
         (first, told), (again, other) = made(given), made(given)
         if not torch.allclose(first, again, atol=1e-4):
@@ -232,12 +245,28 @@ def made_of(named: Mapping[str, Perturbation], sample: ReferenceSample) -> dict[
     return {MADE: found} if found else {}
 
 
+def _reach(moved: Tensor) -> dict[str, list[float]]:
+    """The median of ‖·‖ over images moved by ``moved`` (k, C, H, W), and least and most over it.
+
+    An attack with a bound moves every image by as much, whatever the model.
+    """
+    found = {}
+    for norm, order in (("linf", float("inf")), ("l2", 2.0)):
+        lengths = moved.flatten(1).double().norm(p=order, dim=1)
+        middle = float(lengths.median())
+        spread = float(lengths.max() - lengths.min()) / middle if middle > 0 else 0.0
+        found[norm] = [round(middle, 6), round(spread, 6)]
+    return found
+
+
 def unsteady(
     named: Mapping[str, Perturbation], sample: ReferenceSample, made: Mapping[str, Any]
 ) -> list[str]:
     """What a reader should know of functions whose images depend on more than the image."""
     found = []
     for name, told in made.get(MADE, {}).items():
+        if isinstance(told, Mapping):
+            continue
         if len(told) > len(FACTS):
             found.append(
                 f"{name} makes other images each time that it is called, so what it costs differs "

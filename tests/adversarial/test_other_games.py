@@ -20,8 +20,10 @@ from pytest_iaside import (
     assert_perturbation_robustness,
     assert_spectral_robustness,
     corrupt,
+    fgsm,
     measure,
     measure_perturbations,
+    pgd,
 )
 from pytest_iaside.compare.fit import require_same_measurement
 from pytest_iaside.errors import ModelError
@@ -111,6 +113,53 @@ def test_a_random_perturbation_that_became_weaker_under_its_old_name(deviation: 
         assert_perturbation_robustness(
             network(), sample(), perturbations={"noise": grainy(deviation)}, baseline=baseline
         )
+
+
+def bounded(attack: Any, **keywords: Any) -> Any:
+    def function(model: Any, images: Tensor, labels: Tensor) -> Tensor:
+        found: Tensor = attack(model, images, labels, **keywords)
+        return found
+
+    return function
+
+
+def shortest(model: Any, images: Tensor, labels: Tensor) -> Tensor:
+    """As far as each image has to be moved, which depends on the model."""
+    step = fgsm(model, images, labels, eps=0.1) - images
+    return images + step * torch.linspace(0.2, 1, len(images)).view(-1, 1, 1, 1)
+
+
+def test_an_attack_with_another_bound_under_its_old_name() -> None:
+    for attack, more in ((fgsm, {}), (pgd, {"steps": 5, "step_size": 0.05})):
+        baseline, weaker, other_model = (
+            measure_perturbations(
+                network(seed), sample(), {"attack": bounded(attack, eps=eps, **more)}
+            )
+            for seed, eps in ((0, 0.1), (0, 0.05), (1, 0.1))
+        )
+        with pytest.raises(BaselineError, match=r"attack: .*: the attack has another bound"):
+            require_same_measurement(weaker, baseline)
+        require_same_measurement(other_model, baseline)
+        # Files of earlier versions say nothing of it.
+        settings = {name: told for name, told in baseline.settings.items() if name != "made"}
+        require_same_measurement(weaker, replace(baseline, settings=settings))
+
+
+def test_an_attack_without_a_bound_may_go_as_far_as_it_needs(tmp_path: Path) -> None:
+    baseline = measure_perturbations(network(), sample(), {"attack": shortest})
+    middle, spread = baseline.settings["made"]["attack"]["linf"]
+    assert (middle, spread) == pytest.approx(
+        (0.1 * (0.2 + 0.8 * 3 / 7), 0.8 / (0.2 + 0.8 * 3 / 7)), abs=1e-5
+    )
+    read = Measurement.load(baseline.save(tmp_path / "baseline.yaml"))
+    assert read.settings == baseline.settings
+    moved = measure_perturbations(network(1), sample(), {"attack": shortest})
+    half = {"attack": {"linf": [middle / 2, spread], "l2": [0.1, spread]}}
+    candidate = replace(moved, settings={**moved.settings, "made": half})
+    require_same_measurement(candidate, read)
+    function = measure_perturbations(network(), sample(), {"attack": darker(0.1)})
+    with pytest.raises(BaselineError, match="one is an attack and the other a function"):
+        require_same_measurement(function, read)
 
 
 @pytest.mark.parametrize("function", [grainy(0.3), flickering])
