@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from scipy import special
 
-from pytest_iaside.errors import ModelError
+from pytest_iaside.checks import check_choice, check_level
+from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import answers, labels_of
@@ -192,8 +193,14 @@ def ranking(
     becomes of the models in the environments themselves, each on its own pairs. Without labels the
     model's own clean predictions count.
 
-    Raises as ``answers``, with the model's name; ModelError for fewer than two models.
+    Raises as ``answers``, with the model's name; ModelError for fewer than two models;
+    SettingsError for no environment, and for an unknown score, order or level.
     """
+    check_choice("score", score, ScoreName)
+    check_choice("order", order, Order)
+    check_level(level)
+    if not environments:
+        raise SettingsError("there is no environment to rank for; give at least one")
     if len(models) < 2:
         raise ModelError(f"{len(models)} model cannot be ranked; give at least two")
     surrogates = [each.surrogate(reference, seed) for each in environments]

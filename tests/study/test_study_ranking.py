@@ -328,3 +328,19 @@ def test_pairs_of_different_views_or_of_two_types_are_refused(lab: Path) -> None
         picture.transpose(Image.Transpose.ROTATE_180).save(path.with_suffix(".bmp"))
     with pytest.raises(SettingsError, match="has two files named 1, of different types"):
         environments("cut", coloured)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"score": "hits"}, "score='hits' is unknown"),
+        ({"order": "best"}, "order='best' is unknown"),
+        ({"level": 95}, "write 0.95 for 95 %"),
+        ({"environments": []}, "no environment to rank for"),
+    ],
+)
+def test_what_a_ranking_cannot_be_made_of(changed: dict[str, Any], message: str) -> None:
+    sample, models = images(), {f"{low:g}": Classifier(Waves(low)) for low in (0.3, 0.7)}
+    given = {"environments": environments("contrast:5", sample, bands=4), **changed}
+    with pytest.raises(SettingsError, match=message):
+        ranking(models, sample, **given)
