@@ -344,3 +344,16 @@ def test_what_a_ranking_cannot_be_made_of(changed: dict[str, Any], message: str)
     given = {"environments": environments("contrast:5", sample, bands=4), **changed}
     with pytest.raises(SettingsError, match=message):
         ranking(models, sample, **given)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_does_not_show_the_code_it_comes_from(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = images().take([0, 0, 1])
+    for name in ("clean", "degraded"):
+        save(sample, lab / "street" / name)
+    ranked(*THREE, "rank_lab:coloured", "--environment=street", *QUICK)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2 and "Warning" not in "".join(told)
+    assert told[0].startswith("iaside: warning: in street/clean, 1 exact copy (1.png of 0.png)")
