@@ -6,7 +6,9 @@ import argparse
 import contextlib
 import shlex
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pytest_iaside.cli import baseline, cache, calibrate, compare, measure, plan
 from pytest_iaside.cli.options import UNUSABLE
@@ -25,13 +27,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     # As `python -m` does: the user's package lies where the command is run.
     sys.path.insert(0, "")
     try:
-        return int(options.run(options, shlex.join(["iaside", *arguments])))
+        with _warnings_as_lines():
+            return int(options.run(options, shlex.join(["iaside", *arguments])))
     except (SpectralRobustnessError, OSError) as error:
         tell(f"iaside: {error}", to=sys.stderr)
         return UNUSABLE
     finally:
         with contextlib.suppress(ValueError):
             sys.path.remove("")
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Warnings about images are told as errors are, without the line of code they come from."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if category is UserWarning:
+            tell(f"iaside: warning: {message}", to=sys.stderr)
+        else:
+            shown(message, category, *place, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -92,7 +92,8 @@ def run_checks(
         if name not in families:
             raise SettingsError(
                 f"there is a limit for {name!r}, but no such quantity was measured; limits can "
-                f"be given for {', '.join(sorted(families))}"
+                f"be given for {', '.join(sorted(families))}, such as "
+                f"thresholds={{{min(families)!r}: Limit(change=0.05)}}"
             )
         # The least score comes before its change, as it always did.
         for bound in (True, False) if name == "src" else (False, True):

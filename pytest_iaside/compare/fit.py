@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.measure.perturbation import MADE
+from pytest_iaside.measure.perturbation import DRAWS, FACTS, MADE
 from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.stats.groups import Groups, joined
 
 Pairs = NDArray[np.int64]
 # What is not among the settings of a measurement has this value.
 UNSAID = {"dtype": "float32"}
+# Standard errors by which means over DRAWS calls may lie apart: by chance in 1 of 5,000.
+FAR_APART = 5
+# By how much the norms of what an attack with a bound does differ, as a share.
+SAME_BOUND = 0.05
 DEFINITIONS = "definitions"
 """What each perturbation of a measurement is, by its name."""
 
@@ -213,11 +217,51 @@ def _settings_differences(settings: Mapping[str, Any], baseline: Measurement) ->
     # Version 0.1 does not say: compare.py notes it.
     found += [_difference(name, *defined) for name in defined[0] if name in defined[1]]
     for name in (name for name in made[0] if name in made[1]):
-        ours, theirs = (np.array(each[name] or [], dtype=float) for each in made)
-        if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=0.02, atol=1e-3):
-            told = _difference(name, *made)
+        one, other = (each[name] for each in made)
+        told = _difference(name, *made)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            if not _reaches_as_far(one, other):
+                found.append(f"{told}: the attack has another bound (median, spread)")
+        elif isinstance(one, Mapping) or isinstance(other, Mapping):
+            found.append(f"{told}: one is an attack and the other a function")
+        elif not _makes_the_same(one, other):
             found.append(f"{told}: the function makes other images (mean, std, change, step)")
     return [each for each in found if each]
+
+
+def _makes_the_same(ours: Sequence[float] | None, theirs: Sequence[float] | None) -> bool:
+    """Whether images that two functions make look alike, by what ``made_of`` says of them.
+
+    Of functions that draw at random older files say nothing, which is None.
+    """
+    drawn = [told is None or len(told) > len(FACTS) for told in (ours, theirs)]
+    if drawn[0] != drawn[1]:
+        return False
+    if ours is None or theirs is None:
+        return True
+    one, other = (np.array(told, dtype=float) for told in (ours, theirs))
+    facts, spread = len(FACTS), np.zeros(len(FACTS))
+    if one.shape != other.shape or one.size not in (facts, 2 * facts):
+        return False
+    if drawn[0]:
+        squares = (one[facts:] ** 2 + other[facts:] ** 2) / DRAWS
+        spread = FAR_APART * np.sqrt(squares)
+    reach = 1e-3 + 0.02 * np.abs(other[:facts]) + spread
+    return bool((np.abs(one[:facts] - other[:facts]) <= reach).all())
+
+
+def _reaches_as_far(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether two attacks may have the same bound.
+
+    Where an attack moves every image by as much, it has a bound, which is its own and not the
+    model's. Others go as far as each image needs, of which nothing can be said.
+    """
+    for norm in ours.keys() & theirs.keys():
+        (one, spread), (other, other_spread) = ours[norm], theirs[norm]
+        bounded = max(spread, other_spread) <= SAME_BOUND and min(one, other) > 0
+        if bounded and abs(one - other) > SAME_BOUND * max(one, other):
+            return False
+    return True
 
 
 def _difference(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from pytest_iaside.checks import check_whole
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import open_runner
@@ -123,7 +124,14 @@ def fitting(
             )
         levels = fit[-1]
     if grid is None:
+        check_whole("wavelet_levels", levels, 1)
         unit, common = 2**levels, gcd(height, width)
+        if common % unit:
+            most = (common & -common).bit_length() - 1
+            raise SettingsError(
+                f"images of {height}×{width} pixels cannot be halved {levels} times; use at most "
+                f"{most} wavelet level{'s' * (most != 1)}, or crop or resize them"
+            )
         sizes = [n for n in range(unit, common + 1, unit) if common % n == 0]
         # Where none lies below, the coarsest there is.
         grid = max((size for size in sizes if size <= most), default=sizes[0])

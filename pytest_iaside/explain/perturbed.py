@@ -101,8 +101,8 @@ class PerturbedExplanation:
         null = float(np.median(self.null(image)))
         place = "its place moved" if p < CLEAR else "that its place moved cannot be told"
         return (
-            f"under {self.perturbation} the answer comes {what}; {place} (distance {distance:.2f}, "
-            f"{null:.2f} by chance, p = {p:.3f})"
+            f"under {self.perturbation} the answer comes {what}; {place} (distance {distance:.2g}, "
+            f"{null:.2g} by chance, p = {p:.3f})"
         )
 
     def _maps(self, image: int) -> tuple[Floats, Floats]:

@@ -5,6 +5,7 @@ from A in one part, so its image is A's and a multiple of that part's own pictur
 multiplication and addition for each image, whatever the transform.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from pytest_iaside.stats.arrays import Floats
 
 # Answers that differ relatively by no more are equal: other batches move float32 by a tenth of it.
 ROUNDING = 1e-6
+HEXADECIMAL = re.compile("[0-9a-fA-F]+")
 Output = Literal["probability", "logit"]
 Space = Literal["pixel", "input"]
 Rescale = Literal["authors"]
@@ -130,6 +132,16 @@ class SobolRun:
     rules: MaskRules
     keys: Sequence[str] | None = None
     """What masks are drawn by, hexadecimal, one an image; by default the images' digests."""
+
+    def __post_init__(self) -> None:
+        if self.keys is None:
+            return
+        number = all(isinstance(key, str) and HEXADECIMAL.fullmatch(key) for key in self.keys)
+        if len(self.keys) != len(self.sample) or not number:
+            raise SettingsError(
+                f"keys={self.keys!r} must be {len(self.sample)} hexadecimal numbers, one for each "
+                "image, such as the digests of a ReferenceSample"
+            )
 
     @cached_property
     def masking(self) -> Masking:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from pytest_iaside.checks import check_choice, check_positive, check_whole
+from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain import wavelets
 from pytest_iaside.explain.gradients import Subject, gradients, opened
@@ -59,9 +60,13 @@ def wam(
     points·(grid² + 2); ``labels`` as there. The paper takes the class's logit; here it is its
     log-likelihood, as everywhere.
 
+    A gradient says what a coefficient would change, and nothing of how much of it an image has: of
+    a model that sees 16 px and more alone, ``"smooth"`` gives all levels about the same shares, as
+    small waves are slopes of large ones. ``"integrated"`` weighs by the coefficients.
+
     Raises SettingsError for settings out of range, or that do not fit the images;
-    ReferenceSampleError for the images; ModelError where the model fails, has no gradient, or a
-    gradient is not finite.
+    ReferenceSampleError for the images; ModelError where the model fails, has no gradient or one
+    that is 0, or a gradient is not finite.
     """
     check_choice("path", path, Path)
     check_whole("samples", samples, 1)
@@ -91,6 +96,13 @@ def wam(
             if path == "integrated":
                 packed = packed * packing.forward(inputs[0].to(torch.float64))
             found[image] = packed.abs().sum(dim=0).cpu().numpy()
+            if not found[image].any():
+                # Shares of nothing would be NaN.
+                raise ModelError(
+                    f"the log-likelihood of class {int(subject.classes[image])} has no gradient "
+                    f"but 0 for {subject.sample.names[image]}: the model does not look at its "
+                    "input, or is so sure that float32 has no smaller number; explain another class"
+                )
         cells = found.reshape(len(found), grid, height // grid, grid, width // grid)
         return WaveletGradients(
             map=cells.sum(axis=(2, 4)),

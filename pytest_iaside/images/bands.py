@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_iaside.checks import check_choice
+from pytest_iaside.checks import check_choice, check_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.stats.arrays import Floats
 
@@ -41,6 +41,7 @@ class BandPartition:
                 "height and width must be at least 1"
             )
         check_choice("partition", self.norm, Norm)
+        check_whole("bands", self.bands)
         if not 1 <= self.bands <= MAX_BANDS:
             raise SettingsError(f"{self.bands} bands asked for; use 1 to {MAX_BANDS}")
         empty = np.flatnonzero(self.counts == 0)

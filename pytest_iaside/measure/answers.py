@@ -230,3 +230,22 @@ def _check_same_images(perturbed: ReferenceSample, reference: ReferenceSample) -
             f"the perturbed image {differing[0]} stands where the clean one is {differing[1]}; "
             "give both in the same order and under the same names"
         )
+    # Names that were given tell which image is which; numbers do not, but labels may.
+    if perturbed.labels is None or reference.labels is None or not _are_numbers(reference.names):
+        return
+    if perturbed.labels.shape != reference.labels.shape:
+        return
+    other = (perturbed.labels != reference.labels).reshape(len(reference), -1).any(dim=1)
+    if bool(other.any()):
+        first = int(other.nonzero()[0])
+        raise ReferenceSampleError(
+            f"{reference.names[first]} has the label {reference.labels[first].tolist()}, but its "
+            f"perturbed image {perturbed.labels[first].tolist()} ({int(other.sum())} of "
+            f"{len(reference)} differ); give both in the same order, or the perturbed ones without "
+            "labels"
+        )
+
+
+def _are_numbers(names: Sequence[str]) -> bool:
+    """Whether these are names that a sample gives images which have none."""
+    return all(name.startswith("image ") for name in names)

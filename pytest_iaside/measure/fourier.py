@@ -31,7 +31,7 @@ DEVIATION = 0.1
 Frequency = tuple[int, int]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class FourierHeatMap:
     """What a wave of each frequency costs, on a grid with frequency 0 in its middle.
 
@@ -51,6 +51,15 @@ class FourierHeatMap:
     norm: float
     """‖·‖₂ of the wave in each channel, in units of pixels."""
     forward_passes: int
+
+    def __repr__(self) -> str:
+        rows, columns = self.loss.shape
+        row, column = np.unravel_index(int(self.loss.argmax()), self.loss.shape)
+        return (
+            f"FourierHeatMap({rows}×{columns} frequencies, norm {self.norm:.3g}: most is lost at "
+            f"u={self.u[row]}, v={self.v[column]} ({self.loss.max():.3g} nats, "
+            f"{self.error_rate[row, column]:.1%} wrong, {self.clean_error_rate:.1%} clean))"
+        )
 
 
 def fourier_heat_map(

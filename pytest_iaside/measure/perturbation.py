@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from pytest_iaside.checks import check_positive
+from pytest_iaside.checks import check_positive, is_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
@@ -34,7 +34,7 @@ from pytest_iaside.measure.measurement import Measurement, columns
 from pytest_iaside.measure.metrics import correct, mean_corruption_error, prediction_errors
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.measure.quantities import Quantity
-from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.models.classifier import Classifier, as_classifier
 from pytest_iaside.perturb.adapters import ForeignAttack
 from pytest_iaside.perturb.attacks import name_of
 from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES
@@ -52,6 +52,10 @@ USUAL: tuple[tuple[str, int], ...] = (
 )
 MADE = "made"
 MADE_OF = 8  # images
+FACTS = ("mean", "std", "change", "step")
+"""What is told of the images that a function makes."""
+DRAWS = 8
+"""How often a function that draws at random is looked at."""
 Perturbations = Mapping[str, Perturbation] | Sequence[Perturbation]
 Normaliser = str | Mapping[str, ArrayLike]
 
@@ -119,7 +123,10 @@ def measure_perturbations(
     corruptions = [(name, severity) for name in IMAGENET_C for severity in SEVERITIES]
     asked: list[Perturbation] = [] if normaliser is None else [*corruptions]
     kept = [
-        perturbed.take(range(len(sample))) if isinstance(perturbed, ReferenceSample) else perturbed
+        # Of fewer than there are answers() says what is wrong.
+        perturbed.take(range(len(sample)))
+        if isinstance(perturbed, ReferenceSample) and len(perturbed) >= len(sample)
+        else perturbed
         for perturbed in named.values()
     ]
     run = partial(answers, seed=seed, execution=execution)
@@ -136,16 +143,17 @@ def measure_perturbations(
     if normaliser is not None:
         quantities.append(Quantity(name="mCE (%)", family="mce", better="lower", unit="percent"))
         values.append(image_corruption_errors(perturbed[len(named) :], labels, normaliser))
+    made = made_of(named, sample, classifier, seed=seed, execution=execution)
     return PerturbedAnswers(
         quantities=tuple(quantities),
         values=columns(*values),
         digests=sample.digests,
         names=sample.names,
         groups=sample.groups,
-        notes=notes_on(taken),
+        notes=(*notes_on(taken), *unsteady(named, sample, made)),
         labels=labels,
         settings=perturbation_settings(perturbations, temperature, normaliser, seed)
-        | made_of(named, sample)
+        | made
         | execution.settings,
         reference=ReferenceInfo.of(reference),
         model=ModelInfo.of(classifier, clean.shape[1]),
@@ -176,7 +184,7 @@ def perturbation_settings(
     """What must be the same for measurements to be compared, in plain values.
 
     A function counts by its name and its keywords (functools.partial), and by what it makes of the
-    images (``made_of``); an attack of the user's own by its name and keywords alone.
+    images (``made_of``); an attack of the user's own by its name, its keywords and its bound.
     """
     named = named_perturbations(perturbations)
     settings: dict[str, Any] = {
@@ -195,31 +203,102 @@ def perturbation_settings(
     return settings
 
 
-def made_of(named: Mapping[str, Perturbation], sample: ReferenceSample) -> dict[str, Any]:
+def made_of(
+    named: Mapping[str, Perturbation],
+    sample: ReferenceSample,
+    attacked: Classifier | None = None,
+    *,
+    seed: int = 0,
+    execution: Execution = Execution(),
+) -> dict[str, Any]:
     """Under ``made`` what each function makes of the first images of ``sample``.
 
     Mean, standard deviation, mean absolute change and mean step from a pixel to the next, as
-    functions have no other definition that could be compared; None where it is not the same twice.
+    functions have no other definition that could be compared. Where it is not the same twice, the
+    means of these over DRAWS calls, and then the standard deviations over them. Of attacks, which
+    differ from model to model, how far they move images against ``attacked`` (``_reach``).
     """
     found: dict[str, Any] = {}
     pixels = sample.pixels(0, MADE_OF)
+
+    def made(perturbation: Any) -> tuple[Tensor, list[float]]:
+        # As answers() calls it: whatever it raises was told by now.
+        one = ReferenceSample(perturbation(pixels.clone())).pixels()
+        steps = one.diff(dim=-1).abs()
+        told = (one.mean(), one.std(), (one - pixels).abs().mean(), steps.mean())
+        return one, [float(each) for each in told]
+
     for name, given in named.items():
         # Stored images are as many as the whole reference, of which ``sample`` may be a part.
-        if not isinstance(given, ReferenceSample) and kind_of(given, sample) == "function":
-            perturbation: Any = given
-            # As answers() calls it: whatever it raises was told by now.
-            first, again = (ReferenceSample(perturbation(pixels.clone())).pixels() for _ in "ab")
-            steps = first.diff(dim=-1).abs()
-            told = (first.mean(), first.std(), (first - pixels).abs().mean(), steps.mean())
-            same = torch.allclose(first, again, atol=1e-4)
-            found[name] = [round(float(each), 6) for each in told] if same else None
+        kind = "sample" if isinstance(given, ReferenceSample) else kind_of(given, sample)
+        if kind == "attack" and attacked is not None:
+            some = sample.take(range(min(MADE_OF, len(sample))))
+            became = perturbed_sample(attacked, some, given, seed, execution)[1].pixels()
+            found[name] = _reach(became - pixels)
+        if kind != "function":
+            continue
+        (first, told), (again, other) = made(given), made(given)
+        if not torch.allclose(first, again, atol=1e-4):
+            rows = np.array([told, other, *(made(given)[1] for _ in range(DRAWS - 2))])
+            told = [*rows.mean(axis=0), *rows.std(axis=0, ddof=1)]
+        found[name] = [round(float(each), 6) for each in told]
     return {MADE: found} if found else {}
+
+
+def _reach(moved: Tensor) -> dict[str, list[float]]:
+    """The median of ‖·‖ over images moved by ``moved`` (k, C, H, W), and least and most over it.
+
+    An attack with a bound moves every image by as much, whatever the model.
+    """
+    found = {}
+    for norm, order in (("linf", float("inf")), ("l2", 2.0)):
+        lengths = moved.flatten(1).double().norm(p=order, dim=1)
+        middle = float(lengths.median())
+        spread = float(lengths.max() - lengths.min()) / middle if middle > 0 else 0.0
+        found[norm] = [round(middle, 6), round(spread, 6)]
+    return found
+
+
+def unsteady(
+    named: Mapping[str, Perturbation], sample: ReferenceSample, made: Mapping[str, Any]
+) -> list[str]:
+    """What a reader should know of functions whose images depend on more than the image."""
+    found = []
+    for name, told in made.get(MADE, {}).items():
+        if isinstance(told, Mapping):
+            continue
+        if len(told) > len(FACTS):
+            found.append(
+                f"{name} makes other images each time that it is called, so what it costs differs "
+                "from run to run: let it draw by a seed of its own, or from each image"
+            )
+            continue
+        function: Any = named[name]
+        pixels = sample.pixels(0, MADE_OF)
+        try:
+            alone, among = (
+                ReferenceSample(function(some.clone())).pixels(0, 1)
+                for some in (pixels[:1], pixels)
+            )
+        except Exception:  # Not every function takes an image alone.
+            continue
+        if not torch.allclose(alone, among, atol=1e-4):
+            found.append(
+                f"{name} makes another image of {sample.names[0]} alone than among others, so what "
+                "it costs depends on batch_size: let it treat each image by itself"
+            )
+    return found
 
 
 def named_perturbations(perturbations: Perturbations) -> dict[str, Perturbation]:
     """Each perturbation under its name; raises SettingsError where there is none, or one twice."""
     if isinstance(perturbations, Mapping):
         named = {str(name): perturbation for name, perturbation in perturbations.items()}
+    elif _is_pair(perturbations):
+        raise SettingsError(
+            f"perturbations={perturbations!r} is one perturbation; give a list of them: "
+            f"[{perturbations!r}]"
+        )
     elif isinstance(perturbations, Sequence) and not isinstance(perturbations, str):
         names = [_name(perturbation) for perturbation in perturbations]
         twice = {name for name in names if names.count(name) > 1}
@@ -237,6 +316,16 @@ def named_perturbations(perturbations: Perturbations) -> dict[str, Perturbation]
     if not named:
         raise SettingsError("perturbations is empty; give at least one, such as ('contrast', 3)")
     return named
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether ``value`` is (corruption, severity), and not a list of two perturbations."""
+    return (
+        isinstance(value, (tuple, list))
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and is_whole(value[1])
+    )
 
 
 def _name(perturbation: Any) -> str:

@@ -51,9 +51,11 @@ class PerturbationSpectrum(BandLosses, kind=KIND):
     def __repr__(self) -> str:
         phi = self.distinct(self.image_phi()).mean(axis=0)
         most = int(phi.argmax())
+        # Of what gains in every band no band lost the most.
+        where = f", most in band {most} of {self.bands} ({phi[most]:.3g})" if phi[most] > 0 else ""
         return (
             f"PerturbationSpectrum({self.perturbation} on {self.model.name}: {phi.sum():.3g} nats "
-            f"lost, most in band {most} of {self.bands} ({phi[most]:.3g}); {self.size})"
+            f"lost{where}; {self.size})"
         )
 
     @property

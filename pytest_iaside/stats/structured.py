@@ -149,16 +149,25 @@ def uninformed(
             else "the model gives the one label of the reference sample no more than chance"
         )
     needed = PREDICTED_SHARE * log(distinct_labels) if predicted else 0.0
-    if above_zero(-information):
+    mean, least = float(information.mean()), max(needed, RESOLUTION)
+    # Rounding leaves a model of one answer a little beside 0.
+    if mean <= -RESOLUTION and above_zero(-information):
         return (
-            f"an image makes its label less likely, by {-information.mean():.2g} nats: the labels "
-            "or the preprocessing do not fit the model"
+            f"an image makes its label less likely, by {-mean:.2g} nats: the labels or the "
+            "preprocessing do not fit the model"
         )
-    if not above_zero(information) or float(information.mean()) < needed:
+    if mean < least:
+        told = f"{mean:.2g}" if abs(mean) >= RESOLUTION else "no"
         return (
-            f"an image tells the model {information.mean():.2g} nats about its label (at least "
-            f"{max(needed, RESOLUTION):.2g} expected): it would say nearly the same of any "
-            "other image, as an untrained model does"
+            f"an image tells the model {told} nats about its label (at least {least:.2g} "
+            "expected): it would say nearly the same of any other image, as an untrained model does"
+        )
+    if not above_zero(information):
+        count, unit = group_count(groups, len(information)), "image" if groups is None else "group"
+        return (
+            f"an image tells the model {mean:.2g} nats about its label, which {count} {unit}s "
+            "cannot tell from nothing: it would say nearly the same of any other image, as an "
+            "untrained model does, or it misses the labels of some images by far"
         )
     return ""
 

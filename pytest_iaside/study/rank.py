@@ -30,6 +30,7 @@ def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--environment",
         required=True,
+        action="append",
         metavar="WHAT",
         help="corruption:severity, several with commas (fog:3,jpeg_compression:2), or a folder "
         "that holds the folders clean and degraded, with photographs of the same names",
@@ -63,11 +64,18 @@ def run(options: argparse.Namespace, command: str) -> int:
     from pytest_iaside.study.environments import environments
     from pytest_iaside.study.ranking import ranking
 
+    text, *others = options.environment
+    if others:
+        # Taking the last one alone would rank for another environment than was asked for.
+        raise SettingsError(
+            f"--environment is given {1 + len(others)} times; give it once: several corruptions "
+            "with commas (fog:3,jpeg_compression:2), or one folder"
+        )
     measure = settings.measure
     reference = first_images(cli.read_reference(options), measure.get("samples"))
     seed = int(measure.get("seed", 0))
     parted = {name: measure[name] for name in ("bands", "partition") if name in measure}
-    places = environments(options.environment, reference, seed=seed, **parted)
+    places = environments(text, reference, seed=seed, **parted)
     models, recipes = _models(options.models)
     found = ranking(
         models,

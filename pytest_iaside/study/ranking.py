@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy import special
 
-from pytest_iaside.errors import ModelError
+from pytest_iaside.checks import check_choice, check_level
+from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import answers, labels_of
@@ -179,7 +180,12 @@ class Ranking:
         return found
 
     def _estimate(self, outcome: Outcome, order: Order, groups: Groups) -> Estimate:
-        found = Estimate.of_mean(outcome.images(order), self.level, groups)
+        rows = outcome.images(order)
+        if self.score == "accuracy" and len(self.environments) == 1:
+            # Hits that are all alike have no spread, but an interval all the same.
+            kind = Estimate.of_proportion if order == "left" else Estimate.of_moves
+            return kind(rows, self.level, groups)
+        found = Estimate.of_mean(rows, self.level, groups)
         if self.unit == "nats":
             return found
         # No share is above 1, and what is left of one not below 0.
@@ -218,18 +224,29 @@ def ranking(
     robustness there; models of one of ``recipes``, by their names, count as one in its line.
     Without labels the model's own clean predictions count.
 
-    Raises as ``answers``; ModelError for fewer than two models.
+    Raises as ``answers``, with the model's name; ModelError for fewer than two models;
+    SettingsError for no environment, and for an unknown score, order or level.
     """
+    check_choice("score", score, ScoreName)
+    check_choice("order", order, Order)
+    check_level(level)
+    if not environments:
+        raise SettingsError("there is no environment to rank for; give at least one")
     if len(models) < 2:
         raise ModelError(f"{len(models)} model cannot be ranked; give at least two")
-    run = partial(answers, seed=seed, execution=execution)
     labelled = all(each.pairs[0].labels is not None for each in environments)
     surrogates = [each.surrogate(reference, seed) for each in environments]
 
-    def measure(classifier: Classifier) -> tuple[Outcome, Floats | None]:
+    def run(name: str, images: ReferenceSample, versions: Sequence[Any]) -> Sequence[Floats]:
+        try:
+            return answers(models[name], images, versions, seed=seed, execution=execution)
+        except ModelError as error:
+            raise ModelError(f"{name}: {error}") from error
+
+    def measure(name: str) -> tuple[Outcome, Floats | None]:
         outcomes, right = [], []
         for clean_images, degraded in (each.pairs for each in environments):
-            clean, changed = run(classifier, clean_images, [None, degraded])
+            clean, changed = run(name, clean_images, [None, degraded])
             labels = labels_of(clean_images, clean)
             outcomes.append(_outcome(clean, [changed], labels, score))
             right += [correct(each, labels) for each in (clean, changed)]
@@ -239,11 +256,13 @@ def ranking(
         return Outcome(*together), known
 
     notes: list[str] = []
-    found = []
-    for name, classifier in models.items():
-        clean, *changed = run(classifier, reference, [None, *surrogates])
+    found, same = [], []
+    for name in models:
+        clean, *changed = run(name, reference, [None, *surrogates])
+        if len(np.unique(clean.argmax(axis=1))) == 1:
+            same.append(name)
         labels = labels_of(reference, clean)
-        outcome, right = measure(classifier) if measured else (None, None)
+        outcome, right = measure(name) if measured else (None, None)
         found.append(
             RankedModel(
                 name=name,
@@ -262,8 +281,21 @@ def ranking(
     found.sort(key=lambda each: sign * float(each.foretold.images(order).mean()))
     if reference.labels is None:
         notes.append("without labels, every model is held against its own clean answers")
+        # It would be the first for certain, and is worth nothing.
+        notes += [
+            f"{name} answers one class to every clean image, so it cannot lose: its rank says "
+            "nothing"
+            for name in same
+            if len(reference) > 1
+        ]
     if measured and any(each.pairs[0] is not reference for each in environments):
         notes.append("measured on the pairs, against every model's own answers to clean ones")
+    if score == "log-likelihood":
+        notes.append(
+            "log-likelihoods are those that models give: one that is less sure loses less by that "
+            "alone"
+        )
+    notes += [each.note for each in environments if each.note is not None]
     return Ranking(
         environments=[each.name for each in environments],
         score=score,

@@ -6,6 +6,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from pytest_iaside.checks import check_positive
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.losses import loss_changes
 from pytest_iaside.images.reference import ReferenceSample
@@ -65,6 +66,7 @@ def assert_perturbation_robustness(
     baseline, or none that this model can be compared with.
     """
     __tracebackhide__ = True
+    check_positive("temperature", temperature)
     limits = {
         "max_error_rise": max_error_rise,
         "max_accuracy_drop": max_accuracy_drop,

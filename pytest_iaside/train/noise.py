@@ -22,6 +22,11 @@ def band_index(
     return whole[:, : width // 2 + 1].to(device)
 
 
+def computable(images: Tensor) -> Tensor:
+    """``images`` in float32, where half precision has no Fourier transform; others as they are."""
+    return images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
+
+
 def filtered(images: Tensor, kept: Tensor, partition: Norm) -> Tensor:
     """Images (…, C, H, W) with the bands alone that are ``kept``, (…, M) of truth values."""
     height, width = images.shape[-2:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ from pytest_iaside import (
     assert_perturbation_robustness,
     assert_spectral_robustness,
     corrupt,
+    fgsm,
     measure,
     measure_perturbations,
+    pgd,
 )
+from pytest_iaside.compare.fit import require_same_measurement
 from pytest_iaside.errors import ModelError
 
 CLASSES, SIDE, IMAGES = 4, 8, 12
@@ -91,6 +95,86 @@ def test_another_perturbation_under_the_same_name(trick: str) -> None:
         assert_perturbation_robustness(
             network(), sample(), perturbations={"noise": after}, baseline=baseline
         )
+
+
+def grainy(deviation: float) -> Any:
+    return lambda images: (images + deviation * torch.randn_like(images)).clamp(0, 1)
+
+
+def flickering(images: Tensor) -> Tensor:
+    """Another brightness in each call, for all images."""
+    return (images * (0.5 + 0.5 * torch.rand(()))).clamp(0, 1)
+
+
+@pytest.mark.parametrize("deviation", [0.2, 0.01])
+def test_a_random_perturbation_that_became_weaker_under_its_old_name(deviation: float) -> None:
+    baseline = measure_perturbations(network(), sample(), {"noise": grainy(0.3)})
+    with pytest.raises(BaselineError, match=r"noise: .*: the function makes other images"):
+        assert_perturbation_robustness(
+            network(), sample(), perturbations={"noise": grainy(deviation)}, baseline=baseline
+        )
+
+
+def bounded(attack: Any, **keywords: Any) -> Any:
+    def function(model: Any, images: Tensor, labels: Tensor) -> Tensor:
+        found: Tensor = attack(model, images, labels, **keywords)
+        return found
+
+    return function
+
+
+def shortest(model: Any, images: Tensor, labels: Tensor) -> Tensor:
+    """As far as each image has to be moved, which depends on the model."""
+    step = fgsm(model, images, labels, eps=0.1) - images
+    return images + step * torch.linspace(0.2, 1, len(images)).view(-1, 1, 1, 1)
+
+
+def test_an_attack_with_another_bound_under_its_old_name() -> None:
+    for attack, more in ((fgsm, {}), (pgd, {"steps": 5, "step_size": 0.05})):
+        baseline, weaker, other_model = (
+            measure_perturbations(
+                network(seed), sample(), {"attack": bounded(attack, eps=eps, **more)}
+            )
+            for seed, eps in ((0, 0.1), (0, 0.05), (1, 0.1))
+        )
+        with pytest.raises(BaselineError, match=r"attack: .*: the attack has another bound"):
+            require_same_measurement(weaker, baseline)
+        require_same_measurement(other_model, baseline)
+        # Files of earlier versions say nothing of it.
+        settings = {name: told for name, told in baseline.settings.items() if name != "made"}
+        require_same_measurement(weaker, replace(baseline, settings=settings))
+
+
+def test_an_attack_without_a_bound_may_go_as_far_as_it_needs(tmp_path: Path) -> None:
+    baseline = measure_perturbations(network(), sample(), {"attack": shortest})
+    middle, spread = baseline.settings["made"]["attack"]["linf"]
+    assert (middle, spread) == pytest.approx(
+        (0.1 * (0.2 + 0.8 * 3 / 7), 0.8 / (0.2 + 0.8 * 3 / 7)), abs=1e-5
+    )
+    read = Measurement.load(baseline.save(tmp_path / "baseline.yaml"))
+    assert read.settings == baseline.settings
+    moved = measure_perturbations(network(1), sample(), {"attack": shortest})
+    half = {"attack": {"linf": [middle / 2, spread], "l2": [0.1, spread]}}
+    candidate = replace(moved, settings={**moved.settings, "made": half})
+    require_same_measurement(candidate, read)
+    function = measure_perturbations(network(), sample(), {"attack": darker(0.1)})
+    with pytest.raises(BaselineError, match="one is an attack and the other a function"):
+        require_same_measurement(function, read)
+
+
+@pytest.mark.parametrize("function", [grainy(0.3), flickering])
+def test_a_random_perturbation_is_itself_in_every_run(function: Any) -> None:
+    model = network()
+    first, *others = (
+        measure_perturbations(model, sample(), {"noise": function}) for _ in range(25)
+    )
+    assert len(first.settings["made"]["noise"]) == 8
+    assert len({str(one.settings["made"]) for one in others}) == 24
+    for other in others:
+        require_same_measurement(other, first)
+    # Files of earlier versions say nothing of it.
+    earlier = replace(first, settings={**first.settings, "made": {"noise": None}})
+    require_same_measurement(others[0], earlier)
 
 
 def test_a_global_that_a_perturbation_reads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,3 +153,11 @@ def test_alone_the_candidate_is_described(explanation: Explanation) -> None:
         "The candidate takes 75% of its answer from structures of 4 px and more; of finer ones "
         "most, 25%, from details of 1–2 px, around the bottom left."
     )
+
+
+def test_levels_that_do_not_fit_say_how_many_do(network: nn.Module) -> None:
+    message = r"images of 16×16 pixels cannot be halved 9 times; use at most 4 wavelet levels"
+    with pytest.raises(SettingsError, match=message):
+        explain(network, SAMPLE, wavelet_levels=9)
+    with pytest.raises(SettingsError, match="wavelet_levels=0 must be a whole number"):
+        fitting(SAMPLE, 0, None)

@@ -114,3 +114,9 @@ def test_samples_and_labels() -> None:
         explain_perturbed(either, sample, ("white_noise", 2), repeats=1, **SETTINGS)
     with pytest.raises(SettingsError, match="severity"):
         explain_perturbed(either, sample, ("white_noise", 9), **SETTINGS)
+
+
+def test_a_small_distance_is_not_rounded_to_nothing() -> None:
+    found = explain_perturbed(looks_at(corner(True)), images(1), lambda x: 0.97 * x, **SETTINGS)
+    assert 0 < found.distances[0] < 0.005
+    assert f"(distance {found.distances[0]:.2g}, " in found.sentence(0)

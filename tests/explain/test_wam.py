@@ -10,7 +10,7 @@ import pywt
 import torch
 from explained_models import linear, quadratic, small_network
 
-from pytest_iaside import Classifier, SettingsError
+from pytest_iaside import Classifier, ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.explain.wam import wam
 from pytest_iaside.explain.wcam import wcam
@@ -124,3 +124,30 @@ def test_first_order_indices_are_the_total_ones_of_a_linear_model() -> None:
     found = wcam(network, images(1), 0, output="logit", **{**SETTINGS, "points": 2**11})
     np.testing.assert_allclose(found.first_order, found.map, atol=0.05)
     assert found.map.sum() == pytest.approx(1, abs=0.1)
+
+
+def test_a_model_that_looks_at_nothing_has_no_shares() -> None:
+    def blind(x: torch.Tensor) -> torch.Tensor:
+        return 0 * x.sum(dim=(1, 2, 3))[:, None] + torch.arange(4.0)
+
+    for path in ("smooth", "integrated"):
+        with pytest.raises(ModelError, match="class 3 has no gradient but 0 for image 0"):
+            wam(blind, images(), path=path, **SETTINGS)  # type: ignore[arg-type]
+
+
+def test_a_slow_wave_has_small_slopes_at_every_level() -> None:
+    """Why gradients alone do not say at which scale a model looks; coefficients do."""
+    side = 64
+    wave = torch.cos(2 * torch.pi * torch.arange(side) / side).expand(1, side, side)
+
+    def slow(x: torch.Tensor) -> torch.Tensor:
+        value = 1e-3 * (x * wave).sum(dim=(1, 2, 3))
+        return torch.stack([-value, value], dim=1)
+
+    picture = 0.5 + 0.4 * wave[None]
+    smooth, integrated = (
+        wam(slow, picture, grid=8, wavelet_levels=3, path=path).levels[0]  # type: ignore[arg-type]
+        for path in ("smooth", "integrated")
+    )
+    assert smooth[1:].max() < 1.1 * smooth[1:].min() and smooth[3] > 0.1
+    assert integrated[0] > 0.9 and integrated[3] < 0.01

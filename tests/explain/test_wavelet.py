@@ -377,3 +377,9 @@ class TestRefusals:
     def test_images(self) -> None:
         with pytest.raises(ReferenceSampleError, match="expected \\[0, 1\\]"):
             wcam(linear(), torch.full((1, 3, 16, 16), 2.0), grid=GRID, wavelet_levels=LEVELS)
+
+
+@pytest.mark.parametrize("keys", [["0a"], ["0a", "no"], ["0a", 3]])
+def test_keys_are_hexadecimal_numbers_one_for_each_image(keys: Any) -> None:
+    with pytest.raises(SettingsError, match="must be 2 hexadecimal numbers"):
+        wcam(Linear(), sample(), grid=GRID, wavelet_levels=LEVELS, points=POINTS, keys=keys)

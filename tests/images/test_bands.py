@@ -94,3 +94,9 @@ def test_the_advice_of_the_error_works(height, width, bands, norm):
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(SettingsError, match=message):
         BandPartition(*arguments)
+
+
+@pytest.mark.parametrize("bands", [2.5, True, "8"])
+def test_bands_are_a_whole_number(bands):
+    with pytest.raises(SettingsError, match=f"bands={bands!r} must be a whole number"):
+        BandPartition(24, 24, bands)

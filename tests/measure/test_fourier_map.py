@@ -121,3 +121,12 @@ def test_logits_that_are_not_finite_name_the_wave() -> None:
 def test_what_does_not_fit_is_told(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         fourier_heat_map(curved, images(2), **changed)
+
+
+def test_it_is_told_in_one_line() -> None:
+    sample = images(3)
+    found = fourier_heat_map(curved, sample, radius=2)
+    told = repr(found)
+    assert len(told) < 150 and told.startswith("FourierHeatMap(5×5 frequencies, norm")
+    row, column = np.unravel_index(found.loss.argmax(), found.loss.shape)
+    assert f"most is lost at u={found.u[row]}, v={found.v[column]} (" in told

@@ -8,16 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pytest_iaside import (
     ReferenceSample,
+    ReferenceSampleError,
     SettingsError,
+    assert_perturbation_robustness,
+    compare,
     corrupt,
     fgsm,
     mean_corruption_error,
     mean_prediction_error,
     measure_perturbations,
+    perturbation_spectrum,
 )
 from pytest_iaside.measure.metrics import accuracy, corruption_errors
 
@@ -120,3 +124,61 @@ def test_what_is_no_perturbation_is_told(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         measure_perturbations(network, LABELED, perturbations)
+
+
+def test_stored_images_of_other_labels_stand_in_another_order() -> None:
+    random = np.random.default_rng(0)
+    pictures, labels = random.random((6, 3, 8, 8), dtype=np.float32), [0, 1, 2, 0, 1, 2]
+    stored = ReferenceSample(pictures[::-1] * np.float32(0.5), labels[::-1])
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3))
+    message = r"image 0 has the label 0, but its perturbed image 2 \(4 of 6 differ\)"
+    with pytest.raises(ReferenceSampleError, match=message):
+        measure_perturbations(network, ReferenceSample(pictures, labels), [stored])
+    with pytest.raises(ReferenceSampleError, match=message):
+        perturbation_spectrum(network, ReferenceSample(pictures, labels), stored, bands=4)
+    # Without labels nobody can tell, and names that were given tell better.
+    measure_perturbations(network, ReferenceSample(pictures, labels), [ReferenceSample(pictures)])
+    names = list("abcdef")
+    named = ReferenceSample(pictures, [1] * 6, names=names)
+    measure_perturbations(network, ReferenceSample(pictures, labels, names=names), [named])
+
+
+def test_stored_images_that_are_too_few() -> None:
+    pictures = np.random.default_rng(0).random((6, 3, 8, 8), dtype=np.float32)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3))
+    with pytest.raises(ReferenceSampleError, match="give each clean image its perturbed one"):
+        measure_perturbations(network, ReferenceSample(pictures), [ReferenceSample(pictures[:3])])
+
+
+@pytest.mark.parametrize("given", [("contrast", 3), ["contrast", 3]])
+def test_a_single_perturbation_is_told_to_go_into_a_list(given: Any, network: nn.Module) -> None:
+    with pytest.raises(SettingsError, match=r"is one perturbation; give a list of them: \["):
+        measure_perturbations(network, LABELED, given)
+
+
+def test_a_temperature_that_is_no_number(network: nn.Module) -> None:
+    with pytest.raises(SettingsError, match="temperature='a' must be a finite number above 0"):
+        assert_perturbation_robustness(network, LABELED, temperature="a")  # type: ignore[arg-type]
+
+
+def test_limits_of_another_measurement_say_which_there_are(network: nn.Module) -> None:
+    measured = measure_perturbations(network, LABELED, [("contrast", 3)])
+    message = r"for accuracy, mpe, such as thresholds=\{'accuracy': Limit\(change=0.05\)\}"
+    with pytest.raises(SettingsError, match=message):
+        compare(measured, measured)
+
+
+def test_perturbations_that_depend_on_more_than_the_image_are_told(network: nn.Module) -> None:
+    def centred(images: Tensor) -> Tensor:
+        return (images - images.mean(dim=0) + 0.5).clamp(0, 1)
+
+    def darker(images: Tensor) -> Tensor:
+        return images / 2
+
+    def grainy(images: Tensor) -> Tensor:
+        return (images + 0.1 * torch.randn_like(images)).clamp(0, 1)
+
+    notes = measure_perturbations(network, LABELED, [centred, darker, grainy]).notes
+    batch, drawn = (note for note in notes if "makes" in note)
+    assert batch.startswith("centred makes another image of image 0 alone than among others")
+    assert drawn.startswith("grainy makes other images each time")

@@ -167,6 +167,7 @@ def test_nothing_changed_loses_nothing() -> None:
     assert not found.energy.any()
     assert np.isnan(found.energy_shares).all()
     assert any("leaves 4 of 4 images as they are" in note for note in found.notes)
+    assert "nats lost; " in repr(found)
 
 
 def test_energy_is_that_of_the_change_in_each_band() -> None:

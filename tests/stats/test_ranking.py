@@ -59,3 +59,20 @@ def test_equal_models_are_seldom_told_apart(models: int) -> None:
     random = np.random.default_rng(7)
     drawn = [rank_ranges(random.normal(size=(models, 30)), 0.95)[0].max() > 1 for _ in range(400)]
     assert np.mean(drawn) == pytest.approx(0.05, abs=0.03)
+
+
+@pytest.mark.parametrize(("count", "told"), [(2, False), (3, False), (5, False), (6, True)])
+def test_hits_that_differ_alike_are_no_certainty_after_a_few_images(count: int, told: bool) -> None:
+    """A coin that shows one side five times in a row is no proof at 95 %: 2·½⁵ = 0.06."""
+    losses = np.stack([np.zeros(count), np.ones(count)])
+    assert (rank_ranges(losses, 0.95)[0].tolist() == [1, 2]) is told
+    # Of images in groups the groups count.
+    many, groups = np.repeat(losses, 3, axis=1), np.repeat(np.arange(count), 3)
+    assert (rank_ranges(many, 0.95, groups)[0].tolist() == [1, 2]) is told
+
+
+@pytest.mark.parametrize("count", [4, 5, 20])
+def test_equal_models_that_disagree_on_every_image_are_seldom_told_apart(count: int) -> None:
+    hits = np.random.default_rng(3).integers(2, size=(1000, count))
+    told = [rank_ranges(np.stack([each, 1 - each]), 0.95)[0].max() > 1 for each in hits]
+    assert np.mean(told) <= 0.06

@@ -13,7 +13,7 @@ from torch import nn
 
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.spectral import measure
-from pytest_iaside.stats.structured import label_information
+from pytest_iaside.stats.structured import label_information, uninformed
 
 
 def _log_softmax(logits):
@@ -142,3 +142,13 @@ def test_information_against_its_definition(soft):
         gain = log_probabilities[n] - np.log(np.mean(means, axis=0))
         expected.append(labels[n] @ gain if soft else gain[hard[n]])
     np.testing.assert_allclose(label_information(log_probabilities, labels), expected, atol=1e-9)
+
+
+def test_what_noise_hides_is_not_said_to_be_less_than_expected():
+    uncertain = np.array([1.5, -1.2, 1.4, -1.3, 1.6, -1.1, 0.6, 0.3])
+    said = uninformed(uncertain, uncertain, distinct_labels=4, predicted=False)
+    assert said.startswith("an image tells the model 0.22 nats about its label, which 8 images")
+    assert "expected" not in said
+    rounding = np.full(8, -2.8e-17)
+    said = uninformed(rounding, rounding, distinct_labels=4, predicted=False)
+    assert said.startswith("an image tells the model no nats about its label (at least 0.001")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import stats
 from waves import Waves, images, without_high
 
 from pytest_iaside import Classifier, ReferenceSample, SettingsError
@@ -32,6 +33,8 @@ def middle(): return Waves(0.5)
 def high(): return Waves(0.1)
 def same(): return Waves(0.1)
 def wrong(): return Waves(0.9, strength=-6.0)
+def one_class(): return lambda x: x.flatten(1)[:, :2] * 0 + x.new_tensor([2.0, 0.0])
+def broken(): return lambda x: x.flatten(1)[:, :2] * float("nan")
 def both(): return [Waves(0.8), Waves(0.2)]
 def reference(): return images()
 def unlabelled(): return ReferenceSample(images().images)
@@ -304,3 +307,99 @@ def test_the_page_holds_the_numbers() -> None:
             value = each["foretold"][order]["value"]
             assert f"{100 * value:.1f}%".replace("-", "−") in text
     assert "In gaussian_blur:5, most is foretold to be left of" in text
+
+
+def test_shares_that_are_all_alike_have_intervals(capsys: pytest.CaptureFixture[str]) -> None:
+    """Wilson's of none or all of K hits, and Agresti and Min's of none that moved."""
+    found = ranked(*THREE, REFERENCE, "--environment=brightness:1", *QUICK)
+    count, z = len(images().images), stats.norm.ppf(0.975)
+    for each in found["models"]:
+        left, lost = each["foretold"]["left"], each["foretold"]["lost"]
+        assert (left["value"], left["high"]) == (1, 1)
+        assert left["low"] == pytest.approx(1 - z**2 / (count + z**2))
+        reach = stats.t.ppf(0.975, count - 1) / (count + 2)
+        assert (lost["low"], lost["high"]) == pytest.approx((-reach, reach))
+
+
+def test_environments_are_not_dropped_in_silence(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (lab / "street").mkdir()
+    twice = ("--environment=fog:1", "--environment=contrast:1")
+    assert main(["rank", *THREE, REFERENCE, *twice, *QUICK]) == 2
+    assert "--environment is given 2 times; give it once" in capsys.readouterr().err
+    assert main(["rank", *THREE, REFERENCE, "--environment=street,fog:1", *QUICK]) == 2
+    assert "street is a folder; it can only be ranked for alone" in capsys.readouterr().err
+
+
+def test_a_model_that_answers_one_class_is_told_where_there_are_no_labels() -> None:
+    found = ranked("rank_lab:high", "rank_lab:one_class", "rank_lab:unlabelled", *BLURRED)
+    told = [note for note in found["notes"] if "answers one class" in note]
+    assert len(told) == 1 and told[0].startswith("rank_lab:one_class answers one class to every")
+    found = ranked("rank_lab:high", "rank_lab:one_class", REFERENCE, *BLURRED)
+    assert not any("answers one class" in note for note in found["notes"])
+
+
+def test_a_model_that_fails_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rank", *THREE, "rank_lab:broken", REFERENCE, *BLURRED]) == 2
+    assert "rank_lab:broken: the model returned NaN" in capsys.readouterr().err
+
+
+def test_log_likelihoods_are_said_to_depend_on_confidence() -> None:
+    found = ranked(*THREE, REFERENCE, *BLURRED, NATS)
+    assert any("less sure loses less" in note for note in found["notes"])
+
+
+def test_how_many_pairs_there_are_is_told(lab: Path) -> None:
+    save(images().take(range(5)), lab / "street" / "clean")
+    save(images().take(range(3)), lab / "street" / "degraded")
+    found = ranked(*THREE, "rank_lab:coloured", "--environment=street/", *QUICK)
+    expected = "the spectrum of street is the mean of 3 pairs; 2 files without a pair left out"
+    assert expected in found["notes"]
+
+
+def test_pairs_of_different_views_or_of_two_types_are_refused(lab: Path) -> None:
+    coloured = ReferenceSample(images().images.expand(-1, 3, -1, -1))
+    sample = images().take(range(2))
+    for name in ("clean", "degraded"):
+        save(sample, lab / "cut" / name)
+    path = lab / "cut" / "degraded" / "1.png"
+    with Image.open(path) as picture:
+        width, height = picture.size
+        picture.crop((0, 0, width // 2, height)).resize((width, 2 * height)).save(path)
+    with pytest.raises(SettingsError, match=r"1\.png has .* expected two photographs of the same"):
+        environments("cut", coloured)
+    with Image.open(lab / "cut" / "clean" / "1.png") as picture:
+        picture.save(path)
+        picture.transpose(Image.Transpose.ROTATE_180).save(path.with_suffix(".bmp"))
+    with pytest.raises(SettingsError, match="has two files named 1, of different types"):
+        environments("cut", coloured)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"score": "hits"}, "score='hits' is unknown"),
+        ({"order": "best"}, "order='best' is unknown"),
+        ({"level": 95}, "write 0.95 for 95 %"),
+        ({"environments": []}, "no environment to rank for"),
+    ],
+)
+def test_what_a_ranking_cannot_be_made_of(changed: dict[str, Any], message: str) -> None:
+    sample, models = images(), {f"{low:g}": Classifier(Waves(low)) for low in (0.3, 0.7)}
+    given = {"environments": environments("contrast:5", sample, bands=4), **changed}
+    with pytest.raises(SettingsError, match=message):
+        ranking(models, sample, **given)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_does_not_show_the_code_it_comes_from(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = images().take([0, 0, 1])
+    for name in ("clean", "degraded"):
+        save(sample, lab / "street" / name)
+    ranked(*THREE, "rank_lab:coloured", "--environment=street", *QUICK)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2 and "Warning" not in "".join(told)
+    assert told[0].startswith("iaside: warning: in street/clean, 1 exact copy (1.png of 0.png)")

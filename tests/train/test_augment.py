@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 from torch import Tensor
@@ -100,9 +102,88 @@ def test_it_is_a_torchvision_transform(kind: Any) -> None:
         (lambda: BandDropout(partition="l3"), "partition='l3'"),  # type: ignore[arg-type]
         (lambda: BandNoise(energies=(1.0, 0.1)), "in order"),
         (lambda: BandNoise(energies=(0.0, 0.1)), "energies=0.0"),
+        (lambda: BandNoise(energies=0.1), "such as"),  # type: ignore[arg-type]
         (lambda: BandDropout(16)(torch.rand(3, 8, 8)), "use at most"),
     ],
 )
 def test_settings(make: Any, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         make()
+
+
+class Drawn(torch.utils.data.Dataset[Tensor]):
+    """One image as often as is asked for, transformed."""
+
+    def __init__(self, transform: Any) -> None:
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, at: int) -> Tensor:
+        found: Tensor = self.transform(images(1)[0])
+        return found
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_every_worker_and_every_epoch_draws_anew(seed: int | None) -> None:
+    def epochs() -> list[Tensor]:
+        torch.manual_seed(0)
+        drawn = Drawn(BandNoise(6, p=1.0, seed=seed))
+        loader = torch.utils.data.DataLoader(drawn, batch_size=4, num_workers=2)
+        return [torch.cat(list(loader)) for _ in range(2)]
+
+    found = epochs()
+    assert len({tuple(each.flatten().tolist()) for each in torch.cat(found)}) == 16
+    # torch.manual_seed decides what workers draw, so a run can be repeated.
+    torch.testing.assert_close(epochs(), found)
+
+
+@pytest.mark.parametrize("kind", [BandDropout, BandNoise])
+def test_without_a_seed_pytorch_s_counts(kind: Any) -> None:
+    transform = kind(6, p=1.0)
+    found = []
+    for _ in range(2):
+        torch.manual_seed(4)
+        found.append(transform(images()))
+    torch.testing.assert_close(*found)
+    assert not torch.equal(transform(images()), found[0])
+
+
+@pytest.mark.parametrize("kind", [BandDropout, BandNoise])
+def test_no_image_is_handed_back_as_it_is_without_a_word(kind: Any) -> None:
+    picture = PIL.Image.new("RGB", (12, 16))
+    for given, found in [
+        ((picture, 3), "a PIL image"),
+        ((picture, torch.rand(3, 16, 12)), "a PIL image"),
+        ((np.zeros((16, 12, 3), np.float32),), "ndarray"),
+    ]:
+        with pytest.raises(SettingsError, match=rf"was given {found}; .*v2\.ToImage\(\)"):
+            kind(4)(*given)
+
+
+@pytest.mark.parametrize("kind", [BandDropout, BandNoise])
+def test_masks_and_boxes_pass(kind: Any) -> None:
+    image = tv_tensors.Image(images(1)[0])
+    mask = tv_tensors.Mask(torch.ones(1, 16, 12, dtype=torch.uint8))
+    changed, same = kind(4, p=1.0, seed=1)(image, mask)
+    assert not torch.equal(changed, image) and torch.equal(same, mask)
+
+
+@pytest.mark.parametrize("kind", [BandDropout, BandNoise])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(kind: Any, dtype: torch.dtype) -> None:
+    before = images().to(dtype)
+    expected = kind(6, p=1.0, seed=2)(before.float()).to(dtype)
+    assert torch.equal(kind(6, p=1.0, seed=2)(before), expected)
+
+
+@pytest.mark.parametrize("kind", [BandDropout, BandNoise])
+def test_an_empty_batch_stays_empty(kind: Any) -> None:
+    assert kind(6)(torch.rand(0, 3, 16, 12)).shape == (0, 3, 16, 12)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", 2**70])
+def test_seeds_that_no_generator_takes(seed: Any) -> None:
+    with pytest.raises(SettingsError, match=f"seed={seed!r} must be"):
+        BandNoise(seed=seed)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from pytest_iaside.errors import SettingsError
+from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.images.filters import band_energies
 from pytest_iaside.train import spectral_penalty
@@ -83,3 +85,41 @@ def test_settings() -> None:
         spectral_penalty(model, batch(), bands=4, energy=0)
     with pytest.raises(SettingsError, match="use at most"):
         spectral_penalty(model, batch(), bands=9)
+    with pytest.raises(SettingsError, match=r"\(0, 1, 8, 8\); expected float images"):
+        spectral_penalty(model, batch()[:0], bands=4)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda z: {"logits": z}, "returned a dict, expected logits"),
+        (lambda z: (z,), "returned a tuple, expected logits"),
+        (lambda z: z[:, 0], r"of shape \(\d+,\), expected logits"),
+        (lambda z: z.long(), "returned torch.int64"),
+        # The penalty of a single logit would be 0, whatever the model does.
+        (lambda z: z[:, 1:], "a single logit for each image, .*torch.cat"),
+    ],
+)
+def test_answers_that_are_no_logits(answer: Any, message: str) -> None:
+    model = Linear(torch.ones(1, 8, 8))
+    with pytest.raises(ModelError, match=message):
+        spectral_penalty(lambda x: answer(model(x)), batch(), bands=4)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_loses_no_more_than_its_rounding(dtype: torch.dtype) -> None:
+    weight = torch.ones(1, 8, 8)
+    expected = spectral_penalty(Linear(weight), batch(), bands=4, generator=seeded())
+    found = spectral_penalty(
+        Linear(weight.to(dtype)), batch().to(dtype), bands=4, generator=seeded()
+    )
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(expected.item(), rel=0.05)
+
+
+def test_under_autocast_a_divergence_is_not_below_zero() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = [spectral_penalty(model, batch(), bands=4, energy=1e-3).item() for _ in range(20)]
+    assert min(found) > -1e-7
