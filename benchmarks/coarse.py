@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, default=TABLES)
     parser.add_argument("--draws", type=int, default=200, help="gates a row")
     parser.add_argument("--images", type=int, default=50)
+    parser.add_argument("--bases", nargs="+", help="changes of some of the models, such as reader")
     parser.add_argument("--kept", action="store_true", help="print what there is, measure nothing")
     options = parser.parse_args()
     options.tables.mkdir(parents=True, exist_ok=True)
@@ -149,6 +150,11 @@ def main() -> None:
         "The same function, computed otherwise": SAME,
         "One class of twenty broken": ONE_CLASS,
     }
+    if options.bases:
+        titles = {
+            title: {name: each for name, each in changes.items() if each.base in options.bases}
+            for title, changes in titles.items()
+        }
     if not options.kept:
         pools: dict[str, Pool] = {"digits": digit_pool(), "twenty": twenty_pool()}
         if options.photographs:
