@@ -44,7 +44,12 @@ class Both:
     passes: int
 
 
-def both_of(candidate: SpectralProfile, baseline: SpectralProfile, limits: Thresholds) -> Both:
+Pair = tuple[SpectralProfile, SpectralProfile]
+
+
+def both_of(pair: Pair, along_arcs: Pair, limits: Thresholds) -> Both:
+    """One gate; ``along_arcs`` are the same two, as coalitions along arcs show them."""
+    candidate, baseline = pair
     images, bands = len(candidate), candidate.rules.bands
     assert candidate.answers is not None
     whole = compare(candidate, baseline, limits, level=LEVEL)
@@ -55,9 +60,7 @@ def both_of(candidate: SpectralProfile, baseline: SpectralProfile, limits: Thres
         return Both(everything, "drift", "answers", answers + some)
     if coarse.same_answers(candidate.answers, baseline) and _same_ends(candidate, baseline):
         return Both(everything, "pass", "unchanged", answers + images * (2 * bands + 3))
-    early = coarse.compare_early(
-        coarse.along_arcs(candidate), coarse.along_arcs(baseline), limits, LEVEL
-    )
+    early = coarse.compare_early(*along_arcs, limits, LEVEL)
     if coarse.decided(early):
         verdict = "drift" if early.fails() else early.verdict
         return Both(everything, verdict, "arcs", answers + images * (arcs_of(bands) + 1))
@@ -76,9 +79,12 @@ def gates(
     candidate: Measured, baseline: Measured, count: int, draws: int, limits: Thresholds
 ) -> list[Both]:
     generator, pool, found = np.random.default_rng(count), len(baseline.profile), []
+    pair = candidate.profile, baseline.profile
+    arcs = [coarse.along_arcs(each) for each in pair]
     for _ in range(draws if count < pool else 1):
         rows = generator.choice(pool, count, replace=False)
-        found.append(both_of(candidate.profile.take(rows), baseline.profile.take(rows), limits))
+        drawn, drawn_arcs = ([each.take(rows) for each in some] for some in (pair, arcs))
+        found.append(both_of(tuple(drawn), tuple(drawn_arcs), limits))
     return found
 
 
