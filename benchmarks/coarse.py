@@ -61,7 +61,7 @@ def both_of(pair: Pair, along_arcs: Pair, limits: Thresholds) -> Both:
     if coarse.same_answers(candidate.answers, baseline) and _same_ends(candidate, baseline):
         return Both(everything, "pass", "unchanged", answers + images * (2 * bands + 3))
     early = coarse.compare_early(*along_arcs, limits, LEVEL)
-    if coarse.decided(early):
+    if coarse.decided(early, *along_arcs, limits, LEVEL):
         verdict = "drift" if early.fails() else early.verdict
         return Both(everything, verdict, "arcs", answers + images * (arcs_of(bands) + 1))
     return Both(everything, everything, "everything", answers + images * (2**bands + 1))

@@ -164,12 +164,25 @@ def _of_arcs(candidate: SpectralProfile) -> str:
     )
 
 
-def decided(comparison: Comparison) -> bool:
+def decided(
+    early: Comparison,
+    candidate: SpectralProfile,
+    baseline: SpectralProfile,
+    thresholds: Thresholds,
+    level: float,
+) -> bool:
     """Whether more of the game would change nothing: drift, or no check of it is undecided.
 
-    What the answers leave undecided the game does not decide either.
+    ``early`` is the comparison along arcs of the two. Where it is green, narrower intervals have to
+    be as well: of wide ones a drift looks like nothing. What the answers leave undecided the game
+    does not decide either.
     """
-    return comparison.verdict == "drift" or verdict_of_bands(comparison) != "inconclusive"
+    if early.verdict == "drift":
+        return True
+    if verdict_of_bands(early) == "inconclusive":
+        return False
+    usual = compare(candidate, baseline, thresholds, level=level)
+    return verdict_of_bands(usual) in ("pass", "nothing found")
 
 
 def verdict_of_bands(comparison: Comparison) -> Verdict:

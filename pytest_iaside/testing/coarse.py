@@ -85,7 +85,8 @@ class CoarseToFine:
             found = replace(candidate, answers=answers)
             early = coarse.compare_early(found, arcs, thresholds, level)
             any_change = self.settings.fail_on == "any-change"
-            if coarse.decided(early) and not (any_change and early.verdict != "drift"):
+            wanted = early.verdict == "drift" or not any_change
+            if wanted and coarse.decided(early, found, arcs, thresholds, level):
                 self.last, self.baseline = "arcs", arcs
                 return candidate
             rest = len(sample) * growing.left

@@ -163,7 +163,9 @@ def test_a_temperature_that_is_no_number(network: nn.Module) -> None:
 
 def test_limits_of_another_measurement_say_which_there_are(network: nn.Module) -> None:
     measured = measure_perturbations(network, LABELED, [("contrast", 3)])
-    message = r"for accuracy, effective, mpe, such as thresholds=\{'accuracy': Limit\(change=0.05\)\}"
+    message = (
+        r"for accuracy, effective, mpe, such as thresholds=\{'accuracy': Limit\(change=0.05\)\}"
+    )
     with pytest.raises(SettingsError, match=message):
         compare(measured, measured)
 
