@@ -27,7 +27,7 @@ from pytest_iaside.thresholds import Thresholds
 EARLY = 50
 """An early look has a fiftieth of the error that the last one may make: so small a part leaves the
 last look its own, nearly (Haybittle 1971, Peto 1976)."""
-DRIVING = 8
+DRIVING = 16
 """Images that a gate is looked into where the answers alone are red."""
 
 
@@ -128,8 +128,8 @@ def compare_red(
     )
     answers = candidate.answers or candidate
     some, every = len(candidate), len(answers)
-    told = "; ".join(moved_most(found.quantities))
-    tail = (f"of the {some} images that lost most: {told}",) if told else ()
+    told = "; ".join(moved_most(found.quantities)) or "which band lost cannot be told"
+    tail = (f"of the {some} images that lost most: {told}",)
     note = (
         f"the answers to all {every} images decide; what bands lost is of the {some} images that "
         "lost most, and decides nothing"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import importlib
+import logging
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -151,7 +152,7 @@ def convert(network: nn.Module, inputs: Tensor, label: str) -> Any:
     try:
         double = copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
         # Without the pages that PyTorch prints about an export: that it fails is no alarm.
-        with redirect_stderr(StringIO()), warnings.catch_warnings():
+        with redirect_stderr(StringIO()), warnings.catch_warnings(), _unlogged("torch.__trace"):
             warnings.simplefilter("ignore")
             exported = torch.export.export(
                 double,
@@ -171,6 +172,17 @@ def convert(network: nn.Module, inputs: Tensor, label: str) -> Any:
     if len(converted.outputs) != 1:
         raise Unfit(label, f"it returns {len(converted.outputs)} tensors to openvino, expected 1")
     return converted
+
+
+@contextmanager
+def _unlogged(name: str) -> Iterator[None]:
+    """Without what the logger ``name`` says, which pytest would show with a failure."""
+    logger = logging.getLogger(name)
+    before, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.propagate = before
 
 
 def _openvino() -> Any:
