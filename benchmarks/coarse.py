@@ -56,7 +56,7 @@ def both_of(pair: Pair, along_arcs: Pair, limits: Thresholds) -> Both:
     everything = "drift" if whole.fails() else whole.verdict
     answers = images * (1 + len(PANEL))
     if coarse.red_by_answers(candidate.answers, baseline, limits, LEVEL):
-        some = coarse.DRIVING * (arcs_of(bands) + 1)
+        some = coarse.looked_into(images) * (arcs_of(bands) + 1)
         return Both(everything, "drift", "answers", answers + some)
     if coarse.same_answers(candidate.answers, baseline) and _same_ends(candidate, baseline):
         return Both(everything, "pass", "unchanged", answers + images * (2 * bands + 3))

@@ -28,7 +28,7 @@ EARLY = 50
 """An early look has a fiftieth of the error that the last one may make: so small a part leaves the
 last look its own, nearly (Haybittle 1971, Peto 1976)."""
 DRIVING = 16
-"""Images that a gate is looked into where the answers alone are red."""
+"""Images that a gate is looked into where the answers alone are red, or a quarter of all."""
 
 
 def early_level(level: float) -> float:
@@ -66,6 +66,11 @@ def same_answers(answers: Measurement, baseline: Measurement) -> bool:
         one.values[at][:, some] for one, at in zip((answers, theirs), rows, strict=True)
     )
     return bool((np.abs(ours - before) <= SAME_ANSWERS).all())
+
+
+def looked_into(images: int) -> int:
+    """How many of so many images say which bands lost where the answers alone are red."""
+    return min(images, max(DRIVING, images // 4))
 
 
 def driving(red: Comparison) -> list[str]:

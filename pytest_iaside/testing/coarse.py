@@ -162,7 +162,8 @@ class _Looking:
     def first_of(self, digests: Sequence[str], table: SpectralProfile) -> ReferenceSample:
         """The first images of the sample that ``digests`` name and the baseline has."""
         there = set(self.sample.digests) & set(table.digests)
-        wanted = set([each for each in digests if each in there][: coarse.DRIVING])
+        count = coarse.looked_into(len(self.sample))
+        wanted = set([each for each in digests if each in there][:count])
         return self.sample.take([i for i, each in enumerate(self.sample.digests) if each in wanted])
 
     def grown(self, sample: ReferenceSample) -> GrowingGame:
