@@ -15,6 +15,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from common.change_sets import CHOSEN_ON, FRESH, ONE_CLASS, SAME, SET_ASIDE, Named
@@ -24,7 +25,8 @@ from common.side_by_side import machine, print_table
 
 from pytest_iaside import Thresholds, compare
 from pytest_iaside.compare import coarse
-from pytest_iaside.measure.game.growing import arcs_of
+from pytest_iaside.measure.game.coalitions import plan
+from pytest_iaside.measure.game.growing import Turn, arcs_of
 from pytest_iaside.measure.panel import PANEL
 from pytest_iaside.measure.profile import SpectralProfile
 
@@ -47,8 +49,8 @@ class Both:
 Pair = tuple[SpectralProfile, SpectralProfile]
 
 
-def both_of(pair: Pair, along_arcs: Pair, limits: Thresholds) -> Both:
-    """One gate; ``along_arcs`` are the same two, as coalitions along arcs show them."""
+def both_of(pair: Pair, turns: dict[str, Pair], limits: Thresholds) -> Both:
+    """One gate; ``turns`` are the same two, as what each design plays alone shows them."""
     candidate, baseline = pair
     images, bands = len(candidate), candidate.rules.bands
     assert candidate.answers is not None
@@ -60,10 +62,12 @@ def both_of(pair: Pair, along_arcs: Pair, limits: Thresholds) -> Both:
         return Both(everything, "drift", "answers", answers + some)
     if coarse.same_answers(candidate.answers, baseline) and _same_ends(candidate, baseline):
         return Both(everything, "pass", "unchanged", answers + images * (2 * bands + 3))
-    early = coarse.compare_early(*along_arcs, limits, LEVEL)
-    if coarse.decided(early, *along_arcs, limits, LEVEL):
-        verdict = "drift" if early.fails() else early.verdict
-        return Both(everything, verdict, "arcs", answers + images * (arcs_of(bands) + 1))
+    for design, turn in turns.items():
+        early = coarse.compare_early(*turn, limits, LEVEL)
+        if coarse.decided(early, *turn, limits, LEVEL):
+            verdict = "drift" if early.fails() else early.verdict
+            played = len(plan(design, bands, "").coalitions) + 1
+            return Both(everything, verdict, design, answers + images * played)
     return Both(everything, everything, "everything", answers + images * (2**bands + 1))
 
 
@@ -80,11 +84,12 @@ def gates(
 ) -> list[Both]:
     generator, pool, found = np.random.default_rng(count), len(baseline.profile), []
     pair = candidate.profile, baseline.profile
-    arcs = [coarse.along_arcs(each) for each in pair]
+    turns = {design: [coarse.along(design, each) for each in pair] for design in get_args(Turn)}
     for _ in range(draws if count < pool else 1):
         rows = generator.choice(pool, count, replace=False)
-        drawn, drawn_arcs = ([each.take(rows) for each in some] for some in (pair, arcs))
-        found.append(both_of(tuple(drawn), tuple(drawn_arcs), limits))
+        drawn = tuple(each.take(rows) for each in pair)
+        early = {design: tuple(each.take(rows) for each in both) for design, both in turns.items()}
+        found.append(both_of(drawn, early, limits))
     return found
 
 

@@ -1,7 +1,7 @@
 """Coarse to fine: which look at a candidate decides, and what is looked at next (SPEC.md 13, 14).
 
 What a pass is worth comes first: answers, of which a drift is red whatever the game would add; then
-the game along arcs, held against the same coalitions of the baseline's table; then all of it.
+some of the game, held against the same coalitions of the baseline's table; then all of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pytest_iaside.compare.compare import compare, moved_most
 from pytest_iaside.compare.comparison import OF_BANDS, Comparison
 from pytest_iaside.compare.fit import pair
 from pytest_iaside.execute.steady import agree
-from pytest_iaside.measure.game.growing import GrowingGame, arcs_of, read_along_arcs
+from pytest_iaside.measure.game.coalitions import plan
+from pytest_iaside.measure.game.growing import GrowingGame, Turn, read_by, read_off
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.stats.arrays import Floats
@@ -93,17 +94,12 @@ def driving(red: Comparison) -> list[str]:
     return list(found)
 
 
-def along_arcs(profile: SpectralProfile) -> SpectralProfile:
-    """The profile as the coalitions along arcs alone show it, of one that has its whole table."""
+def along(design: Turn, profile: SpectralProfile) -> SpectralProfile:
+    """The profile as what ``design`` plays alone shows it, of one that has its whole table."""
     assert profile.log_likelihood is not None
-    psi, by_size = read_along_arcs(profile.log_likelihood, profile.rules, profile.digests)
-    return replace(
-        profile,
-        values=psi,
-        by_size=by_size,
-        log_likelihood=None,
-        rules=replace(profile.rules, design="latin", ways=2),
-    )
+    rules = read_by(design, profile.rules)
+    psi, by_size = read_off(profile.log_likelihood, rules, profile.digests)
+    return replace(profile, values=psi, by_size=by_size, log_likelihood=None, rules=rules)
 
 
 def tables_agree(game: GrowingGame, baseline: SpectralProfile) -> bool:
@@ -156,16 +152,16 @@ def compare_red(
 def compare_early(
     candidate: SpectralProfile, baseline: SpectralProfile, thresholds: Thresholds, level: float
 ) -> Comparison:
-    """The comparison along arcs, with the confidence of an early look; answers have their own."""
+    """The comparison of a design, with the confidence of an early look; answers have their own."""
     found = compare(candidate, baseline, thresholds, level=early_level(level), answers_level=level)
-    return replace(found, notes=(_of_arcs(candidate), *found.notes))
+    return replace(found, notes=(_played(candidate), *found.notes))
 
 
-def _of_arcs(candidate: SpectralProfile) -> str:
-    bands = candidate.rules.bands
+def _played(candidate: SpectralProfile) -> str:
+    rules = candidate.rules
     return (
-        f"decided along arcs: {arcs_of(bands)} of {2**bands} coalitions of each image, and the "
-        "same of the baseline"
+        f"decided by {len(plan(rules.design, rules.bands, '').coalitions)} of {2**rules.bands} "
+        f"coalitions of each image (design {rules.design}), and the same of the baseline"
     )
 
 
@@ -178,7 +174,7 @@ def decided(
 ) -> bool:
     """Whether more of the game would change nothing: drift, or no check of it is undecided.
 
-    ``early`` is the comparison along arcs of the two. Where it is green, narrower intervals have to
+    ``early`` is the comparison of the two. Where it is green, narrower intervals have to
     be as well: of wide ones a drift looks like nothing. What the answers leave undecided the game
     does not decide either.
     """

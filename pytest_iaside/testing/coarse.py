@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pytest_iaside.compare import coarse
 from pytest_iaside.compare.compare import compare
@@ -14,7 +14,7 @@ from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import on_labels_of
 from pytest_iaside.measure.game.cached import CachedGame
-from pytest_iaside.measure.game.growing import GrowingGame, arcs_of
+from pytest_iaside.measure.game.growing import GrowingGame, Turn, arcs_of
 from pytest_iaside.measure.game.play import Game
 from pytest_iaside.measure.game.rows import GameRows
 from pytest_iaside.measure.game.rules import Rules
@@ -25,7 +25,8 @@ from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.settings import BUDGETS, Settings, seconds_of
 from pytest_iaside.testing.drawn import in_drawing_order
 
-Look = Literal["answers", "unchanged", "arcs", "budget", "everything"]
+Look = Literal["answers", "unchanged", "early", "budget", "everything"]
+TURNS: tuple[Turn, ...] = get_args(Turn)
 FEWEST = 8
 """Images that are looked at, however small the budget."""
 
@@ -67,33 +68,30 @@ class CoarseToFine:
             return None
         if red := coarse.red_by_answers(answers, baseline, thresholds, level):
             growing = look.grown(look.first_of(coarse.driving(red), table))
-            self.last, self.baseline = "answers", coarse.along_arcs(table)
-            return look.along_arcs(growing)
+            self.last, self.baseline = "answers", coarse.along("latin", table)
+            return look.along("latin", growing)
         if set(sample.digests) - set(table.digests):
             return None
         if (count := self._images(look)) < len(sample):
             return self._of_some(look, table, count)
         growing = look.grown(sample)
         same = coarse.same_answers(answers, baseline) and look.exact.temperature == 1.0
-        if same and not (growing.kept and growing.kept.complete):
+        known = growing.complete("latin")
+        if same and not known and not growing.complete("antithetic"):
             ends = growing.ends()
             if coarse.tables_agree(growing, table):
                 self.last = "unchanged"
                 return look.as_before(growing, ends, table)
-        if growing.saves:
-            candidate, arcs = look.along_arcs(growing), coarse.along_arcs(table)
-            found = replace(candidate, answers=answers)
-            early = coarse.compare_early(found, arcs, thresholds, level)
-            any_change = self.settings.fail_on == "any-change"
-            wanted = early.verdict == "drift" or not any_change
-            if wanted and coarse.decided(early, found, arcs, thresholds, level):
-                self.last, self.baseline = "arcs", arcs
+        for design in TURNS[known:] if growing.saves else ():
+            candidate, before = look.along(design, growing), coarse.along(design, table)
+            if self._decided(replace(candidate, answers=answers), before):
+                self.last, self.baseline = "early", before
                 return candidate
-            rest = len(sample) * growing.left
-            if not look.affords(self.settings.budget, rest):
-                self.last, self.baseline = "budget", arcs
-                self.left = f"{rest:,} forward passes for the rest of all coalitions"
-                return candidate
+        rest = len(sample) * growing.left
+        if growing.saves and not look.affords(self.settings.budget, rest):
+            self.last, self.baseline = "budget", before
+            self.left = f"{rest:,} forward passes for the rest of all coalitions"
+            return candidate
         return look.everything(growing)
 
     def compared(self, candidate: SpectralProfile, baseline: Measurement) -> Comparison:
@@ -111,6 +109,13 @@ class CoarseToFine:
         assert isinstance(against, SpectralProfile)
         return coarse.compare_early(candidate, against, thresholds, level)
 
+    def _decided(self, candidate: SpectralProfile, baseline: SpectralProfile) -> bool:
+        thresholds, level = self.settings.thresholds, self.settings.level
+        early = coarse.compare_early(candidate, baseline, thresholds, level)
+        if self.settings.fail_on == "any-change" and early.verdict != "drift":
+            return False
+        return coarse.decided(early, candidate, baseline, thresholds, level)
+
     def _images(self, look: _Looking) -> int:
         """How many images the budget allows to play along arcs; all of them without one."""
         each, count = arcs_of(look.exact.rules.bands) + 1, len(look.sample)
@@ -125,9 +130,9 @@ class CoarseToFine:
         if ends is not None:
             count = max((end for end in ends if end <= count), default=ends[0])
         growing = look.grown(drawn.take(range(count)))
-        self.last, self.baseline = "budget", coarse.along_arcs(table)
+        self.last, self.baseline = "budget", coarse.along("latin", table)
         self.left = f"{len(look.sample) - count} of {len(look.sample)} images"
-        return look.along_arcs(growing)
+        return look.along("latin", growing)
 
 
 @dataclass(eq=False)
@@ -174,11 +179,10 @@ class _Looking:
             told=self._tell,
         )
 
-    def along_arcs(self, growing: GrowingGame) -> SpectralProfile:
-        rows = growing.along_arcs()
-        return profile_of(
-            rows, growing.latin, self.fingerprint, kept=growing.kept, began=self.began
-        )
+    def along(self, design: Turn, growing: GrowingGame) -> SpectralProfile:
+        rows, game = growing.along(design), growing.read_by(design)
+        kept = growing.told_of(design)
+        return profile_of(rows, game, self.fingerprint, kept=kept, began=self.began)
 
     def as_before(
         self, growing: GrowingGame, ends: GameRows, table: SpectralProfile
@@ -205,7 +209,9 @@ class _Looking:
         rows = growing.everything()
         if self.kept is not None:
             self.kept.keep(range(len(self.sample)), rows)
-        return profile_of(rows, self.exact, self.fingerprint, kept=growing.kept, began=self.began)
+        return profile_of(
+            rows, self.exact, self.fingerprint, kept=growing.told_of("latin"), began=self.began
+        )
 
     def affords(self, budget: int | str, passes: int) -> bool:
         """Whether so many ``passes`` more are within ``budget``."""

@@ -23,7 +23,7 @@ from pytest_iaside.measure.game.coalitions import (
     exact_coalitions,
     plan,
 )
-from pytest_iaside.measure.game.growing import GrowingGame, read_along_arcs
+from pytest_iaside.measure.game.growing import GrowingGame, read_by, read_off
 from pytest_iaside.measure.game.play import Game
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.game.shapley import plan_weights, shapley_values
@@ -53,7 +53,7 @@ def test_of_pairs_that_need_each_other_every_circle_is_exact(
     present = exact_coalitions(players).astype(float)
     values = 3.0 + present @ one + np.einsum("si,ij,sj->s", present, two, present)
     rules = Rules(bands=players, seed=seed)
-    psi, by_size = read_along_arcs(values[None], rules, [key])
+    psi, by_size = read_off(values[None], read_by("latin", rules), [key])
     np.testing.assert_allclose(psi, shapley_values(values)[None], atol=1e-9)
     assert by_size.shape == (1, players + 1)
     np.testing.assert_allclose(by_size[0, [0, -1]], values[[0, -1]])
@@ -118,10 +118,18 @@ def test_all_of_it_is_the_exact_game(rules: dict[str, Any], labels: list[int] | 
     ends = growing.ends()
     assert (ends.log_likelihood.shape, growing.passes) == ((4, 10), 4 * 11)
     assert np.isnan(growing.table).sum() == 4 * 6
-    arcs = growing.along_arcs()
+    one = growing.along("antithetic")
+    # Of one order and its reverse the ends are known.
+    assert (one.log_likelihood.shape, growing.passes) == ((4, 8), 4 * 13)
+    psi, by_size = read_off(
+        exact.log_likelihood, read_by("antithetic", exact.rules), sample.digests
+    )
+    np.testing.assert_allclose(one.image_psi, psi, atol=1e-5)
+    np.testing.assert_allclose(one.by_size, by_size, atol=1e-5)
+    arcs = growing.along("latin")
     # The image as it is was run once, and so was every coalition.
     assert (arcs.log_likelihood.shape, growing.passes) == ((4, 14), 4 * 15)
-    psi, by_size = read_along_arcs(exact.log_likelihood, exact.rules, sample.digests)
+    psi, by_size = read_off(exact.log_likelihood, read_by("latin", exact.rules), sample.digests)
     np.testing.assert_allclose(arcs.image_psi, psi, atol=1e-5)
     np.testing.assert_allclose(arcs.by_size, by_size, atol=1e-5)
     every = growing.everything()
@@ -141,12 +149,12 @@ def test_arcs_are_kept_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("IASIDE_CACHE_DIR", str(tmp_path))
     sample = images(4)
     first = GrowingGame(game(sample), cached=True)
-    found = first.along_arcs()
+    found = first.along("latin")
     assert (first.passes, found.from_cache) == (4 * 15, 0)
     told: list[tuple[int, int, int]] = []
     again = GrowingGame(game(sample), cached=True, told=lambda *each: told.append(each))
-    assert again.kept is not None and again.kept.complete
-    kept = again.along_arcs()
+    assert again.complete("latin") and not again.complete("antithetic")
+    kept = again.along("latin")
     assert (again.passes, kept.from_cache, told) == (0, 4 * 15, [])
     np.testing.assert_array_equal(kept.image_psi, found.image_psi)
     # From there it goes on.
@@ -159,7 +167,7 @@ def test_what_is_kept_along_arcs_is_the_latin_game(
 ) -> None:
     monkeypatch.setenv("IASIDE_CACHE_DIR", str(tmp_path))
     sample = images(3)
-    found = GrowingGame(game(sample), cached=True).along_arcs()
+    found = GrowingGame(game(sample), cached=True).along("latin")
     run = Execution(backend="eager")
     latin = measure(Pairs(), sample, bands=4, design="latin", cache=True, execution=run)
     assert (latin.rules.ways, latin.passes_from_cache) == (2, 3 * 15)
@@ -191,11 +199,11 @@ def test_workers_find_the_same() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     sample = images(12)
-    alone = GrowingGame(game(sample)).along_arcs()
+    alone = GrowingGame(game(sample)).along("latin")
     with ThreadPoolExecutor(1) as executor:
         one = game(sample)
         execution = Execution(backend="eager", executor=executor)
         spread = GrowingGame(
             Game(one.classifier, one.rules, execution, one.sample, one.whole)
-        ).along_arcs()
+        ).along("latin")
     np.testing.assert_allclose(spread.image_psi, alone.image_psi, atol=1e-6)

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from project import Project
 
+from pytest_iaside.compare import coarse
 from pytest_iaside.measure.profile import SpectralProfile
 
 IMAGES, PANEL, BANDS = 24, 5, 8
 DRIVING = 16  # Images that a gate is looked into where the answers alone are red.
 ANSWERS = IMAGES * (1 + PANEL)
-ENDS, ARCS, ALL = 2 * BANDS + 2, BANDS * (BANDS - 1) + 2, 2**BANDS
+ENDS, ORDER, ARCS, ALL = 2 * BANDS + 2, 2 * BANDS, BANDS * (BANDS - 1) + 2, 2**BANDS
 EIGHT = ("-o", "iaside_bands=8", "-o", "iaside_cache=false")
 UNLIMITED = (
     *("-o", "iaside_max_accuracy_drop=none", "-o", "iaside_max_log_likelihood_drop=none"),
@@ -74,20 +75,33 @@ def test_answers_that_are_worse_are_red_before_the_game(eight: Project) -> None:
         {c["name"]: c for c in each["comparison"]["checks"] if c["name"] in names}
         for each in (found, whole)
     )
-    coarse, fine = both
-    assert coarse == fine and coarse
+    first, fine = both
+    assert first == fine and first
 
 
-def test_arcs_decide_where_they_can(eight: Project) -> None:
-    """Along arcs both are held against the same coalitions, so that noise is no change."""
+def test_one_order_decides_where_it_can(eight: Project) -> None:
+    """Both are held against the same coalitions of the baseline."""
     found = record(eight, *UNLIMITED, *LOOSE, gain=0.98)
     assert found["verdict"] in ("pass", "nothing found")
-    assert passes(found) == ANSWERS + IMAGES * (ARCS + 1)
+    assert passes(found) == ANSWERS + IMAGES * (ORDER + 1)
     assert "99.9%" in json.dumps(found["comparison"]["checks"], ensure_ascii=False)
+    assert "decided by 16 of 256 coalitions of each image" in notes(found)
     # A drift that is plain is red without the rest.
     found = record(eight, *UNLIMITED, gain=-1.0)
     assert found["verdict"] == "drift"
+    assert passes(found) in (ANSWERS + IMAGES * (ORDER + 1), ANSWERS + IMAGES * (ARCS + 1))
+
+
+def test_arcs_decide_what_one_order_leaves_open(
+    eight: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of these waves one order knows as much as arcs do: as if it did not."""
+    looks = iter([False, True])
+    monkeypatch.setattr(coarse, "decided", lambda *of: next(looks))
+    found = record(eight, *UNLIMITED, *LOOSE, gain=0.98)
     assert passes(found) == ANSWERS + IMAGES * (ARCS + 1)
+    assert "decided by 58 of 256 coalitions of each image" in notes(found)
+    assert not list(looks)
 
 
 def test_what_arcs_leave_open_is_played_out(eight: Project) -> None:
@@ -116,7 +130,7 @@ def test_an_accepted_baseline_is_played_whole(eight: Project) -> None:
     assert record(eight, gain=0.1)["verdict"] == "pass"
 
 
-def test_arcs_are_played_once(project: Project, tmp_path: Any) -> None:
+def test_what_an_early_look_played_is_kept(project: Project, tmp_path: Any) -> None:
     project.monkeypatch.setenv("IASIDE_CACHE_DIR", str(tmp_path / "cache"))
     cached = ("-o", "iaside_bands=8", *UNLIMITED, *LOOSE)
     project.call("Classifier(models.model, version=os.environ['GAIN'])")
@@ -127,7 +141,7 @@ def test_arcs_are_played_once(project: Project, tmp_path: Any) -> None:
     project.run("--iaside-update=new", *cached).assert_outcomes(passed=1)
     first, second = (project.records(*cached, gain=0.98)[0] for _ in range(2))
     spectral = second["comparison"]["candidate"]
-    assert passes(first) == passes(second) == ANSWERS + IMAGES * (ARCS + 1)
+    assert passes(first) == passes(second) == ANSWERS + IMAGES * (ORDER + 1)
     assert spectral["passes_from_cache"] == passes(second)
     assert first["verdict"] == second["verdict"]
 

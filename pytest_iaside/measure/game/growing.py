@@ -1,13 +1,15 @@
 """A game that is played a few coalitions at a time, as far as it takes to decide (SPEC.md 13).
 
-A table of all coalitions of every image is filled in turns: those along the arcs of a circle first,
-which give every band's ψ without bias, then all others, which give it exactly.
+A table of all coalitions of every image is filled in turns: those along one order of bands and its
+reverse first, then along all arcs of the circle that it is, which both give every band's ψ without
+bias, then all others, which give it exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -27,14 +29,17 @@ from pytest_iaside.measure.game.shapley import mean_by_size, plan_weights, shapl
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats.arrays import Floats
 
+Turn = Literal["antithetic", "latin"]
+"""Designs in the order in which they are played: each plays what the one before did, and more."""
+
 
 @dataclass(eq=False)
 class GrowingGame:
     """What is known of the game of K images: ``table`` (K, 2^M) float64, NaN where not played.
 
     ``game`` is an exact one; ``told`` hears of how many images of a turn something was found, and
-    how many passes were run in all. With ``cached`` what
-    was found along arcs before is taken from the disk, and kept there.
+    how many passes were run in all. With ``cached`` what designs found before is taken from the
+    disk, and kept there.
     """
 
     game: Game
@@ -42,20 +47,29 @@ class GrowingGame:
     again: Again = field(default_factory=dict)
     told: Callable[[int, int, int], None] = lambda done, images, passes: None
     table: Floats = field(init=False)
-    kept: CachedGame | None = field(init=False, default=None)
-    """What of the game along arcs the cache keeps."""
+    kept: dict[Turn, CachedGame] = field(init=False, default_factory=dict)
+    """What the cache keeps of the game by each design."""
     rows: list[GameRows] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         shape = (len(self.game.sample), 2**self.game.rules.bands)
         self.table = np.full(shape, np.nan)
         if self.cached:
-            self.kept = CachedGame.of(self.latin, self.again)
+            for design in get_args(Turn):
+                self.kept[design] = CachedGame.of(self.read_by(design), self.again)
 
-    @property
-    def latin(self) -> Game:
-        """The game along arcs alone."""
-        return replace(self.game, rules=replace(self.game.rules, design="latin", ways=2))
+    def complete(self, design: Turn) -> bool:
+        """Whether the cache keeps all that ``design`` plays."""
+        return design in self.kept and self.kept[design].complete
+
+    def told_of(self, design: Turn) -> CachedGame | None:
+        """What to tell of the cache: that it was wrong, or how much of ``design`` it was asked."""
+        wrong = [each for each in self.kept.values() if each.note]
+        return wrong[0] if wrong else self.kept.get(design)
+
+    def read_by(self, design: Turn) -> Game:
+        """The game whose coalitions ``design`` alone plays."""
+        return replace(self.game, rules=read_by(design, self.game.rules))
 
     @property
     def left(self) -> int:
@@ -83,20 +97,26 @@ class GrowingGame:
         one = 1 << np.arange(self.game.rules.bands)
         return self._fill(np.tile(np.concatenate([[0, every], one, every - one]), (len(self), 1)))
 
-    def along_arcs(self) -> GameRows:
-        """Play the coalitions along arcs; ψ of every band without bias. Raises as ``ends``."""
-        columns = np.stack([columns_of(each.coalitions) for each in plans_of(*self._latin)])
-        kept = [None] if self.kept is None or self.rows else self.kept.rows()
-        if None in kept:
+    def along(self, design: Turn) -> GameRows:
+        """Play the coalitions of ``design``; ψ of every band without bias. Raises as ``ends``.
+
+        ``antithetic`` are 2·M of ``latin``, the arcs of a circle.
+        """
+        game = self.read_by(design)
+        plans = plans_of(game.sample, game.rules)
+        columns = np.stack([columns_of(each.coalitions) for each in plans])
+        kept = self.kept.get(design)
+        rows = [None] if kept is None or self.rows else kept.rows()
+        if None in rows:
             found = self._fill(columns)
         else:
-            found = join([each for each in kept if each is not None])
+            found = join([each for each in rows if each is not None])
             self.rows.append(found)
             np.put_along_axis(self.table, columns, found.log_likelihood, axis=1)
-        psi, by_size = read_along_arcs(self.table, self.game.rules, self.game.sample.digests)
+        psi, by_size = read_off(self.table, game.rules, game.sample.digests)
         found = replace(found, image_psi=psi, by_size=by_size)
-        if self.kept is not None and None in kept:
-            self.kept.keep(range(len(self)), found)
+        if kept is not None and None in rows:
+            kept.keep(range(len(self)), found)
         return found
 
     def everything(self) -> GameRows:
@@ -127,10 +147,6 @@ class GrowingGame:
         passes = {name: sum(getattr(each, name) for each in self.rows) for name in PASSES}
         known = np.take_along_axis(self.table, columns, axis=1)
         return replace(self.rows[-1], log_likelihood=known, **passes)
-
-    @property
-    def _latin(self) -> tuple[ReferenceSample, Rules]:
-        return self.game.sample, self.latin.rules
 
     def _played(
         self, columns: NDArray[np.int64], log_probabilities: Floats | None = None
@@ -202,13 +218,18 @@ def arcs_of(bands: int) -> int:
     return bands * (bands - 1) + 2
 
 
-def read_along_arcs(table: Floats, rules: Rules, digests: Sequence[str]) -> tuple[Floats, Floats]:
-    """ψ (K, M), unbiased, and means by size (K, M+1), of the coalitions along arcs in a table."""
+def read_by(design: Turn, rules: Rules) -> Rules:
+    """The rules of an exact game, with what ``design`` alone plays of it."""
+    return replace(rules, design=design, ways=2 if design == "latin" else None)
+
+
+def read_off(table: Floats, rules: Rules, digests: Sequence[str]) -> tuple[Floats, Floats]:
+    """ψ (K, M), unbiased, and means by size (K, M+1), of what ``rules`` play, from a table."""
     psi, by_size = [], []
     for row, digest in zip(table, digests, strict=True):
-        latin = plan("latin", rules.bands, key_of(rules, digest))
-        values = row[columns_of(latin.coalitions)]
+        played = plan(rules.design, rules.bands, key_of(rules, digest))
+        values = row[columns_of(played.coalitions)]
         # Relative to the empty coalition first: v(∅) is large against what bands add.
-        psi.append((values - row[0]) @ plan_weights(latin, ways=2))
-        by_size.append(mean_by_size(latin, values))
+        psi.append((values - row[0]) @ plan_weights(played, ways=rules.ways or 1))
+        by_size.append(mean_by_size(played, values))
     return np.array(psi), np.array(by_size)
