@@ -55,10 +55,9 @@ def both_of(candidate: SpectralProfile, baseline: SpectralProfile, limits: Thres
         return Both(everything, "drift", "answers", answers + some)
     if coarse.same_answers(candidate.answers, baseline) and _same_ends(candidate, baseline):
         return Both(everything, "pass", "unchanged", answers + images * (2 * bands + 3))
-    early = coarse.compare_early(
-        coarse.along_arcs(candidate), coarse.along_arcs(baseline), limits, LEVEL
-    )
-    if coarse.decided(early):
+    arcs = coarse.along_arcs(candidate), coarse.along_arcs(baseline)
+    early = coarse.compare_early(*arcs, limits, LEVEL)
+    if coarse.decided(early, lambda: compare(*arcs, limits, level=LEVEL)):
         verdict = "drift" if early.fails() else early.verdict
         return Both(everything, verdict, "arcs", answers + images * (arcs_of(bands) + 1))
     return Both(everything, everything, "everything", answers + images * (2**bands + 1))

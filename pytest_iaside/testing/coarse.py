@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 from pytest_iaside.compare import coarse
@@ -42,6 +43,10 @@ class CoarseToFine:
     last: Look = "everything"
     baseline: Measurement | None = None
     left: str = ""
+    some: bool = False
+    """Whether the budget left out images."""
+    why: str = ""
+    """Why there is nothing to look at coarsely; empty where there is."""
 
     def measured(
         self,
@@ -57,25 +62,34 @@ class CoarseToFine:
 
         ``sample`` are the images of ``whole`` that are measured, with ``answers`` to all of whole.
         """
-        self.last, self.baseline, self.left = "everything", baseline, ""
+        self.last, self.baseline, self.left, self.why = "everything", baseline, "", ""
+        self.some = False
         look = _Looking(model, whole, sample, baseline, answers, options, progress)
         if look.kept is not None and look.kept.complete:
             return None
         thresholds, level = self.settings.thresholds, self.settings.level
         table = look.table
         if table is None:
+            self.why = look.why_no_table
             return None
-        if red := coarse.red_by_answers(answers, baseline, thresholds, level):
-            growing = look.grown(look.first_of(coarse.driving(red), table))
+        red = coarse.red_by_answers(answers, baseline, thresholds, level)
+        if red and (moved := look.first_of(coarse.driving(red), table)):
+            growing = look.grown(sample.take(moved))
             self.last, self.baseline = "answers", coarse.along_arcs(table)
             return look.along_arcs(growing)
         if set(sample.digests) - set(table.digests):
+            self.why = "the baseline lacks some of the images"
             return None
-        if (count := self._images(look)) < len(sample):
-            return self._of_some(look, table, count)
+        if (some := self._some(look, table)) is not None:
+            rows = [table.digests.index(digest) for digest in some.digests]
+            self.last, self.baseline = "budget", coarse.along_arcs(table.take(rows))
+            self.left = f"{len(sample) - len(some)} of {len(sample)} images"
+            return look.along_arcs(look.grown(some))
         growing = look.grown(sample)
-        same = coarse.same_answers(answers, baseline) and look.exact.temperature == 1.0
-        if same and not (growing.kept and growing.kept.complete):
+        # Any change at all may hide where nobody has looked.
+        any_change = self.settings.fail_on == "any-change"
+        arcs_known = growing.kept is not None and growing.kept.complete
+        if not (any_change or arcs_known) and growing.ends_save and look.same_answers:
             ends = growing.ends()
             if coarse.tables_agree(growing, table):
                 self.last = "unchanged"
@@ -84,8 +98,8 @@ class CoarseToFine:
             candidate, arcs = look.along_arcs(growing), coarse.along_arcs(table)
             found = replace(candidate, answers=answers)
             early = coarse.compare_early(found, arcs, thresholds, level)
-            any_change = self.settings.fail_on == "any-change"
-            if coarse.decided(early) and not (any_change and early.verdict != "drift"):
+            usual = partial(compare, found, arcs, thresholds, level=level)
+            if coarse.decided(early, usual) and not (any_change and early.verdict != "drift"):
                 self.last, self.baseline = "arcs", arcs
                 return candidate
             rest = len(sample) * growing.left
@@ -106,27 +120,24 @@ class CoarseToFine:
         if self.last == "budget":
             told = f"the budget of {self.settings.budget} leaves out {self.left}"
             found = compare(candidate, against, thresholds, level=level)
-            return coarse.cut_short(found, told, some=len(candidate) < len(against))
+            return coarse.cut_short(found, told, some=self.some)
         assert isinstance(against, SpectralProfile)
         return coarse.compare_early(candidate, against, thresholds, level)
 
-    def _images(self, look: _Looking) -> int:
-        """How many images the budget allows to play along arcs; all of them without one."""
+    def _some(self, look: _Looking, table: SpectralProfile) -> ReferenceSample | None:
+        """The images that the budget allows to play along arcs; None where these are all.
+
+        The first in drawing order, and of groups at least one.
+        """
         each, count = arcs_of(look.exact.rules.bands) + 1, len(look.sample)
         if look.affords(self.settings.budget, each * count):
-            return count
-        return max(FEWEST, look.affordable(self.settings.budget) // each)
-
-    def _of_some(self, look: _Looking, table: SpectralProfile, count: int) -> SpectralProfile:
-        """The first ``count`` images in drawing order, of groups at least one."""
-        seed = look.options.get("seed", 0)
-        drawn, _, ends = in_drawing_order(look.sample, table, seed)
+            return None
+        count = max(FEWEST, look.affordable(self.settings.budget) // each)
+        drawn, _, ends = in_drawing_order(look.sample, table, look.options.get("seed", 0))
         if ends is not None:
             count = max((end for end in ends if end <= count), default=ends[0])
-        growing = look.grown(drawn.take(range(count)))
-        self.last, self.baseline = "budget", coarse.along_arcs(table)
-        self.left = f"{len(look.sample) - count} of {len(look.sample)} images"
-        return look.along_arcs(growing)
+        self.some = count < len(look.sample)
+        return drawn.take(range(count)) if self.some else None
 
 
 @dataclass(eq=False)
@@ -158,11 +169,30 @@ class _Looking:
             return None
         return None if baseline.trainings or baseline.log_likelihood is None else baseline
 
-    def first_of(self, digests: Sequence[str], table: SpectralProfile) -> ReferenceSample:
-        """The first images of the sample that ``digests`` name and the baseline has."""
-        there = set(self.sample.digests) & set(table.digests)
-        wanted = set([each for each in digests if each in there][: coarse.DRIVING])
-        return self.sample.take([i for i, each in enumerate(self.sample.digests) if each in wanted])
+    @property
+    def same_answers(self) -> bool:
+        """Whether every image is answered as by the baseline, with the same confidence."""
+        return coarse.same_answers(self.answers, self.baseline) and self.exact.temperature == 1.0
+
+    @property
+    def why_no_table(self) -> str:
+        """Why ``table`` is None, in words."""
+        if self.baseline.trainings:
+            return "the baseline is of several trainings"
+        design = self.exact.rules.design
+        if design != "exact":
+            return f"the design is {design!r}"
+        return "the baseline keeps no table of its coalitions"
+
+    def first_of(self, digests: Sequence[str], table: SpectralProfile) -> list[int]:
+        """Which images of the sample are the first that ``digests`` name and the baseline has.
+
+        Of exact copies one.
+        """
+        place = {each: i for i, each in reversed(list(enumerate(self.sample.digests)))}
+        there = set(place) & set(table.digests)
+        wanted = [each for each in digests if each in there][: coarse.DRIVING]
+        return sorted(place[each] for each in wanted)
 
     def grown(self, sample: ReferenceSample) -> GrowingGame:
         return GrowingGame(
@@ -217,7 +247,7 @@ class _Looking:
         if seconds is None:
             return int(budget) - run
         spent = self.answers.seconds + time.perf_counter() - self.began
-        return int((seconds - spent) * run / max(spent, 1e-9))
+        return int(min((seconds - spent) * run / max(spent, 1e-9), sys.maxsize))
 
     _run: int = 0
 

@@ -64,6 +64,12 @@ class GrowingGame:
         return int(2**bands) - arcs_of(bands)
 
     @property
+    def ends_save(self) -> bool:
+        """Whether ends are fewer than all coalitions, from 4 bands on."""
+        bands = self.game.rules.bands
+        return 2 * bands + 2 < int(2**bands)
+
+    @property
     def saves(self) -> bool:
         """Whether arcs are at most half of all coalitions, from 6 bands on."""
         return arcs_of(self.game.rules.bands) <= self.left
