@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from project import Project
+from project import OTHERS_OFF, Project
 
 from pytest_iaside.measure.profile import SpectralProfile
 
@@ -185,3 +185,23 @@ def test_a_model_that_differs_where_bands_are_missing_alone(eight: Project) -> N
     assert "unchanged" not in notes(found)
     assert passes(found) >= ANSWERS + IMAGES * (ARCS + 1)
     assert np.isfinite(found["comparison"]["checks"][0]["change"])
+
+
+def test_an_executors_threads_run_what_this_one_has_just_run(project: Project) -> None:
+    """A network that stayed open here would keep them waiting for ever."""
+    project.write(
+        "import models, pytest, torch\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from pytest_iaside import assert_spectral_robustness\n"
+        "@pytest.fixture\n"
+        "def spectral_executor():\n"
+        "    with ThreadPoolExecutor(2) as executor:\n"
+        "        yield executor\n"
+        "class Net(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return models.model(x)\n"
+        "def test_robust():\n    assert_spectral_robustness(Net())\n"
+    )
+    for options in (["--iaside-update=new"], ["--iaside-budget=everything"], []):
+        result = project.pytester.runpytest_subprocess(*OTHERS_OFF, *EIGHT, *options, timeout=100)
+        result.assert_outcomes(passed=1)
