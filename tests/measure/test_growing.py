@@ -199,3 +199,16 @@ def test_workers_find_the_same() -> None:
             Game(one.classifier, one.rules, execution, one.sample, one.whole)
         ).along_arcs()
     np.testing.assert_allclose(spread.image_psi, alone.image_psi, atol=1e-6)
+
+
+def test_circles_that_are_read_otherwise_are_measured_again() -> None:
+    """No setting says how a circle is read: version 0.1 read it one way."""
+    both, one = Rules(bands=6, design="latin", ways=2), Rules(bands=6, design="latin")
+    (told,) = both.differences(one)
+    assert told == (
+        "how the circle of design 'latin' is read: candidate both ways, baseline one way "
+        "(version 0.1 read it one way: measure anew)"
+    )
+    assert both.differences(both) == one.differences(one) == []
+    (told,) = both.differences(Rules(bands=6, design="exact"))
+    assert told == "design: candidate 'latin', baseline 'exact'"
