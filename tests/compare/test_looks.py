@@ -122,3 +122,17 @@ def test_exact_copies_are_counted_once_in_a_red_gate() -> None:
     )
     assert found.images == compare(candidate, baseline).images == 12
     assert "the answers to all 12 images decide" in found.notes[0]
+
+
+def test_answers_keep_their_level_in_an_early_look() -> None:
+    candidate, baseline = measured(0.9, sample()), measured(1.0, sample())
+    usual = compare(candidate, baseline, Thresholds(max_effective_drop=None), level=LEVEL)
+    some = coarse.along_arcs(candidate), coarse.along_arcs(baseline)
+    early = coarse.compare_early(*some, Thresholds(max_effective_drop=None), LEVEL)
+    assert (early.level, early.answers_level) == (pytest.approx(0.999), LEVEL)
+    assert (usual.level, usual.answers_level) == (LEVEL, LEVEL)
+    for name in ("answers", "effective"):
+        both = zip(getattr(early, name), getattr(usual, name), strict=True)
+        assert all((one.low, one.high) == (other.low, other.high) for one, other in both)
+    told = [note for one in (early, usual) for note in one.notes if "CI" in note]
+    assert len(set(told)) == len(told) // 2

@@ -205,3 +205,14 @@ def test_an_executors_threads_run_what_this_one_has_just_run(project: Project) -
     for options in (["--iaside-update=new"], ["--iaside-budget=everything"], []):
         result = project.pytester.runpytest_subprocess(*OTHERS_OFF, *EIGHT, *options, timeout=100)
         result.assert_outcomes(passed=1)
+
+
+def test_a_report_says_which_intervals_have_which_level(eight: Project) -> None:
+    found = record(eight, *UNLIMITED, *LOOSE, "--iaside-report", gain=0.98)
+    levels = [found["comparison"][name] for name in ("level", "answers_level")]
+    assert levels == [pytest.approx(0.999), 0.95]
+    page = (eight.root / "iaside-report" / "index.html").read_text()
+    assert '<th scope="col">99.9% CI (answers: 95% CI)</th>' in page
+    before, _, _ = page.partition('<th scope="row">accuracy under white_noise 3</th>')
+    head = before[before.rindex("<thead>") :]
+    assert '<th scope="col">95% CI</th>' in head
