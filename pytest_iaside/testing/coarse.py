@@ -15,7 +15,7 @@ from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import on_labels_of
 from pytest_iaside.measure.game.cached import CachedGame
-from pytest_iaside.measure.game.growing import GrowingGame, arcs_of
+from pytest_iaside.measure.game.growing import GrowingGame, arcs_of, ends_of
 from pytest_iaside.measure.game.play import Game
 from pytest_iaside.measure.game.rows import GameRows
 from pytest_iaside.measure.game.rules import Rules
@@ -80,21 +80,27 @@ class CoarseToFine:
         if set(sample.digests) - set(table.digests):
             self.why = "the baseline lacks some of the images"
             return None
-        if (some := self._some(look, table)) is not None:
-            rows = [table.digests.index(digest) for digest in some.digests]
-            self.last, self.baseline = "budget", coarse.along_arcs(table.take(rows))
-            self.left = f"{len(sample) - len(some)} of {len(sample)} images"
-            return look.along_arcs(look.grown(some))
-        growing = look.grown(sample)
+        growing, budget = look.grown(sample), self.settings.budget
         # Any change at all may hide where nobody has looked.
         any_change = self.settings.fail_on == "any-change"
         arcs_known = growing.kept is not None and growing.kept.complete
-        if not (any_change or arcs_known) and growing.ends_save and look.same_answers:
+        if (
+            not (any_change or arcs_known)
+            and growing.ends_save
+            and look.same_answers
+            and look.affords(budget, growing.cost(ends_of(growing.bands)))
+        ):
             ends = growing.ends()
             if coarse.tables_agree(growing, table):
                 self.last = "unchanged"
                 return look.as_before(growing, ends, table)
-        if growing.saves:
+        if (some := self._some(look, table, growing)) is not None:
+            rows = [table.digests.index(digest) for digest in some.digests]
+            self.last, self.baseline = "budget", coarse.along_arcs(table.take(rows))
+            self.left = f"{len(sample) - len(some)} of {len(sample)} images"
+            found = look.along_arcs(look.grown(some))
+            return replace(found, forward_passes=found.forward_passes + growing.passes)
+        if growing.saves or not look.affords(budget, growing.cost(2**growing.bands)):
             candidate, arcs = look.along_arcs(growing), coarse.along_arcs(table)
             found = replace(candidate, answers=answers)
             early = coarse.compare_early(found, arcs, thresholds, level)
@@ -102,8 +108,8 @@ class CoarseToFine:
             if coarse.decided(early, usual) and not (any_change and early.verdict != "drift"):
                 self.last, self.baseline = "arcs", arcs
                 return candidate
-            rest = len(sample) * growing.left
-            if not look.affords(self.settings.budget, rest):
+            rest = growing.cost(2**growing.bands)
+            if not look.affords(budget, rest):
                 self.last, self.baseline = "budget", arcs
                 self.left = f"{rest:,} forward passes for the rest of all coalitions"
                 return candidate
@@ -124,15 +130,17 @@ class CoarseToFine:
         assert isinstance(against, SpectralProfile)
         return coarse.compare_early(candidate, against, thresholds, level)
 
-    def _some(self, look: _Looking, table: SpectralProfile) -> ReferenceSample | None:
+    def _some(
+        self, look: _Looking, table: SpectralProfile, growing: GrowingGame
+    ) -> ReferenceSample | None:
         """The images that the budget allows to play along arcs; None where these are all.
 
         The first in drawing order, and of groups at least one.
         """
-        each, count = arcs_of(look.exact.rules.bands) + 1, len(look.sample)
-        if look.affords(self.settings.budget, each * count):
+        arcs = arcs_of(growing.bands)
+        if look.affords(self.settings.budget, growing.cost(arcs)):
             return None
-        count = max(FEWEST, look.affordable(self.settings.budget) // each)
+        count = max(FEWEST, look.affordable(self.settings.budget) // (arcs + 1))
         drawn, _, ends = in_drawing_order(look.sample, table, look.options.get("seed", 0))
         if ends is not None:
             count = max((end for end in ends if end <= count), default=ends[0])
@@ -195,6 +203,8 @@ class _Looking:
         return sorted(place[each] for each in wanted)
 
     def grown(self, sample: ReferenceSample) -> GrowingGame:
+        """A game of ``sample`` of which nothing is known yet."""
+        self._before, self._run = self._before + self._run, 0
         return GrowingGame(
             self._game(sample),
             cached=bool(self.options["cache"]),
@@ -242,19 +252,22 @@ class _Looking:
     def affordable(self, budget: int | str) -> int:
         """How many passes more ``budget`` allows, one that ends somewhere."""
         run = self.answers.forward_passes - self.answers.passes_from_cache
-        run += self.answers.passes_replayed + self._run
+        run += self.answers.passes_replayed + self._before + self._run
         seconds = seconds_of(budget)
         if seconds is None:
             return int(budget) - run
         spent = self.answers.seconds + time.perf_counter() - self.began
         return int(min((seconds - spent) * run / max(spent, 1e-9), sys.maxsize))
 
+    _before: int = 0
     _run: int = 0
+    """Passes of the games before this one, and of it."""
 
     def _tell(self, done: int, images: int, passes: int) -> None:
         """How far a turn is; the next begins anew."""
         self._run = passes
         if self.progress is not None:
+            passes += self._before
             self.progress(Progress(done, images, passes, time.perf_counter() - self.began))
 
     def _game(self, sample: ReferenceSample) -> Game:

@@ -191,3 +191,50 @@ def test_a_budget_that_limits_nothing_says_so() -> None:
     assert f"the budget of 1s does not apply: {why}" in found.notes
     found = gate(Net(0.98), images, exact, budget=10**6, **UNLIMITED)
     assert "does not apply" not in "".join(found.notes)
+
+
+def test_a_budget_for_the_ends_knows_an_unchanged_model() -> None:
+    images, enough = sample(), ANSWERS + 24 * (ENDS + 1)
+    baseline = profile(Net(), images)
+    found = gate(Net(), images, baseline, budget=enough, **UNLIMITED)
+    assert (found.verdict, found.candidate.forward_passes) == ("pass", enough)
+    with pytest.warns(UndecidedWarning):
+        found = gate(Net(), images, baseline, budget=enough - 1, **UNLIMITED)
+    count = (24 * (ENDS + 1) - 1) // (ARCS + 1)
+    assert found.candidate.forward_passes == ANSWERS + count * (ARCS + 1)
+
+
+class Masked(Net):
+    """Answers as ever, and otherwise where nearly nothing is left of an image."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        blank = images.std(dim=(1, 2, 3)) < 1e-3
+        return super().forward(images) + blank[:, None] * torch.tensor([2.0, 0.0, 0.0])
+
+
+def test_ends_that_were_played_count_in_a_budget() -> None:
+    images = sample()
+    baseline = profile(Net(), images)
+    # Of ends and arcs of all images nothing is played twice: both fit in.
+    enough = ANSWERS + 24 * (ARCS + 1)
+    with pytest.warns(UndecidedWarning):
+        found = gate(Masked(), images, baseline, budget=enough, **UNLIMITED)
+    assert (found.images, found.candidate.forward_passes) == (24, enough)
+    assert f"leaves out {24 * (ALL - ARCS)} forward passes" in found.notes[0]
+    # Of some images they are: what the ends took is gone.
+    with pytest.warns(UndecidedWarning):
+        found = gate(Masked(), images, baseline, budget=enough - 1, **UNLIMITED)
+    assert found.images == 13
+    used = 24 * (ENDS + 1) + 13 * (ARCS + 1)
+    assert found.candidate.forward_passes == ANSWERS + used <= enough - 1
+
+
+def test_a_budget_holds_for_few_bands_as_well() -> None:
+    """Of five bands arcs are no look of their own, unless no other is affordable."""
+    images, arcs = sample(), 5 * 4 + 2
+    baseline = profile(Net(), images, bands=5)
+    for budget, used in ((24 * (arcs + 1), 24 * (arcs + 1)), (24 * 33 - 1, 24 * (arcs + 1))):
+        found = gate(Net(0.98), images, baseline, bands=5, budget=ANSWERS + budget, **UNLIMITED)
+        assert found.candidate.forward_passes == ANSWERS + used
+    found = gate(Net(0.98), images, baseline, bands=5, budget=ANSWERS + 24 * 33, **UNLIMITED)
+    assert found.candidate.forward_passes == ANSWERS + 24 * 33

@@ -58,21 +58,26 @@ class GrowingGame:
         return replace(self.game, rules=replace(self.game.rules, design="latin", ways=2))
 
     @property
-    def left(self) -> int:
-        """How many coalitions of an image do not lie along arcs."""
-        bands = self.game.rules.bands
-        return int(2**bands) - arcs_of(bands)
+    def bands(self) -> int:
+        return self.game.rules.bands
 
     @property
     def ends_save(self) -> bool:
         """Whether ends are fewer than all coalitions, from 4 bands on."""
-        bands = self.game.rules.bands
-        return 2 * bands + 2 < int(2**bands)
+        return ends_of(self.bands) < int(2**self.bands)
 
     @property
     def saves(self) -> bool:
         """Whether arcs are at most half of all coalitions, from 6 bands on."""
-        return arcs_of(self.game.rules.bands) <= self.left
+        return 2 * arcs_of(self.bands) <= int(2**self.bands)
+
+    def cost(self, coalitions: int) -> int:
+        """Forward passes until so many coalitions of each image are known, and it as it is.
+
+        Those that are known are among them.
+        """
+        known = int((~np.isnan(self.table[:1])).sum())
+        return len(self) * (coalitions - known + (known == 0))
 
     @property
     def passes(self) -> int:
@@ -206,6 +211,11 @@ class _Part:
 def arcs_of(bands: int) -> int:
     """How many coalitions lie along the arcs of a circle of so many bands; none and all, too."""
     return bands * (bands - 1) + 2
+
+
+def ends_of(bands: int) -> int:
+    """How many coalitions are of no band, one, all but one or all, from 3 bands on."""
+    return 2 * bands + 2
 
 
 def read_along_arcs(table: Floats, rules: Rules, digests: Sequence[str]) -> tuple[Floats, Floats]:
