@@ -80,7 +80,10 @@ class CoarseToFine:
         if set(sample.digests) - set(table.digests):
             self.why = "the baseline lacks some of the images"
             return None
-        growing, budget = look.grown(sample), self.settings.budget
+        budget = self.settings.budget
+        if look.kept is not None and look.kept.begun and budget in BUDGETS:
+            return None  # An interrupted run had come to everything, and goes on there.
+        growing = look.grown(sample)
         # Any change at all may hide where nobody has looked.
         any_change = self.settings.fail_on == "any-change"
         arcs_known = growing.kept is not None and growing.kept.complete
@@ -240,9 +243,7 @@ class _Looking:
         return replace(found, notes=(note, *found.notes))
 
     def everything(self, growing: GrowingGame) -> SpectralProfile:
-        rows = growing.everything()
-        if self.kept is not None:
-            self.kept.keep(range(len(self.sample)), rows)
+        rows = growing.everything(self.kept)
         return profile_of(rows, self.exact, self.fingerprint, kept=growing.kept, began=self.began)
 
     def affords(self, budget: int | str, passes: int) -> bool:

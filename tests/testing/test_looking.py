@@ -238,3 +238,50 @@ def test_a_budget_holds_for_few_bands_as_well() -> None:
         assert found.candidate.forward_passes == ANSWERS + used
     found = gate(Net(0.98), images, baseline, bands=5, budget=ANSWERS + 24 * 33, **UNLIMITED)
     assert found.candidate.forward_passes == ANSWERS + 24 * 33
+
+
+class Breaking(Net):
+    """Fails after so many more images."""
+
+    left = 10**9
+
+    def forward(self, images: Tensor) -> Tensor:
+        Breaking.left -= len(images)
+        if Breaking.left < 0:
+            Breaking.left = 10**9
+            raise KeyboardInterrupt
+        return super().forward(images)
+
+
+@pytest.mark.parametrize("look", ["arcs", "everything"])
+def test_an_interrupted_gate_goes_on_where_it_was(look: str) -> None:
+    images, limits = sample(), {"max_band_drop": 0.2, **UNLIMITED}
+    baseline = profile(Net(), images, bands=8)
+    if look == "everything":
+        limits |= {"max_band_drop": 1e-5, "max_src_drop": 1e-5}
+    arcs, every = 8 * 7 + 2, 2**8
+
+    def gated(**more: Any) -> Any:
+        some = {"bands": 8, "backend": "eager", "batch_size": 50, "cache": True, **limits, **more}
+        try:
+            return gate(Breaking(0.9), images, baseline, **some)
+        except AssertionError as error:
+            return str(error).splitlines()[0]
+
+    whole = gated(cache=False)
+    left = 12 * (arcs + 1) if look == "arcs" else 24 * (arcs + 1) + 16 * (every - arcs)
+    # What is run to see that answers are steady goes before.
+    Breaking.left = 24 * 6 + 12 + left
+    with pytest.raises(KeyboardInterrupt):
+        gated()
+    before = Breaking.left
+    found = gated()
+    used = before - Breaking.left
+    rest = 24 * (arcs + 1) if look == "arcs" else 24 * (every + 1)
+    # Of every other image at most, and what is played again of those that are kept.
+    assert used < 2 * rest / 3
+    if look == "arcs":
+        np.testing.assert_allclose(found.candidate.values, whole.candidate.values, atol=1e-6)
+        assert found.candidate.passes_from_cache >= 8 * (arcs + 1)
+    else:
+        assert found == whole

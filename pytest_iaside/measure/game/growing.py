@@ -27,6 +27,9 @@ from pytest_iaside.measure.game.shapley import mean_by_size, plan_weights, shapl
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats.arrays import Floats
 
+Found = Callable[[slice, GameRows], None]
+"""Gets what is known of some images once it is."""
+
 
 @dataclass(eq=False)
 class GrowingGame:
@@ -97,44 +100,80 @@ class GrowingGame:
     def along_arcs(self) -> GameRows:
         """Play the coalitions along arcs; ψ of every band without bias. Raises as ``ends``."""
         columns = np.stack([columns_of(each.coalitions) for each in plans_of(*self._latin)])
-        kept = [None] if self.kept is None or self.rows else self.kept.rows()
-        if None in kept:
-            found = self._fill(columns)
-        else:
-            found = join([each for each in kept if each is not None])
-            self.rows.append(found)
-            np.put_along_axis(self.table, columns, found.log_likelihood, axis=1)
-        psi, by_size = read_along_arcs(self.table, self.game.rules, self.game.sample.digests)
-        found = replace(found, image_psi=psi, by_size=by_size)
-        if self.kept is not None and None in kept:
-            self.kept.keep(range(len(self)), found)
+        nothing: list[GameRows | None] = [None] * len(self)
+        kept = nothing if self.kept is None or self.rows else self.kept.rows()
+        missing = [image for image, rows in enumerate(kept) if rows is None]
+        if len(missing) == len(self):
+            return self._read(self._fill(columns, self._read_and_keep(self.kept)), slice(None))
+        if missing:
+            # What an interrupted run left is played as a game of its own.
+            rest = GrowingGame(
+                replace(self.game, sample=self.game.sample.take(missing)), told=self.told
+            )
+            rest.kept = CachedGame.of(rest.latin) if self.kept is not None else None
+            for image, rows in zip(missing, rest.along_arcs().each(), strict=True):
+                kept[image] = rows
+        found = join([each for each in kept if each is not None])
+        self.rows.append(found)
+        np.put_along_axis(self.table, columns, found.log_likelihood, axis=1)
         return found
 
-    def everything(self) -> GameRows:
-        """Play all coalitions; ψ of every band exactly. Raises as ``ends``."""
-        size = exact_coalitions(self.game.rules.bands).sum(axis=1)
-        sizes = range(self.game.rules.bands + 1)
-        found = self._fill(np.tile(np.arange(len(size)), (len(self), 1)))
-        return replace(
-            found,
-            image_psi=(self.table - self.table[:, :1]) @ shapley_weights(self.game.rules.bands),
-            by_size=np.stack([self.table[:, size == s].mean(axis=1) for s in sizes], axis=1),
-        )
+    def everything(self, kept: CachedGame | None = None) -> GameRows:
+        """Play all coalitions; ψ of every band exactly. Raises as ``ends``.
+
+        What is found of an image goes to ``kept`` at once.
+        """
+        columns = np.tile(np.arange(2**self.bands), (len(self), 1))
+        found = self._fill(columns, self._read_and_keep(kept, exactly=True))
+        return self._read(found, slice(None), exactly=True)
+
+    def _read(self, rows: GameRows, some: slice, *, exactly: bool = False) -> GameRows:
+        """``rows`` of ``some`` images with the ψ and means that the table has of them."""
+        table = self.table[some]
+        if exactly:
+            size = exact_coalitions(self.bands).sum(axis=1)
+            psi = (table - table[:, :1]) @ shapley_weights(self.bands)
+            means = [table[:, size == s].mean(axis=1) for s in range(self.bands + 1)]
+            return replace(rows, image_psi=psi, by_size=np.stack(means, axis=1))
+        psi, by_size = read_along_arcs(table, self.game.rules, self.game.sample.digests[some])
+        return replace(rows, image_psi=psi, by_size=by_size)
+
+    def _read_and_keep(self, kept: CachedGame | None, *, exactly: bool = False) -> Found:
+        """What keeps the rows of some images as soon as they are found."""
+
+        def keep(some: slice, rows: GameRows) -> None:
+            if kept is not None:
+                kept.keep(range(some.start, some.stop), self._read(rows, some, exactly=exactly))
+
+        return keep
 
     def __len__(self) -> int:
         return len(self.table)
 
-    def _fill(self, columns: NDArray[np.int64]) -> GameRows:
+    def _fill(self, columns: NDArray[np.int64], found: Found = lambda some, rows: None) -> GameRows:
         """Play those of ``columns`` (K, S) that were not yet; what is known of all of them then.
 
-        Of each image as many are known.
+        Of each image as many are known. ``found`` gets the same of some images, as they are done.
         """
         unknown = np.isnan(np.take_along_axis(self.table, columns, axis=1))
         if unknown.any():
+            before = {name: sum(getattr(each, name) for each in self.rows) for name in PASSES}
             new = columns[unknown].reshape(len(self), -1)
-            found = self._played(new, self.rows[-1].log_probabilities if self.rows else None)
-            np.put_along_axis(self.table, new, found.log_likelihood, axis=1)
-            self.rows.append(found)
+            clean = self.rows[-1].log_probabilities if self.rows else None
+            done, every = 0, []
+            for rows in self._played(new, clean):
+                some = slice(done, done + len(rows))
+                done = some.stop
+                every.append(rows)
+                np.put_along_axis(self.table[some], new[some], rows.log_likelihood, axis=1)
+                known = np.take_along_axis(self.table[some], columns[some], axis=1)
+                # Of each image as many were played before.
+                passes = {
+                    name: getattr(rows, name) + count * len(rows) // len(self)
+                    for name, count in before.items()
+                }
+                found(some, replace(rows, log_likelihood=known, **passes))
+            self.rows.append(join(every))
         passes = {name: sum(getattr(each, name) for each in self.rows) for name in PASSES}
         known = np.take_along_axis(self.table, columns, axis=1)
         return replace(self.rows[-1], log_likelihood=known, **passes)
@@ -145,18 +184,18 @@ class GrowingGame:
 
     def _played(
         self, columns: NDArray[np.int64], log_probabilities: Floats | None = None
-    ) -> GameRows:
-        """The coalitions ``columns`` (K, S) of each image; ψ and means are left open.
+    ) -> Iterator[GameRows]:
+        """The coalitions ``columns`` (K, S) of each image, some at a time; ψ are left open.
 
         ``log_probabilities`` (K, classes) of the images as they are, if they are known.
         """
-        found, run = [], self.passes
+        done, run = 0, self.passes
         parts = self._parts(columns, log_probabilities)
         for rows in run_jobs(self.game.classifier, self.game.execution, parts, steady=True):
-            found.append(rows)
+            yield rows
+            done += len(rows)
             run += rows.forward_passes
-            self.told(sum(map(len, found)), len(self), run)
-        return join(found)
+            self.told(done, len(self), run)
 
     def _parts(
         self, columns: NDArray[np.int64], log_probabilities: Floats | None
