@@ -24,7 +24,7 @@ from common.side_by_side import machine, print_table
 
 from pytest_iaside import Thresholds, compare
 from pytest_iaside.compare import coarse
-from pytest_iaside.measure.game.growing import arcs_of
+from pytest_iaside.measure.game.growing import arcs_of, ends_along, ends_of
 from pytest_iaside.measure.panel import PANEL
 from pytest_iaside.measure.profile import SpectralProfile
 
@@ -54,7 +54,7 @@ def both_of(candidate: SpectralProfile, baseline: SpectralProfile, limits: Thres
         some = coarse.DRIVING * (arcs_of(bands) + 1)
         return Both(everything, "drift", "answers", answers + some)
     if coarse.same_answers(candidate.answers, baseline) and _same_ends(candidate, baseline):
-        return Both(everything, "pass", "unchanged", answers + images * (2 * bands + 3))
+        return Both(everything, "pass", "unchanged", answers + images * (ends_of(bands) + 1))
     arcs = coarse.along_arcs(candidate), coarse.along_arcs(baseline)
     early = coarse.compare_early(*arcs, limits, LEVEL)
     if coarse.decided(early, lambda: compare(*arcs, limits, level=LEVEL)):
@@ -64,11 +64,10 @@ def both_of(candidate: SpectralProfile, baseline: SpectralProfile, limits: Thres
 
 
 def _same_ends(candidate: SpectralProfile, baseline: SpectralProfile) -> bool:
-    every = 2**candidate.rules.bands - 1
-    one = 1 << np.arange(candidate.rules.bands)
-    ends = np.concatenate([[0, every], one, every - one])
-    assert candidate.log_likelihood is not None and baseline.log_likelihood is not None
-    return coarse.agree(candidate.log_likelihood[:, ends], baseline.log_likelihood[:, ends])
+    ends = ends_along(candidate.rules, candidate.digests)
+    both = candidate.log_likelihood, baseline.log_likelihood
+    ours, theirs = (np.take_along_axis(np.asarray(each), ends, axis=1) for each in both)
+    return coarse.agree(ours, theirs)
 
 
 def gates(

@@ -136,3 +136,21 @@ def test_answers_keep_their_level_in_an_early_look() -> None:
         assert all((one.low, one.high) == (other.low, other.high) for one, other in both)
     told = [note for one in (early, usual) for note in one.notes if "CI" in note]
     assert len(set(told)) == len(told) // 2
+
+
+def test_what_lies_between_the_ends_is_looked_at_on_every_image() -> None:
+    """Where all middle coalitions of one image differ, the model is not unchanged."""
+    images = sample()
+    weights = torch.full((3,), 2.0)
+    network = Classifier(lambda batch: (batch.mean(dim=(1, 2)) @ WAVES.T) * weights)
+    baseline = measured(1.0, images)
+    assert baseline.log_likelihood is not None
+    game = GrowingGame(Game(network, baseline.rules, Execution(backend="eager"), images, images))
+    game.ends()
+    assert coarse.tables_agree(game, baseline)
+    ends = [0, 63, *(1 << np.arange(6)), *(63 - (1 << np.arange(6)))]
+    middle = np.setdiff1d(np.arange(64), ends)
+    for image in (0, 11, 23):
+        table = baseline.log_likelihood.copy()
+        table[image, middle] -= 0.5
+        assert not coarse.tables_agree(game, replace(baseline, log_likelihood=table))

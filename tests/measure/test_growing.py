@@ -23,7 +23,7 @@ from pytest_iaside.measure.game.coalitions import (
     exact_coalitions,
     plan,
 )
-from pytest_iaside.measure.game.growing import GrowingGame, read_along_arcs
+from pytest_iaside.measure.game.growing import GrowingGame, ends_along, ends_of, read_along_arcs
 from pytest_iaside.measure.game.play import Game
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.game.shapley import plan_weights, shapley_values
@@ -116,8 +116,8 @@ def test_all_of_it_is_the_exact_game(rules: dict[str, Any], labels: list[int] | 
     )
     assert exact.log_likelihood is not None
     ends = growing.ends()
-    assert (ends.log_likelihood.shape, growing.passes) == ((4, 10), 4 * 11)
-    assert np.isnan(growing.table).sum() == 4 * 6
+    assert (ends.log_likelihood.shape, growing.passes) == ((4, 12), 4 * 13)
+    assert np.isnan(growing.table).sum() == 4 * 4
     arcs = growing.along_arcs()
     # The image as it is was run once, and so was every coalition.
     assert (arcs.log_likelihood.shape, growing.passes) == ((4, 14), 4 * 15)
@@ -212,3 +212,16 @@ def test_circles_that_are_read_otherwise_are_measured_again() -> None:
     assert both.differences(both) == one.differences(one) == []
     (told,) = both.differences(Rules(bands=6, design="exact"))
     assert told == "design: candidate 'latin', baseline 'exact'"
+
+
+@given(st.integers(4, 10), st.text(max_size=4), st.integers(0, 100))
+def test_ends_lie_along_arcs_and_two_between_them(bands: int, digest: str, seed: int) -> None:
+    rules = Rules(bands=bands, seed=seed)
+    (found,) = ends_along(rules, [digest])
+    assert len(set(found)) == len(found) == ends_of(bands) == 2 * bands + 4
+    arcs = columns_of(plan("latin", bands, f"{seed} {digest}").coalitions)
+    assert set(found) <= set(arcs)
+    size = exact_coalitions(bands).sum(axis=1)[found]
+    between = (size > 1) & (size < bands - 1)
+    assert between.sum() == 2
+    np.testing.assert_array_equal(found, ends_along(rules, [digest])[0])

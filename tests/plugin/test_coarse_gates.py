@@ -14,7 +14,7 @@ from pytest_iaside.measure.profile import SpectralProfile
 
 IMAGES, PANEL, BANDS = 24, 5, 8
 ANSWERS = IMAGES * (1 + PANEL)
-ENDS, ARCS, ALL = 2 * BANDS + 2, BANDS * (BANDS - 1) + 2, 2**BANDS
+ENDS, ARCS, ALL = 2 * BANDS + 4, BANDS * (BANDS - 1) + 2, 2**BANDS
 EIGHT = ("-o", "iaside_bands=8", "-o", "iaside_cache=false")
 UNLIMITED = (
     *("-o", "iaside_max_accuracy_drop=none", "-o", "iaside_max_log_likelihood_drop=none"),

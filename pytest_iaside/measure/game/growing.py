@@ -25,8 +25,10 @@ from pytest_iaside.measure.game.rows import PASSES, GameRows, join
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.game.shapley import mean_by_size, plan_weights, shapley_weights
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.arrays import Floats, random_by
 
+BETWEEN = 2
+"""Coalitions of each image that are looked at together with the ends."""
 Found = Callable[[slice, GameRows], None]
 """Gets what is known of some images once it is."""
 
@@ -88,14 +90,14 @@ class GrowingGame:
         return sum(each.forward_passes - each.from_cache for each in self.rows)
 
     def ends(self) -> GameRows:
-        """Play the coalitions of no band, one, all but one and all: 2·M + 2; ψ are left open.
+        """Play the coalitions of no band, one, all but one and all; ψ are left open.
+
+        And two more of each image, so that not all between are unseen: 2·M + 4.
 
         Raises ModelError as ``run_jobs`` and ``play_rounds`` do. Nobody is asked whether the
         answers are steady: that is for who asked for the clean ones.
         """
-        every = 2**self.game.rules.bands - 1
-        one = 1 << np.arange(self.game.rules.bands)
-        return self._fill(np.tile(np.concatenate([[0, every], one, every - one]), (len(self), 1)))
+        return self._fill(ends_along(self.game.rules, self.game.sample.digests))
 
     def along_arcs(self) -> GameRows:
         """Play the coalitions along arcs; ψ of every band without bias. Raises as ``ends``."""
@@ -253,8 +255,24 @@ def arcs_of(bands: int) -> int:
 
 
 def ends_of(bands: int) -> int:
-    """How many coalitions are of no band, one, all but one or all, from 3 bands on."""
-    return 2 * bands + 2
+    """How many coalitions are ends, with those drawn between, from 4 bands on."""
+    return 2 * bands + 2 + BETWEEN
+
+
+def ends_along(rules: Rules, digests: Sequence[str]) -> NDArray[np.int64]:
+    """Which coalitions are ends of each image, and which are drawn between: (K, 2·M + 4).
+
+    The latter lie along the image's own arcs, so that nothing is played for them alone.
+    """
+    every, one = 2**rules.bands - 1, 1 << np.arange(rules.bands)
+    ends = np.concatenate([[0, every], one, every - one])
+    found = []
+    for digest in digests:
+        key = key_of(rules, digest)
+        between = np.setdiff1d(columns_of(plan("latin", rules.bands, key).coalitions), ends)
+        drawn = random_by(f"between {key}").choice(between, BETWEEN, replace=False)
+        found.append(np.concatenate([ends, drawn]))
+    return np.array(found)
 
 
 def read_along_arcs(table: Floats, rules: Rules, digests: Sequence[str]) -> tuple[Floats, Floats]:
