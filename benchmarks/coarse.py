@@ -14,6 +14,7 @@ import tempfile
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -26,7 +27,7 @@ from common.side_by_side import machine, print_table
 from pytest_iaside import Thresholds, compare
 from pytest_iaside.compare import coarse
 from pytest_iaside.measure.game.coalitions import plan
-from pytest_iaside.measure.game.growing import Turn, arcs_of
+from pytest_iaside.measure.game.growing import Turn, arcs_of, ends_along, ends_of
 from pytest_iaside.measure.panel import PANEL
 from pytest_iaside.measure.profile import SpectralProfile
 
@@ -61,10 +62,10 @@ def both_of(pair: Pair, turns: dict[str, Pair], limits: Thresholds) -> Both:
         some = coarse.looked_into(images) * (arcs_of(bands) + 1)
         return Both(everything, "drift", "answers", answers + some)
     if coarse.same_answers(candidate.answers, baseline) and _same_ends(candidate, baseline):
-        return Both(everything, "pass", "unchanged", answers + images * (2 * bands + 3))
+        return Both(everything, "pass", "unchanged", answers + images * (ends_of(bands) + 1))
     for design, turn in turns.items():
         early = coarse.compare_early(*turn, limits, LEVEL)
-        if coarse.decided(early, *turn, limits, LEVEL):
+        if coarse.decided(early, partial(compare, *turn, limits, level=LEVEL)):
             verdict = "drift" if early.fails() else early.verdict
             played = len(plan(design, bands, "").coalitions) + 1
             return Both(everything, verdict, design, answers + images * played)
@@ -72,11 +73,10 @@ def both_of(pair: Pair, turns: dict[str, Pair], limits: Thresholds) -> Both:
 
 
 def _same_ends(candidate: SpectralProfile, baseline: SpectralProfile) -> bool:
-    every = 2**candidate.rules.bands - 1
-    one = 1 << np.arange(candidate.rules.bands)
-    ends = np.concatenate([[0, every], one, every - one])
-    assert candidate.log_likelihood is not None and baseline.log_likelihood is not None
-    return coarse.agree(candidate.log_likelihood[:, ends], baseline.log_likelihood[:, ends])
+    ends = ends_along(candidate.rules, candidate.digests)
+    both = candidate.log_likelihood, baseline.log_likelihood
+    ours, theirs = (np.take_along_axis(np.asarray(each), ends, axis=1) for each in both)
+    return coarse.agree(ours, theirs)
 
 
 def gates(

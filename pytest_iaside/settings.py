@@ -156,7 +156,7 @@ def seconds_of(budget: int | str) -> float | None:
     text = str(budget).strip().lower()
     for unit, seconds in UNITS.items():
         if text.endswith(unit) and is_number(count := _number(text.removesuffix(unit))):
-            return float(count) * seconds if 0 < count < math.inf else None
+            return float(count) * seconds if 0 < count * seconds < math.inf else None
     return None
 
 

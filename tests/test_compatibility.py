@@ -42,6 +42,7 @@ def as_now(verdict: str, then: str) -> bool:
 TOLD_SINCE = (
     "better",
     "a trade-off in ",
+    "beyond what clean accuracy explains: ",
     "some checkpoints were",
     "2 checkpoints",
     "3 checkpoints",

@@ -109,7 +109,8 @@ def compare(
         every = (*checks, *(answered.checks if answered else ()))
         checked = [check.where for check in every if check.name == "effective"]
         always = bool(found.effective) and not checked
-        notes += effective_note(effective, level, always=always, told=checked)
+        at = answered.level if answered and not found.effective else level
+        notes += effective_note(effective, at, always=always, told=checked)
     notes += [f"a trade-off in {each.sentence}" for each in traded]
     if answered is not None:
         # What a gate is about comes first, but harm before the bands that it comes from.
@@ -129,6 +130,7 @@ def compare(
         ),
         lead=lead,
         led=("src", "band") if lead else (),
+        answered_at=None if answered is None else answered.level,
         on_the_same_images=(_only(candidate, rows[0]), _only(baseline, rows[1])),
     )
 

@@ -68,8 +68,15 @@ class Comparison:
     """The names of the checks that ``lead`` tells of."""
     tail: tuple[str, ...] = ()
     """What a summary ends with."""
+    answered_at: float | None = None
+    """The level of the answers' intervals, where they have one of their own (coarse.py)."""
     on_the_same_images: tuple[Measurement, Measurement] | None = None
     """Both with those of their images alone that were compared, where others were measured."""
+
+    @property
+    def answers_level(self) -> float:
+        """The level of the intervals of ``answers`` and ``effective``."""
+        return self.answered_at or self.level
 
     @property
     def size(self) -> str:

@@ -210,7 +210,10 @@ def _changes_figure(
         [each["name"], fixed(each["baseline"]), fixed(each["candidate"]), *change_cells(each)]
         for each in quantities
     ]
-    head = ("quantity", "baseline", "candidate", "change", confidence(comparison["level"]), *MOVED)
+    level = comparison["level"]
+    if quantities[0] in (*comparison["answers"], *comparison["effective"]):
+        level = comparison["answers_level"]
+    head = ("quantity", "baseline", "candidate", "change", confidence(level), *MOVED)
     title = {"mpe": "mPE", "mce": "mCE"}.get(family, family)
     return Figure(
         f"Change of {title}",

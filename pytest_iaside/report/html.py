@@ -173,8 +173,11 @@ def _checks_table(gate: Gate) -> Table | None:
     if gate.comparison is None:
         return None
     either = gate.comparison["direction"] == "any"
-    level = confidence(gate.comparison["level"])
-    head = ("check", "baseline", "candidate", "change", level, "allowed", "verdict")
+    level, answers = gate.comparison["level"], gate.comparison["answers_level"]
+    interval = confidence(level)
+    if answers != level:
+        interval += f" (answers: {confidence(answers)})"
+    head = ("check", "baseline", "candidate", "change", interval, "allowed", "verdict")
     return Table(head, [_check_row(check, either) for check in gate.checks])
 
 

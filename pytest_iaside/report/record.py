@@ -185,6 +185,7 @@ class ComparisonRecord(TypedDict):
     changed: bool  # Whether anything changed at all, allowed or not.
     summary: str  # The verdict in one line.
     level: float  # Confidence of the intervals.
+    answers_level: float  # The same of answers and effective robustness.
     images: int  # How many images decided.
     groups: int | None  # How many groups of them; null where none were given.
     limits: dict[str, LimitRecord]  # The limit of each family that has one.

@@ -27,6 +27,8 @@ FEWEST = 4
 # Where the model chose the labels itself, its choice always looks informed. Untrained networks
 # (17 architectures, 12 and 48 photographs) reach 0.30·log(labels); a trained one 2.2.
 PREDICTED_SHARE = 0.5
+NO_BAND = "ψ of no band can be told from the others'"
+"""Of all reasons the one that the noise of a design adds to."""
 
 
 def label_information(log_probabilities: Floats, labels: NDArray[np.int64] | Floats) -> Floats:
@@ -103,7 +105,7 @@ def why_unstructured(
             f"from nothing: the model does not find the labels, or the {units} are too few"
         )
     if not _any_differs(contrast, groups):
-        return f"ψ of no band can be told from the others' over {drawn}; measure more {units}"
+        return f"{NO_BAND} over {drawn}; measure more {units}"
     return uninformed(
         information, label_gain, distinct_labels=distinct_labels, predicted=predicted, groups=groups
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, get_args
 
 from pytest_iaside.compare import coarse
@@ -14,7 +15,7 @@ from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import on_labels_of
 from pytest_iaside.measure.game.cached import CachedGame
-from pytest_iaside.measure.game.growing import GrowingGame, Turn, arcs_of
+from pytest_iaside.measure.game.growing import GrowingGame, Turn, arcs_of, ends_of
 from pytest_iaside.measure.game.play import Game
 from pytest_iaside.measure.game.rows import GameRows
 from pytest_iaside.measure.game.rules import Rules
@@ -43,6 +44,10 @@ class CoarseToFine:
     last: Look = "everything"
     baseline: Measurement | None = None
     left: str = ""
+    some: bool = False
+    """Whether the budget left out images."""
+    why: str = ""
+    """Why there is nothing to look at coarsely; empty where there is."""
 
     def measured(
         self,
@@ -58,40 +63,58 @@ class CoarseToFine:
 
         ``sample`` are the images of ``whole`` that are measured, with ``answers`` to all of whole.
         """
-        self.last, self.baseline, self.left = "everything", baseline, ""
+        self.last, self.baseline, self.left, self.why = "everything", baseline, "", ""
+        self.some = False
         look = _Looking(model, whole, sample, baseline, answers, options, progress)
         if look.kept is not None and look.kept.complete:
             return None
         thresholds, level = self.settings.thresholds, self.settings.level
         table = look.table
         if table is None:
+            self.why = look.why_no_table
             return None
-        if red := coarse.red_by_answers(answers, baseline, thresholds, level):
-            growing = look.grown(look.first_of(coarse.driving(red), table))
+        red = coarse.red_by_answers(answers, baseline, thresholds, level)
+        if red and (moved := look.first_of(coarse.driving(red), table)):
+            growing = look.grown(sample.take(moved))
             self.last, self.baseline = "answers", coarse.along("latin", table)
             return look.along("latin", growing)
         if set(sample.digests) - set(table.digests):
+            self.why = "the baseline lacks some of the images"
             return None
-        if (count := self._images(look)) < len(sample):
-            return self._of_some(look, table, count)
+        budget = self.settings.budget
+        if look.kept is not None and look.kept.begun and budget in BUDGETS:
+            return None  # An interrupted run had come to everything, and goes on there.
         growing = look.grown(sample)
-        same = coarse.same_answers(answers, baseline) and look.exact.temperature == 1.0
-        known = growing.complete("latin")
-        if same and not known and not growing.complete("antithetic"):
+        # Any change at all may hide where nobody has looked.
+        any_change = self.settings.fail_on == "any-change"
+        arcs_known = growing.complete("latin")
+        if (
+            not (any_change or arcs_known or growing.complete("antithetic"))
+            and growing.ends_save
+            and look.same_answers
+            and look.affords(budget, growing.cost(ends_of(growing.bands)))
+        ):
             ends = growing.ends()
             if coarse.tables_agree(growing, table):
                 self.last = "unchanged"
                 return look.as_before(growing, ends, table)
-        for design in TURNS[known:] if growing.saves else ():
-            candidate, before = look.along(design, growing), coarse.along(design, table)
-            if self._decided(replace(candidate, answers=answers), before):
-                self.last, self.baseline = "early", before
+        if (some := self._some(look, table, growing)) is not None:
+            rows = [table.digests.index(digest) for digest in some.digests]
+            self.last, self.baseline = "budget", coarse.along("latin", table.take(rows))
+            self.left = f"{len(sample) - len(some)} of {len(sample)} images"
+            found = look.along("latin", look.grown(some))
+            return replace(found, forward_passes=found.forward_passes + growing.passes)
+        if growing.saves or not look.affords(budget, growing.cost(2**growing.bands)):
+            for design in TURNS[arcs_known:]:
+                candidate, before = look.along(design, growing), coarse.along(design, table)
+                if self._decided(replace(candidate, answers=answers), before):
+                    self.last, self.baseline = "early", before
+                    return candidate
+            rest = growing.cost(2**growing.bands)
+            if not look.affords(budget, rest):
+                self.last, self.baseline = "budget", before
+                self.left = f"{rest:,} forward passes for the rest of all coalitions"
                 return candidate
-        rest = len(sample) * growing.left
-        if growing.saves and not look.affords(self.settings.budget, rest):
-            self.last, self.baseline = "budget", before
-            self.left = f"{rest:,} forward passes for the rest of all coalitions"
-            return candidate
         return look.everything(growing)
 
     def compared(self, candidate: SpectralProfile, baseline: Measurement) -> Comparison:
@@ -105,7 +128,7 @@ class CoarseToFine:
         if self.last == "budget":
             told = f"the budget of {self.settings.budget} leaves out {self.left}"
             found = compare(candidate, against, thresholds, level=level)
-            return coarse.cut_short(found, told, some=len(candidate) < len(against))
+            return coarse.cut_short(found, told, some=self.some)
         assert isinstance(against, SpectralProfile)
         return coarse.compare_early(candidate, against, thresholds, level)
 
@@ -114,25 +137,25 @@ class CoarseToFine:
         early = coarse.compare_early(candidate, baseline, thresholds, level)
         if self.settings.fail_on == "any-change" and early.verdict != "drift":
             return False
-        return coarse.decided(early, candidate, baseline, thresholds, level)
+        usual = partial(compare, candidate, baseline, thresholds, level=level)
+        return coarse.decided(early, usual)
 
-    def _images(self, look: _Looking) -> int:
-        """How many images the budget allows to play along arcs; all of them without one."""
-        each, count = arcs_of(look.exact.rules.bands) + 1, len(look.sample)
-        if look.affords(self.settings.budget, each * count):
-            return count
-        return max(FEWEST, look.affordable(self.settings.budget) // each)
+    def _some(
+        self, look: _Looking, table: SpectralProfile, growing: GrowingGame
+    ) -> ReferenceSample | None:
+        """The images that the budget allows to play along arcs; None where these are all.
 
-    def _of_some(self, look: _Looking, table: SpectralProfile, count: int) -> SpectralProfile:
-        """The first ``count`` images in drawing order, of groups at least one."""
-        seed = look.options.get("seed", 0)
-        drawn, _, ends = in_drawing_order(look.sample, table, seed)
+        The first in drawing order, and of groups at least one.
+        """
+        arcs = arcs_of(growing.bands)
+        if look.affords(self.settings.budget, growing.cost(arcs)):
+            return None
+        count = max(FEWEST, look.affordable(self.settings.budget) // (arcs + 1))
+        drawn, _, ends = in_drawing_order(look.sample, table, look.options.get("seed", 0))
         if ends is not None:
             count = max((end for end in ends if end <= count), default=ends[0])
-        growing = look.grown(drawn.take(range(count)))
-        self.last, self.baseline = "budget", coarse.along("latin", table)
-        self.left = f"{len(look.sample) - count} of {len(look.sample)} images"
-        return look.along("latin", growing)
+        self.some = count < len(look.sample)
+        return drawn.take(range(count)) if self.some else None
 
 
 @dataclass(eq=False)
@@ -164,14 +187,35 @@ class _Looking:
             return None
         return None if baseline.trainings or baseline.log_likelihood is None else baseline
 
-    def first_of(self, digests: Sequence[str], table: SpectralProfile) -> ReferenceSample:
-        """The first images of the sample that ``digests`` name and the baseline has."""
-        there = set(self.sample.digests) & set(table.digests)
-        count = coarse.looked_into(len(self.sample))
-        wanted = set([each for each in digests if each in there][:count])
-        return self.sample.take([i for i, each in enumerate(self.sample.digests) if each in wanted])
+    @property
+    def same_answers(self) -> bool:
+        """Whether every image is answered as by the baseline, with the same confidence."""
+        return coarse.same_answers(self.answers, self.baseline) and self.exact.temperature == 1.0
+
+    @property
+    def why_no_table(self) -> str:
+        """Why ``table`` is None, in words."""
+        if self.baseline.trainings:
+            return "the baseline is of several trainings"
+        design = self.exact.rules.design
+        if design != "exact":
+            return f"the design is {design!r}"
+        return "the baseline keeps no table of its coalitions"
+
+    def first_of(self, digests: Sequence[str], table: SpectralProfile) -> list[int]:
+        """Which images of the sample are the first that ``digests`` name and the baseline has.
+
+        Of exact copies one.
+        """
+        place = {each: i for i, each in reversed(list(enumerate(self.sample.digests)))}
+        there = set(place) & set(table.digests)
+        count = coarse.looked_into(len(place))
+        wanted = [each for each in digests if each in there][:count]
+        return sorted(place[each] for each in wanted)
 
     def grown(self, sample: ReferenceSample) -> GrowingGame:
+        """A game of ``sample`` of which nothing is known yet."""
+        self._before, self._run = self._before + self._run, 0
         return GrowingGame(
             self._game(sample),
             cached=bool(self.options["cache"]),
@@ -180,8 +224,7 @@ class _Looking:
         )
 
     def along(self, design: Turn, growing: GrowingGame) -> SpectralProfile:
-        rows, game = growing.along(design), growing.read_by(design)
-        kept = growing.told_of(design)
+        rows, game, kept = growing.along(design), growing.read_by(design), growing.told_of(design)
         return profile_of(rows, game, self.fingerprint, kept=kept, began=self.began)
 
     def as_before(
@@ -206,12 +249,9 @@ class _Looking:
         return replace(found, notes=(note, *found.notes))
 
     def everything(self, growing: GrowingGame) -> SpectralProfile:
-        rows = growing.everything()
-        if self.kept is not None:
-            self.kept.keep(range(len(self.sample)), rows)
-        return profile_of(
-            rows, self.exact, self.fingerprint, kept=growing.told_of("latin"), began=self.began
-        )
+        rows = growing.everything(self.kept)
+        kept = growing.told_of("latin")
+        return profile_of(rows, self.exact, self.fingerprint, kept=kept, began=self.began)
 
     def affords(self, budget: int | str, passes: int) -> bool:
         """Whether so many ``passes`` more are within ``budget``."""
@@ -220,19 +260,22 @@ class _Looking:
     def affordable(self, budget: int | str) -> int:
         """How many passes more ``budget`` allows, one that ends somewhere."""
         run = self.answers.forward_passes - self.answers.passes_from_cache
-        run += self.answers.passes_replayed + self._run
+        run += self.answers.passes_replayed + self._before + self._run
         seconds = seconds_of(budget)
         if seconds is None:
             return int(budget) - run
         spent = self.answers.seconds + time.perf_counter() - self.began
-        return int((seconds - spent) * run / max(spent, 1e-9))
+        return int(min((seconds - spent) * run / max(spent, 1e-9), sys.maxsize))
 
+    _before: int = 0
     _run: int = 0
+    """Passes of the games before this one, and of it."""
 
     def _tell(self, done: int, images: int, passes: int) -> None:
         """How far a turn is; the next begins anew."""
         self._run = passes
         if self.progress is not None:
+            passes += self._before
             self.progress(Progress(done, images, passes, time.perf_counter() - self.began))
 
     def _game(self, sample: ReferenceSample) -> Game:

@@ -26,7 +26,7 @@ from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.spectral import measure
 from pytest_iaside.measure.trainings import mean_of
 from pytest_iaside.report.record import ComparisonRecord
-from pytest_iaside.settings import Layer, SettingKeywords, Settings
+from pytest_iaside.settings import BUDGETS, Layer, SettingKeywords, Settings
 from pytest_iaside.testing.coarse import CoarseToFine
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.drawn import in_drawing_order
@@ -91,17 +91,51 @@ def _prepared(
     exhausted = False
 
     def measured(model: Any, sample: ReferenceSample, baseline: Any) -> SpectralProfile:
-        with kept_open(passes=PASSES_OF_A_GATE * len(sample)):
-            return looked_at(model, sample, baseline)
+        executor = test.fixture("spectral_executor") if test else None
+        # What stays open is this thread's own: an executor's threads would wait for it for ever.
+        alone = executor is None
+        with kept_open(passes=PASSES_OF_A_GATE * len(sample)) if alone else nullcontext():
+            return looked_at(model, sample, baseline, executor)
 
-    def looked_at(model: Any, sample: ReferenceSample, baseline: Any) -> SpectralProfile:
-        nonlocal exhausted
-        whole = sample
+    def looked_at(
+        model: Any, sample: ReferenceSample, baseline: Any, executor: Any
+    ) -> SpectralProfile:
         options = {"cache": True, "panel": AUTO, **settings.measure}
-        given = options.copy()
         again: Again = {}
-        answers = _answered(model, sample, given, baseline, again)
-        del options["panel"]
+        answers = _answered(model, sample, options, baseline, again)
+        found = played(model, sample, baseline, answers, again, executor)
+        notes = [note for note in found.notes if CHANGED_MODEL in note]
+        if answers.passes_from_cache and notes:
+            # What was kept of the model is not its own any longer, and forgotten by now.
+            answers = _answered(model, sample, options, baseline, {})
+            if looks.last == "answers":
+                # Those that were kept had decided how much is played.
+                found = played(model, sample, baseline, answers, again, executor)
+                found = replace(found, notes=(*found.notes, *notes))
+        if baseline is not None and settings.budget not in BUDGETS and (why := unlimited(baseline)):
+            told = f"the budget of {settings.budget} does not apply: {why}"
+            found = replace(found, notes=(*found.notes, told))
+        return with_answers(found, answers)
+
+    def unlimited(baseline: Any) -> str:
+        """Why a budget limits nothing; empty where it does."""
+        if several or adds:
+            return "several trainings take the whole game"
+        if auto:
+            return "samples='auto' stops where the verdict is decided"
+        return "the baseline holds no answers" if baseline.answers is None else looks.why
+
+    def played(
+        model: Any,
+        sample: ReferenceSample,
+        baseline: Any,
+        answers: Measurement,
+        again: Again,
+        executor: Any,
+    ) -> SpectralProfile:
+        nonlocal exhausted
+        options = {"cache": True, **settings.measure}
+        options.pop("panel", None)
         single = baseline is None or not baseline.trainings
         if baseline is not None and baseline.answers is not None and single:
             # The game at the confidence of the baseline, where nothing else tells the two apart.
@@ -113,7 +147,6 @@ def _prepared(
             options["samples"] = known or "auto"
             options["until"] = stopping_rule(baseline, thresholds, level=level, ends=ends)
         options["again"] = again
-        executor = test.fixture("spectral_executor") if test else None
         options["execution"] = replace(settings.execution, executor=executor)
         with test.progress() if test else nullcontext() as progress:
             found = None
@@ -123,10 +156,7 @@ def _prepared(
             if found is None:
                 found = measure(model, sample, **options, progress=progress, labels_from=baseline)
         exhausted = len(found) == options.get("samples")
-        if answers.passes_from_cache and CHANGED_MODEL in "".join(found.notes):
-            # What was kept of the model is not its own any longer, and forgotten by now.
-            answers = _answered(model, whole, given, baseline, {})
-        return with_answers(found, answers)
+        return found
 
     def compared(candidate: Any, baseline: Any) -> Comparison:
         if auto and candidate is not baseline and not baseline.trainings:

@@ -23,7 +23,7 @@ from pytest_iaside.measure.game.coalitions import (
     exact_coalitions,
     plan,
 )
-from pytest_iaside.measure.game.growing import GrowingGame, read_by, read_off
+from pytest_iaside.measure.game.growing import GrowingGame, ends_along, ends_of, read_by, read_off
 from pytest_iaside.measure.game.play import Game
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.game.shapley import plan_weights, shapley_values
@@ -116,11 +116,10 @@ def test_all_of_it_is_the_exact_game(rules: dict[str, Any], labels: list[int] | 
     )
     assert exact.log_likelihood is not None
     ends = growing.ends()
-    assert (ends.log_likelihood.shape, growing.passes) == ((4, 10), 4 * 11)
-    assert np.isnan(growing.table).sum() == 4 * 6
+    assert (ends.log_likelihood.shape, growing.passes) == ((4, 12), 4 * 13)
+    assert np.isnan(growing.table).sum() == 4 * 4
     one = growing.along("antithetic")
-    # Of one order and its reverse the ends are known.
-    assert (one.log_likelihood.shape, growing.passes) == ((4, 8), 4 * 13)
+    assert one.log_likelihood.shape == (4, 8)
     psi, by_size = read_off(
         exact.log_likelihood, read_by("antithetic", exact.rules), sample.digests
     )
@@ -191,7 +190,7 @@ def test_an_old_latin_baseline_is_read_one_way() -> None:
         np.testing.assert_allclose(values @ plan_weights(drawn), one.image_psi[row], atol=1e-5)
     off = [np.abs(each.image_psi - exact.image_psi).mean() for each in (one, both)]
     assert off[1] < 0.7 * off[0]  # What is read both ways is nearer.
-    with pytest.raises(BaselineError, match="ways: candidate 2, baseline None"):
+    with pytest.raises(BaselineError, match="candidate both ways, baseline one way"):
         compare(both, old)
 
 
@@ -207,3 +206,29 @@ def test_workers_find_the_same() -> None:
             Game(one.classifier, one.rules, execution, one.sample, one.whole)
         ).along("latin")
     np.testing.assert_allclose(spread.image_psi, alone.image_psi, atol=1e-6)
+
+
+def test_circles_that_are_read_otherwise_are_measured_again() -> None:
+    """No setting says how a circle is read: version 0.1 read it one way."""
+    both, one = Rules(bands=6, design="latin", ways=2), Rules(bands=6, design="latin")
+    (told,) = both.differences(one)
+    assert told == (
+        "how the circle of design 'latin' is read: candidate both ways, baseline one way "
+        "(version 0.1 read it one way: measure anew)"
+    )
+    assert both.differences(both) == one.differences(one) == []
+    (told,) = both.differences(Rules(bands=6, design="exact"))
+    assert told == "design: candidate 'latin', baseline 'exact'"
+
+
+@given(st.integers(4, 10), st.text(max_size=4), st.integers(0, 100))
+def test_ends_lie_along_arcs_and_two_between_them(bands: int, digest: str, seed: int) -> None:
+    rules = Rules(bands=bands, seed=seed)
+    (found,) = ends_along(rules, [digest])
+    assert len(set(found)) == len(found) == ends_of(bands) == 2 * bands + 4
+    arcs = columns_of(plan("latin", bands, f"{seed} {digest}").coalitions)
+    assert set(found) <= set(arcs)
+    size = exact_coalitions(bands).sum(axis=1)[found]
+    between = (size > 1) & (size < bands - 1)
+    assert between.sum() == 2
+    np.testing.assert_array_equal(found, ends_along(rules, [digest])[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,9 +91,17 @@ class CachedGame:
     @property
     def complete(self) -> bool:
         """Whether something is kept of every image; nothing is played again for that."""
+        return self._kept_of(all)
+
+    @property
+    def begun(self) -> bool:
+        """Whether something is kept of an image; nothing is played again for that."""
+        return self._kept_of(any)
+
+    def _kept_of(self, some: Callable[[Iterable[bool]], bool]) -> bool:
         if self.key is None:
             return False
-        return all(one is not None for one in self.cache.get(self.key, self.entries))
+        return some(one is not None for one in self.cache.get(self.key, self.entries))
 
     def rows(self) -> list[GameRows | None]:
         """What is kept of each image of the sample, once some of it was played again.

@@ -27,10 +27,14 @@ from pytest_iaside.measure.game.rows import PASSES, GameRows, join
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.game.shapley import mean_by_size, plan_weights, shapley_weights
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.arrays import Floats, random_by
 
+BETWEEN = 2
+"""Coalitions of each image that are looked at together with the ends."""
 Turn = Literal["antithetic", "latin"]
 """Designs in the order in which they are played: each plays what the one before did, and more."""
+Found = Callable[[slice, GameRows], None]
+"""Gets what is known of some images once it is."""
 
 
 @dataclass(eq=False)
@@ -72,15 +76,26 @@ class GrowingGame:
         return replace(self.game, rules=read_by(design, self.game.rules))
 
     @property
-    def left(self) -> int:
-        """How many coalitions of an image do not lie along arcs."""
-        bands = self.game.rules.bands
-        return int(2**bands) - arcs_of(bands)
+    def bands(self) -> int:
+        return self.game.rules.bands
+
+    @property
+    def ends_save(self) -> bool:
+        """Whether ends are fewer than all coalitions, from 4 bands on."""
+        return ends_of(self.bands) < int(2**self.bands)
 
     @property
     def saves(self) -> bool:
         """Whether arcs are at most half of all coalitions, from 6 bands on."""
-        return arcs_of(self.game.rules.bands) <= self.left
+        return 2 * arcs_of(self.bands) <= int(2**self.bands)
+
+    def cost(self, coalitions: int) -> int:
+        """Forward passes until so many coalitions of each image are known, and it as it is.
+
+        Those that are known are among them.
+        """
+        known = int((~np.isnan(self.table[:1])).sum())
+        return len(self) * (coalitions - known + (known == 0))
 
     @property
     def passes(self) -> int:
@@ -88,14 +103,14 @@ class GrowingGame:
         return sum(each.forward_passes - each.from_cache for each in self.rows)
 
     def ends(self) -> GameRows:
-        """Play the coalitions of no band, one, all but one and all: 2·M + 2; ψ are left open.
+        """Play the coalitions of no band, one, all but one and all; ψ are left open.
+
+        And two more of each image, so that not all between are unseen: 2·M + 4.
 
         Raises ModelError as ``run_jobs`` and ``play_rounds`` do. Nobody is asked whether the
         answers are steady: that is for who asked for the clean ones.
         """
-        every = 2**self.game.rules.bands - 1
-        one = 1 << np.arange(self.game.rules.bands)
-        return self._fill(np.tile(np.concatenate([[0, every], one, every - one]), (len(self), 1)))
+        return self._fill(ends_along(self.game.rules, self.game.sample.digests))
 
     def along(self, design: Turn) -> GameRows:
         """Play the coalitions of ``design``; ψ of every band without bias. Raises as ``ends``.
@@ -105,63 +120,100 @@ class GrowingGame:
         game = self.read_by(design)
         plans = plans_of(game.sample, game.rules)
         columns = np.stack([columns_of(each.coalitions) for each in plans])
-        kept = self.kept.get(design)
-        rows = [None] if kept is None or self.rows else kept.rows()
-        if None in rows:
-            found = self._fill(columns)
-        else:
-            found = join([each for each in rows if each is not None])
-            self.rows.append(found)
-            np.put_along_axis(self.table, columns, found.log_likelihood, axis=1)
-        psi, by_size = read_off(self.table, game.rules, game.sample.digests)
-        found = replace(found, image_psi=psi, by_size=by_size)
-        if kept is not None and None in rows:
-            kept.keep(range(len(self)), found)
+        keeper = self.kept.get(design)
+        nothing: list[GameRows | None] = [None] * len(self)
+        kept = nothing if keeper is None or self.rows else keeper.rows()
+        missing = [image for image, rows in enumerate(kept) if rows is None]
+        if len(missing) == len(self):
+            found = self._fill(columns, self._read_and_keep(keeper, game.rules))
+            return self._read(found, slice(None), game.rules)
+        if missing:
+            # What an interrupted run left is played as a game of its own.
+            sample = self.game.sample.take(missing)
+            rest = GrowingGame(replace(self.game, sample=sample), told=self.told)
+            if keeper is not None:
+                rest.kept[design] = CachedGame.of(rest.read_by(design))
+            for image, rows in zip(missing, rest.along(design).each(), strict=True):
+                kept[image] = rows
+        found = join([each for each in kept if each is not None])
+        self.rows.append(found)
+        np.put_along_axis(self.table, columns, found.log_likelihood, axis=1)
         return found
 
-    def everything(self) -> GameRows:
-        """Play all coalitions; ψ of every band exactly. Raises as ``ends``."""
-        size = exact_coalitions(self.game.rules.bands).sum(axis=1)
-        sizes = range(self.game.rules.bands + 1)
-        found = self._fill(np.tile(np.arange(len(size)), (len(self), 1)))
-        return replace(
-            found,
-            image_psi=(self.table - self.table[:, :1]) @ shapley_weights(self.game.rules.bands),
-            by_size=np.stack([self.table[:, size == s].mean(axis=1) for s in sizes], axis=1),
-        )
+    def everything(self, kept: CachedGame | None = None) -> GameRows:
+        """Play all coalitions; ψ of every band exactly. Raises as ``ends``.
+
+        What is found of an image goes to ``kept`` at once.
+        """
+        columns = np.tile(np.arange(2**self.bands), (len(self), 1))
+        found = self._fill(columns, self._read_and_keep(kept, self.game.rules))
+        return self._read(found, slice(None), self.game.rules)
+
+    def _read(self, rows: GameRows, some: slice, rules: Rules) -> GameRows:
+        """``rows`` of ``some`` images with the ψ and means that ``rules`` read off the table."""
+        table = self.table[some]
+        if rules.design == "exact":
+            size = exact_coalitions(self.bands).sum(axis=1)
+            psi = (table - table[:, :1]) @ shapley_weights(self.bands)
+            means = [table[:, size == s].mean(axis=1) for s in range(self.bands + 1)]
+            return replace(rows, image_psi=psi, by_size=np.stack(means, axis=1))
+        psi, by_size = read_off(table, rules, self.game.sample.digests[some])
+        return replace(rows, image_psi=psi, by_size=by_size)
+
+    def _read_and_keep(self, kept: CachedGame | None, rules: Rules) -> Found:
+        """What keeps the rows of some images as soon as they are found."""
+
+        def keep(some: slice, rows: GameRows) -> None:
+            if kept is not None:
+                kept.keep(range(some.start, some.stop), self._read(rows, some, rules))
+
+        return keep
 
     def __len__(self) -> int:
         return len(self.table)
 
-    def _fill(self, columns: NDArray[np.int64]) -> GameRows:
+    def _fill(self, columns: NDArray[np.int64], found: Found = lambda some, rows: None) -> GameRows:
         """Play those of ``columns`` (K, S) that were not yet; what is known of all of them then.
 
-        Of each image as many are known.
+        Of each image as many are known. ``found`` gets the same of some images, as they are done.
         """
         unknown = np.isnan(np.take_along_axis(self.table, columns, axis=1))
         if unknown.any():
+            before = {name: sum(getattr(each, name) for each in self.rows) for name in PASSES}
             new = columns[unknown].reshape(len(self), -1)
-            found = self._played(new, self.rows[-1].log_probabilities if self.rows else None)
-            np.put_along_axis(self.table, new, found.log_likelihood, axis=1)
-            self.rows.append(found)
+            clean = self.rows[-1].log_probabilities if self.rows else None
+            done, every = 0, []
+            for rows in self._played(new, clean):
+                some = slice(done, done + len(rows))
+                done = some.stop
+                every.append(rows)
+                np.put_along_axis(self.table[some], new[some], rows.log_likelihood, axis=1)
+                known = np.take_along_axis(self.table[some], columns[some], axis=1)
+                # Of each image as many were played before.
+                passes = {
+                    name: getattr(rows, name) + count * len(rows) // len(self)
+                    for name, count in before.items()
+                }
+                found(some, replace(rows, log_likelihood=known, **passes))
+            self.rows.append(join(every))
         passes = {name: sum(getattr(each, name) for each in self.rows) for name in PASSES}
         known = np.take_along_axis(self.table, columns, axis=1)
         return replace(self.rows[-1], log_likelihood=known, **passes)
 
     def _played(
         self, columns: NDArray[np.int64], log_probabilities: Floats | None = None
-    ) -> GameRows:
-        """The coalitions ``columns`` (K, S) of each image; ψ and means are left open.
+    ) -> Iterator[GameRows]:
+        """The coalitions ``columns`` (K, S) of each image, some at a time; ψ are left open.
 
         ``log_probabilities`` (K, classes) of the images as they are, if they are known.
         """
-        found, run = [], self.passes
+        done, run = 0, self.passes
         parts = self._parts(columns, log_probabilities)
         for rows in run_jobs(self.game.classifier, self.game.execution, parts, steady=True):
-            found.append(rows)
+            yield rows
+            done += len(rows)
             run += rows.forward_passes
-            self.told(sum(map(len, found)), len(self), run)
-        return join(found)
+            self.told(done, len(self), run)
 
     def _parts(
         self, columns: NDArray[np.int64], log_probabilities: Floats | None
@@ -216,6 +268,27 @@ class _Part:
 def arcs_of(bands: int) -> int:
     """How many coalitions lie along the arcs of a circle of so many bands; none and all, too."""
     return bands * (bands - 1) + 2
+
+
+def ends_of(bands: int) -> int:
+    """How many coalitions are ends, with those drawn between, from 4 bands on."""
+    return 2 * bands + 2 + BETWEEN
+
+
+def ends_along(rules: Rules, digests: Sequence[str]) -> NDArray[np.int64]:
+    """Which coalitions are ends of each image, and which are drawn between: (K, 2·M + 4).
+
+    The latter lie along the image's own arcs, so that nothing is played for them alone.
+    """
+    every, one = 2**rules.bands - 1, 1 << np.arange(rules.bands)
+    ends = np.concatenate([[0, every], one, every - one])
+    found = []
+    for digest in digests:
+        key = key_of(rules, digest)
+        between = np.setdiff1d(columns_of(plan("latin", rules.bands, key).coalitions), ends)
+        drawn = random_by(f"between {key}").choice(between, BETWEEN, replace=False)
+        found.append(np.concatenate([ends, drawn]))
+    return np.array(found)
 
 
 def read_by(design: Turn, rules: Rules) -> Rules:

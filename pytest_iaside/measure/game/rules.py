@@ -90,11 +90,21 @@ class Rules:
     ) -> list[str]:
         """One line for each rule that differs: ``bands: candidate 8, baseline 6``."""
         both = self.as_dict(), other.as_dict()
-        return [
+        found = [
             f"{rule}: {names[0]} {both[0].get(rule)!r}, {names[1]} {both[1].get(rule)!r}"
             for rule in self.names()
-            if both[0].get(rule) != both[1].get(rule) and (rule != "seed" or self.draws)
+            if both[0].get(rule) != both[1].get(rule)
+            and rule != "ways"
+            and (rule != "seed" or self.draws)
         ]
+        if self.ways != other.ways and self.design == other.design:
+            # No setting, but what a version does.
+            ways = ["both ways" if each.ways == 2 else "one way" for each in (self, other)]
+            found.append(
+                f"how the circle of design 'latin' is read: {names[0]} {ways[0]}, {names[1]} "
+                f"{ways[1]} (version 0.1 read it one way: measure anew)"
+            )
+        return found
 
     @property
     def draws(self) -> bool:
