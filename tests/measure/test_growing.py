@@ -226,9 +226,12 @@ def test_ends_lie_along_arcs_and_two_between_them(bands: int, digest: str, seed:
     rules = Rules(bands=bands, seed=seed)
     (found,) = ends_along(rules, [digest])
     assert len(set(found)) == len(found) == ends_of(bands) == 2 * bands + 4
-    arcs = columns_of(plan("latin", bands, f"{seed} {digest}").coalitions)
-    assert set(found) <= set(arcs)
+    order, arcs = (
+        set(columns_of(plan(design, bands, f"{seed} {digest}").coalitions))
+        for design in ("antithetic", "latin")
+    )
+    assert order < arcs and set(found) < arcs
     size = exact_coalitions(bands).sum(axis=1)[found]
     between = (size > 1) & (size < bands - 1)
-    assert between.sum() == 2
+    assert between.sum() == 2 and set(found[between]) <= order
     np.testing.assert_array_equal(found, ends_along(rules, [digest])[0])

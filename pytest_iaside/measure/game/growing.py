@@ -278,14 +278,14 @@ def ends_of(bands: int) -> int:
 def ends_along(rules: Rules, digests: Sequence[str]) -> NDArray[np.int64]:
     """Which coalitions are ends of each image, and which are drawn between: (K, 2·M + 4).
 
-    The latter lie along the image's own arcs, so that nothing is played for them alone.
+    The latter lie along the image's own order, so that nothing is played for them alone.
     """
     every, one = 2**rules.bands - 1, 1 << np.arange(rules.bands)
     ends = np.concatenate([[0, every], one, every - one])
     found = []
     for digest in digests:
         key = key_of(rules, digest)
-        between = np.setdiff1d(columns_of(plan("latin", rules.bands, key).coalitions), ends)
+        between = np.setdiff1d(columns_of(plan("antithetic", rules.bands, key).coalitions), ends)
         drawn = random_by(f"between {key}").choice(between, BETWEEN, replace=False)
         found.append(np.concatenate([ends, drawn]))
     return np.array(found)
