@@ -27,7 +27,7 @@ from common.side_by_side import machine, print_table
 from pytest_iaside import Thresholds, compare
 from pytest_iaside.compare import coarse
 from pytest_iaside.measure.game.coalitions import plan
-from pytest_iaside.measure.game.growing import Turn, arcs_of, ends_along, ends_of
+from pytest_iaside.measure.game.growing import Turn, ends_along, ends_of
 from pytest_iaside.measure.panel import PANEL
 from pytest_iaside.measure.profile import SpectralProfile
 
@@ -59,7 +59,7 @@ def both_of(pair: Pair, turns: dict[str, Pair], limits: Thresholds) -> Both:
     everything = "drift" if whole.fails() else whole.verdict
     answers = images * (1 + len(PANEL))
     if coarse.red_by_answers(candidate.answers, baseline, limits, LEVEL):
-        some = coarse.looked_into(images) * (arcs_of(bands) + 1)
+        some = coarse.looked_into(images) * (2 * bands + 1)
         return Both(everything, "drift", "answers", answers + some)
     if coarse.same_answers(candidate.answers, baseline) and _same_ends(candidate, baseline):
         return Both(everything, "pass", "unchanged", answers + images * (ends_of(bands) + 1))

@@ -29,8 +29,8 @@ from pytest_iaside.thresholds import Thresholds
 EARLY = 50
 """An early look has a fiftieth of the error that the last one may make: so small a part leaves the
 last look its own, nearly (Haybittle 1971, Peto 1976)."""
-DRIVING = 16
-"""Images that a gate is looked into where the answers alone are red, or a quarter of all."""
+DRIVING = 32
+"""Images that a gate is looked into where the answers alone are red, or half of all."""
 
 
 def early_level(level: float) -> float:
@@ -72,7 +72,7 @@ def same_answers(answers: Measurement, baseline: Measurement) -> bool:
 
 def looked_into(images: int) -> int:
     """How many of so many images say which bands lost where the answers alone are red."""
-    return min(images, max(DRIVING, images // 4))
+    return min(images, max(DRIVING, images // 2))
 
 
 def driving(red: Comparison) -> list[str]:

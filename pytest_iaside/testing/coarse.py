@@ -76,8 +76,9 @@ class CoarseToFine:
         red = coarse.red_by_answers(answers, baseline, thresholds, level)
         if red and (moved := look.first_of(coarse.driving(red), table)):
             growing = look.grown(sample.take(moved))
-            self.last, self.baseline = "answers", coarse.along("latin", table)
-            return look.along("latin", growing)
+            # For as many passes one order of more images sees more than arcs of fewer.
+            self.last, self.baseline = "answers", coarse.along(TURNS[0], table)
+            return look.along(TURNS[0], growing)
         if set(sample.digests) - set(table.digests):
             self.why = "the baseline lacks some of the images"
             return None
