@@ -45,6 +45,18 @@ class _BandTransform(v2.Transform):  # type: ignore[misc]
         self._drawn_in: int | None = None
         self._own = None if seed is None else torch.Generator().manual_seed(seed)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A generator cannot be sent to a process that is not forked; where it stands can.
+        own = None if self._own is None else self._own.get_state().numpy().tobytes()
+        return {**self.__dict__, "_own": own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        own = state["_own"]
+        super().__setstate__({**state, "_own": None})
+        if own is not None:
+            self._own = torch.Generator()
+            self._own.set_state(torch.frombuffer(bytearray(own), dtype=torch.uint8))
+
     @property
     def generator(self) -> torch.Generator | None:
         """What draws: with a seed the transform's own generator, else PyTorch's (None).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -130,13 +131,27 @@ def test_every_worker_and_every_epoch_draws_anew(seed: int | None) -> None:
     def epochs() -> list[Tensor]:
         torch.manual_seed(0)
         drawn = Drawn(BandNoise(6, p=1.0, seed=seed))
-        loader = torch.utils.data.DataLoader(drawn, batch_size=4, num_workers=2)
+        # Not forked: what other tests have left in this process is none of the workers' business.
+        loader = torch.utils.data.DataLoader(
+            drawn, batch_size=4, num_workers=2, multiprocessing_context="spawn"
+        )
         return [torch.cat(list(loader)) for _ in range(2)]
 
     found = epochs()
     assert len({tuple(each.flatten().tolist()) for each in torch.cat(found)}) == 16
     # torch.manual_seed decides what workers draw, so a run can be repeated.
     torch.testing.assert_close(epochs(), found)
+
+
+@pytest.mark.parametrize("kind", [BandDropout, BandNoise])
+def test_a_copy_goes_on_where_it_was(kind: Any) -> None:
+    """As what is sent to a worker that is not forked."""
+    transform = kind(6, p=1.0, seed=3)
+    first = transform(images())
+    copy = pickle.loads(pickle.dumps(transform))
+    found, expected = copy(images()), transform(images())
+    torch.testing.assert_close(found, expected)
+    assert not torch.equal(found, first)
 
 
 @pytest.mark.parametrize("kind", [BandDropout, BandNoise])
