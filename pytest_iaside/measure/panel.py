@@ -74,7 +74,8 @@ def measure_answers(
     about its label (stats/structured.py). Without labels in ``reference`` the predictions on the
     clean images count, or those of ``labels_from``. ``panel`` "auto" is the usual one, as far as
     the images allow. ``cache`` as in ``measure``; of what is kept every image is answered
-    again, as it is and under one corruption drawn anew. ``again`` takes the logits of the former.
+    again, as it is and under one corruption drawn anew. ``again`` takes the clean logits that were
+    answered in this run.
 
     Raises as ``mean_prediction_error``.
     """
@@ -84,13 +85,13 @@ def measure_answers(
     taken = first_images(reference, samples)
     sample = on_labels_of(taken, labels_from)
     chosen = panel_of(panel, sample.shape)
-    asked = Asked(
-        classifier, sample, (None, *chosen), seed, execution, {} if again is None else again
-    )
+    again = {} if again is None else again
+    asked = Asked(classifier, sample, (None, *chosen), seed, execution, again)
     found = asked.kept() if cache else None
     from_cache = 0 if found is None else asked.passes
     if found is None:
         found = asked.run()
+        again.update(zip(sample.digests, found[0], strict=True))
         if cache:
             asked.keep(found)
     labels = labels_of(sample, found[0])

@@ -107,7 +107,8 @@ def _prepared(
         notes = [note for note in found.notes if CHANGED_MODEL in note]
         if answers.passes_from_cache and notes:
             # What was kept of the model is not its own any longer, and forgotten by now.
-            answers = _answered(model, sample, options, baseline, {})
+            again = {}
+            answers = _answered(model, sample, options, baseline, again)
             if looks.last == "answers":
                 # Those that were kept had decided how much is played.
                 found = played(model, sample, baseline, answers, again, executor)

@@ -22,7 +22,7 @@ from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.game.cached import CachedGame
 from pytest_iaside.measure.game.coalitions import columns_of, exact_coalitions, plan
 from pytest_iaside.measure.game.play import Game, Shard, answers_on, key_of, plans_of
-from pytest_iaside.measure.game.replay import Again
+from pytest_iaside.measure.game.replay import Again, answered
 from pytest_iaside.measure.game.rows import PASSES, GameRows, join
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.game.shapley import mean_by_size, plan_weights, shapley_weights
@@ -43,7 +43,8 @@ class GrowingGame:
 
     ``game`` is an exact one; ``told`` hears of how many images of a turn something was found, and
     how many passes were run in all. With ``cached`` what designs found before is taken from the
-    disk, and kept there.
+    disk, and kept there. Images that were answered ``again``, if all were, are not run as they are
+    once more.
     """
 
     game: Game
@@ -51,6 +52,8 @@ class GrowingGame:
     again: Again = field(default_factory=dict)
     told: Callable[[int, int, int], None] = lambda done, images, passes: None
     table: Floats = field(init=False)
+    clean: Tensor | None = field(init=False)
+    """Logits (K, classes) of the images as they are, where they were known before."""
     kept: dict[Turn, CachedGame] = field(init=False, default_factory=dict)
     """What the cache keeps of the game by each design."""
     rows: list[GameRows] = field(init=False, default_factory=list)
@@ -58,6 +61,7 @@ class GrowingGame:
     def __post_init__(self) -> None:
         shape = (len(self.game.sample), 2**self.game.rules.bands)
         self.table = np.full(shape, np.nan)
+        self.clean = answered(self.again, self.game.sample.digests)
         if self.cached:
             for design in get_args(Turn):
                 self.kept[design] = CachedGame.of(self.read_by(design), self.again)
@@ -95,7 +99,7 @@ class GrowingGame:
         Those that are known are among them.
         """
         known = int((~np.isnan(self.table[:1])).sum())
-        return len(self) * (coalitions - known + (known == 0))
+        return len(self) * (coalitions - known + (known == 0 and self.clean is None))
 
     @property
     def passes(self) -> int:
@@ -130,7 +134,9 @@ class GrowingGame:
         if missing:
             # What an interrupted run left is played as a game of its own.
             sample = self.game.sample.take(missing)
-            rest = GrowingGame(replace(self.game, sample=sample), told=self.told)
+            rest = GrowingGame(
+                replace(self.game, sample=sample), again=self.again, told=self.told
+            )
             if keeper is not None:
                 rest.kept[design] = CachedGame.of(rest.read_by(design))
             for image, rows in zip(missing, rest.along(design).each(), strict=True):
@@ -219,7 +225,7 @@ class GrowingGame:
         self, columns: NDArray[np.int64], log_probabilities: Floats | None
     ) -> Iterator[_Part]:
         coalitions = exact_coalitions(self.game.rules.bands)[columns]
-        clean = None
+        clean = self.clean
         if log_probabilities is not None:
             # Their logits up to a constant, which changes nothing.
             clean = torch.from_numpy(log_probabilities * self.game.temperature)

@@ -18,7 +18,7 @@ LEAST = 64
 SHARE = 0.01
 AT_ONCE = 16  # images
 Again = dict[str, Floats]
-"""Logits (C,) of images as they are, by digest, that were answered again in this run already."""
+"""Logits (C,) of images as they are, by digest, that were answered in this run already."""
 
 
 def replay(
@@ -46,7 +46,7 @@ def replay(
     plans = plans_of(game.sample.take(wanted), game.rules)
     coalitions = [p.coalitions[some] for p, some in zip(plans, columns, strict=True)]
     targets = torch.from_numpy(rows.log_probabilities[drawn].argmax(axis=1))
-    clean = _answered(again, [game.sample.digests[image] for image in wanted])
+    clean = answered(again, [game.sample.digests[image] for image in wanted])
     count, done = len(drawn) * (each + (clean is None)), 0
     work = game.shards(AT_ONCE, wanted)
     first = next(work)
@@ -67,7 +67,7 @@ def replay(
     return count, ""
 
 
-def _answered(again: Again, digests: Sequence[str]) -> Tensor | None:
+def answered(again: Again, digests: Sequence[str]) -> Tensor | None:
     """The logits (K, C) of images ``again``; None unless there are those of all."""
     if not all(digest in again for digest in digests):
         return None
