@@ -61,6 +61,7 @@ class SettingKeywords(AccuracyKeywords, total=False):
     cache: bool
     panel: Sequence[tuple[str, int]] | Literal["auto"] | None
     max_effective_drop: float | None
+    max_score_drop: float | None
     min_src: float | None
     max_src_drop: float | None
     max_sid_shift: float | None
@@ -194,6 +195,7 @@ THRESHOLDS: dict[str, tuple[Kind, str]] = {
     "max_accuracy_drop": (NUMBER_OR_NONE, "share of images that may be answered right no longer"),
     "max_log_likelihood_drop": (NUMBER_OR_NONE, "nats that its log-likelihood may fall"),
     "max_probability_drop": (NUMBER_OR_NONE, "how far the probability of the label may fall"),
+    "max_score_drop": (NUMBER_OR_NONE, "how far a score of one's own may fall, in its unit"),
     "max_effective_drop": (NUMBER_OR_NONE, "share of images lost beyond clean accuracy"),
     "min_src": (NUMBER_OR_NONE, "least signed SRC of the model"),
     "max_src_drop": (NUMBER_OR_NONE, "how far the signed SRC may fall"),

@@ -65,16 +65,17 @@ class Thresholds:
     The answers come first: ``max_accuracy_drop`` is the share of images that may be answered right
     no longer; ``max_log_likelihood_drop`` (nats) and ``max_probability_drop`` how far the
     log-likelihood and the probability of the label may fall, each at the model's own temperature.
-    They count for the images as they are and for the mean over the panel; under any single one of
-    its perturbations twice as much is allowed. ``max_effective_drop`` is the share of images that
-    may be answered right no longer under any of its perturbations beyond what the change of clean
-    accuracy explains (compare/effective.py). ``min_src`` is the least signed SRC of the
-    candidate. ``max_src_drop`` is how far the signed SRC may fall. ``max_sid_shift`` is the share
-    of importance that may move past any frequency towards higher ones. ``max_value_drop`` is the
-    share of the baseline's v(all) that may be lost, ``max_band_drop`` the same for any single
-    band's ψ. ``max_upper_band_change`` is how far a band of the upper half may change either way:
-    what a model reads there, noise takes from it. ``direction``: whether other changes for the
-    better count too.
+    ``max_score_drop`` is how far a score of the user's own may fall, in its unit: a gate of such a
+    classifier needs it. They count for the images as they are and for the mean over the panel;
+    under any single one of its perturbations twice as much is allowed. ``max_effective_drop`` is
+    the share of images that may be answered right no longer under any of its perturbations beyond
+    what the change of clean accuracy explains (compare/effective.py). ``min_src`` is the least
+    signed SRC of the candidate. ``max_src_drop`` is how far the signed SRC may fall.
+    ``max_sid_shift`` is the share of importance that may move past any frequency towards higher
+    ones. ``max_value_drop`` is the share of the baseline's v(all) that may be lost,
+    ``max_band_drop`` the same for any single band's ψ. ``max_upper_band_change`` is how far a band
+    of the upper half may change either way: what a model reads there, noise takes from it.
+    ``direction``: whether other changes for the better count too.
     """
 
     # Why these defaults: benchmarks/real_changes.py; its tables: docs/calibration.md.
@@ -84,6 +85,7 @@ class Thresholds:
     max_accuracy_drop: float | None = 0.02
     max_log_likelihood_drop: float | None = 0.1
     max_probability_drop: float | None = 0.02
+    max_score_drop: float | None = None
     max_effective_drop: float | None = None
     min_src: float | None = None
     max_src_drop: float | None = 0.02
@@ -116,6 +118,7 @@ class Thresholds:
             "accuracy": self.max_accuracy_drop,
             "log-likelihood": self.max_log_likelihood_drop,
             "probability": self.max_probability_drop,
+            "score": self.max_score_drop,
         }
         found = {
             f"{place} {title}": Limit(change=times * change)

@@ -65,7 +65,7 @@ def _table(profile: SpectralProfile, level: float) -> list[str]:
 
     interval, shares = confidence(level), profile.interval("sid", level)
     rows = [
-        ["band", "ψ (nats)", "± se", "SID", interval],
+        ["band", f"ψ ({profile.model.unit})", "± se", "SID", interval],
         *(
             [
                 f"{band}  {label}",
@@ -81,7 +81,7 @@ def _table(profile: SpectralProfile, level: float) -> list[str]:
     for title, value, found, show in (
         ("SRC", profile.src, profile.interval("src", level), fixed),
         ("signed SRC", profile.signed_src, profile.interval("signed_src", level), signed),
-        ("v(all), nats", profile.value, profile.interval("value", level), fixed),
+        (f"v(all), {profile.model.unit}", profile.value, profile.interval("value", level), fixed),
     ):
         between = interval_text(found.low, found.high, show)
         lines.append(f"{title:<13} {show(value)}  ({interval} {between})")

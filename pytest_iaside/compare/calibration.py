@@ -30,6 +30,7 @@ ANSWERS = {
     "log-likelihood": "max_log_likelihood_drop",
     "probability": "max_probability_drop",
     "effective": "max_effective_drop",
+    "score": "max_score_drop",
 }
 BANDS = {
     "src": "max_src_drop",

@@ -87,7 +87,8 @@ def driving(red: Comparison) -> list[str]:
     ours, theirs = (one.values[some] for one, some in both)
     moved = (ours - theirs) * (-1 if check.change > 0 else 1)
     # Hits move or do not: of images that moved as much, those whose label got least likely.
-    likely = names.index("log-likelihood, clean")
+    clean = ("log-likelihood, clean", "score, clean")
+    likely = next(at for at, name in enumerate(names) if name in clean)
     # What is read off several quantities is none of them.
     where = names.index(check.where) if check.where in names else likely
     first, then = moved[:, where], moved[:, likely]
@@ -136,7 +137,10 @@ def compare_red(
         candidate, baseline, thresholds.answer_limits, level=level, direction=thresholds.direction
     )
     assert answered is not None
-    told = "; ".join(moved_most(found.quantities)) or "which band lost cannot be told"
+    told = (
+        "; ".join(moved_most(found.quantities, found.candidate.model.unit))
+        or "which band lost cannot be told"
+    )
     tail = (f"of the {found.images} images that moved most: {told}",)
     note = (
         f"the answers to all {answered.images} images decide; what bands lost is of the "

@@ -33,7 +33,7 @@ from pytest_iaside.thresholds import LEVEL, Direction, Limits, Thresholds
 
 # Where both rose, v(all) fell from L(∅) alone: the latter is at the model's own temperature, where
 # another confidence raises nothing.
-BETTER_ANSWERS = (AS_ANSWERED, "log-likelihood, clean")
+BETTER_ANSWERS = (AS_ANSWERED, "log-likelihood, clean", "score, clean")
 
 
 def compare(
@@ -87,7 +87,7 @@ def compare(
         direction=direction,
         paired=paired,
     )
-    if answered is not None and all(rose(answered, name) for name in BETTER_ANSWERS):
+    if answered is not None and _rose_all(answered):
         checks = [_of_the_empty(check) if check.name == "value" else check for check in checks]
     lead: tuple[str, ...] = ()
     if isinstance(candidate, SpectralProfile) and isinstance(baseline, SpectralProfile):
@@ -157,6 +157,11 @@ def _only(one: Measurement, rows: Pairs) -> Measurement:
     return replace(one.take(rows), **{name: getattr(one, name) for name in passes})
 
 
+def _rose_all(answers: Comparison) -> bool:
+    known = {each.name for each in answers.quantities}
+    return all(rose(answers, name) for name in BETTER_ANSWERS if name in known)
+
+
 def _of_the_empty(check: Check) -> Check:
     """The check of v(all) where L(all) rose: it fell because L(∅) rose more, which is no loss."""
     if check.verdict not in ("drift", "inconclusive"):
@@ -206,6 +211,7 @@ def _lead(
     level: float,
 ) -> tuple[str, ...]:
     """The score, and the band that decides, or else the one that moved the most."""
+    unit = candidate.model.unit
     negative = candidate.signed_src < 0 or baseline.signed_src < 0
     line = (
         f"signed SRC {signed(baseline.signed_src)} → {signed(candidate.signed_src)}"
@@ -219,13 +225,13 @@ def _lead(
     if band and band.verdict != "pass":
         fall = next(each.change for each in changes if each.name == band.where)
         change = f"{percent(band.change)} of v(all), {within(band, level, percent)}"
-        return line, f"{band.where} {signed(fall, 2)} nats ({change})"
-    return (line, *moved_most(changes))
+        return line, f"{band.where} {signed(fall, 2)} {unit} ({change})"
+    return (line, *moved_most(changes, unit))
 
 
-def moved_most(changes: tuple[QuantityChange, ...]) -> tuple[str, ...]:
-    """The band whose ψ fell the most, or else moved the most, of those that moved."""
+def moved_most(changes: tuple[QuantityChange, ...], unit: str) -> tuple[str, ...]:
+    """The band whose ψ, in ``unit``, fell the most, or else moved the most, of those that moved."""
     moved = [each for each in changes if each.moved]
     fallen = [each for each in moved if each.change < 0]
     worst = min(fallen or moved, key=lambda each: -abs(each.change), default=None)
-    return (f"{worst.name} {signed(worst.change, 2)} nats",) if worst else ()
+    return (f"{worst.name} {signed(worst.change, 2)} {unit}",) if worst else ()

@@ -74,7 +74,7 @@ def image_changes(
     hard = candidate.labels.ndim == 1
     return ImageChanges(
         quantity=quantities[name],
-        unit="nats" if name in ("band", "upper", "value") else "",
+        unit=candidate.model.unit if name in ("band", "upper", "value") else "",
         change=float(found),
         images=tuple(
             ImageChange(

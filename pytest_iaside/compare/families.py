@@ -11,6 +11,7 @@ from pytest_iaside.compare.check import Check, Estimates, Verdict, decide, worst
 from pytest_iaside.compare.evidence import Evidence, by_family
 from pytest_iaside.compare.words import (
     about,
+    in_unit,
     interval_of,
     nats,
     number,
@@ -34,6 +35,9 @@ from pytest_iaside.thresholds import Direction, Limits
 # Changes of a score, of a share of importance or of a share of v(all) below this come from
 # rounding alone (another batch size or backend moves them by 1e-5) and count as none.
 SHARE_RESOLUTION = 1e-3
+# What is limited of classes and labels, and what of a score of the user's own.
+OF_LABELS = ("mpe", "accuracy", "mce", "effective", "log-likelihood", "probability")
+OF_SCORES = ("score", "lost")
 MOSTLY_SEEDS = 0.5
 """Share of an interval's square from which on other seeds make it wide, and not images."""
 SHARES = ("sid", "src", "accuracy", "probability", "mpe", "effective")
@@ -88,7 +92,10 @@ def run_checks(
 ) -> list[Check]:
     """Every check that ``limits`` ask for; raises SettingsError for a family there is not."""
     checks: list[Check] = []
+    scored = not families.keys().isdisjoint(OF_SCORES)
     for name, limit in limits.items():
+        if name not in families and name in (OF_LABELS if scored else OF_SCORES):
+            continue
         if name not in families:
             raise SettingsError(
                 f"there is a limit for {name!r}, but no such quantity was measured; limits can "
@@ -126,15 +133,16 @@ def families_of(measurement: Measurement) -> dict[str, Family]:
         partition = measurement.partition
         edges = [f"{edge:.2f} cycles/px" for edge in partition.edges[1:-1]]
         bands = [quantity.name for quantity in measurement.quantities]
-        upper = (len(bands) + 1) // 2
+        upper, unit = (len(bands) + 1) // 2, measurement.model.unit
         return {
             "src": _share_family("src", [""], lambda psi, at: signed_src(sid(psi, at))[..., None]),
             # The share of importance below each inner edge.
             "sid": _share_family("sid", edges, lambda p, at: sid(p, at).cumsum(axis=-1)[..., :-1]),
-            "value": _nats_family("value", [""], lambda psi: psi.sum(axis=-1, keepdims=True)),
-            "band": _nats_family("band", bands, lambda psi: psi),
+            "value": _nats_family("value", [""], lambda psi: psi.sum(axis=-1, keepdims=True), unit),
+            "band": _nats_family("band", bands, lambda psi: psi, unit),
             "upper": replace(
-                _nats_family("upper", bands[upper:], lambda psi: psi[..., upper:]), both_ways=True
+                _nats_family("upper", bands[upper:], lambda psi: psi[..., upper:], unit),
+                both_ways=True,
             ),
         }
     columns = by_family(measurement.quantities)
@@ -161,8 +169,8 @@ def _share_family(name: str, places: Sequence[str], shares: Shares) -> Family:
     )
 
 
-def _nats_family(name: str, places: Sequence[str], read: Statistic) -> Family:
-    """What is linear in ψ; its change is a share of the baseline's v(all)."""
+def _nats_family(name: str, places: Sequence[str], read: Statistic, unit: str) -> Family:
+    """What is linear in ψ; its change is a share of the baseline's v(all), in ``unit``."""
 
     def relative(candidate: Floats, baseline: Floats) -> Floats:
         difference = read(candidate) - read(baseline)
@@ -179,7 +187,7 @@ def _nats_family(name: str, places: Sequence[str], read: Statistic) -> Family:
         read=read,
         estimate=lambda evidence: evidence.change_of(read, relative, len(places)),
         bounds=None,
-        sentence=_spectral_sentence,
+        sentence=lambda check, level: in_unit(_spectral_sentence(check, level), unit),
         show=percent,
         resolution=SHARE_RESOLUTION,
     )

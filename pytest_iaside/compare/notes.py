@@ -10,7 +10,7 @@ from pytest_iaside.compare.comparison import Comparison, QuantityChange
 from pytest_iaside.compare.effective import BEYOND, PLACE
 from pytest_iaside.compare.evidence import Evidence
 from pytest_iaside.compare.fit import DEFINITIONS, Pairs, groups_at, groups_of, without_copies
-from pytest_iaside.compare.words import confidence, nats, points
+from pytest_iaside.compare.words import confidence, in_unit, nats, points
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.quantities import AS_ANSWERED
@@ -100,10 +100,11 @@ def empty_note(candidate: SpectralProfile, baseline: SpectralProfile) -> list[st
     before, after = (float(one.by_size[:, 0].mean()) for one in (baseline, candidate))
     if abs(after - before) <= EMPTY_SHARE * abs(baseline.value):
         return []
-    return [
+    told = (
         f"L(∅), the log-likelihood of the label without any band, went from {nats(before)} to "
         f"{nats(after)} nats: v(all) and every ψ count from there"
-    ]
+    )
+    return [in_unit(told, candidate.model.unit)]
 
 
 def cache_note(candidate: Measurement) -> list[str]:

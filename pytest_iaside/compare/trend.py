@@ -147,7 +147,7 @@ def compare_trend(
         quantities=changes,
         answers=answers,
         notes=tuple(notes),
-        tail=moved_most(changes),
+        tail=moved_most(changes, last.model.unit),
     )
 
 

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from pytest_iaside.compare.check import Check
 
 
+NATS = "nats"
+
+
 def confidence(level: float) -> str:
     """``95% CI``, ``97.5% CI``."""
     return f"{100 * level:g}% CI"
@@ -68,6 +71,13 @@ def about(count: float) -> str:
 
 def nats(value: float) -> str:
     return fixed(value, 2)
+
+
+def in_unit(text: str, unit: str) -> str:
+    """``text``, which was written for log-likelihoods in nats, of what is in ``unit``."""
+    if unit == NATS:
+        return text
+    return text.replace("log-likelihood of the label", "score").replace(f" {NATS}", f" {unit}")
 
 
 def percent(value: float) -> str:

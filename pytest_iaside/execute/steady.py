@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.runner import BackendRunner
+from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.models.outputs import LOGITS, PROBABILITIES, alike, joined
 from pytest_iaside.models.parts import modules_of
 from pytest_iaside.stats.arrays import Floats
 
@@ -38,27 +41,60 @@ def check_answers(
     pieces = [some[piece] for piece in runner.pieces(len(some))]
     single = [some[place : place + 1] for place in range(len(some))]
     asked = [*pieces, *pieces, *single]
-    found = [each.to(torch.float64).cpu() for each in runner.forward_many(asked)]
-    count = len(pieces)
-    logits, again, one_by_one = (
-        torch.cat(some) for some in (found[:count], found[count : 2 * count], found[2 * count :])
+    found = list(runner.forward_many(asked))
+    count, task = len(pieces), runner.classifier.task
+    first, again, alone = (
+        joined(some) for some in (found[:count], found[count : 2 * count], found[2 * count :])
     )
-    if not all(each.isfinite().all() for each in (logits, again, one_by_one)):
+    if task.scored and not isinstance(first, Tensor):
+        _check_parts(runner, first, again, names, dtype)
         return
-    total = logits.sum(dim=1)
-    if (logits >= 0).all() and torch.allclose(total, torch.ones_like(total), atol=1e-3):
+    if task.scored:
+        first, again, alone = (each.flatten(1) for each in (first, again, alone))
+    if not all(each.isfinite().all() for each in (first, again, alone)):
+        return
+    _check_logits(runner.classifier, first)
+    one, *others = (task.comparable(each).cpu().numpy() for each in (first, again, alone))
+    for other, twice in zip(others, (True, False), strict=True):
+        for name, before, after in zip(names, one, other, strict=False):
+            if not agree(before, after, dtype):
+                gap = float(np.abs(before - after).max())
+                raise ModelError(_unsteady(runner, name, gap, twice))
+
+
+def _check_logits(classifier: Classifier, logits: Tensor) -> None:
+    """Raise ModelError where ``logits`` (B, C) are probabilities, and nobody said so."""
+    task = classifier.task
+    if task.scored or classifier.output is not None:
+        return
+    out = f"say Classifier(model, output={PROBABILITIES!r}), or leave it out of the network"
+    total = logits.sum(dim=1, dtype=torch.float64)
+    if (
+        task.name == "softmax"
+        and (logits >= 0).all()
+        and torch.allclose(total, torch.ones_like(total), atol=1e-3)
+    ):
         raise ModelError(
-            f"{runner.classifier.name} returned probabilities: every row sums to 1; expected "
-            "logits, which softmax is not applied to yet: leave the softmax out, or return "
-            "torch.log(probabilities)"
+            f"{classifier.name} returned probabilities: every row sums to 1; expected logits, "
+            f"which softmax is not applied to yet: {out}"
         )
-    first, second, alone = (
-        torch.log_softmax(each, dim=1).numpy() for each in (logits, again, one_by_one)
-    )
-    for other, twice in ((second, True), (alone, False)):
-        for name, one, two in zip(names, first, other, strict=False):
-            if not agree(one, two, dtype):
-                raise ModelError(_unsteady(runner, name, float(np.abs(one - two).max()), twice))
+    # Two columns of a binary classifier are ± half of its one logit.
+    asked = logits[:, 1:] * 2 if task.name == "binary" else logits
+    varied = bool((asked != asked[:1, :1]).any())  # What is always 0 is no probability.
+    if task.independent and varied and (asked >= 0).all() and (asked <= 1).all():
+        raise ModelError(
+            f"{classifier.name} returned numbers from 0 to 1 alone, which look like probabilities; "
+            f"expected logits, which sigmoid is not applied to yet: {out}; where they are logits, "
+            f"say output={LOGITS!r}"
+        )
+
+
+def _check_parts(
+    runner: BackendRunner, first: Any, again: Any, names: Sequence[str], dtype: str
+) -> None:
+    gap = alike(first, again, *AGREEMENT[dtype])
+    if gap:
+        raise ModelError(_unsteady(runner, names[0], gap, True))
 
 
 def _unsteady(runner: BackendRunner, name: str, gap: float, twice: bool) -> str:
@@ -75,7 +111,8 @@ def _unsteady(runner: BackendRunner, name: str, gap: float, twice: bool) -> str:
     if parts:
         kinds = ", ".join(dict.fromkeys(parts))[:80]
         stays = f"; these parts stay in training mode after eval(): {kinds}"
+    unit = " in log-probabilities" if runner.classifier.task.kind == "softmax" else ""
     return (
-        f"{runner.classifier.name} {what}, by {gap:.2g} in log-probabilities; expected the same "
-        f"answer each time. Probably {cause}{stays}"
+        f"{runner.classifier.name} {what}, by {gap:.2g}{unit}; expected the same answer each time. "
+        f"Probably {cause}{stays}"
     )

@@ -18,6 +18,7 @@ from pytest_iaside.errors import ReferenceSampleError
 from pytest_iaside.images import sources
 from pytest_iaside.images.grouping import checked_groups
 from pytest_iaside.images.similar import similar_pairs
+from pytest_iaside.images.targets import Targets, checked_targets, digests_of, taken
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.groups import Groups, of_rows
 
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 Pictures = Tensor | NDArray[Any]
 Labels = Tensor | ArrayLike | None
-LabelKind = Literal["dataset", "soft", "predicted"]
+LabelKind = Literal["dataset", "soft", "predicted", "targets"]
 
 # Resizing or blending in float32 oversteps [0, 1] by rounding; that much is clamped.
 ROUNDING = 1e-5
@@ -42,7 +43,9 @@ class ReferenceSample:
     ``images`` is (K, C, H, W), uint8 or float in [0, 1] (kept as float32; half and double
     are converted), and copied. ``labels`` holds class indices (K,), distributions P(y|x)
     (K, classes), or is None: then the classifier's own prediction on the clean image counts.
-    ``groups`` says which images are not independent, as crops of a photograph, frames of a video
+    ``targets`` are what is right where that is no class: (K, C) in [0, 1] of C labels, or whatever
+    the score of a Classifier takes, as a tensor (K, …) or a list of K things. ``groups`` says which
+    images are not independent, as crops of a photograph, frames of a video
     or digits of a writer are: one string or whole number for each image, the same for those that
     belong together. None: every image is its own. Exact copies of an image are one group whatever
     is said. Every interval is then over groups (SPEC.md 10).
@@ -55,6 +58,8 @@ class ReferenceSample:
     """(K, C, H, W) uint8, or float32 in [0, 1]."""
     labels: Tensor | None
     """(K,) int64, (K, classes) float64, or None."""
+    targets: Targets | None
+    """(K, …), or K things; None where labels are what is right."""
     names: tuple[str, ...]
     groups: tuple[str, ...] | None
     """What each image is one of, as text; None where every image is its own."""
@@ -64,6 +69,7 @@ class ReferenceSample:
         images: Pictures,
         labels: Labels = None,
         *,
+        targets: Any = None,
         names: Sequence[str] | None = None,
         groups: Any = None,
     ) -> None:
@@ -75,21 +81,33 @@ class ReferenceSample:
                 f"names={names!r} must be a sequence of strings, one for each image"
             )
         _check_number(len(names), "name", len(pictures))
-        self._fill(pictures, labels, tuple(names), groups)
+        self._fill(pictures, labels, tuple(names), groups, targets)
 
-    def _fill(self, images: Tensor, labels: Any, names: tuple[str, ...], groups: Any) -> None:
+    def _fill(
+        self, images: Tensor, labels: Any, names: tuple[str, ...], groups: Any, targets: Any = None
+    ) -> None:
+        if labels is not None and targets is not None:
+            raise ReferenceSampleError(
+                "labels and targets were given; give labels where a class is right, else targets"
+            )
         object.__setattr__(self, "images", _in_unit_range(images, names))
         object.__setattr__(self, "labels", _checked_labels(labels, names))
+        object.__setattr__(self, "targets", checked_targets(targets, names))
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "groups", checked_groups(groups, names))
 
     @classmethod
     def _of(
-        cls, images: Pictures, labels: Any, names: Iterable[str], groups: Any = None
+        cls,
+        images: Pictures,
+        labels: Any,
+        names: Iterable[str],
+        groups: Any = None,
+        targets: Any = None,
     ) -> ReferenceSample:
         # For images that nobody else holds, or that were checked before: without a copy.
         sample = object.__new__(cls)
-        sample._fill(torch.as_tensor(images), labels, tuple(names), groups)
+        sample._fill(torch.as_tensor(images), labels, tuple(names), groups, targets)
         return sample
 
     @classmethod
@@ -161,6 +179,7 @@ class ReferenceSample:
             "dataset": "labels of the dataset",
             "soft": "soft labels",
             "predicted": "labels predicted by the classifier",
+            "targets": "targets",
         }[self.label_kind]
         count = _count(len(self), "image")
         if self.groups is not None:
@@ -197,8 +216,13 @@ class ReferenceSample:
     def label_kind(self) -> LabelKind:
         """Where P(y|x) comes from (SPEC.md 1.3)."""
         if self.labels is None:
-            return "predicted"
+            return "predicted" if self.targets is None else "targets"
         return "dataset" if self.labels.ndim == 1 else "soft"
+
+    @property
+    def right(self) -> Targets | None:
+        """What is right of each image: labels, or targets; None where nobody says."""
+        return self.targets if self.labels is None else self.labels
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -217,7 +241,8 @@ class ReferenceSample:
 
     def _unchanged(self, name: str, find: Callable[[], T]) -> T:
         """What ``find`` finds, once for as long as images and labels are not changed in place."""
-        tensors = (self.images, self.labels)
+        targets = self.targets if isinstance(self.targets, Tensor) else None
+        tensors = (self.images, self.labels, targets)
         versions = [0 if each is None or each.is_inference() else each._version for each in tensors]
         known = vars(self).get(f"_{name}_of")
         if known is None or known[0] != versions:
@@ -232,6 +257,8 @@ class ReferenceSample:
 
     def _digest(self) -> str:
         labels = [] if self.labels is None else [_little_endian(each).hex() for each in self.labels]
+        if self.targets is not None:
+            labels = digests_of(self.targets)
         pairs = zip_longest(self.digests, labels, fillvalue="")
         lines = sorted(f"{digest} {label}\n" for digest, label in pairs)
         return _sha256("".join(lines).encode())
@@ -258,11 +285,18 @@ class ReferenceSample:
         index = torch.from_numpy(chosen.astype(np.int64))
         labels = None if self.labels is None else self.labels[index]
         groups = None if self.groups is None else [self.groups[i] for i in chosen]
-        return self._of(self.images[index], labels, [self.names[i] for i in chosen], groups)
+        names = [self.names[i] for i in chosen]
+        return self._of(
+            self.images[index], labels, names, groups, taken(self.targets, chosen.tolist())
+        )
 
     def with_labels(self, labels: Labels) -> ReferenceSample:
         """The same images with other labels, or with none."""
         return self._of(self.images, labels, self.names, self.groups)
+
+    def with_targets(self, targets: Any) -> ReferenceSample:
+        """The same images with ``targets`` instead of labels, or with none."""
+        return self._of(self.images, None, self.names, self.groups, targets)
 
     def check_classes(self, classes: int) -> None:
         """Raise ReferenceSampleError unless the labels fit a classifier of ``classes`` classes."""

@@ -67,12 +67,16 @@ def on_labels_of(sample: ReferenceSample, source: Labelled | None) -> ReferenceS
     So two models are scored on the same labels. Raises ReferenceSampleError where ``source``
     lacks some of the images.
     """
-    if source is None or sample.labels is not None or source.labels.ndim != 1:
+    if source is None or sample.right is not None:
         return sample
-    return sample.with_labels(classes_in(source, sample))
+    found = classes_in(source, sample)
+    if source.labels.ndim == 1:
+        return sample.with_labels(found)
+    # Of several labels at once; distributions are never predicted.
+    return sample.with_targets(torch.tensor(found, dtype=torch.float64))
 
 
-def classes_in(source: Labelled, sample: ReferenceSample) -> list[int]:
+def classes_in(source: Labelled, sample: ReferenceSample) -> list[Any]:
     """The class of each image of ``sample`` in ``source``, whose labels (K,) are classes.
 
     The first copy of an image has the class of the first copy there, and so on; where there are

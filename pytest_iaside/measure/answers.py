@@ -17,12 +17,15 @@ from pytest_iaside.errors import (
     one_line,
 )
 from pytest_iaside.execute.execution import Execution, check_execution
-from pytest_iaside.execute.runner import Runner, open_gradient_runner, open_runner
+from pytest_iaside.execute.runner import Runner, check_finite, open_gradient_runner, open_runner
 from pytest_iaside.execute.steady import check_answers
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference
+from pytest_iaside.images.targets import numbers_of
+from pytest_iaside.measure.game.rounds import check_targets, scored
 from pytest_iaside.models.classifier import Classifier, as_classifier
 from pytest_iaside.models.gradients import PixelNetwork, with_gradients
+from pytest_iaside.models.tasks import SOFTMAX, Task
 from pytest_iaside.perturb.attacks import Attack, attacked, checked_images, name_of
 from pytest_iaside.perturb.corruptions import check_corruption, check_severity, corrupt
 from pytest_iaside.stats.arrays import Floats
@@ -42,6 +45,8 @@ def answers(
     known: bool = False,
 ) -> list[Floats]:
     """Logits (K, C) float64 under each of ``perturbations``; None is the clean images.
+
+    Of a task that is scored the scores (K, 1).
 
     Corruptions are drawn with ``seed``. The model is made ready once for all of them. Where the
     answers are ``known``, and compared with what is known, nothing else asks whether they are the
@@ -69,11 +74,19 @@ def answers(
         return [run.logits(each, kind) for each, kind in zip(perturbations, kinds, strict=True)]
 
 
-def labels_of(reference: ReferenceSample, clean: Floats) -> NDArray[Any]:
-    """The sample's labels, or the predictions of the logits ``clean`` (K, C) where it has none."""
-    if reference.labels is None:
-        return np.asarray(clean.argmax(axis=1))
-    return np.asarray(reference.labels.numpy())
+def labels_of(reference: ReferenceSample, clean: Floats, task: Task = SOFTMAX) -> NDArray[Any]:
+    """The sample's labels, or what the answers ``clean`` (K, C) predict where it has none.
+
+    Of several labels at once 1 where one holds, (K, C); of what is scored a number (K,) that tells
+    one target from another.
+    """
+    if reference.labels is not None:
+        return np.asarray(reference.labels.numpy())
+    if reference.targets is None:
+        return np.asarray(task.predicted(torch.from_numpy(clean)).numpy())
+    if task.kind == "multilabel" and isinstance(reference.targets, Tensor):
+        return np.asarray(reference.targets.to(torch.float64).numpy())
+    return np.array(numbers_of(reference.targets), dtype=np.int64)
 
 
 class _Run:
@@ -116,9 +129,15 @@ class _Run:
     def _forward(self, batches: Iterator[Tensor]) -> Floats:
         normalise, device = self._runner.classifier.normalise, self._runner.device
         inputs = (normalise(batch.to(device)) for batch in batches)
-        logits = self._runner.logits(inputs, self._reference.names)
-        self._reference.check_classes(logits.shape[1])
-        rows: Floats = logits.numpy()
+        sample, task = self._reference, self._runner.classifier.task
+        if task.scored:
+            outputs = self._runner.forward_many(inputs)
+            found = torch.cat(list(scored(outputs, task, sample.right, sample.names)))
+            check_finite(found, sample.names)
+        else:
+            found = self._runner.logits(inputs, sample.names)
+        check_targets(sample, found, task)
+        rows: Floats = found.cpu().numpy()
         return rows
 
     def _pixels(self, some: slice) -> Tensor:
@@ -170,7 +189,7 @@ def perturbed_sample(
         pixels = perturbed_pixels(perturbation, kind, sample, whole, seed)
     corruption = isinstance(perturbation, (tuple, list))
     name = " ".join(map(str, perturbation)) if corruption else name_of(perturbation)  # type: ignore[arg-type]
-    return name, ReferenceSample(pixels, sample.labels, names=sample.names)
+    return name, ReferenceSample(pixels, sample.labels, targets=sample.targets, names=sample.names)
 
 
 def attacked_pixels(

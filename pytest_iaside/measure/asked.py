@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import special
 from torch import Tensor
 
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.steady import agree
 from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.images.targets import digests_of, taken
 from pytest_iaside.measure.answers import answers
 from pytest_iaside.measure.game.cached import CHANGED, forget_model, key_of
 from pytest_iaside.measure.game.replay import Again
@@ -99,12 +99,20 @@ class Asked:
         if len(self.perturbations) > 1:
             drawn = np.random.default_rng().integers(1, len(self.perturbations), size=count)
             views.append(drawn)
-        seen = ReferenceSample(torch.cat([self._seen(view) for view in views]))
+        every = list(range(count)) * len(views)
+        seen = ReferenceSample(
+            torch.cat([self._seen(view) for view in views]),
+            targets=taken(self.sample.right, every) if self.classifier.task.scored else None,
+        )
         self.replayed = len(seen)
         (new,) = answers(self.classifier, seen, [None], execution=self.execution, known=True)
+        comparable = self.classifier.task.comparable
         for place, view in enumerate(np.concatenate(views)):
             image = place % count
-            now, kept = (special.log_softmax(row) for row in (new[place], found[view][image]))
+            now, kept = (
+                comparable(row[None]).numpy()
+                for row in map(torch.from_numpy, (new[place], found[view][image]))
+            )
             if not agree(now, kept, self.execution.dtype):
                 return self.sample.names[image]
         self.again.update(zip(self.sample.digests, new[:count], strict=True))
@@ -120,4 +128,10 @@ class Asked:
         return images
 
     def _entries(self) -> list[Entry]:
-        return [Entry(digest, ANSWERS) for digest in self.sample.digests]
+        labels = [ANSWERS] * len(self.sample)
+        if self.classifier.task.scored and self.sample.right is not None:
+            # What is kept are scores, which depend on what is right.
+            labels = [f"{ANSWERS} {digest}" for digest in digests_of(self.sample.right)]
+        return [
+            Entry(digest, label) for digest, label in zip(self.sample.digests, labels, strict=True)
+        ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
-import torch
 
-from pytest_iaside.checks import check_choice, check_level
+from pytest_iaside.checks import check_level
+from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution, check_execution
 from pytest_iaside.images.bands import BandPartition, Norm
 from pytest_iaside.images.reference import ReferenceSample
@@ -21,19 +21,22 @@ from pytest_iaside.images.selection import (
     notes_on,
     on_labels_of,
 )
-from pytest_iaside.measure.game.changes import SCORES, ScoreName, ScoreRows
+from pytest_iaside.measure.answers import labels_of
+from pytest_iaside.measure.game.changes import ScoreRows
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.measure.panel import rightness
+from pytest_iaside.measure.panel import rated, rightness
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.measure.quantities import ANSWERS, Quantity, Unit, answer_quantities
 from pytest_iaside.models.classifier import Classifier, as_classifier
+from pytest_iaside.models.tasks import SCORE, SOFTMAX, Task
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.estimate import Estimate
 
-UNITS: Mapping[ScoreName, Unit] = {
+UNITS: Mapping[str, Unit] = {
     "log-likelihood": "nats",
     "probability": "share",
     "accuracy": "share",
+    SCORE: "score",
 }
 
 
@@ -60,9 +63,17 @@ class BandLosses(Measurement):
             self.reference.height, self.reference.width, self.bands, self.settings["partition"]
         )
 
-    def losses(self, score: ScoreName) -> Floats:
-        """The loss of ``score`` of each image in each place, (K, n); SettingsError for others."""
-        check_choice("score", score, ScoreName)
+    def losses(self, score: str | None = None) -> Floats:
+        """The loss of ``score`` of each image in each place, (K, n); SettingsError for others.
+
+        None: of what v is made of, log-likelihood or a score of the user's own.
+        """
+        families = list(dict.fromkeys(each.family for each in self.quantities))
+        score = families[0] if score is None else score
+        if score not in families:
+            raise SettingsError(
+                f"score={score!r} is unknown here; use {' or '.join(map(repr, families))}"
+            )
         columns = [at for at, each in enumerate(self.quantities) if each.family == score]
         return self.values[:, columns]
 
@@ -81,17 +92,18 @@ class BandLosses(Measurement):
         return self.bands
 
     def widths(self) -> dict[str, int]:
-        expected = len(get_args(ScoreName)) * self.places
+        scores = len({each.family for each in self.quantities})
+        expected = scores * self.places
         if len(self.quantities) != expected:
             raise ValueError(f"there are {len(self.quantities)} quantities, not {expected}")
         return {"values": expected, "energy": self.bands}
 
 
-def loss_quantities(places: Sequence[str]) -> tuple[Quantity, ...]:
-    """The losses of every score in each of ``places``, one family a score."""
+def loss_quantities(places: Sequence[str], task: Task = SOFTMAX) -> tuple[Quantity, ...]:
+    """The losses of every score of ``task`` in each of ``places``, one family a score."""
     return tuple(
         Quantity(name=f"{score} lost {place}", family=score, better="lower", unit=UNITS[score])
-        for score in get_args(ScoreName)
+        for score in task.rated
         for place in places
     )
 
@@ -136,9 +148,7 @@ class Subject:
 
     def labels(self, rows: ScoreRows) -> np.ndarray[Any, Any]:
         """The sample's labels, or the predictions on the clean images where it has none."""
-        if self.sample.labels is None:
-            return np.asarray(rows.log_probabilities.argmax(axis=1))
-        return np.asarray(self.sample.labels.numpy())
+        return labels_of(self.sample, rows.log_probabilities, self.classifier.task)
 
     def fields(self, rows: ScoreRows) -> dict[str, Any]:
         """Those of a Measurement that are the same whatever was measured."""
@@ -153,8 +163,8 @@ class Subject:
         }
         answers = Measurement(
             kind=ANSWERS,
-            quantities=answer_quantities(()),
-            values=rightness([rows.log_probabilities], labels),
+            quantities=answer_quantities((), self.classifier.task.kind),
+            values=rightness([rows.log_probabilities], labels, self.classifier.task),
             settings={"panel": []},
             forward_passes=len(self.sample),
             **common,
@@ -167,7 +177,6 @@ class Subject:
         }
 
 
-def clean_scores(log_probabilities: Floats, labels: Any) -> Floats:
-    """Every score of clean images, (K, F), by their log-probabilities (K, classes)."""
-    logits, targets = torch.from_numpy(log_probabilities), torch.from_numpy(labels)
-    return np.stack([score(logits, targets).numpy() for score in SCORES.values()], axis=1)
+def clean_scores(answers: Floats, labels: Any, task: Task = SOFTMAX) -> Floats:
+    """Every score of clean images, (K, F), by their answers (K, C)."""
+    return np.stack([rated(answers, labels, each) for each in task.rated.values()], axis=1)

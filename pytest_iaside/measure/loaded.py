@@ -21,8 +21,8 @@ from pytest_iaside.measure.quantities import (
     INFORMATION,
     MEAN,
     PERTURBED,
+    TASK_TITLES,
     TEMPERATURE,
-    TITLES,
     Better,
     Unit,
 )
@@ -65,6 +65,9 @@ def check_types(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]])
     if reference["labels"] not in get_args(LabelKind):
         raise ValueError(f"labels are {quoted(reference['labels'])}")
     _count("classes", model["classes"])
+    for name in ("task", "unit"):
+        if not isinstance(model.get(name, ""), str):
+            raise ValueError(f"the {name} is {quoted(model[name])}")
     for name, text in (
         ("the digest", reference["digest"]),
         ("the model's name", model["name"]),
@@ -135,7 +138,12 @@ def _check_quantity(each: Mapping[str, Any]) -> None:
 
 def _check_labels(found: Any) -> None:
     labels = found.labels
-    if labels.ndim == 2:
+    if found.model.task not in TASK_TITLES or found.model.unit == "":
+        raise ValueError(f"the task is {quoted(found.model.task)}")
+    if found.model.task == "multilabel":
+        if labels.ndim != 2 or not ((labels >= 0) & (labels <= 1)).all():
+            raise ValueError("targets of several labels are no numbers from 0 to 1")
+    elif labels.ndim == 2:
         # Written so that NaN counts as wrong.
         if not ((labels >= 0).all() and (np.abs(labels.sum(axis=1) - 1) <= 1e-2).all()):
             raise ValueError("labels are no distributions")
@@ -161,7 +169,8 @@ def _check_game(profile: Any) -> None:
     if profile.log_likelihood is not None:
         _check_table(profile)
     # What all bands make of an image is the image but for rounding, which bfloat16 does coarsely.
-    _check_information(profile.information, profile.by_size[:, -1], relative=0.1, absolute=1.0)
+    if profile.model.task == "softmax":
+        _check_information(profile.information, profile.by_size[:, -1], relative=0.1, absolute=1.0)
 
 
 def _check_table(profile: Any) -> None:
@@ -180,14 +189,23 @@ def _check_answers(answers: Any) -> None:
     for quantity in answers.quantities:
         families.setdefault(quantity.family, []).append(values[quantity.name])
     rows = {}
-    for title in TITLES:
+    task = answers.model.task
+    for title in TASK_TITLES[task]:
         word = title.partition(" ")[0]
         measured = [*families[f"clean {word}"], *families.get(f"{PERTURBED} {word}", ())]
         for mean in families.get(f"{MEAN} {word}", ()):
             expected = np.mean(measured, axis=0)
             _check_equal(f"mean {title}", mean, "the mean of its parts", expected, np.abs(expected))
         rows[title] = np.array(measured)
-    hits, likelihoods, chances = (rows[title] for title in TITLES)
+    if task == "score":
+        return
+    hits, likelihoods, chances = (rows[title] for title in TASK_TITLES[task])
+    if task == "multilabel":
+        if not ((hits >= 0) & (hits <= 1) & (chances >= 0) & (chances <= 1)).all():
+            raise ValueError("an accuracy or a probability is not from 0 to 1")
+        if likelihoods.max() > ROUNDING or values[AS_ANSWERED].max() > ROUNDING:
+            raise ValueError("a log-likelihood is above 0")
+        return
     if not np.isin(hits, (0.0, 1.0)).all():
         raise ValueError("an accuracy of one image is neither 0 nor 1")
     if likelihoods.max() > ROUNDING or values[AS_ANSWERED].max() > ROUNDING:

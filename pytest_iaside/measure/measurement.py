@@ -175,10 +175,11 @@ class Measurement:
 
     def _right(self) -> str:
         """How many images are answered right, in words; empty where nobody knows."""
-        if self.answers is None or self.labels_predicted:
+        if self.answers is None or self.labels_predicted or self.answers.model.task == "score":
             return ""
         share = float(self.answers.distinct(self.answers["accuracy, clean"]).mean())
-        return f"it answers {share:.1%} of the images right"
+        of = "images" if self.answers.model.task == "softmax" else "labels"
+        return f"it answers {share:.1%} of the {of} right"
 
     def _not_finite(self) -> str:
         for one in (self, *([self.answers] if self.answers else [])):
@@ -326,7 +327,9 @@ class Measurement:
             panel = nested["settings"]["panel"]
             if not all(isinstance(each, str) for each in panel):
                 raise ValueError(f"the panel is {panel!r}")
-            nested["quantities"] = [asdict(each) for each in answer_quantities(panel)]
+            nested["quantities"] = [
+                asdict(each) for each in answer_quantities(panel, _task(document, nested))
+            ]
             own_arrays = {
                 name: arrays[each]
                 for name, each in (OF_ANSWERS | OF_OTHER_IMAGES).items()
@@ -381,6 +384,12 @@ class Measurement:
         }
 
 
+def _task(*documents: Mapping[str, Any]) -> str:
+    """The task of the model of a file, of the last of ``documents`` that says it."""
+    found = [each["model"].get("task", "softmax") for each in documents if "model" in each]
+    return str(found[-1])
+
+
 def _class_of(kind: str) -> type[Any]:
     if kind in HOMES:
         import_module(HOMES[kind])
@@ -417,15 +426,37 @@ def _read_as(path: Path, kind: type[Any], read: Callable[..., Any], *content: An
 
 def why_uninformed(answers: Measurement) -> str:
     """Why ``answers`` (panel.py) tell nothing of their labels, in words; empty where they do."""
-    hard = answers.labels if answers.labels.ndim == 1 else answers.labels.argmax(axis=1)
+    if answers.model.task == "score":
+        return ""  # A score without bands may be anything; v(all) says whether images matter.
     return uninformed(
         answers.distinct(answers["information"]),
-        answers.distinct(answers["L(all)"]) + np.log(answers.model.classes),
-        distinct_labels=len(np.unique(hard)),
+        answers.distinct(answers["L(all)"]) + chance_of(answers.model),
+        distinct_labels=distinct_labels(answers),
         predicted=answers.reference.labels == "predicted",
         certain=answers.group_count >= MANY,
         groups=answers.group_numbers,
     )
+
+
+def chance_of(model: ModelInfo) -> float:
+    """What is lost of a log-likelihood by chance alone, in nats; of a score nothing is known."""
+    if model.task == "score":
+        return 0.0
+    return (
+        model.classes * float(np.log(2))
+        if model.task == "multilabel"
+        else float(np.log(model.classes))
+    )
+
+
+def distinct_labels(found: Measurement) -> int:
+    """How many different labels, or sets of them, the images have; of what is scored enough."""
+    if found.model.task == "score":
+        return len(found)
+    if found.model.task == "multilabel":
+        return len(np.unique(found.labels, axis=0))
+    hard = found.labels if found.labels.ndim == 1 else found.labels.argmax(axis=1)
+    return len(np.unique(hard))
 
 
 def _modernised(document: Mapping[str, Any], found: str) -> dict[str, Any]:

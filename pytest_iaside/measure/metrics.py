@@ -200,6 +200,12 @@ def prediction_errors(
     return np.asarray(moved[np.arange(len(moved)), labels])
 
 
+def labels_errors(clean: Floats, perturbed: Floats, temperature: float = 1.0) -> Floats:
+    """The same of C labels that do not depend on each other, their mean: (K,) of logits (K, C)."""
+    before, after = (special.expit(each / temperature) for each in (clean, perturbed))
+    return np.asarray(np.abs(before - after).mean(axis=1))
+
+
 def correct(logits: Floats, labels: NDArray[Any]) -> Floats:
     """1 where the likeliest class of logits (K, C) is the label, else 0, (K,)."""
     classes = labels.argmax(axis=1) if labels.ndim == 2 else labels

@@ -7,10 +7,10 @@ of the label, at the model's own temperature, so that another confidence alone i
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import special
 
@@ -29,14 +29,14 @@ from pytest_iaside.measure.answers import labels_of
 from pytest_iaside.measure.asked import Asked, Corruption
 from pytest_iaside.measure.game.replay import Again
 from pytest_iaside.measure.measurement import Measurement, columns
-from pytest_iaside.measure.metrics import correct
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
-from pytest_iaside.measure.quantities import ANSWERS, answer_quantities
+from pytest_iaside.measure.quantities import ANSWERS, TASK_TITLES, answer_quantities
 from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.models.tasks import SOFTMAX, Rated, Task
 from pytest_iaside.perturb.corruptions import check_corruption, check_fit, check_severity
 from pytest_iaside.stats.arrays import Floats
-from pytest_iaside.stats.structured import label_information
-from pytest_iaside.stats.temperature import temperature_of
+from pytest_iaside.stats.structured import label_information, labels_information
+from pytest_iaside.stats.temperature import temperature_of, temperature_of_labels
 
 AUTO: Literal["auto"] = "auto"
 Panel = Sequence[Corruption] | Literal["auto", "none"] | None
@@ -94,12 +94,12 @@ def measure_answers(
         again.update(zip(sample.digests, found[0], strict=True))
         if cache:
             asked.keep(found)
-    labels = labels_of(sample, found[0])
+    labels = labels_of(sample, found[0], classifier.task)
     named = [f"{name} {severity}" for name, severity in chosen]
     return Measurement(
         kind=ANSWERS,
-        quantities=answer_quantities(named),
-        values=rightness(found, labels),
+        quantities=answer_quantities(named, classifier.task.kind),
+        values=rightness(found, labels, classifier.task),
         digests=sample.digests,
         names=sample.names,
         groups=sample.groups,
@@ -165,47 +165,55 @@ def _without_similar(notes: Sequence[str], answers: Measurement) -> list[str]:
     return [note for note in notes if not (told and note.startswith(SIMILAR))]
 
 
-def rightness(logits: Sequence[Floats], labels: NDArray[Any]) -> Floats:
-    """The values (K, Q) of answers, ``logits`` (K, C), clean and under each of a panel."""
-    temperature = temperature_of(logits[0], labels)
+def rightness(answers: Sequence[Floats], labels: NDArray[Any], task: Task = SOFTMAX) -> Floats:
+    """The values (K, Q) of answers (K, C), clean and under each of a panel.
+
+    Answers are logits, or a score (K, 1); ``labels`` as a measurement holds them.
+    """
+    clean, temperature = answers[0], 1.0
+    if task.kind == "softmax":
+        temperature = temperature_of(clean, labels)
+    elif task.kind == "multilabel":
+        temperature = temperature_of_labels(clean, labels)
     values = []
-    for read in (
-        correct,
-        partial(log_likelihoods, temperature=temperature),
-        partial(probabilities, temperature=temperature),
-    ):
-        rows = [read(each, labels) for each in logits]
+    for title in TASK_TITLES[task.kind]:
+        rating = task.rated[title.partition(" ")[0]]
+        rows = [rated(each, labels, rating, temperature) for each in answers]
         values += rows
-        if len(logits) > 1:
+        if len(answers) > 1:
             values.append(np.mean(rows, axis=0))
+    as_answered = rated(clean, labels, task.value, 1.0)
     return columns(
-        *values,
-        np.full(len(labels), temperature),
-        log_likelihoods(logits[0], labels, temperature=1.0),
-        label_information(special.log_softmax(logits[0], axis=1), labels),
+        *values, np.full(len(labels), temperature), as_answered, information_of(clean, labels, task)
     )
+
+
+def rated(answers: Floats, labels: NDArray[Any], rating: Rated, temperature: float = 1.0) -> Floats:
+    """How right ``answers`` (K, C), divided by ``temperature``, are by ``rating``, (K,)."""
+    found = rating(torch.from_numpy(answers / temperature), torch.from_numpy(labels))
+    return np.asarray(found.numpy(), dtype=np.float64)
+
+
+def information_of(answers: Floats, labels: NDArray[Any], task: Task = SOFTMAX) -> Floats:
+    """What each image tells about what is right of it, (K,), in the task's unit.
+
+    By how much that is likelier for this image than for the others (stats/structured.py); of a
+    score nothing is known but the score itself.
+    """
+    if task.kind == "softmax":
+        return label_information(special.log_softmax(answers, axis=1), labels)
+    if task.kind == "multilabel":
+        return labels_information(answers, labels)
+    return answers[:, 0]
 
 
 def clean_answers(answers: Measurement) -> Measurement:
     """The answers to the images as they are, without those under a panel."""
     names = [quantity.name for quantity in answers.quantities]
-    clean = answer_quantities(())
+    clean = answer_quantities((), answers.model.task)
     columns_kept = [names.index(quantity.name) for quantity in clean]
     values = answers.values[:, columns_kept]
     trainings = tuple(clean_answers(each) for each in answers.trainings)
     return replace(
         answers, quantities=clean, values=values, settings={"panel": []}, trainings=trainings
     )
-
-
-def log_likelihoods(logits: Floats, labels: NDArray[Any], *, temperature: float) -> Floats:
-    """Σ_y P(y|x)·log Q(y|x), (K,) in nats, of logits (K, C) divided by ``temperature``."""
-    scaled = special.log_softmax(logits / temperature, axis=1)
-    if labels.ndim == 2:
-        return np.asarray(np.where(labels > 0, labels * scaled, 0.0).sum(axis=1))
-    return np.asarray(scaled[np.arange(len(scaled)), labels])
-
-
-def probabilities(logits: Floats, labels: NDArray[Any], *, temperature: float) -> Floats:
-    """The probability of the label, (K,), of logits (K, C) divided by ``temperature``."""
-    return np.asarray(np.exp(log_likelihoods(logits, labels, temperature=temperature)))

@@ -31,10 +31,17 @@ from pytest_iaside.measure.answers import (
     perturbed_sample,
 )
 from pytest_iaside.measure.measurement import Measurement, columns
-from pytest_iaside.measure.metrics import correct, mean_corruption_error, prediction_errors
+from pytest_iaside.measure.metrics import (
+    correct,
+    labels_errors,
+    mean_corruption_error,
+    prediction_errors,
+)
+from pytest_iaside.measure.panel import rated
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
-from pytest_iaside.measure.quantities import Quantity
+from pytest_iaside.measure.quantities import Quantity, Unit
 from pytest_iaside.models.classifier import Classifier, as_classifier
+from pytest_iaside.models.tasks import Task
 from pytest_iaside.perturb.adapters import ForeignAttack
 from pytest_iaside.perturb.attacks import name_of
 from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES
@@ -120,6 +127,11 @@ def measure_perturbations(
     classifier = as_classifier(model)
     taken = first_images(reference, samples)
     sample = on_labels_of(taken, labels_from)
+    if normaliser is not None and classifier.task.kind != "softmax":
+        raise SettingsError(
+            f"the mCE counts wrong classes, and {classifier.name} answers otherwise: leave "
+            "normaliser= and max_mce_rise= out"
+        )
     corruptions = [(name, severity) for name in IMAGENET_C for severity in SEVERITIES]
     asked: list[Perturbation] = [] if normaliser is None else [*corruptions]
     kept = [
@@ -131,15 +143,9 @@ def measure_perturbations(
     ]
     run = partial(answers, seed=seed, execution=execution)
     clean, *perturbed = run(classifier, sample, [None, *kept, *asked])
-    labels = labels_of(sample, clean)
-    quantities = [Quantity(name="clean accuracy", family="accuracy", better="higher", unit="hit")]
-    values = [correct(clean, labels)]
-    for name, logits in zip(named, perturbed[: len(named)], strict=True):
-        quantities += [
-            Quantity(name=f"mPE under {name}", family="mpe", better="lower"),
-            Quantity(name=f"accuracy under {name}", family="accuracy", better="higher", unit="hit"),
-        ]
-        values += [prediction_errors(clean, logits, labels, temperature), correct(logits, labels)]
+    task = classifier.task
+    labels = labels_of(sample, clean, task)
+    quantities, values = _lost(task, list(named), clean, perturbed, labels, temperature)
     if normaliser is not None:
         quantities.append(Quantity(name="mCE (%)", family="mce", better="lower", unit="percent"))
         values.append(image_corruption_errors(perturbed[len(named) :], labels, normaliser))
@@ -161,6 +167,44 @@ def measure_perturbations(
         environment=environment(),
         seconds=time.perf_counter() - began,
     )
+
+
+def _lost(
+    task: Task,
+    named: Sequence[str],
+    clean: Floats,
+    perturbed: Sequence[Floats],
+    labels: NDArray[Any],
+    temperature: float,
+) -> tuple[list[Quantity], list[Floats]]:
+    """What each perturbation costs: mPE and accuracy; of a score how far it falls."""
+    if task.scored:
+        quantities = [Quantity(name="clean score", family="score", better="higher", unit="score")]
+        values = [clean[:, 0]]
+        for name, answers in zip(named, perturbed, strict=False):
+            quantities.append(
+                Quantity(
+                    name=f"score lost under {name}", family="lost", better="lower", unit="score"
+                )
+            )
+            values.append(clean[:, 0] - answers[:, 0])
+        return quantities, values
+    several = task.kind == "multilabel"
+    unit: Unit = "share" if several else "hit"
+
+    def right(answers: Floats) -> Floats:
+        return rated(answers, labels, task.rated["accuracy"])
+
+    quantities = [Quantity(name="clean accuracy", family="accuracy", better="higher", unit=unit)]
+    values = [right(clean)]
+    for name, answers in zip(named, perturbed, strict=False):
+        quantities += [
+            Quantity(name=f"mPE under {name}", family="mpe", better="lower"),
+            Quantity(name=f"accuracy under {name}", family="accuracy", better="higher", unit=unit),
+        ]
+        errors = labels_errors if several else partial(prediction_errors, labels=labels)
+        values += [errors(clean, answers, temperature=temperature), right(answers)]
+    return quantities, values
 
 
 def as_functions(

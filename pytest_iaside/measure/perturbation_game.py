@@ -20,7 +20,7 @@ from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import Labelled
 from pytest_iaside.measure.answers import Perturbation, attacked_pixels, kind_of, perturbed_pixels
 from pytest_iaside.measure.band_losses import BandLosses, Subject, loss_quantities
-from pytest_iaside.measure.game.changes import ChangedImages, ScoreName, joined_rows
+from pytest_iaside.measure.game.changes import ChangedImages, joined_rows
 from pytest_iaside.measure.game.coalitions import Design, members, plan
 from pytest_iaside.measure.game.play import plans_of
 from pytest_iaside.measure.game.rounds import to_device
@@ -36,6 +36,8 @@ KIND = "perturbation spectrum"
 WHOSE = "whose change"
 """The setting that says whether two models are given the same change of an image."""
 SAME, OWN = "the same for every model", "each model's own"
+ROUNDING = 1e-12
+"""Of a loss: the same answers in another row of a batch differ by so much."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -52,10 +54,11 @@ class PerturbationSpectrum(BandLosses, kind=KIND):
         phi = self.distinct(self.image_phi()).mean(axis=0)
         most = int(phi.argmax())
         # Of what gains in every band no band lost the most.
-        where = f", most in band {most} of {self.bands} ({phi[most]:.3g})" if phi[most] > 0 else ""
+        lost = phi[most] > ROUNDING
+        where = f", most in band {most} of {self.bands} ({phi[most]:.3g})" if lost else ""
         return (
-            f"PerturbationSpectrum({self.perturbation} on {self.model.name}: {phi.sum():.3g} nats "
-            f"lost{where}; {self.size})"
+            f"PerturbationSpectrum({self.perturbation} on {self.model.name}: {phi.sum():.3g} "
+            f"{self.model.unit} lost{where}; {self.size})"
         )
 
     @property
@@ -63,19 +66,19 @@ class PerturbationSpectrum(BandLosses, kind=KIND):
         """Its name."""
         return str(self.settings["perturbations"][0])
 
-    def image_phi(self, score: ScoreName = "log-likelihood") -> Floats:
+    def image_phi(self, score: str | None = None) -> Floats:
         """φ of every image, (K, M): nats, or shares of 1."""
         return self.losses(score)
 
-    def image_loss(self, score: ScoreName = "log-likelihood") -> Floats:
+    def image_loss(self, score: str | None = None) -> Floats:
         """score(x) − score(x*) of every image, (K,): the sum of its φ."""
         return np.asarray(self.losses(score).sum(axis=1))
 
-    def phi(self, score: ScoreName = "log-likelihood", level: float = 0.95) -> tuple[Estimate, ...]:
+    def phi(self, score: str | None = None, level: float = 0.95) -> tuple[Estimate, ...]:
         """The mean φ of each band (M), with its interval over images."""
         return tuple(self.estimate(column, level) for column in self.losses(score).T)
 
-    def loss(self, score: ScoreName = "log-likelihood", level: float = 0.95) -> Estimate:
+    def loss(self, score: str | None = None, level: float = 0.95) -> Estimate:
         """The mean loss, with its interval over images."""
         return self.estimate(self.image_loss(score), level)
 
@@ -156,7 +159,7 @@ def perturbation_spectrum(
     energies = torch.cat(energy).numpy()
     labels = [f"in band {band} ({label})" for band, label in enumerate(subject.partition.labels)]
     return PerturbationSpectrum(
-        quantities=loss_quantities(labels),
+        quantities=loss_quantities(labels, subject.classifier.task),
         values=rows.values.reshape(len(sample), -1),
         energy=energies,
         settings={

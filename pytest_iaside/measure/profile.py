@@ -10,8 +10,8 @@ from scipy import special
 
 from pytest_iaside.images.bands import BandPartition
 from pytest_iaside.measure.game.rules import Rules
-from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.measure.quantities import Quantity
+from pytest_iaside.measure.measurement import Measurement, chance_of, distinct_labels
+from pytest_iaside.measure.quantities import Quantity, Unit
 from pytest_iaside.measure.trainings import unstructured_training
 from pytest_iaside.stats import sid_intervals
 from pytest_iaside.stats.arrays import Floats
@@ -42,8 +42,9 @@ class SpectralProfile(Measurement, kind="spectral"):
     PER_IMAGE = (*Measurement.PER_IMAGE, "by_size", "information", "log_likelihood")
 
     def __post_init__(self) -> None:
+        unit: Unit = "score" if self.model.task == "score" else "nats"
         bands = tuple(
-            Quantity(name=f"band {band} ({label})", family="band", better="higher", unit="nats")
+            Quantity(name=f"band {band} ({label})", family="band", better="higher", unit=unit)
             for band, label in enumerate(self.partition.labels)
         )
         object.__setattr__(self, "quantities", bands)
@@ -51,8 +52,8 @@ class SpectralProfile(Measurement, kind="spectral"):
 
     def __repr__(self) -> str:
         return (
-            f"SpectralProfile({self.model.name}: SRC {self.src:.3f}, v(all) {self.value:.2f} nats, "
-            f"{self.size}, {self.rules.bands} bands)"
+            f"SpectralProfile({self.model.name}: SRC {self.src:.3f}, "
+            f"v(all) {self.value:.2f} {self.model.unit}, {self.size}, {self.rules.bands} bands)"
         )
 
     @property
@@ -118,15 +119,15 @@ class SpectralProfile(Measurement, kind="spectral"):
             return unstructured_training(self)
         if len(self) > 1 and (wrong := self._not_finite()):
             return wrong
-        hard = self.labels if self.labels.ndim == 1 else self.labels.argmax(axis=1)
         why = why_unstructured(
             self.distinct(self.values),
             self.distinct(self.image_value),
             self.distinct(self.information),
-            self.distinct(self.by_size[:, -1] + np.log(self.model.classes)),
-            distinct_labels=len(np.unique(hard)),
+            self.distinct(self.by_size[:, -1] + chance_of(self.model)),
+            distinct_labels=distinct_labels(self),
             predicted=self.reference.labels == "predicted",
             groups=self.group_numbers,
+            unit=self.model.unit,
         )
         return f"{why}; {told}" if why and (told := self._right()) else why
 
@@ -196,8 +197,13 @@ class SpectralProfile(Measurement, kind="spectral"):
 
     @property
     def label_entropy(self) -> float:
-        """H(Y) in nats: the entropy of the labels' shares among the images."""
+        """H(Y) in nats: the entropy of the labels' shares among the images.
+
+        NaN where an image has no class, but several labels or a target.
+        """
         labels = self.labels
+        if self.model.task != "softmax":
+            return float("nan")
         shares = np.bincount(labels) if labels.ndim == 1 else labels.sum(axis=0)
         return float(special.entr(shares / shares.sum()).sum())
 

@@ -51,14 +51,21 @@ class ModelInfo:
     fingerprint: str | None = None
     fed: str | None = None
     """What pixels are made into before they are filtered and fed; None where that is not known."""
+    task: str = "softmax"
+    """The kind of its task: softmax, multilabel or score (models/tasks.py)."""
+    unit: str = "nats"
+    """What ψ and log-likelihoods, or scores, are in."""
 
     @classmethod
     def of(cls, classifier: Classifier, classes: int) -> ModelInfo:
+        task = classifier.task
         return cls(
             name=classifier.name,
-            classes=classes,
+            classes=0 if task.scored else classes,
             fingerprint=classifier.fingerprint(),
             fed=classifier.fed,
+            task=task.kind,
+            unit=task.unit,
         )
 
 

@@ -22,7 +22,7 @@ from pytest_iaside.images.filters import Components, changed, split
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import Labelled
 from pytest_iaside.measure.band_losses import BandLosses, Subject, clean_scores, loss_quantities
-from pytest_iaside.measure.game.changes import ChangedImages, ScoreName, joined_rows
+from pytest_iaside.measure.game.changes import ChangedImages, joined_rows
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats.arrays import Floats, random_by
 from pytest_iaside.stats.estimate import Estimate
@@ -78,12 +78,12 @@ class BandResponse(BandLosses, kind=KIND):
     def places(self) -> int:
         return self.bands * len(self.energies)
 
-    def image_response(self, score: ScoreName = "log-likelihood") -> Floats:
+    def image_response(self, score: str | None = None) -> Floats:
         """The loss of every image, (K, R, M)."""
         return self.losses(score).reshape(len(self), len(self.energies), self.bands)
 
     def response(
-        self, score: ScoreName = "log-likelihood", level: float = 0.95
+        self, score: str | None = None, level: float = 0.95
     ) -> tuple[tuple[Estimate, ...], ...]:
         """The mean loss at each energy (R) in each band (M), with its interval over images."""
         rows = self.image_response(score)
@@ -96,6 +96,8 @@ class BandResponse(BandLosses, kind=KIND):
     def clean_accuracy(self) -> float:
         """The share of the measured images that are answered right without noise."""
         assert self.answers is not None  # As measured; and files hold them.
+        if self.model.task == "score":
+            return float("nan")  # Nothing is right or wrong.
         hits = self.answers["accuracy, clean"].tolist()
         known = dict(zip(self.answers.digests, hits, strict=True))
         # The answers may be to more images.
@@ -107,6 +109,8 @@ class BandResponse(BandLosses, kind=KIND):
 
         Where accuracy rises again further up, the lowest energy counts.
         """
+        if self.model.task == "score":
+            return (Tolerance(float("nan"), 0.0, float("inf")),) * self.bands
         lost = self.distinct(self.image_response("accuracy")).mean(axis=0)
         return tuple(_tolerance(self.energies, each, self.clean_accuracy / 2) for each in lost.T)
 
@@ -155,9 +159,11 @@ def spectral_response(
     )
     rows = joined_rows(list(run_jobs(subject.classifier, execution, jobs)))
     strengths = np.array([float(contrast(sample.pixels(i, i + 1))) for i in range(len(sample))])
-    clean = clean_scores(rows.log_probabilities, subject.labels(rows))
+    task = subject.classifier.task
+    clean = clean_scores(rows.log_probabilities, subject.labels(rows), task)
     lost = clean[:, :, None] - rows.values
-    lost[:, 1] = np.abs(lost[:, 1])
+    if not task.scored:
+        lost[:, 1] = np.abs(lost[:, 1])
     even = int((strengths == 0).sum())
     places = [
         f"to noise of {energy:g} in band {band} ({label})"
@@ -166,7 +172,7 @@ def spectral_response(
     ]
     notes = [f"{even} of {len(sample)} images are of one colour and got no noise"] if even else []
     return BandResponse(
-        quantities=loss_quantities(places),
+        quantities=loss_quantities(places, task),
         values=lost.reshape(len(sample), -1),
         energy=np.repeat(strengths[:, None], bands, axis=1),
         settings={**response_settings(rungs, bands, partition, seed), **execution.settings},

@@ -16,6 +16,7 @@ from pytest_iaside.images.bands import BandPartition, Norm
 from pytest_iaside.images.filters import Absence, Space
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference, first_images, notes_on, on_labels_of
+from pytest_iaside.measure.answers import labels_of
 from pytest_iaside.measure.game.cached import CachedGame
 from pytest_iaside.measure.game.coalitions import Design, resolved
 from pytest_iaside.measure.game.play import Game
@@ -23,12 +24,17 @@ from pytest_iaside.measure.game.replay import Again
 from pytest_iaside.measure.game.rows import GameRows, join
 from pytest_iaside.measure.game.rules import DType, Rescale, Rules
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.measure.panel import Panel, measure_answers, rightness, with_answers
+from pytest_iaside.measure.panel import (
+    Panel,
+    information_of,
+    measure_answers,
+    rightness,
+    with_answers,
+)
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo, environment
 from pytest_iaside.measure.quantities import ANSWERS, answer_quantities
 from pytest_iaside.models.classifier import as_classifier
-from pytest_iaside.stats.structured import label_information
 
 
 @dataclass(frozen=True)
@@ -165,18 +171,25 @@ def profile_of(
     count = len(played.image_psi)
     sample, classifier = game.sample, game.classifier
     classes = played.log_probabilities.shape[1]
+    task = classifier.task
     model_info = ModelInfo(
-        name=classifier.name, classes=classes, fingerprint=fingerprint, fed=classifier.fed
+        name=classifier.name,
+        classes=0 if task.scored else classes,
+        fingerprint=fingerprint,
+        fed=classifier.fed,
+        task=task.kind,
+        unit=task.unit,
     )
     groups = None if sample.groups is None else sample.groups[:count]
-    labels = played.log_probabilities.argmax(axis=1)
-    if sample.labels is not None:
-        labels = sample.labels[:count].numpy()
+    labels = labels_of(sample.take(range(count)), played.log_probabilities, task)
+    information = information_of(played.log_probabilities, labels, task)
+    if task.scored:
+        information = played.image_psi.sum(axis=1)
     return SpectralProfile(
         values=played.image_psi,
         by_size=played.by_size,
         log_likelihood=played.log_likelihood if game.rules.design == "exact" else None,
-        information=label_information(played.log_probabilities, labels),
+        information=information,
         digests=sample.digests[:count],
         names=sample.names[:count],
         groups=groups,
@@ -191,8 +204,8 @@ def profile_of(
         notes=(kept.note,) if kept is not None and kept.note else (),
         answers=Measurement(
             kind=ANSWERS,
-            quantities=answer_quantities(()),
-            values=rightness([played.log_probabilities], labels),
+            quantities=answer_quantities((), task.kind),
+            values=rightness([played.log_probabilities], labels, task),
             digests=sample.digests[:count],
             names=sample.names[:count],
             groups=groups,

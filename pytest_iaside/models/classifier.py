@@ -1,11 +1,11 @@
-"""Classifier: a network with the normalisation that belongs to it."""
+"""Classifier: a network with the normalisation that belongs to it, and what it answers."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,10 @@ from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.models import adapters
+from pytest_iaside.models.answering import answering
+from pytest_iaside.models.fingerprint import content_of, state_contents, weight_files
+from pytest_iaside.models.outputs import Output, check_output, described
+from pytest_iaside.models.tasks import Score, Task, TaskName, task_of
 
 Network = nn.Module | Callable[[Tensor], Any] | Path
 Channels = float | Sequence[float] | Tensor
@@ -23,23 +27,31 @@ ACCEPTED = (
     "give an nn.Module, a function from (batch, channels, height, width) float32 to logits, "
     "the path of an .onnx file, or a Classifier"
 )
-FLOATING = ("float16", "float32", "float64")
 FINGERPRINT_LENGTH = 16
-# How an .onnx file names one that holds some of its weights: a protobuf entry, up to the length.
-ONNX_LOCATION = re.compile(rb"\x0a\x08location\x12([\x00-\x7f]|[\x80-\xff][\x00-\x7f])")
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Classifier:
     """A network that turns pictures into logits, and the ``mean`` and ``std`` it expects.
 
-    ``network`` is an nn.Module, a function of (batch, channels, height, width) float32 that
-    returns logits (batch, classes), or the path of an .onnx file. Without ``mean`` and
-    ``std`` it is fed pixels in [0, 1]; with them (a number or one for each channel)
-    ``(pixels - mean) / std``. Results of a plain function are kept for another run only
-    under a ``version``, which must change whenever the function may return something else.
+    ``network`` is an nn.Module, an exported program, a function of (batch, channels, height,
+    width), or the path of an .onnx file. Without ``mean`` and ``std`` it is fed pixels in [0, 1];
+    with them (a number or one for each channel) ``(pixels - mean) / std``; always float32, or the
+    one type of all its weights.
 
-    Raises ModelError when the network is none of these; SettingsError for ``mean`` and ``std``.
+    ``output`` says where the logits (batch, classes) are in what it returns: a key, a place, or a
+    function of that; ``"probabilities"`` where it returns these. None finds the one tensor that can
+    be logits. ``task`` is ``"softmax"`` over classes, ``"binary"`` with one logit, or
+    ``"multilabel"`` with one logit for each of C labels, whose targets are (K, C) in [0, 1].
+    ``score`` serves all else: a function of what ``output`` finds (by default all that the network
+    returns) and of the targets of its images to (batch,) numbers in ``unit``; more is better.
+    ``arguments`` of the network beside the images are given each time, by name;
+    ``image_argument`` names the images', where they are not the first.
+
+    Results of a plain function are kept for another run only under a ``version``, which must
+    change whenever the function may return something else.
+
+    Raises ModelError when the network is none of these; SettingsError for all others.
     """
 
     network: Network
@@ -50,6 +62,10 @@ class Classifier:
     name: str
     version: str | None
     """What the user says that the network computes; see ``identity``."""
+    output: Output
+    task: Task
+    arguments: Mapping[str, Any]
+    image_argument: str | None
 
     def __init__(
         self,
@@ -57,6 +73,12 @@ class Classifier:
         *,
         mean: Channels | None = None,
         std: Channels | None = None,
+        output: Output = None,
+        task: TaskName = "softmax",
+        score: Score | None = None,
+        unit: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        image_argument: str | None = None,
         name: str | None = None,
         version: str | None = None,
     ) -> None:
@@ -80,6 +102,11 @@ class Classifier:
         object.__setattr__(self, "std", stds)
         object.__setattr__(self, "name", name or _name_of(checked))
         object.__setattr__(self, "version", version)
+        object.__setattr__(self, "output", check_output(output))
+        object.__setattr__(self, "task", task_of(task, score, unit))
+        others = _checked_arguments(arguments, image_argument, checked)
+        object.__setattr__(self, "arguments", others)
+        object.__setattr__(self, "image_argument", image_argument)
 
     @classmethod
     def from_timm(cls, name_or_model: str | nn.Module) -> Classifier:
@@ -116,6 +143,25 @@ class Classifier:
     @classmethod
     def _of(cls, found: adapters.Adapted) -> Classifier:
         return cls(found.network, mean=found.mean, std=found.std, name=found.name)
+
+    def named(self, name: str) -> Classifier:
+        """The same classifier under another ``name``."""
+        found = object.__new__(Classifier)
+        for each, value in vars(self).items():
+            object.__setattr__(found, each, value)
+        object.__setattr__(found, "name", name)
+        return found
+
+    @cached_property
+    def answering(self) -> nn.Module | Callable[[Tensor], Any]:
+        """The network from what it is fed to answers (B, C), of an .onnx file's own kind; a module
+        of a module."""
+        assert not isinstance(self.network, Path)
+        return answering(self.network, self.output, self.task, self.arguments, self.image_argument)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is made of the rest, and holds functions that cannot be sent."""
+        return {name: value for name, value in vars(self).items() if name != "answering"}
 
     @property
     def fed(self) -> str:
@@ -161,7 +207,7 @@ class Classifier:
         """
         digest = hashlib.sha256()
         if isinstance(self.network, Path):
-            for file in (self.network, *_external_files(self.network)):
+            for file in weight_files(self.network):
                 with file.open("rb") as opened:
                     digest.update(hashlib.file_digest(opened, "sha256").digest())
         elif isinstance(self.network, nn.Module):
@@ -177,7 +223,17 @@ class Classifier:
         for values in (self.mean, self.std):
             if values is not None:
                 digest.update(values.numpy().astype("<f4").tobytes())
+        for content in self.reading():
+            digest.update(content)
         return digest.hexdigest()[:FINGERPRINT_LENGTH]
+
+    def reading(self) -> Iterator[bytes]:
+        """How the network is asked and read, where that is not as usual."""
+        told = (self.output, self.task.name, self.task.score, self.task.unit, self.image_argument)
+        if told != (None, "softmax", None, "nats", None):
+            yield " ".join(map(content_of, told)).encode()
+        for key, value in sorted(self.arguments.items()):
+            yield from state_contents(key, value)
 
 
 def as_classifier(model: Any) -> Classifier:
@@ -186,41 +242,6 @@ def as_classifier(model: Any) -> Classifier:
     Raises ModelError when it is nothing that can be one.
     """
     return model if isinstance(model, Classifier) else Classifier(model)
-
-
-def check_logits(logits: Any, batch: int) -> Tensor:
-    """``logits`` as a tensor, if it is floating (batch, classes) with at least two classes.
-
-    Arrays are accepted. Raises ModelError otherwise; whether they are finite is not looked at.
-    """
-    expected = f"expected logits, a floating ({batch}, classes) tensor"
-    if isinstance(logits, np.ndarray):
-        logits = torch.tensor(logits) if logits.dtype.name in FLOATING else logits
-    if not isinstance(logits, (Tensor, np.ndarray)):
-        raise ModelError(
-            f"the model returned {_described(logits)}, {expected}; wrap the model in a function "
-            "that returns its logits: Classifier(lambda x: …)"
-        )
-    shape = tuple(logits.shape)
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        raise ModelError(
-            f"the model returned {logits.dtype} of shape {shape}, {expected}; return the logits "
-            "themselves, not the predicted classes"
-        )
-    if len(shape) != 2:
-        hint = "average over positions first" if len(shape) > 2 else "keep the batch dimension"
-        raise ModelError(f"the model returned shape {shape}, {expected}; {hint}")
-    if shape[0] != batch:
-        raise ModelError(
-            f"the model returned {shape[0]} rows for a batch of {batch}, {expected}; "
-            "return one row for each image, in their order"
-        )
-    if shape[1] < 2:
-        raise ModelError(
-            f"the model returned shape {shape}, {expected} and at least 2 classes; give a binary "
-            "classifier two columns: torch.cat([-z / 2, z / 2], dim=1)"
-        )
-    return logits
 
 
 def _checked_network(network: object) -> Network:
@@ -233,14 +254,38 @@ def _checked_network(network: object) -> Network:
         if not path.is_file():
             raise ModelError(f"there is no file {path}; give the path of an existing .onnx file")
         return path
+    if isinstance(network, torch.export.ExportedProgram):
+        # Once and for all: each call of module() makes another one.
+        return network.module()
     if isinstance(network, type):
         raise ModelError(
             f"{network.__name__} is a class, not a model; pass an instance of it, with its "
             f"weights: {network.__name__}(…)"
         )
     if isinstance(network, Classifier) or not callable(network):
-        raise ModelError(f"the model is {_described(network)}; {ACCEPTED}")
+        raise ModelError(f"the model is {described(network)}; {ACCEPTED}")
     return network
+
+
+def _checked_arguments(arguments: Any, image_argument: Any, network: Network) -> Mapping[str, Any]:
+    if image_argument is not None and (not isinstance(image_argument, str) or not image_argument):
+        raise SettingsError(
+            f"image_argument={image_argument!r} cannot be used; expected the name of the network's "
+            "argument that takes images, or None for its first"
+        )
+    if arguments is None:
+        arguments = {}
+    if not isinstance(arguments, Mapping) or not all(isinstance(key, str) for key in arguments):
+        raise SettingsError(
+            f"arguments={described(arguments)} cannot be used; expected a mapping from names of "
+            "arguments to what is given for them each time"
+        )
+    if isinstance(network, Path) and (arguments or image_argument):
+        raise SettingsError(
+            "arguments= and image_argument= are for networks in Python; export the .onnx file with "
+            "images as its only input"
+        )
+    return dict(arguments)
 
 
 def _name_of(network: Network) -> str:
@@ -262,42 +307,3 @@ def _channels(what: str, values: Any) -> Tensor | None:
             f"{what}={values!r} must be a finite number, or one for each channel of the images"
         )
     return torch.from_numpy(array.astype(np.float32))
-
-
-def state_contents(key: str, value: Any) -> Iterator[bytes]:
-    """What ``value`` of a module's state holds, as bytes."""
-    if isinstance(value, Tensor):
-        value = value.dequantize() if value.is_quantized else value
-        value = value if value.layout == torch.strided else value.to_dense()
-        yield f"{key} {value.dtype} {tuple(value.shape)} ".encode()
-        if not value.is_meta:
-            # As bytes: numpy has no bfloat16.
-            yield value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
-    elif isinstance(value, (tuple, list)):
-        for position, part in enumerate(value):
-            yield from state_contents(f"{key}.{position}", part)
-    elif value is None or isinstance(value, (bool, int, float, str, torch.dtype)):
-        yield f"{key} {value!r} ".encode()
-
-
-def _external_files(path: Path) -> list[Path]:
-    """The files beside the .onnx file ``path`` that hold weights of it."""
-    content = path.read_bytes()
-    found = set()
-    for match in ONNX_LOCATION.finditer(content):
-        low, *high = match[1]
-        length = (low & 127) + (high[0] << 7 if high else 0)
-        name = content[match.end() : match.end() + length].decode(errors="replace")
-        if "\0" not in name and (path.parent / name).is_file():
-            found.add(path.parent / name)
-    return sorted(found)
-
-
-def _described(value: Any) -> str:
-    kind = type(value).__name__
-    keys = getattr(value, "keys", None)
-    if callable(keys):
-        return f"a {kind} with {', '.join(map(repr, keys())) or 'nothing in it'}"
-    if isinstance(value, (tuple, list)):
-        return f"a {kind} of {len(value)}"
-    return "None" if value is None else f"a {kind}"

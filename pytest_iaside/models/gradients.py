@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from pytest_iaside.errors import ModelError, SpectralRobustnessError, one_line
 from pytest_iaside.models.backends.devices import alone, in_eval_mode
 from pytest_iaside.models.backends.eager import exact_float32
-from pytest_iaside.models.classifier import Classifier, check_logits
+from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.models.outputs import check_logits
 
 
 class PixelNetwork(nn.Module):
@@ -30,7 +31,12 @@ class PixelNetwork(nn.Module):
                 "the PyTorch module that it was exported from"
             )
         self.classifier = classifier
-        self.network = classifier.network
+        if classifier.task.scored:
+            raise ModelError(
+                f"{classifier.name} is measured by a score of your own, which has no gradients "
+                f"{purpose}; give a classifier of logits"
+            )
+        self.network = classifier.answering
         self.training = False
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -48,7 +54,7 @@ class PixelNetwork(nn.Module):
                 f"{self.classifier.name} failed on inputs of shape {tuple(inputs.shape)} "
                 f"({one_line(error)}); check that it takes a batch of such images"
             ) from error
-        return check_logits(logits, len(inputs))
+        return check_logits(logits, len(inputs), self.classifier.task.classes)
 
 
 @contextmanager

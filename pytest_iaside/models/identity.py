@@ -12,7 +12,8 @@ from pathlib import Path
 
 from torch import nn
 
-from pytest_iaside.models.classifier import Classifier, state_contents
+from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.models.fingerprint import state_contents
 
 LENGTH = 32
 
@@ -33,6 +34,8 @@ def identity(classifier: Classifier) -> str | None:
         digest.update(f"{kind.__module__}.{kind.__qualname__}".encode())
         for name, values in (("mean", classifier.mean), ("std", classifier.std)):
             digest.update(f" {name} {None if values is None else values.tolist()}".encode())
+        for part in classifier.reading():
+            digest.update(part)
     elif isinstance(network, nn.Module):
         # Buffers that are not saved are in no fingerprint.
         for name, buffer in sorted(network.named_buffers()):

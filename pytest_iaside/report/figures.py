@@ -1,11 +1,12 @@
 """Figures and tables: what pages are made of."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from pytest_iaside.compare.words import NATS, in_unit
 from pytest_iaside.report.numbers import NONE, count, duration, finite, fixed, p_value, signed
 from pytest_iaside.report.record import MeasurementRecord, QuantityRecord
 
@@ -43,6 +44,25 @@ class Figure:
     marks: Literal["bar", "point", ""] = ""
     """The shapes that stand for baseline and candidate; empty in a chart without the two."""
     wide: bool = False  # Whether it takes the whole width of its page.
+
+
+def in_the_unit(figure: Figure, unit: str) -> Figure:
+    """``figure``, whose words are of log-likelihoods in nats, of what is in ``unit``."""
+    if unit == NATS:
+        return figure
+    table = figure.table
+    if table is not None:
+        told = [in_unit(each, unit) for each in table.head]
+        rows = [[Cell(in_unit(cell.text, unit), cell.mark) for cell in row] for row in table.rows]
+        table = Table(told, rows)
+    return replace(
+        figure,
+        title=in_unit(figure.title, unit),
+        about=in_unit(figure.about, unit),
+        table=table,
+        # Texts of a chart are escaped; a unit is escaped here.
+        chart=Markup(in_unit(str(figure.chart), str(escape(unit)))),
+    )
 
 
 def moved_cell(change: float | None, moved: bool) -> Cell:

@@ -4,10 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from pytest_iaside.compare.words import confidence
+from pytest_iaside.compare.words import NATS, confidence
 from pytest_iaside.report.charts import gate as charts
 from pytest_iaside.report.charts.gate import Series
-from pytest_iaside.report.figures import MOVED, Figure, Table, change_cells, interval_text
+from pytest_iaside.report.figures import (
+    MOVED,
+    Figure,
+    Table,
+    change_cells,
+    in_the_unit,
+    interval_text,
+)
 from pytest_iaside.report.gates import Gate, signed_src_score
 from pytest_iaside.report.numbers import finite, finite_list, fixed, share, signed
 from pytest_iaside.report.origin_figures import interaction_figures, loss_figures, trade_figure
@@ -48,7 +55,8 @@ def gate_figures(gate: Gate, ident: str) -> list[Figure]:
         found += [trade_figure(each) for each in gate.comparison["trades"]]
     if spectrum := gate.record["spectrum"]:
         found += spectrum_figures(spectrum, ident)
-    return found
+    unit = profiles["candidate"]["unit"] if profiles else NATS
+    return [in_the_unit(each, unit) for each in found]
 
 
 def _answer_figures(gate: Gate, ident: str) -> list[Figure]:
@@ -56,7 +64,7 @@ def _answer_figures(gate: Gate, ident: str) -> list[Figure]:
     if gate.comparison is None:
         return []
     found = []
-    for number, title in enumerate(("accuracy", "log-likelihood", "probability")):
+    for number, title in enumerate(("accuracy", "log-likelihood", "probability", "score")):
         some = [e for e in gate.comparison["answers"] if e["family"].endswith(f" {title}")]
         if some:
             figure = _changes_figure(

@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pytest_iaside.compare.words import confidence
+from pytest_iaside.compare.words import NATS, confidence, in_unit
 from pytest_iaside.report.figures import Cell, Table, interval_text, settings_table
 from pytest_iaside.report.gate_figures import gate_figures
 from pytest_iaside.report.gates import (
@@ -178,7 +178,15 @@ def _checks_table(gate: Gate) -> Table | None:
     if answers != level:
         interval += f" (answers: {confidence(answers)})"
     head = ("check", "baseline", "candidate", "change", interval, "allowed", "verdict")
-    return Table(head, [_check_row(check, either) for check in gate.checks])
+    spectral = gate.candidate["spectral"] if gate.candidate else None
+    unit = spectral["unit"] if spectral else NATS
+    return Table(head, [_in_unit(_check_row(check, either), unit) for check in gate.checks])
+
+
+def _in_unit(row: list[str | Cell], unit: str) -> list[str | Cell]:
+    """A row of checks whose name, written for nats, is of what is in ``unit``."""
+    name, *values = row
+    return [in_unit(name, unit) if isinstance(name, str) else name, *values]
 
 
 def _check_row(check: CheckRecord, either: bool) -> list[str | Cell]:

@@ -165,12 +165,14 @@ def images_of(gate: Gate, thumbnails: bool, examples: bool) -> dict[str, Any] | 
     if shown < count:
         about = f"The {shown} of {count} images that add most"
     about += f" to the change of {changes['quantity']} ({signed(changes['change'])} {unit}".rstrip()
+    spectral = gate.candidate["spectral"]
+    head = (f"ψ in {spectral['unit']}", *(f"band {band}" for band in range(len(masks))))
     return {
         "about": f"{about}), the most harmful first.",
         "head": f"adds{f', {unit}' if unit else ''}",
         "rows": rows,
-        "numbers": Table(("ψ in nats", *(f"band {band}" for band in range(len(masks)))), numbers),
-        "masks": list(zip(masks, gate.candidate["spectral"]["band_labels"], strict=True)),
+        "numbers": Table(head, numbers),
+        "masks": list(zip(masks, spectral["band_labels"], strict=True)),
         "examples": pictures["examples"] if pictures and examples else [],
         "titles": titles,
         "cropped": pictures["size"] if pictures and pictures["cropped"] else None,

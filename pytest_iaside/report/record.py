@@ -120,6 +120,7 @@ class SpectralRecord(TypedDict):
     """What is read off a spectral profile, with intervals at ``level``."""
 
     level: float  # Confidence of the intervals.
+    unit: str  # What ψ, v(all) and log-likelihoods are in: nats, or that of a score.
     psi: Numbers  # Shapley value of each band, in nats, the lowest frequencies first.
     standard_error: Numbers  # Standard error over images of each ψ.
     sid: Numbers  # Spectral importance distribution: the share of each band.
@@ -147,7 +148,7 @@ class ReferenceRecord(TypedDict):
     channels: int  # Colour channels.
     height: int  # In pixels.
     width: int  # In pixels.
-    labels: Literal["dataset", "soft", "predicted"]  # A data set's, soft ones, or predictions.
+    labels: Literal["dataset", "soft", "predicted", "targets"]  # Whose they are.
 
 
 class ModelRecord(TypedDict):

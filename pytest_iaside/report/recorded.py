@@ -144,6 +144,7 @@ def _spectral_record(profile: Any, level: float) -> SpectralRecord:
         SpectralRecord,
         profile,
         level=level,
+        unit=profile.model.unit,
         intervals={
             what: _bounds_record(what, profile.interval(what, level))
             for what in IntervalsRecord.__annotations__

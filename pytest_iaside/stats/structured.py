@@ -63,6 +63,28 @@ def label_information(log_probabilities: Floats, labels: NDArray[np.int64] | Flo
     return np.where(others > 0, information, np.nan)
 
 
+def labels_information(logits: Floats, targets: Floats) -> Floats:
+    """How much likelier each image's labels are for it than for the others, (K,), in nats.
+
+    Of C labels that do not depend on each other: log Q(t|x_n) − log of Q(t|x_m) averaged over the
+    other images, summed over labels. ``logits`` and ``targets`` (K, C), the latter in [0, 1]. NaN
+    where there is no other image.
+    """
+    count = len(logits)
+    if count < 2:
+        return np.full(count, np.nan)
+    holds = special.expit(logits)
+    marginal = (holds.sum(axis=0) - holds) / (count - 1)
+    found = np.zeros(count)
+    for weight, own, mean in (
+        (targets, special.log_expit(logits), marginal),
+        (1 - targets, special.log_expit(-logits), 1 - marginal),
+    ):
+        # Differences of sums: what is left of a probability below 1e-16 is rounding.
+        found += (weight * (own - np.log(np.maximum(mean, 1e-16)))).sum(axis=1)
+    return found
+
+
 def why_unstructured(
     image_psi: Floats,
     image_value: Floats,
@@ -72,10 +94,12 @@ def why_unstructured(
     distinct_labels: int,
     predicted: bool,
     groups: Groups = None,
+    unit: str = "nats",
 ) -> str:
     """Why ψ (K, M) cannot be told from noise, in words; empty where it can.
 
     ``label_gain`` is log Q(y|x) + log C of each image: what is known of the label beyond chance.
+    Values are in ``unit``.
     """
     count = len(image_psi)
     if count < 2:
@@ -86,7 +110,7 @@ def why_unstructured(
     largest = float(np.abs(contrast.mean(axis=0)).max())
     if largest < RESOLUTION:
         return (
-            f"ψ differs between bands by {largest:.1g} nats at most, less than rounding does "
+            f"ψ differs between bands by {largest:.1g} {unit} at most, less than rounding does "
             f"({RESOLUTION:g}); the model does not react to the images"
         )
     # Of groups it is they that are few, however many images they hold.
@@ -96,12 +120,12 @@ def why_unstructured(
     if not _above_zero(image_value, groups):
         if _above_zero(-image_value, groups):
             return (
-                f"v(all) is {image_value.mean():.2g} nats over {drawn}: the model finds "
+                f"v(all) is {image_value.mean():.2g} {unit} over {drawn}: the model finds "
                 "the labels less likely with all bands than with none, as where the labels or the "
                 "preprocessing do not fit it"
             )
         return (
-            f"v(all) is {image_value.mean():.2g} nats over {drawn}, which cannot be told "
+            f"v(all) is {image_value.mean():.2g} {unit} over {drawn}, which cannot be told "
             f"from nothing: the model does not find the labels, or the {units} are too few"
         )
     if not _any_differs(contrast, groups):

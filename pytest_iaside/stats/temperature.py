@@ -28,6 +28,17 @@ def temperature_of(logits: Floats, labels: NDArray[Any]) -> float:
     These are (K,) classes or (K, C) distributions. Halved logits have half of it.
     """
     targets = labels if labels.ndim == 2 else np.eye(logits.shape[1])[labels]
+    return _temperature(logits, targets)
+
+
+def temperature_of_labels(logits: Floats, targets: Floats) -> float:
+    """The same of C labels that do not depend on each other: ``logits``, ``targets`` (K, C)."""
+    both = np.stack([logits / 2, -logits / 2], axis=-1).reshape(-1, 2)
+    return _temperature(both, np.stack([targets, 1 - targets], axis=-1).reshape(-1, 2))
+
+
+def _temperature(logits: Floats, targets: Floats) -> float:
+    """The temperature of ``logits`` with distributions ``targets``, both (K, C)."""
     targets = (1 - SMOOTHING) * targets + SMOOTHING / logits.shape[1]
     # In units of the spread of the logits, so that the search is the same for any of them.
     spread = float((logits.max(axis=1) - logits.min(axis=1)).mean())

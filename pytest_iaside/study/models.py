@@ -84,10 +84,7 @@ class StudyModel:
                 raise ModelError(f"it could not be made ({one_line(error)})") from error
             if model is None:
                 raise ModelError("the function that makes it returned None")
-        found = as_classifier(model)
-        return Classifier(
-            found.network, mean=found.mean, std=found.std, name=self.name, version=found.version
-        )
+        return as_classifier(model).named(self.name)
 
 
 def study_models(made: Any, source: str) -> list[StudyModel]:

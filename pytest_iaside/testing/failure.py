@@ -76,12 +76,12 @@ def _moved(comparison: ComparisonRecord) -> list[str]:
     moved = [each for each in comparison["quantities"] if each["moved"]]
     lines = []
     if comparison["candidate"]["spectral"]:
-        level = confidence(comparison["level"])
+        level, unit = confidence(comparison["level"]), comparison["candidate"]["spectral"]["unit"]
         for band in moved:
             before, after = fixed(band["baseline"], 2), fixed(band["candidate"], 2)
             change, low, high = (signed(band[key], 2) for key in ("change", "low", "high"))
             interval = f"{level} {low}…{high}"
-            lines += wrapped(f"{band['name']} {before} → {after} nats ({change}, {interval})")
+            lines += wrapped(f"{band['name']} {before} → {after} {unit} ({change}, {interval})")
         return lines
     told = {
         check["where"]

@@ -393,6 +393,8 @@ def _answer_limits(gate: Gate) -> Limits:
 def _too_few(gate: Gate, comparison: Comparison) -> str:
     """What a new baseline of few images cannot show; empty where it has enough."""
     limit = _answer_limits(gate).get("clean accuracy")
+    if comparison.candidate.model.task != "softmax":
+        return ""  # Nothing is simply right or wrong.
     if limit is None or not limit.change or comparison.images >= 1 / limit.change - 1e-9:
         return ""
     return (

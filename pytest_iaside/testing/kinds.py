@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pytest_iaside.checks import checked_limit
 from pytest_iaside.compare.comparison import Comparison
@@ -108,9 +108,9 @@ def _prepared(
     settings = Settings.of([Layer(row.function, common), *(test.layers if test else [])])
     allowed = _limits(row, limits)
     thresholds = settings.thresholds
-    if "max_accuracy_drop" in own:
-        # The gate limits accuracies itself, and those of clean images are among them.
-        thresholds = replace(thresholds, max_accuracy_drop=None)
+    # What a gate limits itself, it limits of clean images as well.
+    for name in {"max_accuracy_drop", "max_score_drop"} & set(own):
+        thresholds = replace(thresholds, **cast(Any, {name: None}))
     names = ("samples", "seed", "execution")
     running = {name: settings.measure[name] for name in names if name in settings.measure}
     seeded = {**options, "seed": running.get("seed", 0)}

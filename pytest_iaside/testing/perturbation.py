@@ -46,6 +46,8 @@ def assert_perturbation_robustness(
     max_accuracy_drop: float | None = 0.05,
     max_mce_rise: float | None = None,
     max_effective_drop: float | None = None,
+    max_score_drop: float | None = None,
+    max_score_loss_rise: float | None = None,
     temperature: float = 1.0,
     normaliser: Normaliser = "alexnet",
     baseline: str | Path | Measurement | None = None,
@@ -59,8 +61,10 @@ def assert_perturbation_robustness(
     accuracy under any, or on the clean images, may fall; ``max_mce_rise`` how far the mCE may
     rise, in points of percent, for which the 75 corrupted versions of each image are measured
     and divided by the ``normaliser``'s errors; ``max_effective_drop`` how far the accuracy under
-    any may fall beyond what clean accuracy explains (docs/prediction.md). None leaves a check
-    out. Everything else as in ``assert_spectral_robustness``, beside which a test may use it.
+    any may fall beyond what clean accuracy explains (docs/prediction.md). Of a score of your own
+    ``max_score_drop`` is how far it may fall on clean images, ``max_score_loss_rise`` how much more
+    of it any perturbation may cost. None leaves a check out. Everything else as in
+    ``assert_spectral_robustness``, beside which a test may use it.
 
     Raises SettingsError, ReferenceSampleError, ModelError, or BaselineError where there is no
     baseline, or none that this model can be compared with.
@@ -72,6 +76,8 @@ def assert_perturbation_robustness(
         "max_accuracy_drop": max_accuracy_drop,
         "max_mce_rise": max_mce_rise,
         "max_effective_drop": max_effective_drop,
+        "max_score_drop": max_score_drop,
+        "max_score_loss_rise": max_score_loss_rise,
     }
     options = {
         "perturbations": perturbations,
@@ -219,6 +225,8 @@ PERTURBATIONS = GateKind(
         LimitOption(family="accuracy", change="max_accuracy_drop", share="a share of the images"),
         LimitOption(family="mce", change="max_mce_rise"),
         LimitOption(family="effective", change="max_effective_drop", share="a share of the images"),
+        LimitOption(family="score", change="max_score_drop"),
+        LimitOption(family="lost", change="max_score_loss_rise"),
     ),
     measure=measure_perturbations,
     settings=perturbation_settings,

@@ -23,6 +23,7 @@ def assert_spectral_response(
     max_loss_rise: float | None = 0.3,
     max_accuracy_loss_rise: float | None = 0.1,
     max_loss: float | None = None,
+    max_score_loss_rise: float | None = None,
     baseline: str | Path | Measurement | None = None,
     name: str | None = None,
     **settings: Unpack[GateKeywords],
@@ -33,8 +34,9 @@ def assert_spectral_response(
     image's own around its mean (``spectral_response``); bands × energies + 1 passes an image.
     ``max_loss_rise`` is how much more log-likelihood, in nats, may be lost to noise in any band at
     any energy, ``max_accuracy_loss_rise`` how much more accuracy. ``max_loss`` (nats) is the most
-    that may be lost at all; with it alone no baseline is needed. None leaves a check out. The rest
-    as in ``assert_perturbation_robustness``.
+    that may be lost at all; with it alone no baseline is needed. Of a score of your own
+    ``max_score_loss_rise`` is how much more of it may be lost. None leaves a check out. The rest as
+    in ``assert_perturbation_robustness``.
 
     Raises SettingsError, ReferenceSampleError, ModelError, or BaselineError where there is no
     baseline, or none that this model can be compared with.
@@ -44,6 +46,7 @@ def assert_spectral_response(
         "max_loss_rise": max_loss_rise,
         "max_accuracy_loss_rise": max_accuracy_loss_rise,
         "max_loss": max_loss,
+        "max_score_loss_rise": max_score_loss_rise,
     }
     options = {"energies": energies, "bands": bands, "partition": partition}
     return assert_kind(
@@ -66,6 +69,7 @@ RESPONSE = GateKind(
         LimitOption(
             family="accuracy", change="max_accuracy_loss_rise", share="a share of the images"
         ),
+        LimitOption(family="score", change="max_score_loss_rise"),
     ),
     measure=spectral_response,
     settings=response_settings,

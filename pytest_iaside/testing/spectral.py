@@ -12,7 +12,7 @@ import numpy as np
 from pytest_iaside.compare.answers import explained_by_temperature
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.sequential import compare_sequentially, stopping_rule
-from pytest_iaside.errors import BaselineError
+from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.execute.execution import scattered
 from pytest_iaside.execute.runner import kept_open
 from pytest_iaside.images.reference import ReferenceSample
@@ -25,6 +25,7 @@ from pytest_iaside.measure.panel import AUTO, measure_answers, panel_of, with_an
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.spectral import measure
 from pytest_iaside.measure.trainings import mean_of
+from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.report.record import ComparisonRecord
 from pytest_iaside.settings import BUDGETS, Layer, SettingKeywords, Settings
 from pytest_iaside.testing.coarse import CoarseToFine
@@ -101,6 +102,7 @@ def _prepared(
         model: Any, sample: ReferenceSample, baseline: Any, executor: Any
     ) -> SpectralProfile:
         options = {"cache": True, "panel": AUTO, **settings.measure}
+        check_score_limit(model, thresholds)
         again: Again = {}
         answers = _answered(model, sample, options, baseline, again)
         found = played(model, sample, baseline, answers, again, executor)
@@ -219,6 +221,16 @@ def _answered(
         cache=options["cache"],
         again=again,
     )
+
+
+def check_score_limit(model: Any, thresholds: Thresholds) -> None:
+    """Raise SettingsError where ``model`` is scored and nothing says how far that may fall."""
+    task = as_classifier(model).task
+    if task.scored and thresholds.max_score_drop is None:
+        raise SettingsError(
+            f"this model is measured by a score of your own ({task.unit}), of which nobody else "
+            "knows what matters; say how far its mean may fall: max_score_drop=…, in its unit"
+        )
 
 
 def storable(profile: Any) -> SpectralProfile:

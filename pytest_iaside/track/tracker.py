@@ -14,7 +14,6 @@ from pytest_iaside.execute.steady import agree
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import first_images
 from pytest_iaside.measure.answers import answers
-from pytest_iaside.measure.game.rounds import log_likelihood
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.metrics import accuracy
 from pytest_iaside.measure.profile import SpectralProfile
@@ -22,6 +21,7 @@ from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.measure.spectral import Progress, measure
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.identity import identity
+from pytest_iaside.models.tasks import log_likelihood
 from pytest_iaside.track.checkpoints import Checkpoint, read_checkpoint
 from pytest_iaside.track.history import RUN, History, Point, key_of, storable
 from pytest_iaside.track.weights import load_weights

@@ -27,7 +27,7 @@ from pytest_iaside.explain.faithfulness import (
     score_curve,
 )
 from pytest_iaside.measure.metrics import accuracy
-from pytest_iaside.models.classifier import check_logits
+from pytest_iaside.models.outputs import check_logits
 
 deletion_curve = partial(score_curve, inserted=False)
 insertion_curve = partial(score_curve, inserted=True)

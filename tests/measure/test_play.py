@@ -15,8 +15,9 @@ from pytest_iaside.images.filters import components, split
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.game.coalitions import exact_coalitions
 from pytest_iaside.measure.game.play import partners
-from pytest_iaside.measure.game.rounds import Round, log_likelihood, play_rounds
+from pytest_iaside.measure.game.rounds import Round, play_rounds
 from pytest_iaside.measure.game.shapley import shapley_values
+from pytest_iaside.models.tasks import log_likelihood
 
 PARTITION = BandPartition(12, 12, 3)
 

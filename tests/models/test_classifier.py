@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError, SettingsError
-from pytest_iaside.models.classifier import Classifier, as_classifier, check_logits
+from pytest_iaside.models.classifier import Classifier, as_classifier
+from pytest_iaside.models.outputs import check_logits
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
@@ -54,7 +55,7 @@ class TestNetwork:
             (3, "the model is a int; give an nn.Module"),
             (None, "the model is None; give an nn.Module"),
             ({"weight": 1}, "the model is a dict with 'weight'; give an nn.Module"),
-            ([1, 2], "the model is a list of 2; give an nn.Module"),
+            ([1, 2], "the model is a list of 2: int, int; give an nn.Module"),
             (Classifier(logits), "the model is a Classifier"),
         ],
     )
@@ -209,16 +210,19 @@ class TestLogits:
     @pytest.mark.parametrize(
         ("given", "message"),
         [
-            ((torch.zeros(2, 3), None), r"returned a tuple of 2, expected logits.*wrap the model"),
-            ({"logits": 1, "loss": 2}, "returned a dict with 'logits', 'loss'.*wrap the model"),
+            (
+                (torch.zeros(2, 3), None),
+                r"a tuple of 2: \(2, 3\), NoneType, expected logits.*output=…",
+            ),
+            ({"logits": 1, "loss": 2}, "returned a dict with 'logits', 'loss'.*output=…"),
             (SimpleNamespace(logits=1), "returned a SimpleNamespace, expected logits"),
             (None, "returned None, expected logits"),
             (torch.zeros(2, 3, dtype=torch.int64), r"torch.int64 of shape \(2, 3\).*predicted"),
             (np.zeros((2, 3), dtype=int), r"int64 of shape \(2, 3\).*predicted"),
             (torch.zeros(3), r"shape \(3,\), expected.*keep the batch dimension"),
-            (torch.zeros(2, 3, 4, 4), r"shape \(2, 3, 4, 4\), expected.*average"),
+            (torch.zeros(2, 3, 4, 4), r"shape \(2, 3, 4, 4\), expected.*score=…"),
             (torch.zeros(1, 3), "1 rows for a batch of 2"),
-            (torch.zeros(2, 1), r"shape \(2, 1\).*at least 2 classes.*torch.cat"),
+            (torch.zeros(2, 1), r"shape \(2, 1\).*at least 2 classes.*task='binary'"),
         ],
     )
     def test_that_are_wrong_are_described(self, given: Any, message: str) -> None:

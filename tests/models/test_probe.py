@@ -18,6 +18,7 @@ from pytest_iaside.models.backends import open_backend
 from pytest_iaside.models.backends import probe as choosing
 from pytest_iaside.models.backends.base import Backend, Setup
 from pytest_iaside.models.classifier import Classifier
+from pytest_iaside.models.tasks import SOFTMAX
 
 pytest.importorskip("openvino")
 
@@ -214,10 +215,10 @@ def test_what_disagrees_is_not_taken(probed: list[Setup], monkeypatch: pytest.Mo
 def test_agreement_is_in_log_probabilities() -> None:
     logits = torch.tensor([[1.0, 2.0, 3.0]])
     # A constant added to every logit changes nothing.
-    assert choosing._gap(logits + 5, logits) < 1e-6
+    assert choosing._gap(logits + 5, logits, SOFTMAX) < 1e-6
     expected = (torch.log_softmax(logits * 2, 1) - torch.log_softmax(logits, 1)).abs().max()
-    assert choosing._gap(logits * 2, logits) == pytest.approx(expected.item(), abs=1e-6)
-    assert choosing._gap(logits * torch.nan, logits) == float("inf")
+    assert choosing._gap(logits * 2, logits, SOFTMAX) == pytest.approx(expected.item(), abs=1e-6)
+    assert choosing._gap(logits * torch.nan, logits, SOFTMAX) == float("inf")
 
 
 def test_what_pytorch_cannot_answer_is_not_hidden(

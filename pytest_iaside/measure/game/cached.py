@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.images.targets import digests_of
 from pytest_iaside.measure.game.play import Game, partners
 from pytest_iaside.measure.game.replay import Again, replay
 from pytest_iaside.measure.game.rows import ARRAYS, GameRows
@@ -128,7 +129,11 @@ class CachedGame:
         """Keep ``rows``, what was found for ``images``."""
         if self.key is None:
             return
-        predicted = [str(label) for label in rows.log_probabilities.argmax(axis=1)]
+        predicted = [""] * len(images)
+        if self.game.sample.right is None:
+            task = self.game.classifier.task
+            found_targets = task.predicted(torch.from_numpy(rows.log_probabilities)).numpy()
+            predicted = [_label(each) for each in found_targets]
         entries = [self.entries[i] for i in images]
         found = [_found(row) for row in rows.each()]
         rules = self.game.rules
@@ -154,6 +159,8 @@ def _entries(game: Game) -> list[Entry]:
     labels: list[str | None] = [None] * len(game.sample)
     if game.sample.labels is not None:
         labels = [_label(label.numpy()) for label in game.sample.labels]
+    elif game.sample.targets is not None:
+        labels = [f"target {digest}" for digest in digests_of(game.sample.targets)]
     digests = game.sample.digests
     return [
         Entry(digest + partner.get(digest, ""), label)

@@ -15,23 +15,11 @@ from torch import Tensor
 
 from pytest_iaside.execute.runner import BackendRunner
 from pytest_iaside.images.reference import ReferenceSample
-from pytest_iaside.measure.game.rounds import (
-    Pictures,
-    Score,
-    hit,
-    log_likelihood,
-    probability,
-    scores_on,
-)
+from pytest_iaside.measure.game.rounds import Pictures, scores_on
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats.arrays import Floats
 
 ScoreName = Literal["log-likelihood", "probability", "accuracy"]
-SCORES: Mapping[ScoreName, Score] = {
-    "log-likelihood": log_likelihood,
-    "probability": probability,
-    "accuracy": hit,
-}
 """How right an answer is, all from the same forward passes: nats, a share, 0 or 1."""
 
 
@@ -88,7 +76,7 @@ class ChangedImages(ABC):
             self.sample,
             self.mixtures(),
             lambda some, pixels, mixtures: (pictures(some, pixels), mixtures),
-            scores=tuple(SCORES.values()),
+            every=True,
             shown=self.shown,
         ):
             yield ScoreRows(

@@ -45,7 +45,9 @@ def replay(
     wanted = [images[place] for place in drawn]
     plans = plans_of(game.sample.take(wanted), game.rules)
     coalitions = [p.coalitions[some] for p, some in zip(plans, columns, strict=True)]
-    targets = torch.from_numpy(rows.log_probabilities[drawn].argmax(axis=1))
+    task, targets = game.classifier.task, None
+    if game.sample.right is None:
+        targets = task.predicted(torch.from_numpy(rows.log_probabilities[drawn]))
     clean = answered(again, [game.sample.digests[image] for image in wanted])
     count, done = len(drawn) * (each + (clean is None)), 0
     work = game.shards(AT_ONCE, wanted)
@@ -55,7 +57,8 @@ def replay(
         for shard in chain([first], work):
             some = slice(done, done + len(shard.sample))
             known = None if clean is None else clean[some]
-            answers = answers_on(runner, game.rules, shard, coalitions[some], targets[some], known)
+            own = None if targets is None else targets[some]
+            answers = answers_on(runner, game.rules, shard, coalitions[some], own, known)
             for _, (found,), as_it_is in answers:
                 for answer, log_probabilities in zip(found, as_it_is, strict=True):
                     place = drawn[done]
@@ -77,6 +80,7 @@ def answered(again: Again, digests: Sequence[str]) -> Tensor | None:
 def _classes(game: Game, images: Sequence[int], rows: GameRows) -> Floats:
     labels = game.sample.labels
     if labels is None:
+        # Of what is scored, or of several labels at once, some class as good as any.
         return np.asarray(rows.log_probabilities.argmax(axis=1))
     found = labels[list(images)]
     return np.asarray((found if found.ndim == 1 else found.argmax(dim=1)).numpy())

@@ -16,13 +16,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_iaside.errors import ReferenceSampleError
 from pytest_iaside.execute.runner import BackendRunner, Runner, not_finite, pieces
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.game.coalitions import members
+from pytest_iaside.models.outputs import batch_of, described
+from pytest_iaside.models.tasks import SOFTMAX, Rated, Task, no_targets
 from pytest_iaside.stats.arrays import Floats
 
-Score = Callable[[Tensor, Tensor], Tensor]
-"""Of logits (B, C) float64 and targets as in ``Round``: (B,) float64."""
+Targets = Tensor | Sequence[Any]
+"""What is right, of each image."""
 
 
 class Pictures(Protocol):
@@ -45,16 +48,17 @@ def bands_present(mixture: NDArray[Any]) -> str:
 class Round:
     """K images that are played together.
 
-    ``coalitions`` (K, S, M) of 0 and 1, or how much of each of M parts; ``targets`` (K,) classes
-    or (K, C) distributions; ``names`` are the images' own, and ``shown(image, row)`` tells what is
-    played, for messages: by default the coalition.
+    ``coalitions`` (K, S, M) of 0 and 1, or how much of each of M parts; ``targets`` (K,) classes,
+    (K, C) distributions, or what the task's score takes; ``names`` are the images' own, and
+    ``shown(image, row)`` tells what is played, for messages: by default the coalition.
     """
 
     pictures: Pictures
     coalitions: Tensor
-    targets: Tensor
+    targets: Targets
     names: tuple[str, ...]
     temperature: float = 1.0
+    task: Task = SOFTMAX
     shown: Callable[[int, int], str] | None = None
 
 
@@ -63,61 +67,43 @@ TakeApart = Callable[[slice, Tensor, Tensor], tuple[Pictures, Tensor]]
 their parts, and how much of each part that takes, (k, S, parts)."""
 
 
-def log_likelihood(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
-    """Σ_y P(y|x)·log Q(y|x) of each row, (B,) float64; targets as in ``Round``."""
-    # float64 before the softmax: differences between coalitions are small against logits.
-    return _expected(torch.log_softmax(logits.to(torch.float64) / temperature, dim=1), targets)
-
-
-def probability(logits: Tensor, targets: Tensor) -> Tensor:
-    """Σ_y P(y|x)·Q(y|x) of each row, (B,) float64."""
-    return _expected(torch.softmax(logits.to(torch.float64), dim=1), targets)
-
-
-def hit(logits: Tensor, targets: Tensor) -> Tensor:
-    """1 where the likeliest class is the label, of a distribution its likeliest, (B,) float64."""
-    classes = targets if targets.ndim == 1 else targets.argmax(dim=1)
-    return (logits.argmax(dim=1) == classes).to(torch.float64)
-
-
-def _expected(values: Tensor, targets: Tensor) -> Tensor:
-    if targets.ndim == 1:
-        return values.gather(1, targets[:, None])[:, 0]
-    # 0·(−∞) is 0 here: a class that the label rules out does not matter.
-    return torch.where(targets > 0, targets * values, 0.0).sum(dim=1)
-
-
 def scores_on(
     runner: BackendRunner,
     sample: ReferenceSample,
     played: Sequence[NDArray[Any]],
     take_apart: TakeApart,
     *,
-    scores: Sequence[Score] = (log_likelihood,),
-    targets: Tensor | None = None,
+    every: bool = False,
+    targets: Targets | None = None,
     clean: Tensor | None = None,
     temperature: float = 1.0,
     shown: Callable[[NDArray[Any]], str] = bands_present,
 ) -> Iterator[tuple[slice, Floats, Floats]]:
     """Scores (F, k, S) of what is ``played``, (S, M) of each image of ``sample``.
 
-    A few images at a time, which, and with the log-probabilities (k, classes) of the images as they
-    are, of which ``clean`` (K, classes) are the logits if they are known. ``take_apart`` makes the
-    pictures of some images. ``targets`` are the classes that count where the sample has no labels;
-    without them the likeliest.
+    A few images at a time, which, and with the answers (k, C) to the images as they are
+    (``normalised``), of which ``clean`` (K, C) are the answers of the network if they are known.
+    ``take_apart`` makes the pictures of some images. The score is what v is made of, or ``every``
+    one of the task's. ``targets`` count where the sample has none; without them what the network
+    itself finds.
     """
-    device, batch_size = runner.device, runner.batch_size
+    device, batch_size, task = runner.device, runner.batch_size, runner.classifier.task
     pixels = to_device(device, sample.pixels())
+    given = sample.right
     if clean is None:
         inputs = map(runner.classifier.normalise, torch.split(pixels, batch_size))
-        clean = torch.cat(list(runner.forward_many(inputs)))
-    logits = to_device(device, clean)
-    sample.check_classes(logits.shape[1])
-    if sample.labels is not None:
-        targets = sample.labels
-    targets = logits.argmax(dim=1) if targets is None else to_device(device, targets)
-    divided = logits.to(torch.float64) / temperature
-    log_probabilities = to_host(torch.log_softmax(divided, dim=1))
+        found = runner.forward_many(inputs)
+        if task.scored:
+            found = scored(found, task, given, sample.names)
+        clean = torch.cat(list(found))
+    answers = to_device(device, clean)
+    check_targets(sample, answers, task)
+    if given is not None:
+        targets = given
+    if targets is None:
+        targets = task.predicted(answers)
+    targets = to_device(device, targets) if isinstance(targets, Tensor) else targets
+    normal = to_host(normalised(answers, task, temperature))
     # Images whose coalitions share a batch are taken apart together, others one by one.
     together = list(pieces(len(sample), max(1, batch_size // len(played[0]))))
 
@@ -131,30 +117,74 @@ def scores_on(
                 targets[some],
                 sample.names[some],
                 temperature,
+                task,
                 partial(_told, shown, wanted),
             )
 
-    results = play_rounds(rounds(), runner, batch_size=batch_size, scores=scores)
-    for some, found in zip(together, results, strict=True):
-        yield some, to_host(found), log_probabilities[some]
+    results = play_rounds(rounds(), runner, batch_size=batch_size, every=every)
+    for some, scores in zip(together, results, strict=True):
+        yield some, to_host(scores), normal[some]
+
+
+def normalised(answers: Tensor, task: Task, temperature: float = 1.0) -> Tensor:
+    """``answers`` (K, C) as rows keep them: log-probabilities, else divided by temperature."""
+    if task.scored:
+        return answers.to(torch.float64)
+    return task.comparable(answers.to(torch.float64) / temperature)
+
+
+def scored(
+    outputs: Iterable[Any], task: Task, targets: Targets | None, names: Sequence[str]
+) -> Iterator[Tensor]:
+    """The user's score (B, 1) of each batch of ``outputs``, in the order of ``names``.
+
+    Raises ReferenceSampleError where there are no ``targets``.
+    """
+    if targets is None:
+        raise no_targets()
+    done = 0
+    for output in outputs:
+        size = batch_of(output)
+        some = slice(done, done + size)
+        done = some.stop
+        yield task.scores_of(output, targets[some], tuple(names[some]))
+
+
+def check_targets(sample: ReferenceSample, answers: Tensor, task: Task) -> None:
+    """Raise ReferenceSampleError where the targets of ``sample`` do not fit ``answers`` (K, C)."""
+    if task.kind == "multilabel":
+        given = sample.targets
+        if given is None and sample.labels is None:
+            return
+        shape = (len(sample), answers.shape[1])
+        if not isinstance(given, Tensor) or given.shape != shape or not _shares(given):
+            raise ReferenceSampleError(
+                f"task='multilabel' with {answers.shape[1]} labels expects targets of shape "
+                f"(images, {shape[1]}) in [0, 1], but found {described(given)}; give "
+                "ReferenceSample(images, targets=…), 1 where a label holds"
+            )
+    elif not task.scored:
+        sample.check_classes(answers.shape[1])
+
+
+def _shares(targets: Tensor) -> bool:
+    return bool(((targets >= 0) & (targets <= 1)).all())
 
 
 def play_rounds(
-    rounds: Iterable[Round],
-    runner: Runner,
-    *,
-    batch_size: int,
-    scores: Sequence[Score] = (log_likelihood,),
+    rounds: Iterable[Round], runner: Runner, *, batch_size: int, every: bool = False
 ) -> Iterator[Tensor]:
-    """The ``scores`` of each coalition of each round, (F, K, S) float64 on the CPU.
+    """The scores of each coalition of each round, (F, K, S) float64 on the CPU.
+
+    Of what v is made of, or of ``every`` rating of the task.
 
     A batch is made when the runner asks for it and holds at most ``batch_size`` images; the next
     round is made ready while the last batches of the one before are still with the network.
 
     Raises ModelError naming the image and the coalition where logits are not finite.
     """
-    for logits, turn in runner.run(_batches(rounds, batch_size, len(scores))):
-        turn.enter(logits, scores)
+    for answers, turn in runner.run(_batches(rounds, batch_size, every)):
+        turn.enter(answers)
         if turn.last:
             # On a GPU this waits for all that is under way: once a round.
             found = turn.found.cpu()
@@ -168,32 +198,45 @@ class _Turn:
 
     round: Round
     found: Tensor
+    ratings: Sequence[Rated]
     images: slice
     some: slice
     last: bool
 
-    def enter(self, logits: Tensor, scores: Sequence[Score]) -> None:
-        shape = (self.images.stop - self.images.start, -1)
-        targets = self.round.targets[self.images]
-        targets = targets.repeat_interleave(len(logits) // shape[0], dim=0)
-        divided, finite = logits.to(torch.float64) / self.round.temperature, logits.isfinite()
-        for place, score in enumerate(scores):
+    def enter(self, answers: Any) -> None:
+        played, task = self.round, self.round.task
+        count, size = self.images.stop - self.images.start, batch_of(answers)
+        targets, names = played.targets[self.images], played.names[self.images]
+        times = size // count
+        if task.scored:
+            each = [place for place in range(count) for _ in range(times)]
+            chosen = targets[each] if isinstance(targets, Tensor) else [targets[i] for i in each]
+            answers = task.scores_of(answers, chosen, tuple(names[i] for i in each))
+            targets = torch.empty(0)  # The score has seen them.
+        elif isinstance(targets, Tensor):
+            targets = targets.repeat_interleave(times, dim=0)
+        assert isinstance(targets, Tensor)
+        divided = answers.to(torch.float64)
+        divided = divided if task.scored else divided / played.temperature
+        finite = answers.isfinite().all(dim=1)
+        for place, rating in enumerate(self.ratings):
             # NaN stands for what is not finite anywhere: finite logits never lead to it.
-            values = torch.where(finite.all(dim=1), score(divided, targets), torch.nan)
-            self.found[place, self.images, self.some] = values.view(shape)
+            values = torch.where(finite, rating(divided, targets), torch.nan)
+            self.found[place, self.images, self.some] = values.view(count, -1)
 
 
 def _batches(
-    rounds: Iterable[Round], batch_size: int, scores: int
+    rounds: Iterable[Round], batch_size: int, every: bool
 ) -> Iterator[tuple[Tensor, _Turn]]:
     for each in rounds:
         count, played = each.coalitions.shape[:2]
         device = each.coalitions.device
-        found = torch.empty(scores, count, played, dtype=torch.float64, device=device)
+        ratings = list(each.task.rated.values()) if every else [each.task.value]
+        found = torch.empty(len(ratings), count, played, dtype=torch.float64, device=device)
         for images, some in _rectangles(count, played, batch_size):
             last = images.stop == count and some.stop == played
             pictures = each.pictures.of(images).combine(each.coalitions[images, some])
-            yield pictures, _Turn(each, found, images, some, last)
+            yield pictures, _Turn(each, found, ratings, images, some, last)
 
 
 def _rectangles(count: int, played: int, batch_size: int) -> Iterator[tuple[slice, slice]]:

@@ -77,7 +77,11 @@ def open_backend(
                     "backend='auto'"
                 )
             with moved(network, target, classifier.name), in_eval_mode(network):
-                workshop = Workshop(network, target, classifier.name, dtype, inputs)
+                answering = classifier.answering
+                assert isinstance(answering, nn.Module)
+                workshop = Workshop(
+                    answering, target, classifier.name, dtype, inputs, classifier.task
+                )
                 chosen = choose(workshop, backend, batch_size, passes)
                 _leave_cores_to(chosen)
                 yield chosen
@@ -94,13 +98,21 @@ def open_backend(
         sides = () if inputs is None else inputs.shape[-2:]
         size = usual_batch(target, *sides) if isinstance(batch_size, str) else batch_size
         if isinstance(network, Path):
-            onnx = OnnxBackend(network, Setup("onnx", size, False), classifier.name)
+            onnx = OnnxBackend(
+                network,
+                Setup("onnx", size, False),
+                classifier.name,
+                classifier.output,
+                classifier.task,
+            )
             _leave_cores_to(onnx)
             yield onnx
         else:
             setup = Setup("eager", size, True)
             with in_eval_mode(network):
-                yield EagerBackend(network, setup, target, classifier.name, dtype)
+                yield EagerBackend(
+                    classifier.answering, setup, target, classifier.name, dtype, classifier.task
+                )
 
 
 def _leave_cores_to(backend: Backend) -> None:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from pytest_iaside.errors import ModelError, one_line
+from pytest_iaside.models.outputs import joined
+from pytest_iaside.models.tasks import SOFTMAX, Task
 
 # Filtered images of 224×224 at once: on CPUs their activations should stay in cache.
 AT_ONCE = {"cpu": 8, "cuda": 256}
@@ -41,8 +43,10 @@ class Backend(ABC):
     own_threads = False
     """Whether it computes with threads that are not PyTorch's."""
 
-    def __init__(self, setup: Setup, device: torch.device, label: str) -> None:
-        self.setup = setup
+    def __init__(
+        self, setup: Setup, device: torch.device, label: str, task: Task = SOFTMAX
+    ) -> None:
+        self.setup, self.task = setup, task
         self.device = device
         self.threads = torch.get_num_threads()
         self._label = label
@@ -60,6 +64,8 @@ class Backend(ABC):
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (batch, classes), float32 or float64, on ``device``, without gradients.
 
+        Of a task that is scored whatever the network returns for the batch.
+
         ``inputs`` (batch, channels, height, width) float32 are what the network is fed,
         normalised already. What does not fit into memory is run in halves, from then on.
         Raises ModelError when the network fails or returns no logits.
@@ -68,7 +74,7 @@ class Backend(ABC):
             pieces = torch.split(inputs, self._most or max(1, len(inputs)))
             try:
                 found = [self._run(piece) for piece in pieces]
-                return found[0] if len(found) == 1 else torch.cat(found)
+                return found[0] if len(found) == 1 else joined(found)
             except Exception as error:
                 if len(pieces[0]) == 1 or not _out_of_memory(error):
                     raise

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_iaside.errors import SpectralRobustnessError
 from pytest_iaside.models.backends.base import Backend, Setup, in_batches_of
-from pytest_iaside.models.classifier import check_logits
+from pytest_iaside.models.outputs import check_answers
+from pytest_iaside.models.tasks import SOFTMAX, Task
 
 
 class EagerBackend(Backend):
@@ -23,8 +25,9 @@ class EagerBackend(Backend):
         device: torch.device,
         label: str,
         dtype: str = "float32",
+        task: Task = SOFTMAX,
     ) -> None:
-        super().__init__(setup, device, label)
+        super().__init__(setup, device, label, task)
         self._network = network
         self._dtype = dtype
 
@@ -42,20 +45,19 @@ class EagerBackend(Backend):
             try:
                 found = self._network(inputs)
             except Exception as error:  # Whatever the user's network raises.
+                if isinstance(error, SpectralRobustnessError):
+                    raise
                 raise self._failure(inputs, error, *self._other_weights()) from error
-            logits = check_logits(found, len(inputs)).detach()
-            if logits.dtype not in (torch.float32, torch.float64):
-                logits = logits.float()
-            # A copy: a network may hand out the same tensor each time.
-            return logits.to(self.device, copy=True)
+            answers: Tensor = check_answers(found, len(inputs), self.task, self.device)
+            return answers
 
     def _other_weights(self) -> Iterator[str]:
         """What to do where the weights are of another type than what the network is fed."""
         if isinstance(self._network, nn.Module):
             types = {each.dtype for each in self._network.parameters() if each.is_floating_point()}
-            if others := types - {torch.float32}:
-                shown = ", ".join(sorted(str(each).removeprefix("torch.") for each in others))
-                yield f"its weights are {shown}: measure model.float(), or a function that converts"
+            if len(types) > 1:
+                shown = ", ".join(sorted(str(each).removeprefix("torch.") for each in types))
+                yield f"its weights are {shown}: measure model.float(), or a module that converts"
 
 
 class CompiledBackend(EagerBackend):
@@ -65,14 +67,21 @@ class CompiledBackend(EagerBackend):
     """
 
     def __init__(
-        self, network: nn.Module, setup: Setup, device: torch.device, label: str, dtype: str
+        self,
+        network: nn.Module,
+        setup: Setup,
+        device: torch.device,
+        label: str,
+        dtype: str,
+        task: Task = SOFTMAX,
     ) -> None:
         how: dict[str, Any] = (
             {"mode": "reduce-overhead"}
             if device.type == "cuda"
             else {"options": {"freezing": True}}
         )
-        super().__init__(torch.compile(network, dynamic=False, **how), setup, device, label, dtype)
+        compiled = torch.compile(network, dynamic=False, **how)
+        super().__init__(compiled, setup, device, label, dtype, task)
 
     def _run(self, inputs: Tensor) -> Tensor:
         # Another size of batch would be compiled anew.

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from pytest_iaside.checks import library
 from pytest_iaside.errors import ModelError, one_line
+from pytest_iaside.models.answering import picked
 from pytest_iaside.models.backends.base import Backend, Setup, in_batches_of
-from pytest_iaside.models.classifier import check_logits
+from pytest_iaside.models.outputs import Output, check_answers
+from pytest_iaside.models.tasks import SOFTMAX, Task
 
 
 class OnnxBackend(Backend):
@@ -19,8 +21,10 @@ class OnnxBackend(Backend):
 
     own_threads = True
 
-    def __init__(self, path: Path, setup: Setup, label: str) -> None:
-        super().__init__(setup, torch.device("cpu"), label)
+    def __init__(
+        self, path: Path, setup: Setup, label: str, output: Output = None, task: Task = SOFTMAX
+    ) -> None:
+        super().__init__(setup, torch.device("cpu"), label, task)
         runtime = library("onnxruntime", f"to run {path}", error=ModelError)
         options = runtime.SessionOptions()
         options.intra_op_num_threads = self.threads
@@ -40,13 +44,8 @@ class OnnxBackend(Backend):
                 "width): export the model again with such an input"
             )
         self._input, self._shape = inputs[0].name, inputs[0].shape
-        outputs = [output.name for output in self._session.get_outputs()]
-        if len(outputs) > 1 and "logits" not in outputs:
-            raise ModelError(
-                f"{path} has the outputs {', '.join(outputs)}; expected a single one, or one "
-                "named logits: export the model again with that name"
-            )
-        self._output = "logits" if "logits" in outputs else outputs[0]
+        self._outputs = [each.name for each in self._session.get_outputs()]
+        self._read = output
 
     def _run(self, inputs: Tensor) -> Tensor:
         wanted, found = self._shape[1:], inputs.shape[1:]
@@ -64,11 +63,14 @@ class OnnxBackend(Backend):
     def _feed(self, batch: Tensor) -> Tensor:
         feed = {self._input: batch.contiguous().numpy(force=True)}
         try:
-            (found,) = self._session.run([self._output], feed)
+            found = self._session.run(self._outputs, feed)
         except Exception as error:  # ONNX Runtime's own kinds.
             raise self._failure(batch, error) from error
-        logits = check_logits(found, len(batch))
-        return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
+        arrays = dict(zip(self._outputs, map(torch.tensor, found), strict=True))
+        single = len(arrays) == 1 and not isinstance(self._read, str)
+        answers = picked(next(iter(arrays.values())) if single else arrays, self._read, self.task)
+        checked: Tensor = check_answers(answers, len(batch), self.task, self.device)
+        return checked
 
 
 def _size(shape: Sequence[object]) -> str:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from pytest_iaside.checks import library
 from pytest_iaside.errors import ModelError, one_line
 from pytest_iaside.models.backends.base import Backend, Setup, Unfit, filled, usual_batch
-from pytest_iaside.models.classifier import check_logits
+from pytest_iaside.models.outputs import check_answers
+from pytest_iaside.models.tasks import SOFTMAX, Task
 
 PRECISION = {"float32": "f32", "bfloat16": "bf16"}
 # Compilers explain themselves on pages; the beginning says what it is about.
@@ -31,8 +32,10 @@ class OpenVinoBackend(Backend):
 
     own_threads = True
 
-    def __init__(self, converted: Any, setup: Setup, label: str, dtype: str = "float32") -> None:
-        super().__init__(setup, torch.device("cpu"), label)
+    def __init__(
+        self, converted: Any, setup: Setup, label: str, dtype: str = "float32", task: Task = SOFTMAX
+    ) -> None:
+        super().__init__(setup, torch.device("cpu"), label, task)
         self._openvino = _openvino()
         asked = PRECISION[dtype]
         settings = {
@@ -116,8 +119,9 @@ class OpenVinoBackend(Backend):
             found = piece.request.get_output_tensor(0).data
         except Exception as error:  # OpenVINO's own kinds.
             raise self._failure(piece.inputs, error) from error
-        # check_logits copies: the request writes its next results to the same place.
-        done.append(check_logits(found, len(piece.inputs))[: piece.count])
+        # A copy: the request writes its next results to the same place.
+        answers = check_answers(torch.tensor(found), len(piece.inputs), self.task, self.device)
+        done.append(answers[: piece.count])
         idle.append(busy.popleft().request)
         if piece.last:
             logits = torch.cat(done)

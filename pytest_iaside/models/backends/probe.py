@@ -24,6 +24,7 @@ from pytest_iaside.checks import is_whole
 from pytest_iaside.models.backends.base import Backend, Setup, Unfit, usual_batch
 from pytest_iaside.models.backends.eager import CompiledBackend, EagerBackend
 from pytest_iaside.models.backends.openvino import OpenVinoBackend, convert
+from pytest_iaside.models.tasks import SOFTMAX, Task
 from pytest_iaside.store.machine import age, forget, recall, remember
 
 # The most that a log-probability may differ from PyTorch's.
@@ -55,6 +56,7 @@ class Workshop:
     label: str
     dtype: str
     inputs: Tensor | None = None
+    task: Task = SOFTMAX
     _converted: Any = None
 
     def build(self, setup: Setup, dtype: str | None = None) -> Backend:
@@ -62,12 +64,21 @@ class Workshop:
         dtype = dtype or self.dtype
         if setup.backend in ("eager", "compile"):
             kind = EagerBackend if setup.backend == "eager" else CompiledBackend
-            return kind(self.network, setup, self.device, self.label, dtype)
+            return kind(self.network, setup, self.device, self.label, dtype, self.task)
+        if self.task.scored and not self._gives_a_tensor():
+            raise Unfit(self.label, "it returns more than one tensor, which only PyTorch hands on")
         if self.inputs is None:
             raise ValueError("a network can be converted only for inputs of a known size")
         if self._converted is None:
             self._converted = convert(self.network, self.inputs, self.label)
-        return OpenVinoBackend(self._converted, setup, self.label, dtype)
+        return OpenVinoBackend(self._converted, setup, self.label, dtype, self.task)
+
+    def _gives_a_tensor(self) -> bool:
+        """Whether what the network returns, of which a score knows what it is, is a tensor."""
+        if self.inputs is None:
+            return False
+        plain = self.build(Setup("eager", 1, False))
+        return isinstance(plain.forward(self.inputs[:1]), Tensor)
 
     def build_checked(self, setup: Setup) -> Backend:
         """``build``, if the backend agrees with PyTorch; else raises ModelError."""
@@ -86,7 +97,7 @@ class Workshop:
         if not expected.isfinite().all():
             # Another backend may give finite numbers there, and so hide it.
             raise Unfit(self.label, "PyTorch's own logits are not finite")
-        gap = _gap(found, expected)
+        gap = _gap(found, expected, self.task)
         if gap > AGREEMENT:
             why = f"{setup.backend} disagrees with PyTorch by {gap:.1g} in log-probabilities"
             raise Unfit(self.label, f"{why}, at most {AGREEMENT:g} is allowed")
@@ -216,9 +227,9 @@ def _seconds_per_image(backend: Backend, inputs: Tensor, best: float | None) -> 
     return least
 
 
-def _gap(found: Tensor, expected: Tensor) -> float:
-    """The largest difference of two batches of logits in log-probabilities."""
-    one, other = (torch.log_softmax(z.to(torch.float64), dim=1) for z in (found, expected))
+def _gap(found: Tensor, expected: Tensor, task: Task) -> float:
+    """The largest difference of two batches of answers; of logits in log-probabilities."""
+    one, other = map(task.comparable, (found, expected))
     gap = float((one - other).abs().max())
     return math.inf if math.isnan(gap) else gap
 

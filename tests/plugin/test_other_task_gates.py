@@ -1,0 +1,90 @@
+"""Gates of models that answer several labels, or are measured by a score of the user's own."""
+
+from __future__ import annotations
+
+import pytest
+from project import Project
+
+import pytest_iaside.report.html
+import pytest_iaside.report.terminal
+import pytest_iaside.testing.spectral  # noqa: F401
+
+TEST = """
+import os
+import models, torch
+from pytest_iaside import (
+    Classifier, ReferenceSample, assert_perturbation_robustness, assert_spectral_response,
+    assert_spectral_robustness,
+)
+
+GAIN = float(os.environ["GAIN"])
+
+class Several(torch.nn.Module):
+    def forward(self, images):
+        found = models.model(images) * min(GAIN, 1.0) - 2
+        # What noise in the finest band adds, of a gain above 1.
+        fine = torch.fft.rfft2(images[:, 0])[:, 8].abs().square().mean(dim=1)
+        return {{"logits": found + max(GAIN - 1, 0.0) * fine[:, None], "other": images}}
+
+def closeness(outputs, targets):
+    return -(torch.sigmoid(outputs) - targets).abs().mean(dim=1)
+
+SETTINGS = {settings}
+MODEL = Classifier(Several(), **SETTINGS)
+
+def sample(reference):
+    return reference.with_targets(torch.eye(3)[reference.labels])
+
+def test_robust(spectral_reference):
+    {asserted}(MODEL, sample(spectral_reference){more})
+"""
+LABELS = '{"task": "multilabel", "output": "logits"}'
+SCORE = '{"score": closeness, "output": "logits", "unit": "points"}'
+GATES = [
+    ("assert_spectral_robustness", LABELS, ""),
+    ("assert_spectral_robustness", SCORE, ", max_score_drop=0.02"),
+    ("assert_perturbation_robustness", LABELS, ""),
+    ("assert_perturbation_robustness", SCORE, ", max_score_loss_rise=0.02, max_score_drop=0.02"),
+    ("assert_spectral_response", LABELS, ", energies=[0.1, 1.0]"),
+    ("assert_spectral_response", SCORE, ", energies=[0.1, 1.0], max_score_loss_rise=0.02"),
+]
+
+
+@pytest.mark.parametrize(("asserted", "settings", "more"), GATES)
+def test_green_where_nothing_changed_and_red_where_it_got_worse(
+    project: Project, asserted: str, settings: str, more: str
+) -> None:
+    project.write(TEST.format(asserted=asserted, settings=settings, more=more))
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    project.run("--iaside-report").assert_outcomes(passed=1)
+    worse = 6.0 if "response" in asserted else -1.0
+    broken = project.run("--iaside-report", gain=worse)
+    broken.assert_outcomes(failed=1)
+    (record,) = project.records(gain=worse)
+    assert record["comparison"]["verdict"] == "drift"
+    if "score" in settings and "response" not in asserted:
+        broken.stdout.fnmatch_lines(["*score, clean*" if "spectral" in asserted else "*score*"])
+    if settings == SCORE and asserted == "assert_spectral_robustness":
+        told = broken.stdout.str()
+        assert " points (" in told
+        assert " nats" not in told
+        page = (project.root / "iaside-report" / "index.html").read_text(encoding="utf-8")
+        assert "Raw ψ, in points" in page
+        assert "nats" not in page.partition("<main")[2].replace("Natsu", "")
+
+
+def test_a_score_needs_a_limit(project: Project) -> None:
+    project.write(TEST.format(asserted="assert_spectral_robustness", settings=SCORE, more=""))
+    found = project.run("--iaside-update=new")
+    found.stdout.fnmatch_lines(["*say how far its mean may fall: max_score_drop=*"])
+
+
+def test_it_is_drift_where_answers_are_those_of_any_image(project: Project) -> None:
+    project.write(
+        TEST.format(
+            asserted="assert_spectral_robustness", settings=SCORE, more=", max_score_drop=1.0"
+        )
+    )
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    (record,) = project.records(gain=0.0)
+    assert record["failed"]
