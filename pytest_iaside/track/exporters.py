@@ -12,6 +12,7 @@ from pytest_iaside.checks import library
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.track.history import Point
 
+STEP = "iaside/step"
 Exporter = Callable[[str, float, int], Any]
 """Takes a metric's name, its value and the step; raises where it cannot."""
 
@@ -87,6 +88,35 @@ def to_mlflow(run_id: str | None = None, *, tracking_uri: str | None = None) -> 
     return MlflowExporter(run_id, tracking_uri)
 
 
+def to_wandb(run: Any = None) -> Exporter:
+    """An exporter to a run of Weights & Biases; without it to the active one.
+
+    Values stand over ``iaside/step``, so that a point that comes late is not dropped. Raises
+    SettingsError where wandb is missing, or ``run`` is none.
+    """
+    library("wandb", "for this exporter", error=SettingsError)
+    _check_run(run, "to_wandb", "wandb.init(…)")
+    return WandbExporter(run)
+
+
+def to_trackio(run: Any = None) -> Exporter:
+    """An exporter to a run of Trackio; without it to the one that ``trackio.init`` began.
+
+    Raises SettingsError where trackio is missing, or ``run`` is none.
+    """
+    library("trackio", "for this exporter", error=SettingsError)
+    _check_run(run, "to_trackio", "trackio.init(…)")
+    return TrackioExporter(run)
+
+
+def _check_run(run: Any, function: str, made_by: str) -> None:
+    if run is not None and not callable(getattr(run, "log", None)):
+        raise SettingsError(
+            f"{function} was given a {type(run).__name__}; give a run, as {made_by} returns it, or "
+            "nothing for the active one"
+        )
+
+
 # Classes, not closures: trainers that start processes pickle what they are given.
 
 
@@ -125,3 +155,30 @@ class MlflowExporter:
         else:
             client = mlflow.MlflowClient(self.tracking_uri)
             client.log_metric(self.run_id, name, value, step=step)
+
+
+@dataclass(frozen=True)
+class WandbExporter:
+    """See ``to_wandb``."""
+
+    run: Any
+
+    def __call__(self, name: str, value: float, step: int) -> None:
+        wandb = importlib.import_module("wandb")
+        run = wandb.run if self.run is None else self.run
+        if run is None:
+            raise SettingsError("no run of wandb is active; call wandb.init(…) first")
+        # Its own step only rises, and is the trainer's.
+        run.define_metric("iaside/*", step_metric=STEP)
+        run.log({name: value, STEP: step})
+
+
+@dataclass(frozen=True)
+class TrackioExporter:
+    """See ``to_trackio``."""
+
+    run: Any
+
+    def __call__(self, name: str, value: float, step: int) -> None:
+        where = importlib.import_module("trackio") if self.run is None else self.run
+        where.log({name: value}, step=step)

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pytest_iaside.checks import library
 from pytest_iaside.errors import BaselineError, SettingsError, one_line, quoted, shortened
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import ARRAYS, FORMAT
@@ -99,6 +100,21 @@ class History:
     def points(self, run: str | None = None) -> list[Point]:
         """The points of ``run`` by step; without it those of every run, one run after another."""
         return self._read("") if run is None else self._read("WHERE run = ?", storable(run))
+
+    def to_dataframe(self) -> Any:
+        """All points as a pandas DataFrame: a row each, in the order of runs and steps.
+
+        Columns ``run``, ``step``, ``name`` and those of ``metrics`` (exporters.py) without their
+        prefix, NaN where a number does not exist. Raises SettingsError where pandas is missing.
+        """
+        from pytest_iaside.track.exporters import metrics
+
+        pandas = library("pandas", "for to_dataframe()", error=SettingsError)
+        rows = []
+        for point in self.points():
+            told = {name.removeprefix("iaside/"): value for name, value in metrics(point).items()}
+            rows.append({"run": point.run, "step": point.step, "name": point.name, **told})
+        return pandas.DataFrame(rows, columns=None if rows else ["run", "step", "name"])
 
     def runs(self) -> list[str]:
         """The names of all runs, in alphabetical order."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pytest_iaside.checks import check_choice
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.models.backends.base import Backend, Setup, usual_batch
+from pytest_iaside.models.backends.base import Backend, Setup, Unfit, usual_batch
 from pytest_iaside.models.backends.devices import (
     alone,
     in_eval_mode,
@@ -23,21 +23,30 @@ from pytest_iaside.models.backends.devices import (
 )
 from pytest_iaside.models.backends.eager import EagerBackend
 from pytest_iaside.models.backends.onnx import OnnxBackend
+from pytest_iaside.models.backends.others import names_of_others
 from pytest_iaside.models.backends.probe import Workshop, choose
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.tuning import keep_freed_memory, limited_threads
 
-__all__ = ["Backend", "BackendName", "ComputeType", "Setup", "available_backends", "open_backend"]
+__all__ = [
+    "Backend",
+    "BackendName",
+    "ComputeType",
+    "Setup",
+    "Unfit",
+    "available_backends",
+    "open_backend",
+]
 
 BackendName = Literal["auto", "eager", "compile", "openvino", "onnx"]
 ComputeType = Literal["float32", "bfloat16"]
 
 
 def available_backends() -> tuple[str, ...]:
-    """The backends that this environment can run."""
+    """The backends that this environment can run, those of other packages last."""
     packages = {"openvino": "openvino", "onnx": "onnxruntime"}
     found = (name for name, package in packages.items() if importlib.util.find_spec(package))
-    return ("eager", "compile", *found)
+    return ("eager", "compile", *found, *names_of_others())
 
 
 @contextmanager
@@ -62,7 +71,8 @@ def open_backend(
     Raises SettingsError when the backend, device or dtype is unknown, unavailable or does not
     fit the network; ModelError when the network cannot be prepared.
     """
-    check_choice("backend", backend, BackendName)
+    if backend not in names_of_others():
+        check_choice("backend", backend, BackendName)
     check_choice("dtype", dtype, ComputeType)
     network = classifier.network
     _check_fits(classifier, backend, dtype)
@@ -124,7 +134,8 @@ def _leave_cores_to(backend: Backend) -> None:
 
 def _check_fits(classifier: Classifier, backend: str, dtype: str) -> None:
     network = classifier.network
-    kind, fitting = "not an .onnx file", ["eager", "compile", "openvino"]
+    kind = "not an .onnx file"
+    fitting = ["eager", "compile", "openvino", *names_of_others()]
     if isinstance(network, Path):
         kind, fitting = "an .onnx file", ["onnx"]
     elif not isinstance(network, nn.Module):

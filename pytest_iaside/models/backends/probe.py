@@ -24,6 +24,7 @@ from pytest_iaside.checks import is_whole
 from pytest_iaside.models.backends.base import Backend, Setup, Unfit, usual_batch
 from pytest_iaside.models.backends.eager import CompiledBackend, EagerBackend
 from pytest_iaside.models.backends.openvino import OpenVinoBackend, convert
+from pytest_iaside.models.backends.others import backend_of_others, names_of_others
 from pytest_iaside.models.tasks import SOFTMAX, Task
 from pytest_iaside.store.machine import age, forget, recall, remember
 
@@ -69,6 +70,10 @@ class Workshop:
             raise Unfit(self.label, "it returns more than one tensor, which only PyTorch hands on")
         if self.inputs is None:
             raise ValueError("a network can be converted only for inputs of a known size")
+        if setup.backend in names_of_others():
+            made = backend_of_others(setup.backend)
+            where = self.device, self.label, dtype
+            return made(self.network, setup, *where, self.inputs, self.task)
         if self._converted is None:
             self._converted = convert(self.network, self.inputs, self.label)
         return OpenVinoBackend(self._converted, setup, self.label, dtype, self.task)
