@@ -67,7 +67,7 @@ def _check_logits(classifier: Classifier, logits: Tensor) -> None:
     task = classifier.task
     if task.scored or classifier.output is not None:
         return
-    out = f"say Classifier(model, output={PROBABILITIES!r}), or leave it out of the network"
+    out = f"say Classifier(model, output={PROBABILITIES!r}), or leave the"
     total = logits.sum(dim=1, dtype=torch.float64)
     if (
         task.name == "softmax"
@@ -76,7 +76,7 @@ def _check_logits(classifier: Classifier, logits: Tensor) -> None:
     ):
         raise ModelError(
             f"{classifier.name} returned probabilities: every row sums to 1; expected logits, "
-            f"which softmax is not applied to yet: {out}"
+            f"which softmax is not applied to yet: {out} softmax out"
         )
     # Two columns of a binary classifier are ± half of its one logit.
     asked = logits[:, 1:] * 2 if task.name == "binary" else logits
@@ -84,7 +84,7 @@ def _check_logits(classifier: Classifier, logits: Tensor) -> None:
     if task.independent and varied and (asked >= 0).all() and (asked <= 1).all():
         raise ModelError(
             f"{classifier.name} returned numbers from 0 to 1 alone, which look like probabilities; "
-            f"expected logits, which sigmoid is not applied to yet: {out}; where they are logits, "
+            f"expected logits, which sigmoid is not applied to yet: {out} sigmoid out; where they are logits, "
             f"say output={LOGITS!r}"
         )
 

@@ -118,16 +118,19 @@ def why_unstructured(
     if groups is not None:
         drawn, units = f"{drawn} in {group_count(groups, count)} groups", "groups"
     if not _above_zero(image_value, groups):
+        told = f"v(all) is {image_value.mean():.2g} {unit} over {drawn}"
+        # What a score of the user's own is of, nobody else knows.
+        scored = unit != "nats"
         if _above_zero(-image_value, groups):
+            lower = "the score is lower" if scored else "the model finds the labels less likely"
             return (
-                f"v(all) is {image_value.mean():.2g} {unit} over {drawn}: the model finds "
-                "the labels less likely with all bands than with none, as where the labels or the "
-                "preprocessing do not fit it"
+                f"{told}: {lower} with all bands than with none, as where the "
+                f"{'targets' if scored else 'labels'} or the preprocessing do not fit it"
             )
-        return (
-            f"v(all) is {image_value.mean():.2g} {unit} over {drawn}, which cannot be told "
-            f"from nothing: the model does not find the labels, or the {units} are too few"
+        nothing = (
+            "images add nothing to the score" if scored else "the model does not find the labels"
         )
+        return f"{told}, which cannot be told from nothing: {nothing}, or the {units} are too few"
     if not _any_differs(contrast, groups):
         return f"{NO_BAND} over {drawn}; measure more {units}"
     return uninformed(

@@ -24,6 +24,7 @@ import pytest_iaside.report.terminal
 import pytest_iaside.testing.spectral  # noqa: F401
 from pytest_iaside import (
     BaselineError,
+    Classifier,
     Execution,
     ModelError,
     ReferenceSample,
@@ -130,6 +131,22 @@ class Lines:
         bad = lambda x: net(x) / (x.mean() < -9)  # noqa: E731
         self.fails(ModelError, "infinite logits for image 0", lambda: measure(bad, self.sample()))
         self.fails(ModelError, "shape", lambda: measure(lambda x: x, self.sample(), bands=3))
+
+    def two_outputs(self) -> None:
+        net = self.net()
+        both = Classifier(lambda x: {"a": net(x), "b": net(x)})
+        call = lambda: measure(both, self.sample(), bands=3)  # noqa: E731
+        self.fails(ModelError, r"'a' \(.*'b' \(.*2 of them may be the logits.*output='a'", call)
+
+    def unfit_targets(self) -> None:
+        several = Classifier(self.net(), task="multilabel")
+        call = lambda: measure(several, self.sample(targets=torch.ones(8, 2)), bands=3)  # noqa: E731
+        self.fails(ReferenceSampleError, r"targets of shape \(images, 3\) .*\(8, 2\)", call)
+        scored = Classifier(self.net(), score=lambda outputs, targets: outputs.missing)
+        none = lambda: measure(scored, self.sample(), bands=3)  # noqa: E731
+        self.fails(ReferenceSampleError, "a score needs targets", none)
+        broken = lambda: measure(scored, self.sample(labels=[0] * 8), bands=3)  # noqa: E731
+        self.fails(ModelError, "score= failed on .* images, the first image 0", broken)
 
     def probabilities(self) -> None:
         net = self.net()
@@ -273,6 +290,8 @@ LINES = {
     "labels of another number;": Lines.labels_of_another_number,
     "NaN or infinite logits;": Lines.nan_or_infinite,
     "probabilities instead": Lines.probabilities,
+    "two outputs that may": Lines.two_outputs,
+    "targets that do not fit": Lines.unfit_targets,
     "a model in training mode": Lines.training_mode,
     "a model that answers": Lines.otherwise_the_second_time,
     "one model in several": Lines.several_threads,
