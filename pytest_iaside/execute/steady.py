@@ -84,8 +84,8 @@ def _check_logits(classifier: Classifier, logits: Tensor) -> None:
     if task.independent and varied and (asked >= 0).all() and (asked <= 1).all():
         raise ModelError(
             f"{classifier.name} returned numbers from 0 to 1 alone, which look like probabilities; "
-            f"expected logits, which sigmoid is not applied to yet: {out} sigmoid out; where they are logits, "
-            f"say output={LOGITS!r}"
+            f"expected logits, which sigmoid is not applied to yet: {out} sigmoid out; where they "
+            f"are logits, say output={LOGITS!r}"
         )
 
 
