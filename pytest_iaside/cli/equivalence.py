@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 
@@ -120,9 +121,7 @@ def _margins(options: argparse.Namespace) -> dict[str, float | None]:
             continue
         value: object = None if text.strip().lower() == "none" else text
         if isinstance(value, str):
-            try:
+            with contextlib.suppress(ValueError):
                 value = float(value)
-            except ValueError:
-                pass
         found[name] = checked_limit(f"--{dashes(name)}", value)
     return found

@@ -109,8 +109,9 @@ class Equivalence(Comparison):
         deciding = [check.sentence for check in self.checks if check.verdict == verdict]
         if verdict == "pass":
             return self._equivalent()
-        more = len(deciding) - FEW
-        told = [*deciding[:FEW], f"{more} more check{'s' * (more > 1)}"][: FEW + (more > 0)]
+        told, more = deciding[:FEW], len(deciding) - FEW
+        if more > 0:
+            told.append(f"{more} more check{'s' * (more > 1)}")
         word = "different from" if verdict == "drift" else "not shown to be equivalent to"
         alone = "" if self.temperature is None else " in confidence alone"
         return f"{word} {self.original}{alone}: {'; '.join(told)}"
@@ -210,9 +211,7 @@ class _Subject:
         self.evidence = replace(
             evidence_of(deployed, original, self.rows, level), resolution=0.0, compared=None
         )
-        compared = [
-            at for at, each in enumerate(deployed.quantities) if each.name != "temperature"
-        ]
+        compared = [at for at, each in enumerate(deployed.quantities) if each.name != "temperature"]
         moved = abs(self.evidence.candidate - self.evidence.baseline)[:, compared]
         self.same = bool((moved <= LAST_DIGITS).all())
 
@@ -245,7 +244,7 @@ class _Subject:
         verdict = min(verdicts, key=WORST_FIRST.index)
         some = [place for place, one in enumerate(verdicts) if one == verdict]
         farthest = np.maximum(abs(each.low), abs(each.high))
-        at = max(some, key=lambda place: _farther(farthest[place]))
+        at = max(some, key=lambda place: _farther(float(farthest[place])))
         # The interval that decides is told.
         told = joint if verdict == "drift" else each
         images = images_to_show(
@@ -259,7 +258,7 @@ class _Subject:
             **told.at(at),
             limit=margin if told.change[at] > 0 else -margin,
             verdict=verdict,
-            changed=bool(((joint.low > 0) | (joint.high < 0)).any()),
+            changed=not self.same and bool(((joint.low > 0) | (joint.high < 0)).any()),
             images_to_pass=images if verdict == "inconclusive" else math.nan,
             groups_to_pass=images * alone.drawn / len(alone.candidate)
             if verdict == "inconclusive" and grouped
@@ -334,7 +333,7 @@ def _sentence(check: Check, level: float, *, spectral: bool) -> str:
     margin = abs(check.limit) * (100 if of_shares else 1)
     digits = 1 if of_shares else 3
     if margin > 0:
-        digits = max(digits, math.ceil(-math.log10(margin)) + 2)
+        digits = max(digits, math.ceil(-math.log10(margin)) + 1)
     show = partial(_percent if of_shares else signed, digits=digits)
     allowed = show(abs(check.limit)).removeprefix("+")
     interval = f"{confidence(level)} {show(check.low)}…{show(check.high)}, allowed ±{allowed}"
@@ -422,4 +421,3 @@ def _psi(one: Measurement, spectral: bool) -> dict[str, np.ndarray]:
         return {}
     rows = averaged(one.values, one.digests)
     return dict(zip(dict.fromkeys(one.digests), rows, strict=True))
-

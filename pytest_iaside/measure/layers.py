@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,8 @@ def first_difference(deployed: Classifier, original: Classifier, pixels: Tensor)
     networks = [each.network for each in (deployed, original)]
     if not all(isinstance(each, nn.Module) for each in networks):
         return ""
-    new, old = (dict(_layers(each)) for each in networks)  # type: ignore[arg-type]
+    # A quantised layer may have parts where the original's has none.
+    new, old = dict(_layers(networks[0], parts=True)), dict(_layers(networks[1]))
     common = [name for name in old if name in new]
     if not common:
         return ""
@@ -72,14 +74,16 @@ def first_difference(deployed: Classifier, original: Classifier, pixels: Tensor)
     return told if most == name else f"{told}, {most} the most ({own[most]:.1%})"
 
 
-def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules of ``network`` that have no parts, by name."""
+def _layers(network: Any, *, parts: bool = False) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of ``network`` that have no parts, by name; with ``parts`` all of them."""
     for name, module in network.named_modules():
-        if name and not any(True for _ in module.children()):
+        if name and (parts or not any(True for _ in module.children())):
             yield name.removeprefix(COMPILED), module
 
 
-def _calls(classifier: Classifier, layers: dict[str, nn.Module], pixels: Tensor) -> dict[str, _Call]:
+def _calls(
+    classifier: Classifier, layers: dict[str, nn.Module], pixels: Tensor
+) -> dict[str, _Call]:
     """The first call of each of ``layers`` on ``pixels``, in the order of the calls."""
     found: dict[str, _Call] = {}
     network = classifier.network

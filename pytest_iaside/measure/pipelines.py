@@ -209,9 +209,7 @@ class BothFed:
     span: float
 
 
-def both_fed(
-    classifier: Classifier, raw: RawFiles, original: Tensor, changed: Tensor
-) -> BothFed:
+def both_fed(classifier: Classifier, raw: RawFiles, original: Tensor, changed: Tensor) -> BothFed:
     """Both outputs (K, C, H, W) as samples, for a classifier that is fed them bit for bit nearly.
 
     A classifier with mean and std normalises by itself, and pipelines return pixels; one without is

@@ -14,7 +14,6 @@ from torch import nn
 from pytest_iaside.compare.answers import explained_by_temperature
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.equivalence import Equivalence, Margins, compare_equivalence
-from pytest_iaside.compare.fit import fed_otherwise
 from pytest_iaside.errors import ModelError, SettingsError, SpectralRobustnessError
 from pytest_iaside.execute.execution import Execution, scattered
 from pytest_iaside.execute.runner import kept_open
@@ -112,9 +111,7 @@ def assert_equivalent_robustness(
     }
     prepare = partial(_prepared, deployed, original, given, where, settings)
     place = Place(title="original", shown=_name_of(original))
-    return run_gate(
-        KIND, prepare, model=deployed, reference=reference, name=name, place=place
-    )
+    return run_gate(KIND, prepare, model=deployed, reference=reference, name=name, place=place)
 
 
 def _name_of(model: Any) -> str:
@@ -164,9 +161,7 @@ def _prepared(
 
     def compared(_: Measurement, __: Measurement) -> Equivalence:
         found, old = both
-        return compare_equivalence(
-            found, old, allowed.bands, allowed.answers, level=settings.level
-        )
+        return compare_equivalence(found, old, allowed.bands, allowed.answers, level=settings.level)
 
     return Gate(
         kind=KIND,
@@ -210,7 +205,7 @@ def measured_both(
     execution, seed, cache = options.pop("execution"), options["seed"], options.pop("cache")
     options = _in_pixels(options, first, second)
     known: Measurement | None = None
-    temperature, found = 1.0, []
+    temperature, found = 1.0, list[SpectralProfile]()
     for model, keeps in ((first, cache), (second, False)):
         own = as_it_is(model, execution)
         alone = executor is None
@@ -266,8 +261,8 @@ def _check_classes(deployed: Measurement, original: Measurement) -> None:
     counts = deployed.model.classes, original.model.classes
     if counts[0] != counts[1]:
         raise ModelError(
-            f"the deployed model has {counts[0]} classes, the original {counts[1]}; give two models "
-            "of the same classes in the same order"
+            f"the deployed model has {counts[0]} classes, the original {counts[1]}; give two "
+            "models of the same classes in the same order"
         )
 
 

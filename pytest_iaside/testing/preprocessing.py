@@ -251,12 +251,14 @@ def preprocessed(
 def _difference(
     both: BothFed, raw: RawFiles, energy: Floats, partition: BandPartition
 ) -> ImageDifference:
-    """Energies are of samples in [0, 1], as ``low`` and ``span`` make them of what pipelines say."""
+    """How far the images differ; ``energy`` (K, M) is of samples in [0, 1], not of outputs."""
     pixels = both.original.pixels().double()
     own = band_energies(pixels * both.span + both.low, partition).numpy()
     contrast = (pixels - pixels.mean(dim=(1, 2, 3), keepdim=True)).square().sum(dim=(1, 2, 3))
     known, total = contrast.numpy(), energy.sum(axis=1)
-    relative = np.sqrt(np.divide(total, known, out=np.zeros_like(total), where=known > 0))
+    # Of an image without contrast any difference is more than all that there was.
+    nothing = np.where(total > 0, np.inf, 0.0)
+    relative = np.sqrt(np.divide(total, known, out=nothing, where=known > 0))
     return ImageDifference(
         energy=energy.mean(axis=0) * both.span**2,
         own=own.mean(axis=0),

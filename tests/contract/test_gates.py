@@ -135,14 +135,14 @@ KINDS = {
         kind="equivalence",
         module="pytest_iaside",
         subject="models.model, more_models.plain",
-        gain=0.3,
+        gain=-0.5,
     ),
     "assert_preprocessing_robustness": Kind(
         kind="preprocessing",
         module="pytest_iaside",
         subject="more_models.plain, more_models.pale, more_models.read, more_models.files(), "
         "labels=more_models.CLASSES, reads='path'",
-        gain=0.3,
+        gain=-0.5,
     ),
     "assert_scale_reliance": Kind(
         kind="scale reliance",

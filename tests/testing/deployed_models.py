@@ -26,9 +26,7 @@ def images(count: int = 60, noise: float = 0.15, seed: int = 0) -> ReferenceSamp
 def network(scale: float = 1.0) -> nn.Module:
     """Three templates, one a wave, and a head."""
     found = nn.Sequential(
-        OrderedDict(
-            flat=nn.Flatten(), templates=nn.Linear(SIDE * SIDE, 3), head=nn.Linear(3, 3)
-        )
+        OrderedDict(flat=nn.Flatten(), templates=nn.Linear(SIDE * SIDE, 3), head=nn.Linear(3, 3))
     )
     with torch.no_grad():
         found.templates.weight.copy_(WAVES[:, None, :].expand(3, SIDE, SIDE).flatten(1) / SIDE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from deployed_models import Within, changed, images, network
+from PIL import Image
 from scipy import stats
 from torch import Tensor, nn
 
@@ -58,9 +60,11 @@ def test_a_copy_is_equivalent_in_every_check_at_any_margin() -> None:
     assert any("may still be in 5.0% of others" in note for note in found.notes)
 
 
-def test_float32_onnx_is_equivalent_within_a_thousandth(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    path = tmp_path / "reader.onnx"
+NEW = "assert_preprocessing_robustness"
+
+
+def exported(path: Path) -> Path:
+    """The network as an .onnx file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -71,13 +75,18 @@ def test_float32_onnx_is_equivalent_within_a_thousandth(tmp_path: Path) -> None:
             dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
             verbose=False,
         )
-    found = outcome(path, network(), **TIGHT)
+    return path
+
+
+def test_float32_onnx_is_equivalent_within_a_thousandth(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    found = outcome(exported(tmp_path / "reader.onnx"), network(), **TIGHT)
     assert set(verdicts(found).values()) == {"pass"}
     assert max(max(abs(check.low), abs(check.high)) for check in found.checks) < 1e-4
 
 
 def test_the_numbers_of_a_check_are_those_of_a_paired_t() -> None:
-    deployed, original, sample = changed("templates", 0.2), network(), images()
+    deployed, original, sample = changed("templates", 0.02), network(), images()
     found = outcome(deployed, original, sample)
     (check,) = [each for each in found.checks if each.name == "clean log-likelihood"]
     both = [
@@ -186,7 +195,7 @@ def test_models_that_say_nothing_are_not_equivalent() -> None:
     blind = network()
     with torch.no_grad():
         blind.head.weight.fill_(torch.nan)
-    with pytest.raises(ModelError, match="NaN|nan"):
+    with pytest.raises(ModelError, match=r"NaN|nan"):
         assert_equivalent_robustness(blind, network(), images(), **BANDS)
 
 
@@ -196,15 +205,15 @@ def test_normalisation_may_stand_in_the_deployed_model() -> None:
     found = outcome(deployed, original, **TIGHT)
     assert set(verdicts(found).values()) == {"pass"}
     assert found.candidate.settings["space"] == "pixel"
-    with pytest.raises(SettingsError, match="the original is fed mean=0.4, std=0.3"):
+    with pytest.raises(SettingsError, match=r"original is fed mean=0\.4, std=0\.3"):
         assert_equivalent_robustness(deployed, original, images(), **BANDS, space="input")
     wrong = Within(network(), 0.0, 1.0)
     assert red(wrong, original).startswith("different from the original reader")
 
 
 def test_predictions_of_the_original_count_where_there_are_no_labels() -> None:
-    sample = images().with_labels(None)
-    found = outcome(changed("templates", 0.2), network(), sample)
+    sample = images(noise=0.1).with_labels(None)
+    found = outcome(changed("templates", 0.02), network(), sample)
     expected = network()(sample.pixels()).argmax(dim=1)
     assert found.candidate.labels.tolist() == expected.tolist()
 
@@ -245,6 +254,30 @@ def test_the_deployed_model_runs_as_it_is_and_is_never_taken_from_the_cache() ->
         assert calls - before >= 60 * (6 + 14)
     assert found.candidate.passes_from_cache == 0
     assert found.baseline.passes_from_cache > 0
+
+
+def test_the_blocks_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (block,) = [each for each in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if NEW in each]
+    monkeypatch.chdir(tmp_path)
+    exported(tmp_path / "model.onnx")
+    sample = images()
+    assert sample.labels is not None
+    for place, (image, label) in enumerate(zip(sample.pixels(), sample.labels, strict=True)):
+        folder = tmp_path / "images" / str(int(label))
+        folder.mkdir(parents=True, exist_ok=True)
+        grey = (image[0] * 255).round().byte().numpy()
+        Image.fromarray(grey).save(folder / f"{place:02}.png")
+
+    def transform(picture: Any) -> Tensor:
+        return torch.from_numpy(np.array(picture.convert("L")))[None] / 255
+
+    held: dict[str, Any] = {"load_model": network, "reference": sample}
+    held |= {"server_transform": transform, "training_transform": transform}
+    exec(block, held)
+    held["test_what_is_deployed_does_what_was_trained"]()
+    held["test_the_server_reads_images_as_training_did"]()
 
 
 def test_a_red_gate_names_the_first_layer_that_differs() -> None:
