@@ -35,15 +35,17 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as v2
 
 from pytest_iaside import Classifier, Estimate, ReferenceSample
-from pytest_iaside.compare.equivalence import Equivalence, Margins, compare_equivalence
+from pytest_iaside.compare.equivalence import Equivalence, compare_equivalence
+from pytest_iaside.compare.margins import Margins
 from pytest_iaside.compare.preprocessing import compare_preprocessing
 from pytest_iaside.compare.words import points, signed
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import measure_answers
 from pytest_iaside.settings import Layer, Settings
-from pytest_iaside.testing.equivalence import USUAL, as_it_is, measured_both
+from pytest_iaside.testing.equivalence import USUAL
 from pytest_iaside.testing.preprocessing import MAX_BAND_LOSS, preprocessed
+from pytest_iaside.testing.two_models import as_it_is, measured_both
 
 SHARED = Path(__file__).parents[2] / "shared" / "imagenet100"
 PLAYED = 40

@@ -46,14 +46,9 @@ def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace, command: str) -> int:
     from pytest_iaside.compare.equivalence import compare_equivalence
     from pytest_iaside.report.recorded import comparison_record, gate_record
-    from pytest_iaside.testing.equivalence import (
-        KIND,
-        USUAL,
-        checked_margins,
-        layer_notes,
-        measured_both,
-    )
+    from pytest_iaside.testing.equivalence import KIND, USUAL, checked_margins, layer_notes
     from pytest_iaside.testing.factories import named_model
+    from pytest_iaside.testing.two_models import measured_both
 
     settings = _settings(options, USUAL)
     margins = checked_margins(_margins(options))

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pytest_iaside.compare.check import Check
-from pytest_iaside.compare.equivalence import Equivalence, Margins, compare_equivalence
+from pytest_iaside.compare.equivalence import Equivalence, compare_equivalence
 from pytest_iaside.compare.losses import LossChange
+from pytest_iaside.compare.margins import Margins
 from pytest_iaside.compare.words import confidence, share
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.perturbation_game import PerturbationSpectrum

@@ -12,7 +12,8 @@ import numpy as np
 
 from pytest_iaside.checks import checked_limit
 from pytest_iaside.compare.comparison import Comparison
-from pytest_iaside.compare.equivalence import Equivalence, Margins
+from pytest_iaside.compare.equivalence import Equivalence
+from pytest_iaside.compare.margins import Margins
 from pytest_iaside.compare.preprocessing import ImageDifference, compare_preprocessing, loss_of
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
@@ -38,10 +39,11 @@ from pytest_iaside.report.recorded import loss_record
 from pytest_iaside.settings import Settings
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.testing.current_test import CurrentTest
-from pytest_iaside.testing.equivalence import as_it_is, read_settings
+from pytest_iaside.testing.equivalence import read_settings
 from pytest_iaside.testing.gate import Gate, Told, run_gate
 from pytest_iaside.testing.place import Place
 from pytest_iaside.testing.red import surviving
+from pytest_iaside.testing.two_models import as_it_is
 from pytest_iaside.thresholds import FailOn, check_limits
 
 KIND = "preprocessing"

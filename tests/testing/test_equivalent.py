@@ -22,7 +22,8 @@ from pytest_iaside import (
     SettingsError,
     assert_equivalent_robustness,
 )
-from pytest_iaside.compare.equivalence import Equivalence, Margins
+from pytest_iaside.compare.equivalence import Equivalence
+from pytest_iaside.compare.margins import Margins
 from pytest_iaside.errors import UndecidedWarning
 from pytest_iaside.measure.panel import measure_answers
 
@@ -127,7 +128,8 @@ def outcome_of_red(deployed: Any, original: Any, sample: ReferenceSample) -> Equ
     """The comparison of a gate that fails."""
     from pytest_iaside.compare.equivalence import compare_equivalence
     from pytest_iaside.settings import Layer
-    from pytest_iaside.testing.equivalence import measured_both, read_settings
+    from pytest_iaside.testing.equivalence import read_settings
+    from pytest_iaside.testing.two_models import measured_both
 
     layer = Layer("test", dict(BANDS))
     settings = read_settings("test", {}, [layer], [])
@@ -169,6 +171,9 @@ def test_no_flip_on_few_images_is_no_proof_that_accuracy_stays() -> None:
     assert check.change == 0
     assert check.high == pytest.approx(stats.norm.ppf(0.975) / 26, rel=1e-6)
     assert check.verdict == "inconclusive"
+    # No image adds to a change of nothing: the log-likelihood's are told instead.
+    assert found.image_changes is not None
+    assert found.image_changes.quantity == "log-likelihood, clean"
     assert check.images_to_pass == pytest.approx(24 * (check.high / 0.05) ** 2)
     assert "to show it takes about" in check.sentence
     (mean,) = [each for each in found.checks if each.name == "mean accuracy"]
@@ -213,8 +218,8 @@ def test_normalisation_may_stand_in_the_deployed_model() -> None:
 
 def test_predictions_of_the_original_count_where_there_are_no_labels() -> None:
     sample = images(noise=0.1).with_labels(None)
-    found = outcome(changed("templates", 0.02), network(), sample)
-    expected = network()(sample.pixels()).argmax(dim=1)
+    found = outcome(network(4.0), network(4.0), sample)
+    expected = network(4.0)(sample.pixels()).argmax(dim=1)
     assert found.candidate.labels.tolist() == expected.tolist()
 
 
