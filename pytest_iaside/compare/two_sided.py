@@ -161,6 +161,8 @@ def _sentence(check: Check, level: float, *, spectral: bool) -> str:
         told = f"{where} {both} ({show(check.change)}, {interval})"
     if check.verdict != "inconclusive":
         return told
+    if min(abs(check.low), abs(check.high)) > abs(check.limit) and check.low * check.high > 0:
+        return f"{told}; beyond by itself, but not when all checks are taken together"
     if not math.isfinite(check.images_to_pass):
         return f"{told}; neither within nor beyond is shown"
     groups = math.isfinite(check.groups_to_pass)

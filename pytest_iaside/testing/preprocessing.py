@@ -151,6 +151,11 @@ def _prepared(
 ) -> Gate:
     valid = [*LIMITS, "labels", "reads", "name", *PreprocessingKeywords.__annotations__]
     settings = read_settings(FUNCTION, keywords, test.layers if test else [], valid)
+    if pipelines[0] is pipelines[1]:
+        raise SettingsError(
+            f"{FUNCTION}: both pipelines are the same function ({name_of(pipelines[0])}), so "
+            "nothing would be compared; give the one before and the one after a change"
+        )
     loss = checked_limit("max_band_loss", limits["max_band_loss"])
     share = "a share of the images' contrast"
     image = checked_limit("max_image_difference", limits["max_image_difference"], share)

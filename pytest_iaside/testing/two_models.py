@@ -36,10 +36,11 @@ def measured_both(
 ) -> tuple[SpectralProfile, SpectralProfile]:
     """Answers and game of both models on the same images, labels and coalitions.
 
-    Raises ModelError where they have unlike classes; SettingsError for ``space="input"`` where
-    they are fed other numbers, and as ``measure``.
+    Raises ModelError where they have unlike classes; SettingsError for one object twice, for
+    ``space="input"`` where they are fed other numbers, and as ``measure``.
     """
     first, second = as_classifier(original), as_classifier(deployed)
+    _check_two(second, first)
     options = {"panel": AUTO, "seed": 0, "cache": True, **settings.measure}
     panel = panel_of(options.pop("panel"), sample.shape)
     execution, seed, cache = options.pop("execution"), options["seed"], options.pop("cache")
@@ -95,6 +96,17 @@ def _in_pixels(
             f"{original.fed}, the deployed {deployed.fed}; leave space out, or give 'pixel'"
         )
     return {**options, "space": "pixel"}
+
+
+def _check_two(deployed: Classifier, original: Classifier) -> None:
+    """Raise SettingsError where both are one object, which is equivalent to itself whatever it is."""
+    one, other = deployed.network, original.network
+    if one is other or (isinstance(one, Path) and isinstance(other, Path) and one.samefile(other)):
+        raise SettingsError(
+            f"the deployed and the original model are the same object ({original.name}), so "
+            "nothing would be compared; where quantising or pruning works in place, keep the "
+            "original with copy.deepcopy(model) before"
+        )
 
 
 def _check_classes(deployed: Measurement, original: Measurement) -> None:

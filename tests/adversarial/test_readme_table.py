@@ -274,6 +274,9 @@ class Lines:
         both = [self.net(), self.net()]
         call = partial(assert_equivalent_robustness, both, self.net(), self.sample(), bands=3)
         self.fails(SettingsError, "deployed is a list of 2; give one model", call)
+        one = self.net()
+        call = partial(assert_equivalent_robustness, one, one, self.sample(), bands=3)
+        self.fails(SettingsError, "the same object", call)
 
     def wrong_pipelines(self) -> None:
         Image.new("RGB", (SIDE, SIDE), (9, 200, 9)).save(self.folder / "a.png")

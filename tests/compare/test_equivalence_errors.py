@@ -49,6 +49,22 @@ def test_small_differences_are_shown_and_large_ones_found() -> None:
     assert rate("drift", -0.25, 0.3) == 1
 
 
+def test_what_is_beyond_by_itself_alone_says_so() -> None:
+    # 2.3 standard errors beyond: an interval of its own lies beyond, one of eight does not.
+    moved = np.zeros((IMAGES, 8))
+    noise = np.resize([1.0, -1.0], IMAGES)
+    moved[:, 0] = noise
+    original = make_profile(images=IMAGES, noise=0.0)
+    error = noise.std(ddof=1) / IMAGES**0.5
+    moved[:, 0] += 0.1 * original.value + 2.3 * error
+    deployed = make_profile(image_psi=original.values + moved)
+    found = compare_equivalence(deployed, original, {"band": MARGINS["band"]}, {})
+    (check,) = [each for each in found.checks if each.name == "band"]
+    assert check.verdict == "inconclusive"
+    assert check.low > 0.1
+    assert check.sentence.endswith("beyond by itself, but not when all checks are taken together")
+
+
 def test_a_baseline_without_value_has_no_share_to_be_within() -> None:
     nothing = make_profile(psi=np.zeros(8), images=IMAGES, noise=0.1)
     found = compare_equivalence(nothing, nothing, MARGINS, {})

@@ -230,6 +230,9 @@ def test_what_cannot_be_compared_is_told() -> None:
         assert_equivalent_robustness(two, network(), images().with_labels(labels), **BANDS)
     with pytest.raises(SettingsError, match="deployed is a list of 2; give one model"):
         assert_equivalent_robustness([network()] * 2, network(), images())
+    one = network()
+    with pytest.raises(SettingsError, match="are the same object"):
+        assert_equivalent_robustness(one, Classifier(one, name="other"), images(), **BANDS)
     with pytest.raises(SettingsError, match="unknown setting 'max_src_drop'"):
         assert_equivalent_robustness(network(), network(), images(), max_src_drop=0.1)
     with pytest.raises(SettingsError, match="every limit is None"):

@@ -184,7 +184,13 @@ def test_the_same_pipeline_is_equivalent_and_one_that_loses_a_band_is_red_by_it(
 ) -> None:
     files, labels = waves_in(tmp_path)
     same = assert_preprocessing_robustness(
-        network(), read, read, files, labels=labels, reads="path", max_image_difference=0.0
+        network(),
+        lambda path: read(path),
+        read,
+        files,
+        labels=labels,
+        reads="path",
+        max_image_difference=0.0,
     )
     assert {check.verdict for check in same.checks} == {"pass"}
     assert same.notes[0] == "both pipelines make the same images of all files"
@@ -227,6 +233,10 @@ def test_a_harmless_difference_is_told_and_limited_where_that_is_asked(tmp_path:
         )
 
 
+def again(path: Path) -> Tensor:
+    return read(path)
+
+
 def wrong(tmp_path: Path, pipeline: Any, match: str, original: Any = read, **more: Any) -> None:
     files, labels = waves_in(tmp_path, 24)
     settings = {"labels": labels, "reads": "path", **more}
@@ -248,11 +258,12 @@ def test_pipelines_that_cannot_be_compared_are_told(tmp_path: Path) -> None:
     wrong(tmp_path, lambda path: (read(path) * 255).byte(), r"returned uint8 of shape \(1, 16, 16")
     wrong(tmp_path, lambda path: read(path) / 0, "returned NaN or infinity")
     wrong(tmp_path, lambda path: path.nothing, "the preprocessing failed on .*called with a path")
+    wrong(tmp_path, read, r"both pipelines are the same function \(read\)")
     wrong(tmp_path, 3, "the preprocessing is a int; expected a function from one path")
-    wrong(tmp_path, read, "cannot be read as an image", reads="image")
-    wrong(tmp_path, read, "reads='file' is unknown", reads="file")
-    wrong(tmp_path, read, "there is no file .*gone", files=[tmp_path / "gone.png"], labels=None)
-    wrong(tmp_path, read, "labels are int64 of shape", labels=[0, 1])
+    wrong(tmp_path, again, "cannot be read as an image", reads="image")
+    wrong(tmp_path, again, "reads='file' is unknown", reads="file")
+    wrong(tmp_path, again, "there is no file .*gone", files=[tmp_path / "gone.png"], labels=None)
+    wrong(tmp_path, again, "labels are int64 of shape", labels=[0, 1])
     wrong(
         tmp_path,
         lambda path: (read(path) - 0.5) / 0.1,
@@ -260,10 +271,10 @@ def test_pipelines_that_cannot_be_compared_are_told(tmp_path: Path) -> None:
         original=lambda path: (read(path) - 0.5) / 0.1,
         model=Classifier(network(), mean=0.5, std=0.1),
     )
-    wrong(tmp_path, read, "unknown setting 'panel'", panel="none")
+    wrong(tmp_path, again, "unknown setting 'panel'", panel="none")
     wrong(
         tmp_path,
-        read,
+        again,
         "every limit is None",
         **{
             f"max_{each}": None
