@@ -99,7 +99,7 @@ def _in_pixels(
 
 
 def _check_two(deployed: Classifier, original: Classifier) -> None:
-    """Raise SettingsError where both are one object, which is equivalent to itself whatever it is."""
+    """Raise SettingsError where both are one object, which is always equivalent to itself."""
     one, other = deployed.network, original.network
     if one is other or (isinstance(one, Path) and isinstance(other, Path) and one.samefile(other)):
         raise SettingsError(
