@@ -282,7 +282,7 @@ def test_the_blocks_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.Monkey
         return torch.from_numpy(np.array(picture.convert("L")))[None] / 255
 
     held: dict[str, Any] = {"load_model": network, "reference": sample}
-    held |= {"server_transform": transform, "training_transform": transform}
+    held |= {"server_transform": lambda one: transform(one), "training_transform": transform}
     exec(block, held)
     held["test_what_is_deployed_does_what_was_trained"]()
     held["test_the_server_reads_images_as_training_did"]()
