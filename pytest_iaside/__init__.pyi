@@ -33,7 +33,11 @@ from .perturb.corruptions import CORRUPTIONS as CORRUPTIONS
 from .perturb.corruptions import corrupt as corrupt
 from .perturb.stored import stored_corruption as stored_corruption
 from .stats.estimate import Estimate as Estimate
+from .testing.equivalence import assert_equivalent_robustness as assert_equivalent_robustness
 from .testing.perturbation import assert_perturbation_robustness as assert_perturbation_robustness
+from .testing.preprocessing import (
+    assert_preprocessing_robustness as assert_preprocessing_robustness,
+)
 from .testing.response import assert_spectral_response as assert_spectral_response
 from .testing.spectral import assert_spectral_robustness as assert_spectral_robustness
 from .thresholds import Limit as Limit

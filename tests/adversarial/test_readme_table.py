@@ -30,6 +30,8 @@ from pytest_iaside import (
     ReferenceSample,
     ReferenceSampleError,
     SettingsError,
+    assert_equivalent_robustness,
+    assert_preprocessing_robustness,
     assert_spectral_robustness,
     compare,
     measure,
@@ -281,6 +283,36 @@ class Lines:
         # In a process of its own: in this one a test is running.
         self.run("-n0", test=test).stdout.fnmatch_lines(["*SettingsError*call the assertion in*"])
 
+    def other_classes(self) -> None:
+        wider = nn.Sequential(self.net(), nn.Linear(CLASSES, 5))
+        call = partial(assert_equivalent_robustness, wider, self.net(), self.sample(), bands=3)
+        self.fails(ModelError, "deployed model has 5 classes, the original 3", call)
+        both = [self.net(), self.net()]
+        call = partial(assert_equivalent_robustness, both, self.net(), self.sample(), bands=3)
+        self.fails(SettingsError, "deployed is a list of 2; give one model", call)
+        one = self.net()
+        call = partial(assert_equivalent_robustness, one, one, self.sample(), bands=3)
+        self.fails(SettingsError, "the same object", call)
+
+    def wrong_pipelines(self) -> None:
+        Image.new("RGB", (SIDE, SIDE), (9, 200, 9)).save(self.folder / "a.png")
+
+        def plain(picture: Any) -> torch.Tensor:
+            return torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255
+
+        for wrong, match in (
+            (lambda picture: picture.gone, r"failed on a\.png"),
+            (lambda picture: plain(picture) * torch.rand(1), "called again.*random"),
+            (lambda picture: picture, "returned a Image .*ToDtype"),
+            (lambda picture: plain(picture)[:, ::2], "3×16×16, the other of 3×8×16"),
+            (lambda picture: plain(picture) * 9, "normalises pixels in .* by itself"),
+        ):
+            model = Classifier(self.net(), mean=0.5, std=0.5)
+            call = partial(
+                assert_preprocessing_robustness, model, wrong, plain, self.folder, labels=None
+            )
+            self.fails(SettingsError, match, call)
+
 
 # By the first words of each line.
 LINES = {
@@ -310,6 +342,8 @@ LINES = {
     "`--iaside-update` where": Lines.update_of_drift,
     "a drift that the test": Lines.swallowed,
     "an assertion in a fixture": Lines.in_a_fixture,
+    "a deployed model with": Lines.other_classes,
+    "a pipeline that fails": Lines.wrong_pipelines,
 }
 
 

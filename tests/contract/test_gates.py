@@ -32,12 +32,31 @@ import os
 from functools import partial
 import torch
 import models
+import numpy as np
+from pathlib import Path
 from pytest_iaside import measure
 from pytest_iaside.track import Point
 
 def steady(images, gain):
     # As models.model, whatever GAIN is.
     return (images.mean(dim=(1, 2)) @ models.WAVES.T) * torch.tensor([2.0, 2.0 * gain, 2.0])
+
+def plain(images):
+    return steady(images, 1.0)
+
+def files():
+    # The images as files that only their reader knows.
+    for place, image in enumerate(models.reference().pixels()):
+        np.save(f"image{place:02}.npy", image.numpy())
+    return sorted(Path().glob("image*.npy"))
+
+CLASSES = models.reference().labels.tolist()
+
+def read(path):
+    return torch.from_numpy(np.load(path))
+
+def pale(path):
+    return 0.5 + (read(path) - 0.5) * float(os.environ["GAIN"])
 
 def swayed(images):
     sway = (float(os.environ["GAIN"]) - 1) * images.var(dim=(1, 2, 3))[:, None]
@@ -111,6 +130,19 @@ KINDS = {
         gain=3.0,
         other="seed=1",
         difference="seed: candidate 1, baseline 0",
+    ),
+    "assert_equivalent_robustness": Kind(
+        kind="equivalence",
+        module="pytest_iaside",
+        subject="models.model, more_models.plain",
+        gain=-0.5,
+    ),
+    "assert_preprocessing_robustness": Kind(
+        kind="preprocessing",
+        module="pytest_iaside",
+        subject="more_models.plain, more_models.pale, more_models.read, more_models.files(), "
+        "labels=more_models.CLASSES, reads='path'",
+        gain=-0.5,
     ),
     "assert_scale_reliance": Kind(
         kind="scale reliance",
