@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -37,8 +37,9 @@ class ReferenceSample:
 
     ``images`` is (K, C, H, W), uint8 or float in [0, 1] (kept as float32; half and double
     are converted), and copied. Of any other numbers ``range=(low, high)`` says which values become
-    0 and 1. ``channels_last=True``: they are (K, H, W, C). ``labels`` holds class indices (K,), distributions P(y|x)
-    (K, classes), or is None: then the classifier's own prediction on the clean image counts.
+    0 and 1. ``channels_last=True``: they are (K, H, W, C). ``labels`` holds class indices (K,),
+    distributions P(y|x) (K, classes), or is None: then the classifier's own prediction on the clean
+    image counts.
     ``groups`` says which images are not independent, as crops of a photograph, frames of a video
     or digits of a writer are: one string or whole number for each image, the same for those that
     belong together. None: every image is its own. Exact copies of an image are one group whatever

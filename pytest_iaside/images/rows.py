@@ -46,6 +46,7 @@ class Parts:
     label: Key | None
     group: Key | None = None
     metadata: bool = False
+    columns: bool = False
 
     @classmethod
     def of(cls, item: Any, image: Any, label: Any, group: Any, typed: Mapping[str, str]) -> Parts:
@@ -67,17 +68,26 @@ class Parts:
 
     def row(self, item: Any, name: str) -> Row:
         """The parts of ``item``, which messages call ``name``."""
-        if self.image is None:
+        kinds = (Mapping,) if self.columns else (tuple, list)
+        parted = isinstance(item, (Mapping, tuple, list))
+        if self.image is None and not parted:
             return Row(item)
+        if self.image is None or not isinstance(item, kinds):
+            first = "an image alone" if self.image is None else "one with parts"
+            raise ReferenceSampleError(
+                f"{name} is a {type(item).__name__}, but the first item of the dataset is {first}: "
+                "only one of them has a label; give all of them one, or none"
+            )
+        parts: Any = item
         keys = (self.image, self.label, self.group)
         try:
-            image, label, group = (None if key is None else item[key] for key in keys)
+            image, label, group = (None if key is None else parts[key] for key in keys)
         except (KeyError, IndexError, TypeError) as error:
             found = f"the columns {_named(item)}" if isinstance(item, Mapping) else quoted(item)
             raise ReferenceSampleError(
                 f"{name} has {found}, and not all parts of the first image; give each the same"
             ) from error
-        told = item[2].get("id") if self.metadata else None
+        told = parts[2].get("id") if self.metadata else None
         return Row(image, label, None if told is None else _told(told), group)
 
 
@@ -111,8 +121,7 @@ class RowReader:
         no image.
         """
         found = self._picture(image, name) if _is_picture(image) else self._array(image, name)
-        found = self.reader.fitted(found, name)
-        return found.astype(np.float32) if found.dtype.kind == "f" else found
+        return self.reader.fitted(found, name)
 
     def _picture(self, image: Any, name: str) -> Tensor:
         deep = is_deep(image)
@@ -158,7 +167,7 @@ class RowReader:
             array = in_range(array, pair, name)
         elif array.dtype.kind == "f":
             array = array.astype(np.float32)
-        return torch.from_numpy(np.require(array, requirements="CW"))
+        return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
 def _columns(
@@ -199,7 +208,7 @@ def _columns(
                 "the column of class indices>, or label=None for the model's own predictions"
             )
         label = found[0] if found else None
-    return Parts(image, label, group)
+    return Parts(image, label, group, columns=True)
 
 
 def _places(item: Sequence[Any], image: Any, label: Any, group: Any) -> Parts:
