@@ -121,16 +121,16 @@ def _check_shape(images: Any) -> None:
 
 
 def _one_by_one(images: Any, pair: ValueRange | None) -> Any:
-    store = ImageStore(len(images))
-    for at in range(len(images)):
-        image = images[at].detach().cpu().numpy() if _is_tensor(images) else images[at]
-        image = image.astype(image.dtype.newbyteorder("="), copy=False)
-        if pair is not None:
-            image = in_range(image, pair, f"image {at}")
-        elif image.dtype.kind == "f":
-            image = image.astype(np.float32)
-        store.add(image, f"image {at}")
-    return store.images()
+    with ImageStore(len(images)) as store:
+        for at in range(len(images)):
+            image = images[at].detach().cpu().numpy() if _is_tensor(images) else images[at]
+            image = image.astype(image.dtype.newbyteorder("="), copy=False)
+            if pair is not None:
+                image = in_range(image, pair, f"image {at}")
+            elif image.dtype.kind == "f":
+                image = image.astype(np.float32)
+            store.add(image, f"image {at}")
+        return store.images()
 
 
 def _is_tensor(images: Any) -> bool:

@@ -61,25 +61,27 @@ class Reading:
 def read_dataset(dataset: Any, reading: Reading) -> Loaded:
     """What ``ReferenceSample.from_dataset`` promises, as arrays."""
     _check_kind(dataset)
-    found = _Found(reading)
     if _is_map_style(dataset):
         length = len(dataset)
         if length == 0:
             raise ReferenceSampleError("the dataset is empty; give one with at least one image")
         chosen = draw(length, reading.limit, reading.seed)
         groups = _groups_of(reading, length, chosen)
-        found.store = ImageStore(len(chosen))
         rows = _rows_of_map(dataset, chosen, reading)
-        for place, (row, group) in zip(chosen, zip(rows, groups, strict=True), strict=True):
-            found.take(row, f"image {place}", group)
-    else:
-        function = reading.groups if callable(reading.groups) else None
-        if reading.seed is not None or (reading.groups is not None and not function):
-            _check_stream(dataset, reading)
+        with ImageStore(len(chosen)) as store:
+            found = _Found(reading, store)
+            for place, (row, group) in zip(chosen, zip(rows, groups, strict=True), strict=True):
+                found.take(row, f"image {place}", group)
+            return found.loaded()
+    function = reading.groups if callable(reading.groups) else None
+    if reading.seed is not None or (reading.groups is not None and not function):
+        _check_stream(dataset, reading)
+    with ImageStore() as store:
+        found = _Found(reading, store)
         for place, row in enumerate(islice(_rows_of_stream(dataset, reading), reading.limit)):
             group = None if function is None else group_by(function, [place])[0]
             found.take(row, f"image {place}", group)
-    return found.loaded()
+        return found.loaded()
 
 
 @dataclass(eq=False)
@@ -87,7 +89,7 @@ class _Found:
     """What was read of a dataset so far."""
 
     reading: Reading
-    store: ImageStore = field(default_factory=ImageStore)
+    store: ImageStore
     labels: list[Any] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     groups: list[Any] = field(default_factory=list)

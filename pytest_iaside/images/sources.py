@@ -94,19 +94,21 @@ def _load(
             f"{source} names {listed(missing)} not found in {root}; correct the file column "
             "(paths relative to that folder) or add the images"
         )
-    reader, store = reading.reader(), ImageStore(len(chosen))
+    reader = reading.reader()
     taken: list[Listed] = []
     skipped: list[str] = []
-    for each in chosen:
-        try:
-            image = reader.read(root / each.file, each.file)
-        except UnreadableImage as error:
-            if reading.on_error == "raise":
-                raise ReferenceSampleError(f'{error}, or give on_error="skip"') from error
-            skipped.append(str(error))
-            continue
-        store.add(image, each.file)
-        taken.append(each)
+    with ImageStore(len(chosen)) as store:
+        for each in chosen:
+            try:
+                image = reader.read(root / each.file, each.file)
+            except UnreadableImage as error:
+                if reading.on_error == "raise":
+                    raise ReferenceSampleError(f'{error}, or give on_error="skip"') from error
+                skipped.append(str(error))
+                continue
+            store.add(image, each.file)
+            taken.append(each)
+        images = store.images() if taken else None
     if not taken:
         raise ReferenceSampleError(f"none of {len(chosen)} images can be read: {skipped[0]}")
     if small := reader.enlarged:
@@ -128,7 +130,7 @@ def _load(
     elif taken[0].group is not None:
         found = [each.group for each in taken]
     return Loaded(
-        store.images(),
+        images,
         None if taken[0].label is None else [each.label for each in taken],
         files,
         found,

@@ -36,6 +36,13 @@ class ImageStore:
     def __len__(self) -> int:
         return len(self.digests)
 
+    def __enter__(self) -> ImageStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()  # What is mapped stays mapped.
+
     def add(self, image: NDArray[Any], name: str) -> None:
         """Take in ``image`` (C, H, W), which messages call ``name``.
 
@@ -99,10 +106,10 @@ class ImageStore:
 
 def stored(images: Sequence[Any], names: Sequence[str]) -> NDArray[Any]:
     """A copy of ``images`` (K, C, H, W), in memory or in a file."""
-    store = ImageStore(len(names))
-    for image, name in zip(images, names, strict=True):
-        store.add(np.asarray(image), name)
-    return store.images()
+    with ImageStore(len(names)) as store:
+        for image, name in zip(images, names, strict=True):
+            store.add(np.asarray(image), name)
+        return store.images()
 
 
 def _size(shape: Sequence[int]) -> str:
