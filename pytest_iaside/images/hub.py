@@ -51,7 +51,7 @@ def hub_dataset(text: str) -> Any:
     return _loaded("load_dataset", text, named["name"], **how)
 
 
-def _loaded(function: str, told: str, name: str, **how: Any) -> Any:
+def _loaded(function: str, told: str, name: str, /, **how: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of the library about its own dependencies.
         datasets = library(

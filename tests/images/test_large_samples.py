@@ -18,6 +18,7 @@ from pytest_iaside import measure
 from pytest_iaside.errors import ReferenceSampleError
 from pytest_iaside.images import pictures, storing
 from pytest_iaside.images.reference import ReferenceSample
+from pytest_iaside.measure import asked
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -106,13 +107,14 @@ def test_a_measurement_is_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIDE**2, 3))
     in_memory = measure(net, ReferenceSample(IMAGES, LABELS), bands=3, cache=False, panel="auto")
     monkeypatch.setattr(storing, "MOST_IN_MEMORY", 10 * IMAGES[0].nbytes)
+    monkeypatch.setattr(asked, "MOST_AT_ONCE", 9 * IMAGES[0].nbytes)
     for _ in range(2):
         found = measure(net, ReferenceSample(IMAGES, LABELS), bands=3, cache=True, panel="auto")
         assert np.array_equal(found.values, in_memory.values)
         assert found.reference == in_memory.reference
         assert found.answers is not None and in_memory.answers is not None
         assert np.array_equal(found.answers.values, in_memory.answers.values)
-    assert found.passes_from_cache > 0
+    assert found.passes_from_cache > 0 and found.passes_replayed >= 2 * COUNT
 
 
 def test_every_file_is_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
