@@ -52,6 +52,13 @@ class Task:
         return self.score is not None
 
     @property
+    def score_name(self) -> str:
+        """What the user's own score is called; empty where there is none."""
+        if self.score is None:
+            return ""
+        return str(getattr(self.score, "__qualname__", type(self.score).__qualname__))
+
+    @property
     def kind(self) -> Literal["softmax", "multilabel", "score"]:
         """What is measured of answers; two columns of a binary classifier are two classes."""
         if self.scored:

@@ -160,6 +160,7 @@ class ModelRecord(TypedDict):
     fed: str | None  # What the network is fed: pixels, or what they become; null where not known.
     task: str  # Its kind: softmax, multilabel or score.
     unit: str  # What log-likelihoods, or scores, are in.
+    score: str  # The name of the user's own score; empty where there is none.
 
 
 class MeasurementRecord(TypedDict):
