@@ -119,7 +119,7 @@ def _reduced(images: Tensor) -> tuple[Cells, Cells, NDArray[np.bool_]]:
     # One channel of every few rows is enough: green is nearly brightness, and cells are averages.
     step = max(side // (FINE + FINE // 2), 1)
     green = images[:, images.shape[1] // 2, None, ::step]
-    size = tuple(min(each, FINE) for each in green.shape[-2:])
+    size = min(green.shape[-2], FINE), min(green.shape[-1], FINE)
     parts = (each.to(torch.float32) for each in torch.split(green, AT_ONCE))
     fine = torch.cat([functional.adaptive_avg_pool2d(each, size) for each in parts])
     small = min(fine.shape[-2], COARSE), min(fine.shape[-1], COARSE)
