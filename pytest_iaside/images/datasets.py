@@ -17,7 +17,7 @@ from pytest_iaside.images.grouping import as_list, group_by
 from pytest_iaside.images.loaded import Loaded, OnError, skipped_note
 from pytest_iaside.images.pictures import PictureReader, UnreadableImage, mode_of
 from pytest_iaside.images.rows import AUTO, Parts, Row, RowReader, rows_of
-from pytest_iaside.images.storing import ImageStore
+from pytest_iaside.images.storing import ImageStore, SizedStores
 from pytest_iaside.images.values import checked_range
 
 SHUFFLES = (data.RandomSampler, data.SubsetRandomSampler, data.WeightedRandomSampler)
@@ -38,6 +38,7 @@ class Reading:
     limit: int | None = None
     seed: int | None = None
     on_error: OnError = "raise"
+    by_size: bool = False
 
     def __post_init__(self) -> None:
         for name in ("resize", "crop", "limit"):
@@ -51,6 +52,10 @@ class Reading:
         mode = "RGB" if self.channels is None else mode_of(self.channels)
         pictures = PictureReader(self.resize, self.crop, mode, checked_range(self.range))
         return RowReader(pictures, self.channels, self.channels_last)
+
+    def store(self, count: int | None) -> ImageStore | SizedStores:
+        """Where so many images are taken in; None where it is not known how many there are."""
+        return SizedStores() if self.by_size else ImageStore(count)
 
     @property
     def column(self) -> str | int | None:
@@ -68,7 +73,7 @@ def read_dataset(dataset: Any, reading: Reading) -> Loaded:
         chosen = draw(length, reading.limit, reading.seed)
         groups = _groups_of(reading, length, chosen)
         rows = _rows_of_map(dataset, chosen, reading)
-        with ImageStore(len(chosen)) as store:
+        with reading.store(len(chosen)) as store:
             found = _Found(reading, store)
             for place, (row, group) in zip(chosen, zip(rows, groups, strict=True), strict=True):
                 found.take(row, f"image {place}", group)
@@ -76,7 +81,7 @@ def read_dataset(dataset: Any, reading: Reading) -> Loaded:
     function = reading.groups if callable(reading.groups) else None
     if reading.seed is not None or (reading.groups is not None and not function):
         _check_stream(dataset, reading)
-    with ImageStore() as store:
+    with reading.store(None) as store:
         found = _Found(reading, store)
         for place, row in enumerate(islice(_rows_of_stream(dataset, reading), reading.limit)):
             group = None if function is None else group_by(function, [place])[0]
@@ -89,7 +94,7 @@ class _Found:
     """What was read of a dataset so far."""
 
     reading: Reading
-    store: ImageStore
+    store: ImageStore | SizedStores
     labels: list[Any] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     groups: list[Any] = field(default_factory=list)

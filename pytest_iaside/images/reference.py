@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_iaside.errors import ReferenceSampleError
-from pytest_iaside.images import datasets, sources, storing
+from pytest_iaside.images import datasets, sizes, sources, storing
 from pytest_iaside.images.arrays import dtype_name, images_of, in_unit_range
 from pytest_iaside.images.class_labels import check_number, checked_labels, counted
 from pytest_iaside.images.grouping import checked_groups
@@ -237,6 +237,21 @@ class ReferenceSample:
             on_error=on_error,
         )
         return cls._of(datasets.read_dataset(dataset, reading))
+
+    @classmethod
+    def by_size(cls, source: Any, **settings: Any) -> dict[tuple[int, int], ReferenceSample]:
+        """Images of different sizes as a sample for each (height, width), the smallest first.
+
+        ``source`` is a folder, a CSV file or a dataset, and ``settings`` are those of
+        ``from_folder``, ``from_csv`` or ``from_dataset``; nothing is resized or cropped unless they
+        say so. Each sample is measured, gated and compared on its own, with a baseline of its
+        own: images of a size with images of that size. A band holds the same cycles per pixel in
+        all of them (``BandPartition.edges``), though not the same cycles per image.
+
+        Raises what these do, and ReferenceSampleError where more than the size differs.
+        """
+        found = sizes.read_by_size(source, settings)
+        return {size: cls._of(loaded) for size, loaded in found.items()}
 
     def __len__(self) -> int:
         return len(self.images)

@@ -19,7 +19,7 @@ from pytest_iaside.images.grouping import group_by
 from pytest_iaside.images.label_lists import CALLER, Listed, listed, read_list, warn
 from pytest_iaside.images.loaded import Loaded, OnError, skipped_note
 from pytest_iaside.images.pictures import PictureReader, UnreadableImage, mode_of
-from pytest_iaside.images.storing import ImageStore
+from pytest_iaside.images.storing import ImageStore, SizedStores
 from pytest_iaside.images.values import checked_range
 
 # The file types that torchvision's ImageFolder reads.
@@ -39,6 +39,7 @@ class Reading:
     limit: int | None = None
     seed: int | None = None
     on_error: OnError = "raise"
+    by_size: bool = False
 
     def __post_init__(self) -> None:
         check_whole("resize", self.resize, 1, or_none=True)
@@ -97,7 +98,7 @@ def _load(
     reader = reading.reader()
     taken: list[Listed] = []
     skipped: list[str] = []
-    with ImageStore(len(chosen)) as store:
+    with SizedStores() if reading.by_size else ImageStore(len(chosen)) as store:
         for each in chosen:
             try:
                 image = reader.read(root / each.file, each.file)

@@ -17,6 +17,9 @@ from pytest_iaside.images.values import digest_of
 MOST_IN_MEMORY = 2**30
 FIRST_ROOM = 16
 
+Size = tuple[int, int]
+"""Height and width."""
+
 
 class ImageStore:
     """Images of one size and type, taken in one by one: each is decoded once and hashed once.
@@ -102,6 +105,46 @@ class ImageStore:
                 f"them in {tempfile.gettempdir()} ({error.strerror}); set TMPDIR to a folder with "
                 "more room, or take fewer images (limit=)"
             ) from error
+
+
+class SizedStores:
+    """Images of one type and number of channels, by their size, taken in one by one."""
+
+    def __init__(self) -> None:
+        self.digests: list[str] = []
+        self._stores: dict[Size, ImageStore] = {}
+        self._places: dict[Size, list[int]] = {}
+        self._first: tuple[str, int, Any] | None = None
+
+    def __enter__(self) -> SizedStores:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for store in self._stores.values():
+            store.__exit__()
+
+    def add(self, image: NDArray[Any], name: str) -> None:
+        """Take in ``image`` (C, H, W), which messages call ``name``.
+
+        Raises ReferenceSampleError where it has another type or other channels than the first.
+        """
+        channels, height, width = image.shape
+        first, expected, dtype = self._first = self._first or (name, channels, image.dtype)
+        if (channels, image.dtype) != (expected, dtype):
+            raise ReferenceSampleError(
+                f"{name} has {channels} channels of {image.dtype} but {first} has {expected} of "
+                f"{dtype}; only the size may differ: give channels=1 or 3 where they are pictures"
+            )
+        store = self._stores.setdefault((height, width), ImageStore())
+        store.add(image, name)
+        self._places.setdefault((height, width), []).append(len(self.digests))
+        self.digests.append(store.digests[-1])
+
+    def images(self) -> dict[Size, tuple[NDArray[Any], list[int]]]:
+        """The images (k, C, H, W) of each size, the smallest first, and which of all they are."""
+        return {
+            size: (self._stores[size].images(), self._places[size]) for size in sorted(self._stores)
+        }
 
 
 def stored(images: Sequence[Any], names: Sequence[str]) -> NDArray[Any]:

@@ -72,9 +72,8 @@ class TestHub:
                 named_reference(text, hub)
 
     def test_a_column_that_is_not_there(self, hub: Path) -> None:
-        with pytest.raises(
-            ReferenceSampleError, match=r"label='class' names no column.*image, lab"
-        ):
+        message = r"label='class' names no column.*image, label"
+        with pytest.raises(ReferenceSampleError, match=message):
             named_reference("hf://team/photos/test", hub, labels="class")
 
     @pytest.mark.parametrize("text", ["hf://photos", "hf://", "hf://a b/c/d"])
