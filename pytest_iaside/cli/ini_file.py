@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import configparser
 import re
-import tomllib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.report.writing import write_text
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 SECTIONS = {
     "pyproject.toml": "tool.pytest.ini_options",

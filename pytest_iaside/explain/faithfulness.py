@@ -7,7 +7,7 @@ SPEC.md 4. μ-fidelity: Bhatt, Weller and Moura, IJCAI 2020.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import integrate, ndimage
 from torch import Tensor
 from torch.nn import functional
+from typing_extensions import Unpack
 
 from pytest_iaside.checks import check_between, check_choice, check_level, check_whole
 from pytest_iaside.errors import SettingsError

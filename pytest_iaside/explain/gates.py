@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
+
+from typing_extensions import Unpack
 
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.explain.measurements import (

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict
+
+from typing_extensions import Unpack
 
 from pytest_iaside.checks import is_whole
 from pytest_iaside.errors import SettingsError

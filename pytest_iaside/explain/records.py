@@ -1,6 +1,8 @@
 """Records of explained images: numbers and a sentence of each, and pictures of its maps."""
 
-from typing import NotRequired, TypedDict
+from typing import TypedDict
+
+from typing_extensions import NotRequired
 
 Number = float | None
 

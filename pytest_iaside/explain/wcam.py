@@ -6,12 +6,13 @@ Also of images that are zoomed, and how few of the coefficients suffice for the 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import Unpack
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.models import adapters
 from pytest_iaside.models.answering import answering
-from pytest_iaside.models.fingerprint import content_of, state_contents, weight_files
+from pytest_iaside.models.fingerprint import content_of, file_digest, state_contents, weight_files
 from pytest_iaside.models.outputs import Output, check_output, described
 from pytest_iaside.models.tasks import Score, Task, TaskName, task_of
 
@@ -208,8 +208,7 @@ class Classifier:
         digest = hashlib.sha256()
         if isinstance(self.network, Path):
             for file in weight_files(self.network):
-                with file.open("rb") as opened:
-                    digest.update(hashlib.file_digest(opened, "sha256").digest())
+                digest.update(file_digest(file))
         elif isinstance(self.network, nn.Module):
             state = self.network.state_dict()
             if any(torch.nn.parameter.is_lazy(value) for value in state.values()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,15 @@ def state_contents(key: str, value: Any) -> Iterator[bytes]:
             yield from state_contents(f"{key}.{position}", part)
     elif value is None or isinstance(value, (bool, int, float, str, torch.dtype)):
         yield f"{key} {value!r} ".encode()
+
+
+def file_digest(path: Path) -> bytes:
+    """SHA-256 of the file ``path``, read piece by piece: weights may be larger than memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as opened:
+        while piece := opened.read(1 << 20):
+            digest.update(piece)
+    return digest.digest()
 
 
 def weight_files(path: Path) -> list[Path]:

@@ -55,7 +55,9 @@ class ForeignAttack:
         kind = self._kind()
         made = []
         for at, digest in enumerate(ReferenceSample(images).digests):
-            seed = int.from_bytes(hashlib.sha256(f"{self.seed} {digest}".encode()).digest()[:4])
+            seed = int.from_bytes(
+                hashlib.sha256(f"{self.seed} {digest}".encode()).digest()[:4], "big"
+            )
             one = slice(at, at + 1)
             with _seeded(seed, images.device):
                 made.append(self._run(kind, model, images[one], labels[one], seed))

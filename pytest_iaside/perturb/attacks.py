@@ -204,7 +204,7 @@ def _random_offsets(pixels: Tensor, eps: float, norm: AttackNorm, seed: int) -> 
     rows = torch.empty(pixels.shape)
     for row, digest in zip(rows, ReferenceSample(pixels).digests, strict=True):
         key = hashlib.sha256(f"pgd {seed} {digest}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(key[:8]) >> 1)
+        generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "big") >> 1)
         if norm == "linf":
             row.uniform_(-eps, eps, generator=generator)
         else:

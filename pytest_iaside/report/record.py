@@ -7,7 +7,9 @@ these types and from the comments beside their fields; pictures are not part of 
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, TypedDict
+
+from typing_extensions import NotRequired
 
 from pytest_iaside.thresholds import Direction, FailOn
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from itertools import count
 from pathlib import Path
@@ -40,8 +41,9 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
     place = f"{path.absolute().as_uri()}?mode={mode}"
     database = sqlite3.connect(place, uri=True, timeout=PATIENCE, isolation_level=None)
     try:
-        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_ROW)
-        database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        if sys.version_info >= (3, 11):
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_ROW)
+            database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         # Text need not be UTF-8 in a file that somebody else wrote.
         database.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
         looks = count(1)

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import fields
 from functools import partial
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict
+
+from typing_extensions import Unpack
 
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.equivalence import Equivalence, compare_equivalence

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
+from typing_extensions import Unpack
 
 from pytest_iaside.checks import check_positive
 from pytest_iaside.compare.comparison import Comparison

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict
 
 import numpy as np
+from typing_extensions import Unpack
 
 from pytest_iaside.checks import checked_limit
 from pytest_iaside.compare.comparison import Comparison

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
+
+from typing_extensions import Unpack
 
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.images.bands import Norm

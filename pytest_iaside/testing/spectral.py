@@ -5,9 +5,10 @@ from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
+from typing_extensions import Unpack
 
 from pytest_iaside.compare.answers import explained_by_temperature
 from pytest_iaside.compare.comparison import Comparison

@@ -46,13 +46,13 @@ class TestAgainstFiniteDifferences:
             assert found.shape == inputs.shape
             for at in np.ndindex(*inputs.shape[1:]):
                 moved = torch.zeros_like(inputs)
-                moved[:, *at] = 1e-5
+                moved[(..., *at)] = 1e-5
                 up, down = (
                     subject.runner.log_likelihood(inputs + side * moved, classes)
                     for side in (1, -1)
                 )
                 difference = (up - down) / 2e-5
-                torch.testing.assert_close(found[:, *at], difference, atol=1e-9, rtol=1e-6)
+                torch.testing.assert_close(found[(..., *at)], difference, atol=1e-9, rtol=1e-6)
 
     def test_the_log_likelihood_is_the_log_softmax_of_the_class(self) -> None:
         network = small_network().eval()

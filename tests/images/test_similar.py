@@ -47,7 +47,7 @@ def jpeg(images):
 
 def framed(images, down=0, right=0):
     some = slice(MARGIN + down, SIDE - MARGIN + down), slice(MARGIN + right, SIDE - MARGIN + right)
-    return images[:, :, *some]
+    return images[(..., *some)]
 
 
 def video(images):

@@ -189,13 +189,20 @@ class TestPrecision:
         assert 1e-5 < (found - exact).abs().max().item() < 0.05
 
     def test_float32_on_cuda_is_no_tensorfloat(self) -> None:
-        matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn.conv
-        before = matmul.fp32_precision, convolution.fp32_precision
+        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+        named = hasattr(cudnn, "conv")  # since PyTorch 2.9
+
+        def precisions() -> tuple[object, object]:
+            if named:
+                return matmul.fp32_precision, cudnn.conv.fp32_precision
+            return matmul.allow_tf32, cudnn.allow_tf32
+
+        before = precisions()
         with pytest.raises(KeyError), exact_float32():
-            assert (matmul.fp32_precision, convolution.fp32_precision) == ("ieee", "ieee")
+            assert precisions() == (("ieee", "ieee") if named else (False, False))
             assert torch.backends.cudnn.deterministic
             raise KeyError
-        assert (matmul.fp32_precision, convolution.fp32_precision) == before
+        assert precisions() == before
         assert not torch.backends.cudnn.deterministic
 
     def test_an_onnx_file_has_the_precision_it_was_written_with(self, tmp_path: Path) -> None:

@@ -268,4 +268,4 @@ def key_of(rules: Rules, digest: str) -> str:
 
 def _seed(seed: int, digest: str) -> int:
     # Of the image alone: the same noise whatever the batch, the order or the worker.
-    return int.from_bytes(hashlib.sha256(f"{seed} {digest}".encode()).digest()[:8]) >> 1
+    return int.from_bytes(hashlib.sha256(f"{seed} {digest}".encode()).digest()[:8], "big") >> 1

@@ -92,16 +92,18 @@ class CompiledBackend(EagerBackend):
 def exact_float32() -> Iterator[None]:
     """float32 as it says on CUDA too: no TensorFloat-32, and the same algorithm every time."""
     backends = torch.backends
-    # Modules whose attributes appear when PyTorch is imported.
-    places: tuple[Any, ...] = (backends.cudnn.conv, backends.cuda.matmul)  # type: ignore[attr-defined]
-    before = [place.fp32_precision for place in places]
+    # PyTorch 2.9 named the precisions; what is older has a switch, which 2.9 warns of.
+    convolution: Any = getattr(backends.cudnn, "conv", None)
+    name, exact = ("allow_tf32", False) if convolution is None else ("fp32_precision", "ieee")
+    places: tuple[Any, ...] = (convolution or backends.cudnn, backends.cuda.matmul)
+    before = [getattr(place, name) for place in places]
     fixed = backends.cudnn.deterministic, backends.cudnn.benchmark
     try:
         for place in places:
-            place.fp32_precision = "ieee"
+            setattr(place, name, exact)
         backends.cudnn.deterministic, backends.cudnn.benchmark = True, False
         yield
     finally:
         for place, precision in zip(places, before, strict=True):
-            place.fp32_precision = precision
+            setattr(place, name, precision)
         backends.cudnn.deterministic, backends.cudnn.benchmark = fixed

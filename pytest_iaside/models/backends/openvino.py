@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import inspect
 import logging
 import warnings
 from collections import deque
@@ -163,9 +164,10 @@ def convert(network: nn.Module, inputs: Tensor, label: str) -> Any:
                 (inputs.to("cpu", torch.float32).contiguous(),),
                 dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
             ).run_decompositions()
-            decoder = decoders.TorchFXPythonDecoder(
-                exported.module(check_guards=False), dynamic_shapes=True
-            )
+            # PyTorch 2.9 put checks of the inputs into the module, which OpenVINO cannot convert.
+            checks = "check_guards" in inspect.signature(exported.module).parameters
+            module = exported.module(check_guards=False) if checks else exported.module()
+            decoder = decoders.TorchFXPythonDecoder(module, dynamic_shapes=True)
             frontend = frontends.FrontEndManager().load_by_framework("pytorch")
             converted = frontend.convert(frontend.load(decoder))
             converted.reshape([-1, *inputs.shape[1:]])
