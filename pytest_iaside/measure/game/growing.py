@@ -134,9 +134,7 @@ class GrowingGame:
         if missing:
             # What an interrupted run left is played as a game of its own.
             sample = self.game.sample.take(missing)
-            rest = GrowingGame(
-                replace(self.game, sample=sample), again=self.again, told=self.told
-            )
+            rest = GrowingGame(replace(self.game, sample=sample), again=self.again, told=self.told)
             if keeper is not None:
                 rest.kept[design] = CachedGame.of(rest.read_by(design))
             for image, rows in zip(missing, rest.along(design).each(), strict=True):
