@@ -92,12 +92,21 @@ class Parts:
 
 
 def rows_of(batch: Row) -> Iterator[Row]:
-    """The rows of a batch, or the row itself where it holds one image."""
+    """The rows of a batch, or the row itself where it holds one image.
+
+    Raises ReferenceSampleError where there are not as many labels as images.
+    """
     images, labels, groups = batch.image, batch.label, batch.group
-    several = isinstance(images, (list, tuple)) or getattr(images, "ndim", 3) == 4
-    if not several:
+    if not isinstance(images, (list, tuple)) and getattr(images, "ndim", 3) != 4:
         yield batch
         return
+    for what, parts in (("labels", labels), ("groups", groups)):
+        several = hasattr(parts, "__len__") and getattr(parts, "ndim", 1) > 0
+        if parts is not None and not (several and len(parts) == len(images)):
+            raise ReferenceSampleError(
+                f"a batch has {len(images)} images, but its {what} are {quoted(parts)}; give one "
+                "for each image"
+            )
     for at, image in enumerate(images):
         yield Row(image, *(None if each is None else each[at] for each in (labels, groups)))
 

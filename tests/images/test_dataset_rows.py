@@ -207,6 +207,11 @@ class TestStreams:
         with pytest.raises(ReferenceSampleError, match=r"generator failed at item 1 .*no more"):
             read(failing(), on_error="skip")
 
+    @pytest.mark.parametrize("labels", [3, torch.tensor(3), torch.tensor([3, 1, 4])])
+    def test_a_batch_with_other_labels_than_images(self, labels: Any) -> None:
+        with pytest.raises(ReferenceSampleError, match="a batch has 2 images, but its labels are"):
+            read(iter([(TENSORS[:2], labels)]))
+
     def test_a_loader_that_shuffles(self) -> None:
         loader = DataLoader(TensorDataset(TENSORS), shuffle=True)
         with pytest.raises(ReferenceSampleError, match=r"shuffles.*loader\.dataset"):

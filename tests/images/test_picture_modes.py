@@ -169,6 +169,22 @@ class TestBroken:
         found = measure(net, read(broken, on_error="skip"), bands=2, cache=False)
         assert sum(note.startswith("2 of 5 images could not") for note in found.notes) == 1
 
+    def test_a_baseline_of_all_images_does_not_fit_what_is_left(self, broken: Path) -> None:
+        torch = pytest.importorskip("torch")
+        from pytest_iaside import BaselineError, compare, measure
+
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1200, 3))
+        (broken / "dog/d.png").unlink()
+        found = measure(net, read(broken, on_error="skip"), bands=2, cache=False)
+        values = np.random.default_rng(8).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(values).save(broken / "cat/b.png")
+        whole = measure(net, read(broken, on_error="skip"), bands=2, cache=False)
+        assert (len(found), len(whole)) == (3, 4)
+        with pytest.raises(
+            BaselineError, match=r"reference sample: candidate 3 images .*baseline 4"
+        ):
+            compare(found, whole)
+
     def test_what_is_too_small_is_no_broken_file(self, broken: Path) -> None:
         with pytest.raises(ReferenceSampleError, match=r"cat/a\.png is 20×20.*too small for crop"):
             read(broken, crop=21, on_error="skip")
