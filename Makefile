@@ -1,4 +1,4 @@
-# Everything this project can be asked to do. Needs python3 (3.11 or later) and make; each
+# Everything this project can be asked to do. Needs python3 (3.10 or later) and make; each
 # target sets itself up. `make` alone lists the targets.
 
 PYTHON ?= python3
@@ -9,9 +9,10 @@ BIN := $(VENV)/bin
 # Inside the environment, so that removing the environment forgets it too.
 INSTALLED := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
+FLOORS := .venv-floors
 
 .DEFAULT_GOAL := help
-.PHONY: help venv browser test lint schema demo studies bench soak clean
+.PHONY: help venv browser test lint floors schema demo studies bench soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -19,7 +20,7 @@ help: ## list the targets
 venv: $(INSTALLED) ## create .venv with all that demo, tests and benchmarks need
 
 $(INSTALLED): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or later is needed; say which with make PYTHON=...")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "python 3.10 or later is needed; say which with make PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps torchattacks pyautoattack
@@ -50,6 +51,15 @@ lint: venv ## format, lint and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# In an environment of its own, with what tests alone need as new as that allows.
+floors: ## the tests with the oldest versions that pyproject.toml allows (long; PYTHON=python3.10)
+	$(PYTHON) -m venv $(FLOORS)
+	$(FLOORS)/bin/python -m pip install --disable-pip-version-check packaging tomli
+	$(FLOORS)/bin/python tests/floors.py > $(FLOORS)/pins.txt
+	$(FLOORS)/bin/python -m pip install --disable-pip-version-check \
+		--constraint $(FLOORS)/pins.txt --editable '.[test]'
+	OMP_NUM_THREADS=1 $(FLOORS)/bin/python -m pytest -n $(WORKERS)
 
 schema: venv ## write the JSON schema of a session anew from the types of its records
 	$(BIN)/python tests/report/session_schema.py
@@ -84,6 +94,6 @@ soak: venv ## 8 processes on one baseline, cache and history, killed at random (
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --seconds $(SECONDS)
 
 clean: ## remove .venv, caches and reports
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) $(FLOORS) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
 	rm -rf iaside-report example_project/iaside-report example_project/.pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

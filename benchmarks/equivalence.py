@@ -94,6 +94,7 @@ class Exported:
                 input_names=["pixels"],
                 dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
                 external_data=False,
+                dynamo=True,
                 verbose=False,
             )
 

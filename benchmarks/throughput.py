@@ -90,6 +90,7 @@ def _exported(classifier: Classifier, stack: ExitStack) -> Path:
         (torch.zeros(2, 3, 224, 224),),
         path,
         dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+        dynamo=True,
         verbose=False,
     )
     return path

@@ -19,30 +19,36 @@ def finite_list(values: Sequence[Any]) -> list[float | None]:
     return [finite(value) for value in values]
 
 
+def formatted(number: float, form: str) -> str:
+    """``number`` in the format ``form``, a zero without its sign: "-0.000" reads like a loss."""
+    text = f"{number:{form}}"
+    # Python 3.11 has the letter z for it.
+    return text if text.strip("+-0.%") else f"{0.0:{form}}"
+
+
 def _shown(value: Any, form: str) -> str:
     number = finite(value)
-    # The z of a form takes the sign off a zero: "−0.000" of nothing reads like a loss.
-    return NONE if number is None else f"{number:{form}}".replace("-", "−")
+    return NONE if number is None else formatted(number, form).replace("-", "−")
 
 
 def fixed(value: Any, digits: int = 3) -> str:
     """A number with so many digits and a minus sign that is one; — where there is none."""
-    return _shown(value, f"z.{digits}f")
+    return _shown(value, f".{digits}f")
 
 
 def signed(value: Any, digits: int = 3) -> str:
     """A change: like ``fixed``, with its sign."""
-    return _shown(value, f"+z.{digits}f")
+    return _shown(value, f"+.{digits}f")
 
 
 def percent(value: Any, digits: int = 1) -> str:
     """A relative change in percent, with its sign."""
-    return _shown(value, f"+z.{digits}%")
+    return _shown(value, f"+.{digits}%")
 
 
 def share(value: Any, digits: int = 1) -> str:
     """A share in percent, without a sign."""
-    return _shown(value, f"z.{digits}%")
+    return _shown(value, f".{digits}%")
 
 
 def p_value(value: Any) -> str:

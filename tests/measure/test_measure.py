@@ -305,6 +305,7 @@ def test_every_float32_backend_reproduces_them(backend, tmp_path):
             (torch.zeros(2, 3, 224, 224),),
             path,
             dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            dynamo=True,
             verbose=False,
         )
         classifier = Classifier(path, mean=0.498, std=0.502)

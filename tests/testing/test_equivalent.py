@@ -74,6 +74,7 @@ def exported(path: Path) -> Path:
             path,
             input_names=["pixels"],
             dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            dynamo=True,  # the default since PyTorch 2.9
             verbose=False,
         )
     return path

@@ -163,6 +163,7 @@ def convert(network: nn.Module, inputs: Tensor, label: str) -> Any:
                 double,
                 (inputs.to("cpu", torch.float32).contiguous(),),
                 dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+                strict=False,  # before PyTorch 2.7 it was True, which fails on dataclasses
             ).run_decompositions()
             # PyTorch 2.9 put checks of the inputs into the module, which OpenVINO cannot convert.
             checks = "check_guards" in inspect.signature(exported.module).parameters

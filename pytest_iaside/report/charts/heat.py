@@ -19,8 +19,8 @@ def colours(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     """(H, W) in [0, 1] as (H, W, 3) uint8."""
     places = np.linspace(0, 1, len(COLOURS))
     channels = [np.interp(values, places, channel) for channel in COLOURS.T]
-    found: NDArray[np.uint8] = np.stack(channels, axis=-1).round().astype(np.uint8)
-    return found
+    pixels: NDArray[np.uint8] = np.stack(channels, axis=-1).round().astype(np.uint8)
+    return pixels
 
 
 def heat(values: NDArray[np.float64], *, top: float | None = None) -> NDArray[np.uint8]:

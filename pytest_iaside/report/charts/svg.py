@@ -8,6 +8,8 @@ from typing import Literal
 
 from markupsafe import Markup
 
+from pytest_iaside.report.numbers import formatted
+
 WIDTH = 360.0  # of every chart, in units of its viewBox: small, so that text is legible on a phone
 LEFT, RIGHT, TOP = 40.0, WIDTH - 8.0, 22.0  # what most charts leave around what they draw
 CAP = 3.0
@@ -91,12 +93,12 @@ def tick_text(value: float, step: float) -> str:
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     if digits > 4 or abs(value) >= 1e5:
         return f"{value:.0e}".replace("-", "−") if value else "0"
-    return f"{value:z.{digits}f}".replace("-", "−")
+    return formatted(value, f".{digits}f").replace("-", "−")
 
 
 def at(value: float) -> str:
     """A coordinate to a tenth, without zeros that say nothing."""
-    return f"{value:z.1f}".removesuffix(".0")
+    return formatted(value, ".1f").removesuffix(".0")
 
 
 def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
