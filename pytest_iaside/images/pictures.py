@@ -104,8 +104,7 @@ class PictureReader:
             raise
         except Exception as error:  # Decoders raise a dozen kinds on broken files.
             raise UnreadableImage(
-                f"{name} cannot be read as an image ({one_line(error)}); restore it or leave it "
-                'out, or give on_error="skip"'
+                f"{name} cannot be read as an image ({one_line(error)}); restore it or leave it out"
             ) from error
 
 

@@ -131,7 +131,13 @@ class Task:
                 f"({one_line(error)}); it gets what the model returns for a batch, and a tensor or "
                 "list of the targets of its images"
             ) from error
-        values = torch.as_tensor(found)
+        try:
+            values = torch.as_tensor(found)
+        except (TypeError, ValueError, RuntimeError):
+            raise ModelError(
+                f"score= returned a {type(found).__name__} that holds no numbers, for {len(names)} "
+                f"images; expected ({len(names)},): one number for each image, more is better"
+            ) from None
         if values.shape not in ((len(names),), (len(names), 1)):
             raise ModelError(
                 f"score= returned shape {tuple(values.shape)} for {len(names)} images, expected "
