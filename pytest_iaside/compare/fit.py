@@ -47,6 +47,9 @@ def require_same_measurement(
     classes = [one.model.classes for one in (candidate, baseline)]
     if classes[0] != classes[1]:
         differences.append(f"classes: candidate {classes[0]}, baseline {classes[1]}")
+    units = [f"{one.model.task} in {one.model.unit}" for one in (candidate, baseline)]
+    if units[0] != units[1]:
+        differences.append(f"measured by: candidate {units[0]}, baseline {units[1]}")
     refuse([*differences, *fed_otherwise(candidate.model.fed, baseline)])
 
 
