@@ -72,16 +72,16 @@ class Workshop:
         if self.inputs is None:
             raise ValueError("a network can be converted only for inputs of a known size")
         if setup.backend in names_of_others():
-            return self._of_others(setup, dtype)
+            return self._of_others(setup, dtype, self.inputs)
         if self._converted is None:
             self._converted = convert(self.network, self.inputs, self.label)
         return OpenVinoBackend(self._converted, setup, self.label, dtype, self.task)
 
-    def _of_others(self, setup: Setup, dtype: str) -> Backend:
+    def _of_others(self, setup: Setup, dtype: str, inputs: Tensor) -> Backend:
         made = backend_of_others(setup.backend)
         where = self.device, self.label, dtype
         try:
-            found = made(self.network, setup, *where, self.inputs, self.task)
+            found = made(self.network, setup, *where, inputs, self.task)
         except SpectralRobustnessError:
             raise
         except Exception as error:  # Whatever the other package raises.
