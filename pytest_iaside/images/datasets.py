@@ -170,8 +170,11 @@ def _check_kind(dataset: Any) -> None:
         )
     if isinstance(dataset, Set):
         raise ReferenceSampleError(f"a {kind} has no order; give a list")
-    sampler = getattr(dataset, "sampler", None) if isinstance(dataset, data.DataLoader) else None
-    if isinstance(sampler, SHUFFLES):
+    batches = dataset.batch_sampler if isinstance(dataset, data.DataLoader) else None
+    samplers = (getattr(each, "sampler", None) for each in (dataset, batches))
+    if isinstance(dataset, data.DataLoader) and any(
+        isinstance(each, SHUFFLES) for each in samplers
+    ):
         raise ReferenceSampleError(
             "the DataLoader shuffles, so that its images would be others each time; give one with "
             "shuffle=False, or its dataset (loader.dataset)"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, TensorDataset
 
 from pytest_iaside.errors import ReferenceSampleError, SettingsError
 from pytest_iaside.images.reference import ReferenceSample
@@ -378,3 +378,10 @@ def test_torchvision(tmp_path: Path) -> None:
     assert found.digests == tuple(SAMPLE.digests[i] for i in order)
     assert found.labels is not None and found.labels.tolist() == [0, 0, 1, 2, 3]
     assert read(datasets.FakeData(4, (3, 8, 8), 10)).shape == (3, 8, 8)
+
+
+def test_a_loader_whose_batches_are_drawn_is_refused() -> None:
+    items = TensorDataset(torch.rand(6, 1, 8, 8), torch.arange(6))
+    drawn = BatchSampler(RandomSampler(items), 2, drop_last=False)
+    with pytest.raises(ReferenceSampleError, match="the DataLoader shuffles"):
+        ReferenceSample.from_dataset(DataLoader(items, batch_sampler=drawn))

@@ -10,14 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from pytest_iaside import (
+    BaselineError,
     Classifier,
     ModelError,
     ReferenceSample,
     ReferenceSampleError,
+    compare,
     fourier_heat_map,
     mean_prediction_error,
     measure,
 )
+from pytest_iaside.explain import fam, wcam
 from pytest_iaside.images.targets import digests_of
 from pytest_iaside.measure.metrics import accuracy, corruption_errors
 
@@ -98,6 +101,23 @@ def test_of_several_labels_errors_are_means_over_them() -> None:
     assert found.value == pytest.approx(float(moved), abs=1e-6)
     clean = fourier_heat_map(model, sample, passes=8).clean_error_rate
     assert clean == pytest.approx(float(wrong))
+
+
+def test_a_score_has_no_class_to_explain() -> None:
+    segmenter = nn.Conv2d(3, 2, 1)
+    model = Classifier(segmenter, score=lambda z, t: z.mean(dim=(1, 2, 3)))
+    for explain in (wcam, fam):
+        with pytest.raises(ModelError, match="so there is no class to explain"):
+            explain(model, torch.rand(1, 3, 16, 16))
+
+
+def test_profiles_of_unlike_units_are_not_compared() -> None:
+    old, new = (
+        measure(Classifier(NETWORK, score=likelihood, unit=unit), SCORED, bands=3)
+        for unit in ("nats", "grades")
+    )
+    with pytest.raises(BaselineError, match="candidate score in grades, baseline score in nats"):
+        compare(new, old)
 
 
 @dataclass
