@@ -47,9 +47,9 @@ def test_the_makefile_installs_these_pins() -> None:
 
 
 def test_the_page_tells_every_bound() -> None:
-    told = dict(re.findall(r"^\| ([\w-]+) \| ([\d.]+) \|", read("docs/floors.md"), re.MULTILINE))
+    told = dict(re.findall(r"^\| ([\w-]+) \| ([\d.]+) \| ", read("docs/floors.md"), re.MULTILINE))
     oldest = project()["requires-python"].removeprefix(">=")
-    needed = [Requirement(pin) for pin in pins(project())]
+    needed = map(Requirement, pins(project()))
     wanted = {each.name: str(each.specifier).removeprefix("==") for each in needed}
     assert told == {"Python": oldest, **wanted}
 
