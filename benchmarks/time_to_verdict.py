@@ -133,7 +133,7 @@ def subjects(folder: Path | None) -> dict[str, Callable[[], Subject]]:
 def fit_head(subject: Subject) -> None:
     """Fit the last linear layer of ``subject`` to its images, as they are and made noisy."""
     network, sample = subject.network, subject.sample
-    name, head = [each for each in network.named_modules() if isinstance(each[1], nn.Linear)][-1]
+    _, head = [each for each in network.named_modules() if isinstance(each[1], nn.Linear)][-1]
     seen: list[Tensor] = []
     hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     classifier, labels = Classifier(network, **subject.normal), sample.labels

@@ -67,8 +67,24 @@ def check_level(level: Any) -> None:
     check_between("level", level, 0.95)
 
 
+NEVER_BEYOND_ONE = (
+    "max_accuracy_drop",
+    "max_accuracy_difference",
+    "max_probability_drop",
+    "max_probability_difference",
+)
+
+
 def check_share(name: str, value: float, what: str) -> None:
-    """Raise SettingsError where ``value`` is above 1; ``what`` it is: "a share of the images"."""
+    """Raise SettingsError where ``value`` is above 1; ``what`` it is: "a share of the images".
+
+    Also where it is 1 and nothing could be beyond: who writes that means one percent.
+    """
+    if value == 1 and name in NEVER_BEYOND_ONE:
+        raise SettingsError(
+            f"{name}=1 allows everything, so nothing would be checked: write 0.01 for 1 %, or None "
+            "to leave the check out"
+        )
     if value > 1:
         advice = _as_share(value) if value <= 100 else "give 1 at most"
         raise SettingsError(f"{name}={value!r} is {what}: {advice}")

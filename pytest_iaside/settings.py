@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 from pytest_iaside.checks import is_number, is_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution, gathered
+from pytest_iaside.images.loaded import OnError
 from pytest_iaside.thresholds import LEVEL, Direction, FailOn, Thresholds
 
 if TYPE_CHECKING:
@@ -174,6 +175,29 @@ BUDGET = Kind(
 )
 TEXT = Kind("text", lambda v: isinstance(v, str) and v != "", str.strip)
 
+WHOLE_OR_NONE = Kind(
+    "a whole number, at least 1, or none", lambda v: v is None or (is_whole(v) and v > 0), _number
+)
+CHANNELS = Kind("1, 3 or 4", lambda v: is_whole(v) and v in (1, 3, 4), _number)
+PAIR = Kind(
+    "two numbers, the lower one first (0, 65535)",
+    lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(is_number, v)) and v[0] < v[1],
+    lambda text: tuple(_number(each) for each in text.replace(",", " ").split()),
+)
+
+# How a reference sample that is named by text is read: keys of the ini file, options of commands.
+READING: dict[str, tuple[Kind, str]] = {
+    "labels": (TEXT, "labels: folder (default of a folder), none, a CSV file, or a column's name"),
+    "groups": (TEXT, "images that are not independent: folder, or the name of a column"),
+    "limit": (WHOLE, "take only so many images"),
+    "resize": (WHOLE_OR_NONE, "resize the shorter side to so many pixels, or none"),
+    "crop": (WHOLE_OR_NONE, "cut so many pixels out of the centre, or none"),
+    "channels": (CHANNELS, "channels of pictures: 1 (grey), 3 or 4"),
+    "range": (PAIR, "values of 16-bit pictures that become 0 and 1, such as 0, 65535"),
+    "on_error": (_choice(OnError), "what to do about a file that cannot be read: raise or skip"),
+}
+REFERENCE_KEYS = tuple(READING)
+
 # Settings of measure(), in its order. The choices for those of kind TEXT are known to modules
 # that import torch; they are checked when something is measured.
 MEASURE: dict[str, tuple[Kind, str]] = {
@@ -217,10 +241,12 @@ ON_COMMAND_LINE = ("samples", "device", "backend", "batch_size", "fail_on", "lev
 # Keys of the ini file that are no settings of a gate: they configure the default fixtures, and
 # the report.
 INI_ONLY: dict[str, tuple[Kind, str]] = {
-    "reference": (TEXT, "reference sample: a folder of images, or package.module:factory"),
-    "reference_labels": (TEXT, "labels of that folder: folder, none, or a CSV file"),
-    "reference_groups": (TEXT, "images of it that are not independent: folder, or a CSV column"),
-    "reference_limit": (WHOLE, "take only so many images of that folder"),
+    "reference": (
+        TEXT,
+        "reference sample: a folder of images, a CSV file of paths, hf://owner/name/split, or "
+        "package.module:factory",
+    ),
+    **{f"reference_{key}": told for key, told in READING.items()},
     "model": (TEXT, "model: package.module:factory, or an .onnx file"),
     "baseline_model": (TEXT, "model of the baseline, as iaside_model; looked at in red gates"),
     "diagnose": (COUNT_OR_AUTO, "how many images of a red gate to explain; auto: a few"),

@@ -17,6 +17,7 @@ MARGINS = {
     "max_log_likelihood_difference": "nats, clean and in the mean",
     "max_probability_difference": "of the label's probability, clean and in the mean",
     "max_confidence_difference": "nats of the log-likelihood as the model answers it",
+    "max_score_difference": "of a score of your own, in its unit",
     "max_value_difference": "share of v(all)",
     "max_band_difference": "share of v(all) of any band's ψ",
 }
@@ -46,7 +47,13 @@ def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace, command: str) -> int:
     from pytest_iaside.compare.equivalence import compare_equivalence
     from pytest_iaside.report.recorded import comparison_record, gate_record
-    from pytest_iaside.testing.equivalence import KIND, USUAL, checked_margins, layer_notes
+    from pytest_iaside.testing.equivalence import (
+        KIND,
+        USUAL,
+        check_score_margin,
+        checked_margins,
+        layer_notes,
+    )
     from pytest_iaside.testing.factories import named_model
     from pytest_iaside.testing.two_models import measured_both
 
@@ -56,6 +63,7 @@ def run(options: argparse.Namespace, command: str) -> int:
     deployed, original = (
         named_model(text, Path()) for text in (options.deployed, options.original)
     )
+    check_score_margin(original, margins)
     with cli.terminal_progress(deployed.name) as progress:
         both = measured_both(deployed, original, reference, settings, progress=progress)
     comparison = compare_equivalence(*both, margins.bands, margins.answers, level=settings.level)

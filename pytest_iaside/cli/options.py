@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_iaside.report.recorded import written_by as written_by
-from pytest_iaside.settings import MEASURE, SETTINGS, Layer, Settings, dashes, read_text
+from pytest_iaside.settings import (
+    INI_ONLY,
+    MEASURE,
+    READING,
+    SETTINGS,
+    Layer,
+    Settings,
+    dashes,
+    read_text,
+)
 from pytest_iaside.testing.session import on_ci
 
 if TYPE_CHECKING:
@@ -42,20 +51,13 @@ def read_settings(options: argparse.Namespace, names: Sequence[str]) -> Settings
 
 def add_reference(parser: argparse.ArgumentParser, *, flag: bool = False) -> None:
     """The reference sample, an argument or the option ``--reference``, and how it is read."""
-    about = "a folder of images, or package.module:factory of a ReferenceSample"
+    about = INI_ONLY["reference"][1].removeprefix("reference sample: ")
     if flag:
         parser.add_argument("--reference", metavar="REFERENCE", required=True, help=about)
     else:
         parser.add_argument("reference", help=about)
-    parser.add_argument(
-        "--labels", help="labels of the folder: folder (default), none, or a CSV file"
-    )
-    parser.add_argument(
-        "--groups",
-        help="which images of the folder are not independent: those of a folder (folder), or with "
-        "the same entry in a column of the CSV file (its name)",
-    )
-    parser.add_argument("--limit", type=int, help="take only so many images of the folder")
+    for name, (_, told) in READING.items():
+        parser.add_argument(f"--{dashes(name)}", metavar="VALUE", help=told)
     parser.add_argument(
         "--limit-seed", type=int, help="draw those images at random instead of taking the first"
     )
@@ -66,11 +68,12 @@ def read_reference(options: argparse.Namespace) -> ReferenceSample:
     from pytest_iaside.testing.factories import named_reference
 
     how = {
-        "labels": options.labels,
-        "groups": options.groups,
-        "limit": options.limit,
-        "seed": options.limit_seed,
+        name: read_text(f"reference_{name}", text, f"--{dashes(name)}")
+        for name in READING
+        if (text := getattr(options, name)) is not None
     }
+    if options.limit_seed is not None:
+        how["seed"] = options.limit_seed
     return named_reference(options.reference, Path(), **how)
 
 

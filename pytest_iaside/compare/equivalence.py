@@ -17,6 +17,7 @@ from pytest_iaside.compare.fit import without_copies
 from pytest_iaside.compare.margins import Margins
 from pytest_iaside.compare.two_sided import LAST_DIGITS, Subject
 from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.measure.quantities import AS_ANSWERED
 from pytest_iaside.stats.arrays import Floats, averaged
 from pytest_iaside.thresholds import LEVEL, Limits, Thresholds, check_limits
 
@@ -84,6 +85,9 @@ def compare_equivalence(
     """
     if not others:
         check_limits({**limits, **answers}, "equivalence", (each.name for each in fields(Margins)))
+    if original.model.task == "score":
+        # The score as it is answered is the clean one, whose margin is in its unit, not in nats.
+        answers = {name: limit for name, limit in answers.items() if name != AS_ANSWERED}
     spectral = original.kind == "spectral"
     told = roles or (f"the deployed {deployed.model.name}", f"the original {original.model.name}")
     # What else a comparison tells: its own checks are not what decides here.

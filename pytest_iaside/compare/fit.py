@@ -47,6 +47,10 @@ def require_same_measurement(
     classes = [one.model.classes for one in (candidate, baseline)]
     if classes[0] != classes[1]:
         differences.append(f"classes: candidate {classes[0]}, baseline {classes[1]}")
+    for what in ("task", "unit", "score"):
+        ours, theirs = (getattr(one.model, what) for one in (candidate, baseline))
+        if ours != theirs:
+            differences.append(f"{what}: candidate {ours or 'none'}, baseline {theirs or 'none'}")
     refuse([*differences, *fed_otherwise(candidate.model.fed, baseline)])
 
 

@@ -8,7 +8,7 @@ from pytest_iaside.checks import checked_limit
 from pytest_iaside.measure.quantities import AS_ANSWERED
 from pytest_iaside.thresholds import Limit, Limits
 
-IN_NATS = ("max_log_likelihood_difference", "max_confidence_difference")
+NO_SHARES = ("max_log_likelihood_difference", "max_confidence_difference", "max_score_difference")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,20 +19,22 @@ class Margins:
     and ``max_probability_difference`` a part of the label's probability: of the images as they are
     and of the mean over clean and panel, each at its model's own temperature; under a single
     perturbation twice as much. ``max_confidence_difference`` (nats) is of the log-likelihood as
-    the model answers it. ``max_value_difference`` and ``max_band_difference`` are of v(all) and of
-    any band's ψ, as shares of the original's v(all).
+    the model answers it. ``max_score_difference`` is of a score of the user's own, in its unit, and
+    stands for all of these: two such models need it. ``max_value_difference`` and
+    ``max_band_difference`` are of v(all) and of any band's ψ, as shares of the original's v(all).
     """
 
     max_accuracy_difference: float | None = 0.05
     max_log_likelihood_difference: float | None = 0.1
     max_probability_difference: float | None = 0.02
     max_confidence_difference: float | None = 0.1
+    max_score_difference: float | None = None
     max_value_difference: float | None = 0.1
     max_band_difference: float | None = 0.1
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            share = "" if each.name in IN_NATS else "a share, which is 1 at most"
+            share = "" if each.name in NO_SHARES else "a share, which is 1 at most"
             checked_limit(each.name, getattr(self, each.name), share)
 
     @property
@@ -42,6 +44,7 @@ class Margins:
             "accuracy": self.max_accuracy_difference,
             "log-likelihood": self.max_log_likelihood_difference,
             "probability": self.max_probability_difference,
+            "score": self.max_score_difference,
         }
         found = {
             f"{place} {title}": Limit(change=times * margin)

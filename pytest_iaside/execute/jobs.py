@@ -61,7 +61,7 @@ def run_jobs(
     with open_runner(classifier, execution, inputs=inputs, passes=first.passes) as runner:
         if not steady:
             seen = classifier.normalise(first.sample.pixels(0, AT_ONCE).to(runner.device))
-            check_answers(runner, seen, first.sample.names, execution.dtype)
+            check_answers(runner, seen, first.sample.names, execution.dtype, first.sample.right)
         for job in chain([first], waiting):
             yield from job.rows(runner)
 

@@ -89,9 +89,13 @@ class Runner(ABC):
         ``how`` they are shown is for messages. Raises ModelError naming the first image whose
         logits are not finite.
         """
-        found = [each.to(torch.float64).cpu() for each in self.forward_many(batches)]
+        logits, done = torch.empty(0, 0, dtype=torch.float64), 0
+        for each in self.forward_many(batches):
+            # Into one tensor: small ones that last come to lie between those that come and go.
+            logits = logits if done else logits.new_empty(len(names), each.shape[1])
+            logits[done : done + len(each)] = each
+            done += len(each)
         return_freed_memory()
-        logits = torch.cat(found)
         check_finite(logits, names, how)
         return logits
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.runner import BackendRunner
+from pytest_iaside.images.targets import Targets
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.models.outputs import LOGITS, PROBABILITIES, alike, joined
+from pytest_iaside.models.outputs import LOGITS, PROBABILITIES, alike, batch_of, joined
 from pytest_iaside.models.parts import modules_of
 from pytest_iaside.stats.arrays import Floats
 
@@ -29,7 +30,11 @@ def agree(found: Floats, kept: Floats, dtype: str = "float32") -> bool:
 
 
 def check_answers(
-    runner: BackendRunner, inputs: Tensor, names: Sequence[str], dtype: str = "float32"
+    runner: BackendRunner,
+    inputs: Tensor,
+    names: Sequence[str],
+    dtype: str = "float32",
+    targets: Targets | None = None,
 ) -> None:
     """Raise ModelError unless ``inputs`` (B, C, H, W) of ``names`` are answered alike each time.
 
@@ -43,6 +48,8 @@ def check_answers(
     asked = [*pieces, *pieces, *single]
     found = list(runner.forward_many(asked))
     count, task = len(pieces), runner.classifier.task
+    if task.scored and targets is not None:
+        _check_score(runner, found[:count], found[2 * count :], tuple(names), targets, dtype)
     first, again, alone = (
         joined(some) for some in (found[:count], found[count : 2 * count], found[2 * count :])
     )
@@ -62,9 +69,44 @@ def check_answers(
                 raise ModelError(_unsteady(runner, name, gap, twice))
 
 
+def _check_score(
+    runner: BackendRunner,
+    together: Sequence[Any],
+    alone: Sequence[Any],
+    names: tuple[str, ...],
+    targets: Targets,
+    dtype: str,
+) -> None:
+    """Raise ModelError where an image's score depends on the images that it is scored with.
+
+    Its mean would then say nothing of the model: ranks have the same mean, whatever it answers.
+    """
+    found = []
+    for outputs in (together, alone):
+        scores, done = [], 0
+        for output in outputs:
+            some = slice(done, done + batch_of(output))
+            done = some.stop
+            scores.append(runner.classifier.task.scores_of(output, targets[some], names[some]))
+        found.append(torch.cat(scores).cpu().numpy())
+    one, other = found
+    for name, before, after in zip(names, one, other, strict=False):
+        if np.isfinite([before, after]).all() and not agree(before, after, dtype):
+            raise ModelError(
+                f"score= gives {name} {float(before[0]):.4g} among other images and "
+                f"{float(after[0]):.4g} alone; expected a number that depends on its own answer "
+                "and target only: leave out means, ranks and normalisation over the batch"
+            )
+
+
 def _check_logits(classifier: Classifier, logits: Tensor) -> None:
     """Raise ModelError where ``logits`` (B, C) are probabilities, and nobody said so."""
     task = classifier.task
+    if classifier.output == PROBABILITIES and task.name == "softmax" and (logits > 1e-3).any():
+        raise ModelError(
+            f"{classifier.name} returned {float(logits.max().exp()):.4g} where output="
+            f"{PROBABILITIES!r} was said; expected at most 1: leave output= out of logits"
+        )
     if task.scored or classifier.output is not None:
         return
     out = f"say Classifier(model, output={PROBABILITIES!r}), or leave the"

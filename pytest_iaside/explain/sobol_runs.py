@@ -207,6 +207,11 @@ def ready(run: SobolRun, execution: Execution) -> AbstractContextManager[Backend
 
 def evaluate_on(runner: BackendRunner, run: SobolRun) -> Evaluated:
     """``evaluate``, on a runner that is open."""
+    if run.classifier.task.scored:
+        raise ModelError(
+            f"{run.classifier.name} is measured by a score of your own, so there is no class to "
+            "explain; give a classifier of logits"
+        )
     classes = classes_of(run.labels, runner.clean_logits(run.sample))
     evaluations = []
     for logits, (image, found, into, last) in runner.run(_batches(run, runner)):

@@ -7,36 +7,53 @@ import io
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_iaside.errors import ReferenceSampleError, one_line, quoted, shortened, visible
 from pytest_iaside.store.files import read_bytes
 
+FILE_COLUMNS = ("file", "path", "filename", "file_name", "filepath", "image")
 LABEL_COLUMNS = ("label", "class", "imagenet_index")
+GROUP_COLUMNS = ("group", "groups")
+MEANING = {
+    "groups": "that says which images belong together",
+    "labels": "of class indices, or labels=None",
+}
+AUTO, NEEDED = "auto", "\0needed"
 LISTED = 3
 LARGEST_CSV = 2**26
 # Calls from a warning in sources.py up to who called ReferenceSample.from_folder.
 CALLER = 4
 
 
-def read_labels(
-    root: Path, path: Path, group_column: str | None = None, groups: dict[str, str] | None = None
-) -> list[tuple[str, int | None]]:
-    """The files and labels that the CSV file ``path``, of images below ``root``, names.
+@dataclass(frozen=True)
+class Listed:
+    """An image file, relative to its folder; its class, and what it is one of."""
 
-    With a ``group_column`` what stands there is put into ``groups``, by file.
+    file: str
+    label: int | None = None
+    group: str | None = None
+
+
+def read_list(
+    source: Path, told: Path, *, label: str | None = NEEDED, group: str | None = None
+) -> list[Listed]:
+    """The images that the CSV file ``source`` names; messages call it ``told`` if it is missing.
+
+    ``label`` is the name of a column, "auto" for one of the usual name if there is one, or None;
+    by default it must be there. ``group`` is a column, "auto" or None.
     """
-    # As given, or else beside the images: both are what people write.
-    source = path if path.exists() else root / path
     if not source.is_file():
         raise ReferenceSampleError(
-            f"there is no file {path}; give labels='folder', None, or the path of a CSV file with "
+            f"there is no file {told}; give labels='folder', None, or the path of a CSV file with "
             "the columns file and label"
         )
     try:
         text = read_bytes(source, LARGEST_CSV).decode("utf-8-sig")
         rows = csv.DictReader(io.StringIO(text, ""), skipinitialspace=True)
-        entries = _entries(source, rows, group_column, {} if groups is None else groups)
+        columns = Columns.of(source, list(rows.fieldnames or []), label, group)
+        entries = _entries(source, rows, columns)
     except UnicodeDecodeError as error:
         raise ReferenceSampleError(
             f"{source} is not UTF-8 (byte {error.start}); save it as CSV in UTF-8"
@@ -51,77 +68,130 @@ def read_labels(
     return entries
 
 
-def _entries(
-    source: Path, rows: csv.DictReader[str], group_column: str | None, groups: dict[str, str]
-) -> list[tuple[str, int | None]]:
-    """The files and labels of ``rows``, each file once; ReferenceSampleError for two labels."""
-    columns = list(rows.fieldnames or [])
-    counted: Counter[str | None] = Counter(columns)
-    if twice := [each for each in ("file", *LABEL_COLUMNS, group_column) if counted[each] > 1]:
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a CSV file hold what."""
+
+    file: str
+    label: str | None
+    group: str | None
+
+    @classmethod
+    def of(cls, source: Path, names: list[str], label: str | None, group: str | None) -> Columns:
+        """Those of a file with the columns ``names``; raises ReferenceSampleError."""
+        file = _one_of(source, names, FILE_COLUMNS)
+        if group == AUTO:
+            group = _one_of(source, names, GROUP_COLUMNS)
+        counted = Counter(names)
+        wanted = ["file", *LABEL_COLUMNS, file, label, group]
+        if twice := [each for each in wanted if each is not None and counted[each] > 1]:
+            raise ReferenceSampleError(
+                f"{source} has more than one column {twice[0]}; give each column a name of its own"
+            )
+        if group is not None and group == file:
+            raise ReferenceSampleError(
+                f"groups={group!r} puts every image into a group of its own; leave groups out, or "
+                "give the name of a column that says which images belong together"
+            )
+        shown = ", ".join(names) or "(none)"
+        others = [each for each in names if each not in (file, group)]
+        for setting, column in (("groups", group), ("labels", label)):
+            if column not in (NEEDED, AUTO, None) and column not in names:
+                raise ReferenceSampleError(
+                    f"{source} has the columns {shown}; {setting}={column!r} names none of them: "
+                    f"give the name of the column {MEANING[setting]}"
+                )
+        needed, asked = label == NEEDED, label == AUTO
+        if needed and file is not None:
+            label = _label_column(source, names, file, group)
+        elif asked:
+            label = _one_of(source, others, LABEL_COLUMNS)
+            if file is not None and label is None and others:
+                raise ReferenceSampleError(
+                    f"{source} has the columns {shown}, and none is called "
+                    f"{', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}; give labels=<the "
+                    "name of the column of class indices>, or labels=None"
+                )
+        if file is None or (needed and label is None):
+            one = len(names) == 1 and {";", "\t"} & set(names[0])
+            raise ReferenceSampleError(
+                f"{source} has the columns {shown}; expected a header row with a column file (or "
+                f"{', '.join(FILE_COLUMNS[1:-1])} or {FILE_COLUMNS[-1]}) and a column "
+                f"{', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}"
+                f"{', separated by commas' if one else ''}"
+            )
+        return cls(file, label, group)
+
+
+def _one_of(source: Path, names: list[str], usual: Sequence[str]) -> str | None:
+    """The column with one of the ``usual`` names, as it is written there; None without any."""
+    if usual[0] in names:
+        return usual[0]
+    found = [name for name in names if name is not None and name.strip().lower() in usual]
+    if len(found) > 1:
         raise ReferenceSampleError(
-            f"{source} has more than one column {twice[0]}; give each column a name of its own"
+            f"{source} has the columns {' and '.join(found)}, and either may be meant; call the "
+            f"right one {usual[0]}"
         )
-    if group_column == "file":
-        raise ReferenceSampleError(
-            "groups='file' puts every image into a group of its own; leave groups out, or give "
-            "the name of a column that says which images belong together"
-        )
-    if group_column is not None and group_column not in columns:
-        raise ReferenceSampleError(
-            f"{source} has the columns {', '.join(columns)}; groups={group_column!r} names none of "
-            "them: give the name of the column that says which images belong together"
-        )
+    return found[0] if found else None
+
+
+def _label_column(source: Path, names: list[str], file: str, group: str | None) -> str | None:
+    """The column of classes: of the usual name, or the only one left; None where none is."""
+    others = [name for name in names if name != file]
     # The classes may be the groups; a column of groups is no column of classes.
-    others = [each for each in columns if each != group_column]
-    named = group_column in LABEL_COLUMNS or len(others) < 2
-    column = _label_column(source, columns if named else others)
-    found: dict[str, int] = {}
+    if group not in LABEL_COLUMNS and len([name for name in others if name != group]) >= 1:
+        others = [name for name in others if name != group]
+    usual = [name for name in LABEL_COLUMNS if name in others]
+    if usual:
+        return usual[0]
+    return _one_of(source, others, LABEL_COLUMNS) or (others[0] if len(others) == 1 else None)
+
+
+def _entries(source: Path, rows: csv.DictReader[str], columns: Columns) -> list[Listed]:
+    """The images of ``rows``, each file once; ReferenceSampleError for two labels."""
+    found: dict[str, Listed] = {}
     again: list[str] = []
     for row in rows:
-        given, label = row["file"], row[column]
-        try:
-            path, index = Path(given), int(label)
-        except (TypeError, ValueError):
-            raise ReferenceSampleError(
-                f"{source}, line {rows.line_num}: file {quoted(given)} has {column} "
-                f"{quoted(label)}; expected a file and a class index (a whole number)"
-            ) from None
-        if path.is_absolute() or ".." in path.parts:
-            raise ReferenceSampleError(
-                f"{source}, line {rows.line_num}: {quoted(given)} leaves the folder; expected a "
-                "path relative to it, without .."
-            )
-        file = path.as_posix()
+        entry = _entry(source, rows.line_num, row, columns)
+        file = entry.file
         again += [file] * (file in found)
-        if found.setdefault(file, index) != index:
+        known = found.setdefault(file, entry)
+        if known.label != entry.label:
             # One of the two is wrong, and nobody here can tell which.
             raise ReferenceSampleError(
-                f"{source}, line {rows.line_num}: {quoted(file)} has {column} {quoted(index)}, and "
-                f"{quoted(found[file])} above; leave one of the two lines out"
+                f"{source}, line {rows.line_num}: {quoted(file)} has {columns.label} "
+                f"{quoted(entry.label)}, and {quoted(known.label)} above; leave one of the two "
+                "lines out"
             )
-        if group_column is not None:
-            group = (row[group_column] or "").strip()
-            if not group or groups.setdefault(file, group) != group:
-                told = quoted(groups.get(file, "")) + " above" if group else "no group"
-                raise ReferenceSampleError(
-                    f"{source}, line {rows.line_num}: {quoted(file)} has {group_column} "
-                    f"{quoted(group)}, and {told}; give each image one group, and one that stands "
-                    "alone a name of its own"
-                )
+        if columns.group is not None and (not entry.group or known.group != entry.group):
+            told = f"{quoted(known.group or '')} above" if entry.group else "no group"
+            raise ReferenceSampleError(
+                f"{source}, line {rows.line_num}: {quoted(file)} has {columns.group} "
+                f"{quoted(entry.group)}, and {told}; give each image one group, and one that "
+                "stands alone a name of its own"
+            )
     if again:
         warn(f"{source} names {listed(again)} more than once; each was taken once", CALLER + 2)
-    return list(found.items())
+    return list(found.values())
 
 
-def _label_column(source: Path, columns: list[str]) -> str:
-    others = [column for column in columns if column != "file"]
-    usual = [column for column in LABEL_COLUMNS if column in others]
-    if "file" in columns and (usual or len(others) == 1):
-        return (usual or others)[0]
-    raise ReferenceSampleError(
-        f"{source} has the columns {', '.join(columns) or '(none)'}; expected a header row with "
-        f"a column file and a column {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}"
-    )
+def _entry(source: Path, line: int, row: dict[str, str], columns: Columns) -> Listed:
+    given, label = row[columns.file], row[columns.label] if columns.label else None
+    try:
+        path, index = Path(given), None if columns.label is None else int(label or "")
+    except (TypeError, ValueError):
+        raise ReferenceSampleError(
+            f"{source}, line {line}: file {quoted(given)} has {columns.label} "
+            f"{quoted(label)}; expected a file and a class index (a whole number)"
+        ) from None
+    if path.is_absolute() or ".." in path.parts:
+        raise ReferenceSampleError(
+            f"{source}, line {line}: {quoted(given)} leaves the folder; expected a path relative "
+            "to it, without .."
+        )
+    group = None if columns.group is None else (row[columns.group] or "").strip()
+    return Listed(path.as_posix(), index, group)
 
 
 def warn(text: str, level: int) -> None:

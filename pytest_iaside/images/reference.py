@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -15,11 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_iaside.errors import ReferenceSampleError
-from pytest_iaside.images import sources
+from pytest_iaside.images import datasets, sizes, sources, storing
+from pytest_iaside.images.arrays import dtype_name, images_of, in_unit_range
+from pytest_iaside.images.class_labels import check_number, checked_labels, counted
 from pytest_iaside.images.grouping import checked_groups
+from pytest_iaside.images.loaded import Loaded, OnError, numbered
+from pytest_iaside.images.pictures import Channels
 from pytest_iaside.images.similar import similar_pairs
 from pytest_iaside.images.targets import Targets, checked_targets, digests_of, taken
-from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.images.values import digest_of, little_endian, sha256
 from pytest_iaside.stats.groups import Groups, of_rows
 
 T = TypeVar("T")
@@ -28,24 +31,18 @@ Pictures = Tensor | NDArray[Any]
 Labels = Tensor | ArrayLike | None
 LabelKind = Literal["dataset", "soft", "predicted", "targets"]
 
-# Resizing or blending in float32 oversteps [0, 1] by rounding; that much is clamped.
-ROUNDING = 1e-5
-# Distributions written with three decimals, or computed in float16, sum to 1 this closely.
-SUM_TOLERANCE = 1e-3
-EXPECTED_LABELS = "expected class indices (images,) or distributions (images, classes)"
-DIGEST_LENGTH = 32
-
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class ReferenceSample:
     """K images of one size and, where there are any, their labels; immutable.
 
     ``images`` is (K, C, H, W), uint8 or float in [0, 1] (kept as float32; half and double
-    are converted), and copied. ``labels`` holds class indices (K,), distributions P(y|x)
-    (K, classes), or is None: then the classifier's own prediction on the clean image counts.
-    ``targets`` are what is right where that is no class: (K, C) in [0, 1] of C labels, or whatever
-    the score of a Classifier takes, as a tensor (K, …) or a list of K things. ``groups`` says which
-    images are not independent, as crops of a photograph, frames of a video
+    are converted), and copied. Of any other numbers ``range=(low, high)`` says which values become
+    0 and 1. ``channels_last=True``: they are (K, H, W, C). ``labels`` holds class indices (K,),
+    distributions P(y|x) (K, classes), or is None: then the classifier's own prediction on the clean
+    image counts. ``targets`` are what is right where that is no class: (K, C) in [0, 1] of C
+    labels, or whatever the score of a Classifier takes, as a tensor (K, …) or a list of K things.
+    ``groups`` says which images are not independent, as crops of a photograph, frames of a video
     or digits of a writer are: one string or whole number for each image, the same for those that
     belong together. None: every image is its own. Exact copies of an image are one group whatever
     is said. Every interval is then over groups (SPEC.md 10).
@@ -63,6 +60,8 @@ class ReferenceSample:
     names: tuple[str, ...]
     groups: tuple[str, ...] | None
     """What each image is one of, as text; None where every image is its own."""
+    notes: tuple[str, ...]
+    """What measurements of these images have to say of them, such as files that were skipped."""
 
     def __init__(
         self,
@@ -72,42 +71,39 @@ class ReferenceSample:
         targets: Any = None,
         names: Sequence[str] | None = None,
         groups: Any = None,
+        range: tuple[float, float] | None = None,
+        channels_last: bool | None = None,
     ) -> None:
-        pictures = _tensor(images)
+        pictures = images_of(images, range, channels_last)
         if names is None:
-            names = [f"image {i}" for i in range(len(pictures))]
+            names = numbered(len(pictures))
         if isinstance(names, str) or not all(isinstance(name, str) for name in names):
             raise ReferenceSampleError(
                 f"names={names!r} must be a sequence of strings, one for each image"
             )
-        _check_number(len(names), "name", len(pictures))
-        self._fill(pictures, labels, tuple(names), groups, targets)
+        check_number(len(names), "name", len(pictures))
+        self._fill(Loaded(pictures, labels, tuple(names), groups, targets=targets))
 
-    def _fill(
-        self, images: Tensor, labels: Any, names: tuple[str, ...], groups: Any, targets: Any = None
-    ) -> None:
-        if labels is not None and targets is not None:
+    def _fill(self, loaded: Loaded) -> None:
+        images, names = torch.as_tensor(loaded.images), tuple(loaded.names)
+        if loaded.labels is not None and loaded.targets is not None:
             raise ReferenceSampleError(
                 "labels and targets were given; give labels where a class is right, else targets"
             )
-        object.__setattr__(self, "images", _in_unit_range(images, names))
-        object.__setattr__(self, "labels", _checked_labels(labels, names))
-        object.__setattr__(self, "targets", checked_targets(targets, names))
+        object.__setattr__(self, "images", in_unit_range(images, names))
+        object.__setattr__(self, "labels", checked_labels(loaded.labels, names))
+        object.__setattr__(self, "targets", checked_targets(loaded.targets, names))
         object.__setattr__(self, "names", names)
-        object.__setattr__(self, "groups", checked_groups(groups, names))
+        object.__setattr__(self, "groups", checked_groups(loaded.groups, names))
+        object.__setattr__(self, "notes", tuple(loaded.notes))
+        if loaded.digests is not None and self.images is images:
+            self._unchanged("digests", lambda: tuple(loaded.digests or ()))
 
     @classmethod
-    def _of(
-        cls,
-        images: Pictures,
-        labels: Any,
-        names: Iterable[str],
-        groups: Any = None,
-        targets: Any = None,
-    ) -> ReferenceSample:
+    def _of(cls, loaded: Loaded) -> ReferenceSample:
         # For images that nobody else holds, or that were checked before: without a copy.
         sample = object.__new__(cls)
-        sample._fill(torch.as_tensor(images), labels, tuple(names), groups, targets)
+        sample._fill(loaded)
         return sample
 
     @classmethod
@@ -119,8 +115,11 @@ class ReferenceSample:
         groups: str | Callable[[str], Any] | None = None,
         resize: int | None = 256,
         crop: int | None = 224,
+        channels: Channels = 3,
+        range: tuple[float, float] | None = None,
         limit: int | None = None,
         seed: int | None = None,
+        on_error: OnError = "raise",
     ) -> ReferenceSample:
         """Read image files, resize the shorter side to ``resize`` and cut the centre out.
 
@@ -131,6 +130,11 @@ class ReferenceSample:
         of the CSV's rows; with ``seed`` it draws them without replacement and keeps that
         order. Only the images taken are read. None for ``resize`` or ``crop`` skips it.
 
+        Pictures become uint8 with so many ``channels`` (1 grey, 3, or 4 with transparency),
+        turned as their EXIF notes say; 16 bits are divided by 257. With ``range=(low, high)``,
+        the values that become 0 and 1, those of 16 or 32 bits become float32.
+        ``on_error="skip"`` leaves files out that cannot be decoded, and ``notes`` names them.
+
         ``groups`` says which images are not independent (SPEC.md 10): ``"folder"`` those that lie
         in the same folder; else the name of a column of the CSV file; or a function of the path,
         relative to ``path`` and with slashes, that returns a string or a whole number.
@@ -138,37 +142,116 @@ class ReferenceSample:
         Raises ReferenceSampleError when a folder, file or column is missing, when a file is
         no image, or when the pictures differ in size; SettingsError for the numbers.
         """
-        return cls._of(
-            *sources.read_folder(
-                Path(path),
-                labels=labels,
-                groups=groups,
-                resize=resize,
-                crop=crop,
-                limit=limit,
-                seed=seed,
-            )
+        reading = sources.Reading(
+            resize=resize,
+            crop=crop,
+            channels=channels,
+            range=range,
+            limit=limit,
+            seed=seed,
+            on_error=on_error,
         )
+        return cls._of(sources.read_folder(Path(path), reading, labels=labels, groups=groups))
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | Path,
+        *,
+        root: str | Path | None = None,
+        labels: str | None = "auto",
+        groups: str | Callable[[str], Any] | None = "auto",
+        resize: int | None = 256,
+        crop: int | None = 224,
+        channels: Channels = 3,
+        range: tuple[float, float] | None = None,
+        limit: int | None = None,
+        seed: int | None = None,
+        on_error: OnError = "raise",
+    ) -> ReferenceSample:
+        """Read the image files that the CSV file ``path`` names; the rest as ``from_folder``.
+
+        It is in UTF-8 and has a header; a column ``file``, ``path``, ``filename`` or ``image``
+        holds paths relative to ``root``, by default the CSV file's folder. ``labels`` is the name
+        of the column of class indices, ``groups`` that of what images belong to; "auto" takes the
+        columns ``label`` or ``class``, and ``group``, where there are such; None takes none.
+        """
+        reading = sources.Reading(
+            resize=resize,
+            crop=crop,
+            channels=channels,
+            range=range,
+            limit=limit,
+            seed=seed,
+            on_error=on_error,
+        )
+        beside = None if root is None else Path(root)
+        found = sources.read_csv(Path(path), reading, root=beside, labels=labels, groups=groups)
+        return cls._of(found)
 
     @classmethod
     def from_dataset(
         cls,
         dataset: Any,
         *,
-        groups: Sequence[Any] | Callable[[int], Any] | None = None,
+        image: str | int = "auto",
+        label: str | int | None = "auto",
+        groups: str | Sequence[Any] | Callable[[int], Any] | None = None,
+        range: tuple[float, float] | None = None,
+        channels: Channels | None = None,
+        channels_last: bool | None = None,
+        resize: int | None = None,
+        crop: int | None = None,
         limit: int | None = None,
         seed: int | None = None,
+        on_error: OnError = "raise",
     ) -> ReferenceSample:
-        """Read a map-style dataset of images or of (image, label) pairs.
+        """Read a dataset: torch's, torchvision's, Hugging Face's, MAITE's, a loader or a list.
 
+        Its items are images, pairs (image, label), triples (image, target, metadata) or dicts.
+        ``image`` and ``label`` name the columns of a dict, or places in a tuple; "auto" finds
+        them where only one column can be meant; ``label=None``: no labels.
         An image is a PIL image, or a (C, H, W) tensor or array of uint8 or of float in [0, 1];
-        a label a class index or a distribution. ``limit`` and ``seed`` as in ``from_folder``.
+        with ``range=(low, high)``, the values that become 0 and 1, of any numbers; with
+        ``channels_last=True`` (H, W, C). A label is a class index or a distribution. Grey pictures
+        keep their one channel and others become RGB, unless ``channels`` says otherwise.
+        ``resize`` and ``crop``, ``limit``, ``seed`` and ``on_error`` as in ``from_folder``; of an
+        iterator or loader, whose batches are taken apart, the first images are taken.
         ``groups`` has one string or whole number for each item of the whole dataset, or is a
-        function of an item's index that returns it; those of the images taken are kept.
+        function of an item's index that returns it, or names a column of dicts; those of the
+        images taken are kept.
 
         Raises ReferenceSampleError when it is not such a dataset; SettingsError for the numbers.
         """
-        return cls._of(*sources.read_dataset(dataset, groups=groups, limit=limit, seed=seed))
+        reading = datasets.Reading(
+            image=image,
+            label=label,
+            groups=groups,
+            range=range,
+            channels=channels,
+            channels_last=channels_last,
+            resize=resize,
+            crop=crop,
+            limit=limit,
+            seed=seed,
+            on_error=on_error,
+        )
+        return cls._of(datasets.read_dataset(dataset, reading))
+
+    @classmethod
+    def by_size(cls, source: Any, **settings: Any) -> dict[tuple[int, int], ReferenceSample]:
+        """Images of different sizes as a sample for each (height, width), the smallest first.
+
+        ``source`` is a folder, a CSV file or a dataset, and ``settings`` are those of
+        ``from_folder``, ``from_csv`` or ``from_dataset``; nothing is resized or cropped unless they
+        say so. Each sample is measured, gated and compared on its own, with a baseline of its
+        own: images of a size with images of that size. A band holds the same cycles per pixel in
+        all of them (``BandPartition.edges``), though not the same cycles per image.
+
+        Raises what these do, and ReferenceSampleError where more than the size differs.
+        """
+        found = sizes.read_by_size(source, settings)
+        return {size: cls._of(loaded) for size, loaded in found.items()}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -181,12 +264,12 @@ class ReferenceSample:
             "predicted": "labels predicted by the classifier",
             "targets": "targets",
         }[self.label_kind]
-        count = _count(len(self), "image")
+        count = counted(len(self), "image")
         if self.groups is not None:
-            count += f" in {_count(self.group_count, 'group')}"
+            count += f" in {counted(self.group_count, 'group')}"
         return (
             f"ReferenceSample({count} of {channels}×{height}×{width}, "
-            f"{_dtype_name(self.images)}, {labels})"
+            f"{dtype_name(self.images)}, {labels})"
         )
 
     @property
@@ -252,16 +335,15 @@ class ReferenceSample:
         return found
 
     def _digests(self) -> tuple[str, ...]:
-        header = f"{_dtype_name(self.images)} {'x'.join(map(str, self.shape))} ".encode()
-        return tuple(_sha256(header + _little_endian(image)) for image in self.images)
+        return tuple(digest_of(image.numpy()) for image in self.images)
 
     def _digest(self) -> str:
-        labels = [] if self.labels is None else [_little_endian(each).hex() for each in self.labels]
+        labels = [] if self.labels is None else [_bytes(each).hex() for each in self.labels]
         if self.targets is not None:
             labels = digests_of(self.targets)
         pairs = zip_longest(self.digests, labels, fillvalue="")
         lines = sorted(f"{digest} {label}\n" for digest, label in pairs)
-        return _sha256("".join(lines).encode())
+        return sha256("".join(lines).encode())
 
     def pixels(self, start: int = 0, stop: int | None = None) -> Tensor:
         """Images ``start`` to ``stop`` (exclusive) as new float32 in [0, 1], (…, C, H, W)."""
@@ -279,24 +361,33 @@ class ReferenceSample:
         outside = chosen[(chosen < 0) | (chosen >= len(self))]
         if outside.size:
             raise ReferenceSampleError(
-                f"image {outside[0]} asked for, but the sample has {_count(len(self), 'image')}; "
+                f"image {outside[0]} asked for, but the sample has {counted(len(self), 'image')}; "
                 f"use 0 to {len(self) - 1}"
             )
-        index = torch.from_numpy(chosen.astype(np.int64))
-        labels = None if self.labels is None else self.labels[index]
-        groups = None if self.groups is None else [self.groups[i] for i in chosen]
+        labels = None if self.labels is None else self.labels[torch.from_numpy(chosen.astype(int))]
         names = [self.names[i] for i in chosen]
-        return self._of(
-            self.images[index], labels, names, groups, taken(self.targets, chosen.tolist())
-        )
+        groups = None if self.groups is None else [self.groups[i] for i in chosen]
+        targets = taken(self.targets, chosen.tolist())
+        images = self._taken(chosen, names)
+        return self._of(Loaded(images, labels, names, groups, self.notes, targets=targets))
+
+    def _taken(self, chosen: NDArray[Any], names: Sequence[str]) -> Tensor:
+        """A copy of the images ``chosen``; the images themselves where a copy fills the memory."""
+        if self.images[0].nbytes * len(chosen) <= storing.MOST_IN_MEMORY:
+            return self.images[torch.from_numpy(chosen.astype(np.int64))]
+        if (np.diff(chosen) == 1).all():
+            return self.images[int(chosen[0]) : int(chosen[-1]) + 1]
+        return torch.from_numpy(storing.stored([self.images[int(i)] for i in chosen], names))
 
     def with_labels(self, labels: Labels) -> ReferenceSample:
         """The same images with other labels, or with none."""
-        return self._of(self.images, labels, self.names, self.groups)
+        return self._of(Loaded(self.images, labels, self.names, self.groups, self.notes))
 
     def with_targets(self, targets: Any) -> ReferenceSample:
         """The same images with ``targets`` instead of labels, or with none."""
-        return self._of(self.images, None, self.names, self.groups, targets)
+        return self._of(
+            Loaded(self.images, None, self.names, self.groups, self.notes, targets=targets)
+        )
 
     def check_classes(self, classes: int) -> None:
         """Raise ReferenceSampleError unless the labels fit a classifier of ``classes`` classes."""
@@ -317,140 +408,5 @@ class ReferenceSample:
             )
 
 
-def _tensor(images: Any) -> Tensor:
-    """A copy of ``images`` in main memory; its shape and type are right, its range unknown."""
-    expected = "expected a tensor or array (images, channels, height, width)"
-    if not isinstance(images, (np.ndarray, Tensor)):
-        raise ReferenceSampleError(
-            f"images are a {type(images).__name__}, {expected}; stack them, or use "
-            "ReferenceSample.from_folder or .from_dataset"
-        )
-    if images.ndim != 4:
-        hint = "add the first dimension with images[None]" if images.ndim == 3 else "reshape them"
-        raise ReferenceSampleError(f"images have shape {tuple(images.shape)}, {expected}; {hint}")
-    count, channels, height, width = images.shape
-    if count == 0:
-        raise ReferenceSampleError("the reference sample holds no images; give at least one")
-    if min(channels, height, width) == 0:
-        raise ReferenceSampleError(
-            f"images have shape {tuple(images.shape)}: there are no pixels in them; {expected}"
-        )
-    if channels > 4 and height > 4 and width in (1, 3, 4):
-        raise ReferenceSampleError(
-            f"images have shape {tuple(images.shape)}, which looks like (images, height, width, "
-            "channels); move the channels to the front: torch's permute(0, 3, 1, 2), numpy's "
-            "transpose(0, 3, 1, 2)"
-        )
-    kind = images.dtype.name if isinstance(images, np.ndarray) else _dtype_name(images)
-    if kind not in sources.IMAGE_TYPES:
-        raise ReferenceSampleError(
-            f"images are {kind}; expected uint8 (0 to 255) or float in [0, 1]; convert them to "
-            "uint8 if they hold 0 to 255, else to float32"
-        )
-    if isinstance(images, Tensor):
-        return images.detach().cpu().clone(memory_format=torch.contiguous_format)
-    return torch.from_numpy(np.array(images, dtype=images.dtype.newbyteorder("="), order="C"))
-
-
-def _in_unit_range(images: Tensor, names: Sequence[str]) -> Tensor:
-    if images.dtype == torch.uint8:
-        return images
-    lows, highs = torch.aminmax(images.flatten(1), dim=1)
-    # Written so that NaN, which fails every comparison, counts as outside.
-    inside = (lows >= -ROUNDING) & (highs <= 1 + ROUNDING)
-    if not inside.all():
-        first = int((~inside).nonzero()[0])
-        low, high = float(lows[first]), float(highs[first])
-        if np.isnan(low):
-            raise ReferenceSampleError(
-                f"{names[first]} holds NaN; expected values in [0, 1]: remove or repair the image"
-            )
-        hint = "if it holds 0 to 255, divide by 255 or convert to uint8"
-        if low < 0:
-            hint = (
-                "it looks normalised: undo that (x * std + mean) and give mean and std to "
-                "Classifier(model, mean=…, std=…) instead"
-            )
-        raise ReferenceSampleError(
-            f"{names[first]} has values from {low:.4g} to {high:.4g}, expected [0, 1]; {hint}"
-        )
-    images = images.to(torch.float32)
-    return images.clamp(0, 1) if lows.min() < 0 or highs.max() > 1 else images
-
-
-def _check_number(given: int, noun: str, images: int) -> None:
-    if given != images:
-        raise ReferenceSampleError(
-            f"{_count(given, noun)} for {_count(images, 'image')}; give one for each image"
-        )
-
-
-def _checked_labels(labels: Any, names: Sequence[str]) -> Tensor | None:
-    if labels is None:
-        return None
-    try:
-        array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
-    except (TypeError, ValueError) as error:
-        raise ReferenceSampleError(f"labels make no array ({error}); {EXPECTED_LABELS}") from error
-    if array.ndim not in (1, 2):
-        raise ReferenceSampleError(f"labels have shape {array.shape}; {EXPECTED_LABELS}")
-    _check_number(len(array), "label", len(names))
-    checked = _class_indices if array.ndim == 1 else _distributions
-    return torch.from_numpy(checked(array, names))
-
-
-def _class_indices(array: NDArray[Any], names: Sequence[str]) -> NDArray[np.int64]:
-    if array.dtype.kind not in "iu":
-        hint = "; convert them with .astype('int64')" if array.dtype.kind == "f" else ""
-        raise ReferenceSampleError(
-            f"labels are {array.dtype} (the first is {array[0]!r}); {EXPECTED_LABELS} as whole "
-            f"numbers{hint}"
-        )
-    indices = array.astype(np.int64)
-    if (indices < 0).any():
-        first = int((indices < 0).argmax())
-        raise ReferenceSampleError(
-            f"{names[first]} has label {array[first]}; class indices start at 0: leave out images "
-            "that have no label, or pass labels=None"
-        )
-    return indices
-
-
-def _distributions(array: NDArray[Any], names: Sequence[str]) -> Floats:
-    if array.dtype.kind not in "iuf":
-        raise ReferenceSampleError(f"labels are {array.dtype}; {EXPECTED_LABELS}")
-    if array.shape[1] < 2:
-        raise ReferenceSampleError(
-            f"labels have shape {array.shape}, but a distribution needs at least 2 classes; "
-            f"{EXPECTED_LABELS}: for class indices pass labels[:, 0]"
-        )
-    rows = array.astype(np.float64)
-    sums = rows.sum(axis=1)
-    # Written so that NaN, which fails every comparison, counts as wrong.
-    right = (rows >= 0).all(axis=1) & (np.abs(sums - 1) <= SUM_TOLERANCE)
-    if not right.all():
-        first = int(right.argmin())
-        raise ReferenceSampleError(
-            f"the soft label of {names[first]} sums to {sums[first]:.4g} with a least entry of "
-            f"{rows[first].min():.4g}; expected nonnegative entries that sum to 1: pass "
-            "probabilities (a softmax), not scores"
-        )
-    return rows
-
-
-def _little_endian(values: Tensor) -> bytes:
-    # So that a digest is the same on every machine.
-    array = values.numpy()
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH]
-
-
-def _dtype_name(values: Tensor) -> str:
-    return str(values.dtype).removeprefix("torch.")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _bytes(values: Tensor) -> bytes:
+    return little_endian(values.numpy())

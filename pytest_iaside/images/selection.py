@@ -58,7 +58,7 @@ def first_images(
 def notes_on(sample: ReferenceSample) -> tuple[str, ...]:
     """What a reader should know of the images of ``sample``, in words."""
     note = similar_note(sample.similar_images, sample.names, sample.groups is not None)
-    return (note,) if note else ()
+    return (*sample.notes, *((note,) if note else ()))
 
 
 def on_labels_of(sample: ReferenceSample, source: Labelled | None) -> ReferenceSample:

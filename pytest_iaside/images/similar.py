@@ -36,6 +36,8 @@ SMALL = 64
 LEAST_SIDE, LEAST_LENGTH = 8, 1e-3
 EVEN = 0.5  # The share of cells that are as bright as the ground.
 LISTED = 3
+AT_ONCE = 64
+"""Images that are made smaller at once."""
 
 
 class Pictured(Protocol):
@@ -116,9 +118,10 @@ def _reduced(images: Tensor) -> tuple[Cells, Cells, NDArray[np.bool_]]:
     side = min(images.shape[-2:])
     # One channel of every few rows is enough: green is nearly brightness, and cells are averages.
     step = max(side // (FINE + FINE // 2), 1)
-    grey = images[:, images.shape[1] // 2, None, ::step].to(torch.float32)
-    height, width = grey.shape[-2:]
-    fine = functional.adaptive_avg_pool2d(grey, (min(height, FINE), min(width, FINE)))
+    green = images[:, images.shape[1] // 2, None, ::step]
+    size = min(green.shape[-2], FINE), min(green.shape[-1], FINE)
+    parts = (each.to(torch.float32) for each in torch.split(green, AT_ONCE))
+    fine = torch.cat([functional.adaptive_avg_pool2d(each, size) for each in parts])
     small = min(fine.shape[-2], COARSE), min(fine.shape[-1], COARSE)
     coarse = functional.adaptive_avg_pool2d(fine, small)
     cells = fine.flatten(1)

@@ -1,4 +1,4 @@
-"""Where reference samples come from: folders, CSV files and datasets.
+"""Folders of image files, and CSV files that list them.
 
 Everything here chooses first and reads afterwards: an image that a limit leaves out is
 never opened.
@@ -6,82 +6,138 @@ never opened.
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
+from pytest_iaside.checks import check_choice, check_whole
+from pytest_iaside.errors import ReferenceSampleError
+from pytest_iaside.images.drawing import draw
+from pytest_iaside.images.grouping import group_by
+from pytest_iaside.images.label_lists import CALLER, Listed, listed, read_list, warn
+from pytest_iaside.images.loaded import Loaded, OnError, skipped_note
+from pytest_iaside.images.pictures import PictureReader, UnreadableImage, mode_of
+from pytest_iaside.images.storing import ImageStore, SizedStores
+from pytest_iaside.images.values import checked_range
 
-from pytest_iaside.checks import check_whole
-from pytest_iaside.errors import ReferenceSampleError, quoted
-from pytest_iaside.images.grouping import as_list, group_by
-from pytest_iaside.images.label_lists import CALLER, listed, read_labels, warn
-from pytest_iaside.images.pictures import PictureReader
-
-IMAGE_TYPES = ("uint8", "float16", "float32", "float64")
 # The file types that torchvision's ImageFolder reads.
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 
-Loaded = tuple[NDArray[Any], Any, list[str], list[Any] | None]
-"""Images (K, C, H, W), their labels if they have any, their names, and their groups if given."""
+GroupsOf = str | Callable[[str], Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How image files are read, and how many of them."""
+
+    resize: int | None
+    crop: int | None
+    channels: int = 3
+    range: tuple[float, float] | None = None
+    limit: int | None = None
+    seed: int | None = None
+    on_error: OnError = "raise"
+    by_size: bool = False
+
+    def __post_init__(self) -> None:
+        check_whole("resize", self.resize, 1, or_none=True)
+        check_whole("crop", self.crop, 1, or_none=True)
+        check_whole("limit", self.limit, 1, or_none=True)
+        check_whole("seed", self.seed, 0, or_none=True)
+        check_choice("on_error", self.on_error, OnError)
+        self.reader()
+
+    def reader(self) -> PictureReader:
+        """A reader for these settings; raises SettingsError where they are wrong."""
+        pair = checked_range(self.range)
+        return PictureReader(self.resize, self.crop, mode_of(self.channels), pair)
 
 
 def read_folder(
-    root: Path,
-    *,
-    labels: str | Path | None,
-    groups: str | Callable[[str], Any] | None = None,
-    resize: int | None,
-    crop: int | None,
-    limit: int | None,
-    seed: int | None,
+    root: Path, reading: Reading, *, labels: str | Path | None, groups: GroupsOf = None
 ) -> Loaded:
     """What ``ReferenceSample.from_folder`` promises, as arrays."""
-    check_whole("resize", resize, 1, or_none=True)
-    check_whole("crop", crop, 1, or_none=True)
-    check_whole("limit", limit, 1, or_none=True)
-    check_whole("seed", seed, 0, or_none=True)
     check_folder(root, "the reference images")
     column = _group_column(groups, labels)
-    in_column: dict[str, str] = {}
     if labels is None:
-        entries: list[tuple[str, int | None]] = [(file, None) for file in _image_files(root)]
+        entries = [Listed(file) for file in _image_files(root)]
     elif labels == "folder":
         entries = _by_folder(root)
     else:
-        entries = read_labels(root, Path(labels), column, in_column)
-    chosen = [entries[i] for i in _draw(len(entries), limit, seed)]
-    files = [file for file, _ in chosen]
+        # As given, or else beside the images: both are what people write.
+        path = Path(labels)
+        entries = read_list(path if path.exists() else root / path, path, group=column)
+    return _load(root, entries, reading, labels, groups)
+
+
+def read_csv(
+    path: Path, reading: Reading, *, root: Path | None, labels: str | None, groups: GroupsOf
+) -> Loaded:
+    """What ``ReferenceSample.from_csv`` promises, as arrays."""
+    root = path.parent if root is None else root
+    if callable(groups) or groups is None:
+        entries = read_list(path, path, label=labels)
+    else:
+        entries = read_list(path, path, label=labels, group=groups)
+    check_folder(root, "the images that the CSV file names")
+    return _load(root, entries, reading, path, groups)
+
+
+def _load(
+    root: Path, entries: Sequence[Listed], reading: Reading, source: Any, groups: GroupsOf
+) -> Loaded:
+    chosen = [entries[i] for i in draw(len(entries), reading.limit, reading.seed)]
     # Not Path.is_file: that raises for a name that no file can have.
-    if missing := [file for file in files if not os.path.isfile(root / file)]:
+    if missing := [each.file for each in chosen if not os.path.isfile(root / each.file)]:
         raise ReferenceSampleError(
-            f"{labels} names {listed(missing)} not found in {root}; correct the file column "
+            f"{source} names {listed(missing)} not found in {root}; correct the file column "
             "(paths relative to that folder) or add the images"
         )
-    reader = PictureReader(resize, crop)
-    images = _stack((reader.read(root / file, file) for file in files), files)
+    reader = reading.reader()
+    taken: list[Listed] = []
+    skipped: list[str] = []
+    with SizedStores() if reading.by_size else ImageStore(len(chosen)) as store:
+        for each in chosen:
+            try:
+                image = reader.read(root / each.file, each.file)
+            except UnreadableImage as error:
+                if reading.on_error == "raise":
+                    raise ReferenceSampleError(f'{error}, or give on_error="skip"') from error
+                skipped.append(str(error))
+                continue
+            store.add(image, each.file)
+            taken.append(each)
+        images = store.images() if taken else None
+    if not taken:
+        raise ReferenceSampleError(f"none of {len(chosen)} images can be read: {skipped[0]}")
     if small := reader.enlarged:
         least = min(small, key=small.__getitem__)
         warn(
-            f"{len(small)} of {len(files)} images in {root} are smaller than resize={resize} and "
-            f"were enlarged (the smallest, {least}, has {small[least]} pixels): their upper bands "
-            f"hold no detail; give resize={small[least]} or less, or larger images",
-            CALLER,
+            f"{len(small)} of {len(taken)} images in {root} are smaller than resize="
+            f"{reading.resize} and were enlarged (the smallest, {least}, has {small[least]} "
+            f"pixels): their upper bands hold no detail; give resize={small[least]} or less, or "
+            "larger images",
+            CALLER + 1,
         )
-    _warn_of_copies(root, images, chosen)
+    _warn_of_copies(root, store.digests, taken)
+    files = [each.file for each in taken]
     found: list[Any] | None = None
-    if groups == "folder":
+    if callable(groups):
+        found = group_by(groups, files)
+    elif groups == "folder" and taken[0].group is None:
         found = [os.path.dirname(file) or "." for file in files]
-    elif column:
-        found = [in_column[file] for file in files]
-    elif groups is not None:
-        found = group_by(groups, files)  # type: ignore[arg-type]  # No text: see _group_column.
-    return images, None if labels is None else [label for _, label in chosen], files, found
+    elif taken[0].group is not None:
+        found = [each.group for each in taken]
+    return Loaded(
+        images,
+        None if taken[0].label is None else [each.label for each in taken],
+        files,
+        found,
+        skipped_note(skipped, len(chosen)),
+        store.digests,
+    )
 
 
 def _group_column(groups: Any, labels: Any) -> str | None:
@@ -101,78 +157,11 @@ def _group_column(groups: Any, labels: Any) -> str | None:
     return groups
 
 
-def read_dataset(
-    dataset: Any,
-    *,
-    groups: Sequence[Any] | Callable[[int], Any] | None = None,
-    limit: int | None,
-    seed: int | None,
-) -> Loaded:
-    """What ``ReferenceSample.from_dataset`` promises, as arrays."""
-    check_whole("limit", limit, 1, or_none=True)
-    check_whole("seed", seed, 0, or_none=True)
-    try:
-        length = len(dataset)
-        getter = dataset.__getitem__
-    except (TypeError, AttributeError, NotImplementedError) as error:
-        raise ReferenceSampleError(
-            f"a {type(dataset).__name__} is not a map-style dataset (it needs len() and [index]); "
-            "give a torch Dataset, not a DataLoader or an iterable dataset"
-        ) from error
-    if length == 0:
-        raise ReferenceSampleError("the dataset is empty; give one with at least one image")
-    chosen = _draw(length, limit, seed)
-    found = _groups_of(groups, length, chosen)
-    names = [f"image {i}" for i in chosen]
-    labels: list[Any] = []
-
-    def read() -> Iterator[NDArray[Any]]:
-        for place, name in zip(chosen, names, strict=True):
-            image, label = _pair(getter(place), name)
-            if labels and (label is None) != (labels[0] is None):
-                raise ReferenceSampleError(
-                    f"{name} and {names[0]} differ: only one of them has a label; give all of "
-                    "them one, or none"
-                )
-            labels.append(label)
-            yield _pixels(image, name)
-
-    images = _stack(read(), names)
-    return images, None if labels[0] is None else labels, names, found
-
-
-def _groups_of(groups: Any, length: int, chosen: list[int]) -> list[Any] | None:
-    """The groups of the items ``chosen`` of a dataset of so many."""
-    if groups is None:
-        return None
-    if callable(groups):
-        return group_by(groups, chosen)
-    given = as_list(groups)
-    if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != length:
-        counted = isinstance(given, Sequence) and not isinstance(given, str)
-        found = f"{len(given)} of them" if counted else quoted(given)
-        raise ReferenceSampleError(
-            f"groups are {found}, but the dataset has {length} items; give one string or whole "
-            "number for each item of the whole dataset, or a function of an item's index"
-        )
-    return [given[place] for place in chosen]
-
-
 def check_folder(root: Path, content: str) -> None:
     """Raise ReferenceSampleError unless ``root`` is a folder, which is to hold ``content``."""
     if not root.is_dir():
         found = "is a file" if root.exists() else "does not exist"
         raise ReferenceSampleError(f"{root} {found}; give the folder that holds {content}")
-
-
-def _draw(count: int, limit: int | None, seed: int | None) -> list[int]:
-    if limit is None or limit >= count:
-        return list(range(count))
-    if seed is None:
-        return list(range(limit))
-    # A permutation rather than a choice: with the same seed, a smaller limit draws a part of
-    # what a larger one draws.
-    return sorted(np.random.default_rng(seed).permutation(count)[:limit].tolist())
 
 
 def _image_files(root: Path) -> list[str]:
@@ -227,7 +216,7 @@ def _leaves(root: Path, path: str) -> bool:
     )
 
 
-def _by_folder(root: Path) -> list[tuple[str, int | None]]:
+def _by_folder(root: Path) -> list[Listed]:
     files = _image_files(root)
     folders = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     ranks = {folder: rank for rank, folder in enumerate(folders)}
@@ -237,87 +226,26 @@ def _by_folder(root: Path) -> list[tuple[str, int | None]]:
             "a sub-folder; sort the images into one folder per class, give labels=<a csv file>, "
             "or labels=None to use the model's own predictions"
         )
-    return [(file, ranks[file.split("/", 1)[0]]) for file in files]
+    return [Listed(file, ranks[file.split("/", 1)[0]]) for file in files]
 
 
-def _warn_of_copies(
-    root: Path, images: NDArray[Any], entries: Sequence[tuple[str, int | None]]
-) -> None:
+def _warn_of_copies(root: Path, digests: Sequence[str], entries: Sequence[Listed]) -> None:
     """Warn of images that have the very same pixels as another one.
 
     They are kept, and count as one wherever means are taken: a data set may hold a picture of two
     things under both of their names.
     """
-    first: dict[str, tuple[str, int | None]] = {}
+    first: dict[str, Listed] = {}
     copies, differing = [], 0
-    for image, (file, label) in zip(images, entries, strict=True):
-        digest = hashlib.sha256(image.tobytes()).hexdigest()
-        other, other_label = first.setdefault(digest, (file, label))
-        if other != file:
-            copies.append(f"{file} of {other}")
-            differing += label != other_label
+    for digest, entry in zip(digests, entries, strict=True):
+        other = first.setdefault(digest, entry)
+        if other is not entry:
+            copies.append(f"{entry.file} of {other.file}")
+            differing += entry.label != other.label
     if copies:
         wrong = f"; {differing} of them with another label, one of which is wrong" * bool(differing)
         warn(
             f"in {root}, {listed(copies, 'exact copy', 'exact copies')} count as one image{wrong}"
             "; leave the copies out",
-            CALLER + 1,
+            CALLER + 2,
         )
-
-
-def _pair(item: Any, name: str) -> tuple[Any, Any]:
-    parts = item if isinstance(item, (tuple, list)) else (item,)
-    if len(parts) not in (1, 2):
-        raise ReferenceSampleError(
-            f"{name} is a {type(item).__name__} of {len(item)} parts; expected an image or a pair "
-            "(image, label): wrap the dataset so that it yields one"
-        )
-    return parts[0], parts[1] if len(parts) == 2 else None
-
-
-def _pixels(image: Any, name: str) -> NDArray[Any]:
-    """One image of a dataset as an array (C, H, W); its range is not looked at."""
-    expected = (
-        "expected a PIL image, or a (channels, height, width) tensor or array of uint8 or of "
-        "float in [0, 1]"
-    )
-    if isinstance(image, Tensor):
-        if str(image.dtype).removeprefix("torch.") not in IMAGE_TYPES:
-            raise ReferenceSampleError(f"{name} is {image.dtype}; {expected}")
-        array = image.detach().cpu().numpy()
-    elif isinstance(image, np.ndarray):
-        array = image
-    elif hasattr(image, "convert") and hasattr(image, "mode"):
-        # Grey stays one channel, as the model of such a dataset expects; palettes, alpha
-        # channels and the like become RGB.
-        picture = image if image.mode in ("L", "RGB") else image.convert("RGB")
-        array = np.asarray(picture)
-        array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-    else:
-        raise ReferenceSampleError(f"{name} is a {type(image).__name__}; {expected}")
-    if array.dtype.name not in IMAGE_TYPES or array.ndim != 3 or 0 in array.shape:
-        raise ReferenceSampleError(
-            f"{name} has type {array.dtype} and shape {array.shape}; {expected}"
-        )
-    channels, height, width = array.shape
-    if channels > 4 and height > 4 and width in (1, 3, 4):
-        raise ReferenceSampleError(
-            f"{name} has shape {array.shape}, which looks like (height, width, channels); "
-            f"{expected}"
-        )
-    return array.astype(np.float32) if array.dtype.kind == "f" else array
-
-
-def _stack(found: Iterator[NDArray[Any]], names: Sequence[str]) -> NDArray[Any]:
-    # Filled in place: a list of images and a stack of them would need twice the memory.
-    first = next(found)
-    images = np.empty((len(names), *first.shape), dtype=first.dtype)
-    for position, image in enumerate(chain([first], found)):
-        if image.shape != first.shape or image.dtype != first.dtype:
-            given, wanted = (f"{'×'.join(map(str, x.shape))} {x.dtype}" for x in (image, first))
-            raise ReferenceSampleError(
-                f"{names[position]} is {given} but {names[0]} is {wanted}; a reference sample has "
-                "images of one size and type: resize and crop them alike"
-            )
-        images[position] = image
-    return images

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +17,9 @@ from pytest_iaside.errors import ReferenceSampleError
 
 Targets = Tensor | tuple[Any, ...]
 """A tensor (K, …), or one thing of any kind for each of K images."""
+
+PLAIN = (str, bytes, bool, int, float, complex, Enum, Path)
+"""Whose repr says all that they hold."""
 
 
 def checked_targets(targets: Any, names: Sequence[str]) -> Targets | None:
@@ -60,14 +66,19 @@ def numbers_of(targets: Targets) -> list[int]:
 
 def _digest(target: Any) -> str:
     content = hashlib.sha256()
-    for part in _contents(target):
-        content.update(part)
+    try:
+        for part in _contents(target):
+            content.update(part)
+    except RecursionError:
+        raise ReferenceSampleError("a target holds itself; give one that ends") from None
     return content.hexdigest()[:32]
 
 
 def _contents(target: Any) -> Iterator[bytes]:
     if isinstance(target, Tensor):
-        target = target.detach().cpu().numpy()
+        target = target.detach().cpu()
+        # numpy has no bfloat16.
+        target = (target.float() if target.dtype == torch.bfloat16 else target).numpy()
     if isinstance(target, np.ndarray) and target.dtype.kind != "O":
         yield f"{target.dtype.str} {target.shape} ".encode()
         yield np.ascontiguousarray(target).tobytes()
@@ -79,5 +90,27 @@ def _contents(target: Any) -> Iterator[bytes]:
         yield f"{len(target)} of ".encode()
         for each in target:
             yield from _contents(each)
-    else:
+    elif target is None or isinstance(target, PLAIN):
         yield f"{type(target).__name__} {target!r} ".encode()
+    elif isinstance(target, Set):
+        yield f"{len(target)} in any order ".encode()
+        yield from sorted(b"".join(_contents(each)) for each in target)
+    elif hasattr(target, "__array__") or hasattr(target, "__array_interface__"):  # A picture.
+        yield from _contents(np.asarray(target))
+    else:
+        # Not what repr says where there is more: it leaves out what is long, or is an address.
+        attributes, kind = _attributes(target), cast(Any, type(target))
+        if not attributes and kind.__repr__ is object.__repr__:
+            raise ReferenceSampleError(
+                f"a target is a {type(target).__name__}, of which nobody can tell whether it is "
+                "still the same; give tensors, arrays, numbers or text, or lists, dicts and "
+                "dataclasses of them"
+            )
+        yield f"{type(target).__name__} {'' if attributes else repr(target)} ".encode()
+        yield from _contents(attributes)
+
+
+def _attributes(target: Any) -> dict[str, Any]:
+    if is_dataclass(target) and not isinstance(target, type):
+        return {each.name: getattr(target, each.name) for each in fields(target)}
+    return {} if callable(target) else dict(getattr(target, "__dict__", {}))

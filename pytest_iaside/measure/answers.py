@@ -22,7 +22,7 @@ from pytest_iaside.execute.steady import check_answers
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference
 from pytest_iaside.images.targets import numbers_of
-from pytest_iaside.measure.game.rounds import check_targets, scored
+from pytest_iaside.measure.game.rounds import UNUSED_TARGETS, check_targets, scored
 from pytest_iaside.models.classifier import Classifier, as_classifier
 from pytest_iaside.models.gradients import PixelNetwork, with_gradients
 from pytest_iaside.models.tasks import SOFTMAX, Task
@@ -69,7 +69,7 @@ def answers(
     passes = len(reference) * len(perturbations)
     with open_runner(chosen, execution, inputs=inputs, passes=passes) as runner:
         if not known:
-            check_answers(runner, inputs, reference.names, execution.dtype)
+            check_answers(runner, inputs, reference.names, execution.dtype, reference.right)
         run = _Run(runner, reference, seed)
         return [run.logits(each, kind) for each, kind in zip(perturbations, kinds, strict=True)]
 
@@ -86,6 +86,8 @@ def labels_of(reference: ReferenceSample, clean: Floats, task: Task = SOFTMAX) -
         return np.asarray(task.predicted(torch.from_numpy(clean)).numpy())
     if task.kind == "multilabel" and isinstance(reference.targets, Tensor):
         return np.asarray(reference.targets.to(torch.float64).numpy())
+    if not task.scored:
+        raise ReferenceSampleError(UNUSED_TARGETS)
     return np.array(numbers_of(reference.targets), dtype=np.int64)
 
 

@@ -24,6 +24,8 @@ from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.store.cache import Entry, Found, ResultCache
 
 Corruption = tuple[str, int]
+# Bytes of images that are answered again at once.
+MOST_AT_ONCE = 2**28
 
 
 @dataclass(eq=False)
@@ -99,32 +101,37 @@ class Asked:
         if len(self.perturbations) > 1:
             drawn = np.random.default_rng().integers(1, len(self.perturbations), size=count)
             views.append(drawn)
-        every = list(range(count)) * len(views)
-        seen = ReferenceSample(
-            torch.cat([self._seen(view) for view in views]),
-            targets=taken(self.sample.right, every) if self.classifier.task.scored else None,
-        )
-        self.replayed = len(seen)
-        (new,) = answers(self.classifier, seen, [None], execution=self.execution, known=True)
-        comparable = self.classifier.task.comparable
-        for place, view in enumerate(np.concatenate(views)):
-            image = place % count
-            now, kept = (
-                comparable(row[None]).numpy()
-                for row in map(torch.from_numpy, (new[place], found[view][image]))
+        size = max(1, MOST_AT_ONCE // self.sample.images[0].nbytes)
+        task = self.classifier.task
+        for start in range(0, count, size):
+            places = range(start, min(start + size, count))
+            part = self.sample if len(places) == count else self.sample.take(places)
+            at_once = [view[places.start : places.stop] for view in views]
+            every = list(range(len(part))) * len(at_once)
+            seen = ReferenceSample(
+                torch.cat([self._seen(part, view) for view in at_once]),
+                targets=taken(part.right, every) if task.scored else None,
             )
-            if not agree(now, kept, self.execution.dtype):
-                return self.sample.names[image]
-        self.again.update(zip(self.sample.digests, new[:count], strict=True))
+            self.replayed += len(seen)
+            (new,) = answers(self.classifier, seen, [None], execution=self.execution, known=True)
+            for place, view in enumerate(np.concatenate(at_once)):
+                image = places[place % len(part)]
+                now, kept = (
+                    task.comparable(row[None]).numpy()
+                    for row in map(torch.from_numpy, (new[place], found[view][image]))
+                )
+                if not agree(now, kept, self.execution.dtype):
+                    return self.sample.names[image]
+            self.again.update(zip(part.digests, new[: len(part)], strict=True))
         return ""
 
-    def _seen(self, view: NDArray[Any]) -> Tensor:
-        """The sample's images, each under the perturbation that ``view`` (K,) numbers."""
-        images = torch.as_tensor(self.sample.images).clone()
+    def _seen(self, part: ReferenceSample, view: NDArray[Any]) -> Tensor:
+        """The images of ``part``, each under the perturbation that ``view`` (k,) numbers."""
+        images = torch.as_tensor(part.images).clone()
         for at, perturbation in enumerate(self.perturbations):
             some = np.flatnonzero(view == at).tolist()
             if perturbation is not None and some:
-                images[some] = corrupt(self.sample.images[some], *perturbation, seed=self.seed)
+                images[some] = corrupt(part.images[some], *perturbation, seed=self.seed)
         return images
 
     def _entries(self) -> list[Entry]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.checks import check_positive, check_whole
-from pytest_iaside.errors import SettingsError
+from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.jobs import AT_A_TIME, run_jobs
 from pytest_iaside.execute.runner import pieces
@@ -97,6 +97,11 @@ def fourier_heat_map(
         execution=execution,
         labels_from=labels_from,
     )
+    if subject.classifier.task.scored:
+        raise ModelError(
+            f"{subject.classifier.name} is measured by a score of your own, of which no share is "
+            "wrong; give a classifier of logits, or take spectral_response"
+        )
     sample = subject.sample
     _, height, width = sample.shape
     norm = DEVIATION * (height * width) ** 0.5 if norm is None else norm
@@ -116,7 +121,7 @@ def fourier_heat_map(
         for some in pieces(len(sample), AT_A_TIME)
     )
     rows = joined_rows(list(run_jobs(subject.classifier, execution, jobs)))
-    clean = clean_scores(rows.log_probabilities, subject.labels(rows))
+    clean = clean_scores(rows.log_probabilities, subject.labels(rows), subject.classifier.task)
     groups = None if sample.groups is None else joined(sample.digests, sample.groups)
     places = np.array([[waves[_one_of_two((a, b), height, width)] for b in v] for a in u])
     maps = []

@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from pytest_iaside.checks import check_level, check_positive
-from pytest_iaside.errors import SettingsError
+from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.grouping import checked_groups
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import Perturbation, answers, labels_of
+from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.perturb.corruptions import IMAGENET_C, SEVERITIES
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.estimate import Estimate
@@ -67,9 +68,14 @@ def mean_prediction_error(
     """
     check_level(level)
     check_positive("temperature", temperature)
+    if as_classifier(classifier).task.scored:
+        raise _no_classes(classifier)
     run = partial(answers, seed=seed, execution=execution)
     clean, perturbed = run(classifier, reference, [None, perturbation])
-    errors = prediction_errors(clean, perturbed, labels_of(reference, clean), temperature)
+    if as_classifier(classifier).task.kind == "multilabel":
+        errors = labels_errors(clean, perturbed, temperature)
+    else:
+        errors = prediction_errors(clean, perturbed, labels_of(reference, clean), temperature)
     return Estimate.of_mean(errors, level, reference.group_numbers)
 
 
@@ -89,6 +95,7 @@ def accuracy(
     ``mean_prediction_error``.
     """
     check_level(level)
+    _check_classes(classifier)
     run = partial(answers, seed=seed, execution=execution)
     found = run(classifier, reference, [*_for_labels(reference), perturbation])
     hits = correct(found[-1], labels_of(reference, found[0]))
@@ -108,6 +115,7 @@ def corruption_errors(
 
     What ``mean_corruption_error`` takes. Labels and errors as in ``accuracy``.
     """
+    _check_classes(classifier)
     run = partial(answers, seed=seed, execution=execution)
     pairs = [(name, severity) for name in corruptions for severity in severities]
     found = run(classifier, reference, [*_for_labels(reference), *pairs])
@@ -210,6 +218,20 @@ def correct(logits: Floats, labels: NDArray[Any]) -> Floats:
     """1 where the likeliest class of logits (K, C) is the label, else 0, (K,)."""
     classes = labels.argmax(axis=1) if labels.ndim == 2 else labels
     return np.asarray(logits.argmax(axis=1) == classes, dtype=np.float64)
+
+
+def _no_classes(classifier: Any) -> ModelError:
+    chosen = as_classifier(classifier)
+    return ModelError(
+        f"{chosen.name} answers with no class of many ({chosen.task.kind}), which this is a share "
+        "of; take measure_perturbations, which knows its task"
+    )
+
+
+def _check_classes(classifier: Any) -> None:
+    """Raise ModelError where no single class is right of each image."""
+    if as_classifier(classifier).task.kind != "softmax":
+        raise _no_classes(classifier)
 
 
 def _for_labels(reference: Any) -> list[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from torch import Tensor
 
 from pytest_iaside.checks import check_choice, check_whole
 from pytest_iaside.errors import ReferenceSampleError, SettingsError, one_line
-from pytest_iaside.images.label_lists import read_labels
-from pytest_iaside.images.reference import DIGEST_LENGTH, ReferenceSample
+from pytest_iaside.images.label_lists import read_list
+from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.sources import EXTENSIONS, check_folder
+from pytest_iaside.images.values import sha256
 from pytest_iaside.models.classifier import Classifier
 
 Reads = Literal["image", "path", "bytes"]
@@ -75,7 +75,7 @@ def raw_files(
         tuple(paths),
         tuple(names),
         None if found is None else tuple(found[:samples]),
-        tuple(hashlib.sha256(each.read_bytes()).hexdigest()[:DIGEST_LENGTH] for each in paths),
+        tuple(sha256(each.read_bytes()) for each in paths),
     )
 
 
@@ -86,8 +86,11 @@ def _of_folder(root: Path, labels: Any) -> tuple[list[str], list[int] | None]:
                 f"labels of a folder are a {type(labels).__name__}; give 'folder', the path of a "
                 "CSV file, or None, or name the files one by one"
             )
-        entries = read_labels(root, Path(labels))
-        return [name for name, _ in entries], [int(label or 0) for _, label in entries]
+        beside = Path(labels)
+        entries = read_list(beside if beside.exists() else root / beside, beside)
+        found = [each.label for each in entries]
+        assert all(label is not None for label in found)  # As the column was asked for.
+        return [each.file for each in entries], [int(label) for label in found if label is not None]
     inside = (path.relative_to(root) for path in root.rglob("*"))
     names = sorted(
         path.as_posix()

@@ -55,17 +55,21 @@ class ModelInfo:
     """The kind of its task: softmax, multilabel or score (models/tasks.py)."""
     unit: str = "nats"
     """What ψ and log-likelihoods, or scores, are in."""
+    score: str = ""
+    """The name of the user's own score, where there is one."""
 
     @classmethod
-    def of(cls, classifier: Classifier, classes: int) -> ModelInfo:
+    def of(cls, classifier: Classifier, classes: int, fingerprint: str | None = None) -> ModelInfo:
+        """Of a model with so many ``classes``; its ``fingerprint`` is taken where none is given."""
         task = classifier.task
         return cls(
             name=classifier.name,
             classes=0 if task.scored else classes,
-            fingerprint=classifier.fingerprint(),
+            fingerprint=fingerprint or classifier.fingerprint(),
             fed=classifier.fed,
             task=task.kind,
             unit=task.unit,
+            score=task.score_name,
         )
 
 

@@ -172,14 +172,7 @@ def profile_of(
     sample, classifier = game.sample, game.classifier
     classes = played.log_probabilities.shape[1]
     task = classifier.task
-    model_info = ModelInfo(
-        name=classifier.name,
-        classes=0 if task.scored else classes,
-        fingerprint=fingerprint,
-        fed=classifier.fed,
-        task=task.kind,
-        unit=task.unit,
-    )
+    model_info = ModelInfo.of(classifier, classes, fingerprint)
     groups = None if sample.groups is None else sample.groups[:count]
     labels = labels_of(sample.take(range(count)), played.log_probabilities, task)
     information = information_of(played.log_probabilities, labels, task)

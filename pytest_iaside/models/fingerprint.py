@@ -25,7 +25,13 @@ def content_of(value: Any) -> str:
 
 def state_contents(key: str, value: Any) -> Iterator[bytes]:
     """What ``value`` of a module's state holds, as bytes."""
-    if isinstance(value, Tensor):
+    flatten = getattr(value, "__tensor_flatten__", None)
+    if isinstance(value, Tensor) and callable(flatten):
+        # A tensor that holds others, as torchao's quantised weights do.
+        yield f"{key} {type(value).__qualname__} {tuple(value.shape)} ".encode()
+        for name in flatten()[0]:
+            yield from state_contents(f"{key}.{name}", getattr(value, name))
+    elif isinstance(value, Tensor):
         value = value.dequantize() if value.is_quantized else value
         value = value if value.layout == torch.strided else value.to_dense()
         yield f"{key} {value.dtype} {tuple(value.shape)} ".encode()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError, SpectralRobustnessError, one_line
+from pytest_iaside.models.backends.base import advice_on
 from pytest_iaside.models.backends.devices import alone, in_eval_mode
 from pytest_iaside.models.backends.eager import exact_float32
 from pytest_iaside.models.classifier import Classifier
@@ -52,7 +53,7 @@ class PixelNetwork(nn.Module):
         except Exception as error:  # Whatever the user's network raises.
             raise ModelError(
                 f"{self.classifier.name} failed on inputs of shape {tuple(inputs.shape)} "
-                f"({one_line(error)}); check that it takes a batch of such images"
+                f"({one_line(error)}); {advice_on(error)}"
             ) from error
         return check_logits(logits, len(inputs), self.classifier.task.classes)
 

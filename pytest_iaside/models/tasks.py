@@ -52,6 +52,13 @@ class Task:
         return self.score is not None
 
     @property
+    def score_name(self) -> str:
+        """What the user's own score is called; empty where there is none."""
+        if self.score is None:
+            return ""
+        return str(getattr(self.score, "__qualname__", type(self.score).__qualname__))
+
+    @property
     def kind(self) -> Literal["softmax", "multilabel", "score"]:
         """What is measured of answers; two columns of a binary classifier are two classes."""
         if self.scored:
@@ -124,7 +131,13 @@ class Task:
                 f"({one_line(error)}); it gets what the model returns for a batch, and a tensor or "
                 "list of the targets of its images"
             ) from error
-        values = torch.as_tensor(found)
+        try:
+            values = torch.as_tensor(found)
+        except (TypeError, ValueError, RuntimeError):
+            raise ModelError(
+                f"score= returned a {type(found).__name__} that holds no numbers, for {len(names)} "
+                f"images; expected ({len(names)},): one number for each image, more is better"
+            ) from None
         if values.shape not in ((len(names),), (len(names), 1)):
             raise ModelError(
                 f"score= returned shape {tuple(values.shape)} for {len(names)} images, expected "

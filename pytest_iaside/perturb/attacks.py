@@ -19,7 +19,8 @@ from torch.nn import functional
 
 from pytest_iaside.checks import check_choice, check_positive, check_whole
 from pytest_iaside.errors import ModelError, SettingsError, SpectralRobustnessError, one_line
-from pytest_iaside.images.reference import ROUNDING, Labels, Pictures, ReferenceSample
+from pytest_iaside.images.arrays import ROUNDING
+from pytest_iaside.images.reference import Labels, Pictures, ReferenceSample
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.models.gradients import PixelNetwork, device_of, gradient_of, with_gradients
 

@@ -160,6 +160,9 @@ class ModelRecord(TypedDict):
     classes: int  # How many classes it tells apart.
     fingerprint: str | None  # Hash of its weights; null where that is not known.
     fed: str | None  # What the network is fed: pixels, or what they become; null where not known.
+    task: str  # Its kind: softmax, multilabel or score.
+    unit: str  # What log-likelihoods, or scores, are in.
+    score: str  # The name of the user's own score; empty where there is none.
 
 
 class MeasurementRecord(TypedDict):

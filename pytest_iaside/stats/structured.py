@@ -43,19 +43,22 @@ def label_information(log_probabilities: Floats, labels: NDArray[np.int64] | Flo
     shown, group = np.unique(hard, return_inverse=True)
     members = np.eye(len(shown))[group]
     counts = members.sum(axis=0)
-    likelihoods = np.exp(log_probabilities if soft else log_probabilities[:, hard])
+    gain = log_probabilities if soft else log_probabilities[:, shown]
+    likelihoods = np.exp(gain)
     sums = members.T @ likelihoods
+    mean_of_all, within = (sums / counts[:, None]).sum(axis=0), sums
+    weight = labels
+    if not soft:
+        # Of each image the column of its own label: nothing of size (K, K).
+        own_label = np.arange(len(group)), group
+        gain, likelihoods = gain[own_label][:, None], likelihoods[own_label][:, None]
+        mean_of_all, within = mean_of_all[group][:, None], np.diagonal(sums)[:, None]
+        weight = np.ones_like(gain)
     # The mean over each label's images, without the image itself where it is one of them.
     own = np.where(counts[group] > 1, counts[group] - 1, np.inf)[:, None]
-    without = (sums[group] - likelihoods) / own
-    marginal = (sums / counts[:, None]).sum(axis=0) - sums[group] / counts[group, None] + without
+    without = (within[group] - likelihoods) / own
+    marginal = mean_of_all - within[group] / counts[group, None] + without
     others = len(shown) - (counts[group] == 1)
-    if not soft:
-        marginal = np.diagonal(marginal)[:, None]
-        gain = np.diagonal(log_probabilities[:, hard])[:, None]
-        weight = np.ones_like(marginal)
-    else:
-        gain, weight = log_probabilities, labels
     with np.errstate(divide="ignore", invalid="ignore"):
         # Differences of sums: what is left of a probability below 1e-16 is rounding.
         mean = np.log(np.maximum(marginal, 1e-16) / others[:, None])

@@ -151,7 +151,8 @@ class CoarseToFine:
         arcs = arcs_of(growing.bands)
         if look.affords(self.settings.budget, growing.cost(arcs)):
             return None
-        count = max(FEWEST, look.affordable(self.settings.budget) // (arcs + 1))
+        each = arcs + (growing.clean is None)
+        count = max(FEWEST, look.affordable(self.settings.budget) // each)
         drawn, _, ends = in_drawing_order(look.sample, table, look.options.get("seed", 0))
         if ends is not None:
             count = max((end for end in ends if end <= count), default=ends[0])

@@ -73,6 +73,7 @@ def assert_equivalent_robustness(
     max_log_likelihood_difference: float | None = Margins.max_log_likelihood_difference,
     max_probability_difference: float | None = Margins.max_probability_difference,
     max_confidence_difference: float | None = Margins.max_confidence_difference,
+    max_score_difference: float | None = Margins.max_score_difference,
     max_value_difference: float | None = Margins.max_value_difference,
     max_band_difference: float | None = Margins.max_band_difference,
     where: bool = True,
@@ -102,6 +103,7 @@ def assert_equivalent_robustness(
         "max_log_likelihood_difference": max_log_likelihood_difference,
         "max_probability_difference": max_probability_difference,
         "max_confidence_difference": max_confidence_difference,
+        "max_score_difference": max_score_difference,
         "max_value_difference": max_value_difference,
         "max_band_difference": max_band_difference,
     }
@@ -145,6 +147,7 @@ def _prepared(
                 f"{role} is a {type(model).__name__} of {len(model)}; give one model: what is "
                 "deployed is one training, compared with the very one it was made of"
             )
+        check_score_margin(model, allowed)
     both: list[SpectralProfile] = []
 
     def measured(model: Any, sample: ReferenceSample, _: Measurement | None) -> Measurement:
@@ -171,6 +174,17 @@ def _prepared(
         needs_baseline=False,
         tell_more=partial(_tell_more, settings, original, where),
     )
+
+
+def check_score_margin(model: Any, margins: Margins) -> None:
+    """Raise SettingsError where ``model`` is scored and nothing says how far that may differ."""
+    task = as_classifier(model).task
+    if task.scored and margins.max_score_difference is None:
+        raise SettingsError(
+            f"{FUNCTION}: these models are measured by a score of your own ({task.unit}), of which "
+            "nobody else knows what matters; say how far its mean may differ, either way: "
+            "max_score_difference=…, in its unit"
+        )
 
 
 def checked_margins(given: Mapping[str, Any]) -> Margins:

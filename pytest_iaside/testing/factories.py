@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pytest_iaside.models.classifier import Classifier
 
 FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+EXPECTED_REFERENCE = (
+    "a folder of images, a CSV file of paths, hf://owner/name/split, or package.module:factory"
+)
 
 
 def named_model(text: str, base: Path) -> Classifier:
@@ -39,42 +42,44 @@ def named_models(text: str, base: Path) -> tuple[Classifier, ...]:
     return tuple(as_classifier(each) for each in trainings_in(_made(text)))
 
 
-def named_reference(
-    text: str,
-    base: Path,
-    *,
-    labels: str | None = None,
-    groups: str | None = None,
-    limit: int | None = None,
-    seed: int | None = None,
-) -> ReferenceSample:
-    """The sample that ``package.module:factory`` makes, or that lies in a folder of images.
+def named_reference(text: str, base: Path, **how: Any) -> ReferenceSample:
+    """The sample that ``text`` names: images in a folder, a CSV file or a dataset, or a factory.
 
-    ``labels`` (``folder``, which is the default, ``none``, or a CSV file), ``groups``, ``limit``
-    and ``seed`` are those of ``ReferenceSample.from_folder``. Paths are relative to ``base``.
-    Raises SettingsError where ``text`` is neither or the rest does not apply to a factory,
-    ReferenceSampleError where what it names is no reference sample.
+    ``how`` are keywords of ``ReferenceSample.from_folder``, ``.from_csv`` or ``.from_dataset``;
+    ``labels`` is a word (``none``, or ``folder`` of a folder), a CSV file of a folder, or the name
+    of a column. Paths are relative to ``base``. Raises SettingsError where ``text`` is none of
+    these or ``how`` does not apply, ReferenceSampleError where it names no reference sample.
     """
+    from pytest_iaside.images import hub
     from pytest_iaside.images.reference import ReferenceSample
 
-    folder = base / text
-    if not folder.is_dir() and FACTORY.fullmatch(text):
-        if (labels, groups, limit, seed) != (None,) * 4:
+    path = base / text
+    labels = how.pop("labels", None)
+    if text.startswith(hub.HUB) or hub.is_saved(path):
+        found = hub.hub_dataset(text) if text.startswith(hub.HUB) else hub.saved_dataset(path)
+        return ReferenceSample.from_dataset(found, **_named(labels, "label"), **how)
+    if text.lower().endswith(".csv") and not path.is_dir():
+        return ReferenceSample.from_csv(path, **_named(labels, "labels"), **how)
+    if not path.is_dir() and FACTORY.fullmatch(text):
+        if labels is not None or how:
             raise SettingsError(
                 f"labels, groups and limits are for folders of images, but {text} makes its own "
                 "sample; let the factory choose its images, labels and groups"
             )
-        made = named_object(
-            text, "a reference sample", "a folder of images or package.module:factory"
-        )
+        made = named_object(text, "a reference sample", EXPECTED_REFERENCE)
         if not isinstance(made, ReferenceSample):
             raise ReferenceSampleError(
                 f"{text} returned a {type(made).__name__}; it must return a ReferenceSample"
             )
         return made
     words: dict[str | None, str | None] = {None: "folder", "folder": "folder", "none": None}
-    wanted = words[labels] if labels in words else base / str(labels)
-    return ReferenceSample.from_folder(folder, labels=wanted, groups=groups, limit=limit, seed=seed)
+    from_folder = words[labels] if labels in words else base / str(labels)
+    return ReferenceSample.from_folder(path, labels=from_folder, **how)
+
+
+def _named(labels: str | None, keyword: str) -> dict[str, Any]:
+    """The column ``labels`` as a keyword; the word none is no labels, and None the default."""
+    return {} if labels is None else {keyword: None if labels == "none" else labels}
 
 
 def _made(text: str) -> Any:

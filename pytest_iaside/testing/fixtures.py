@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.settings import ini_value
+from pytest_iaside.settings import REFERENCE_KEYS, UNSET, ini_value
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -29,13 +29,9 @@ def spectral_reference(pytestconfig: pytest.Config) -> ReferenceSample:
             "key iaside_reference (a folder of images, or package.module:factory), or define the "
             "fixture spectral_reference in conftest.py"
         )
-    return named_reference(
-        text,
-        _base(pytestconfig),
-        labels=ini_value(pytestconfig, "reference_labels"),
-        groups=ini_value(pytestconfig, "reference_groups"),
-        limit=ini_value(pytestconfig, "reference_limit"),
-    )
+    given = {key: ini_value(pytestconfig, f"reference_{key}", UNSET) for key in REFERENCE_KEYS}
+    how = {key: value for key, value in given.items() if value is not UNSET}
+    return named_reference(text, _base(pytestconfig), **how)
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ def measured_both(
     """
     first, second = as_classifier(original), as_classifier(deployed)
     _check_two(second, first)
+    _check_tasks(second, first)
     options = {"panel": AUTO, "seed": 0, "cache": True, **settings.measure}
     panel = panel_of(options.pop("panel"), sample.shape)
     execution, seed, cache = options.pop("execution"), options["seed"], options.pop("cache")
@@ -106,6 +107,15 @@ def _check_two(deployed: Classifier, original: Classifier) -> None:
             f"the deployed and the original model are the same object ({original.name}), so "
             "nothing would be compared; where quantising or pruning works in place, keep the "
             "original with copy.deepcopy(model) before"
+        )
+
+
+def _check_tasks(deployed: Classifier, original: Classifier) -> None:
+    kinds = deployed.task.kind, original.task.kind
+    if kinds[0] != kinds[1]:
+        raise ModelError(
+            f"the deployed model is measured by {kinds[0]}, the original by {kinds[1]}; give both "
+            "the same task= or score="
         )
 
 

@@ -18,8 +18,8 @@ from pytest_iaside.checks import check_choice, check_whole, library
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.models.classifier import Channels, Classifier, as_classifier
-from pytest_iaside.track.exporters import Exporter, metrics
-from pytest_iaside.track.history import RUN, History
+from pytest_iaside.track.exporters import Exporter
+from pytest_iaside.track.history import RUN, History, metrics
 from pytest_iaside.track.watcher import Watch
 
 # The same library under its two names, whose classes are not the same.
@@ -47,7 +47,7 @@ def lightning_callback(
     ``network`` is the name of the attribute of the LightningModule that holds the network, or a
     function of the module that returns it or a Classifier; by default the module itself. ``mean``
     and ``std`` are a Classifier's, ``settings`` those of ``measure``. Each point, whose step is the
-    epoch from 0, is logged by the module as ``iaside/…`` (``exporters.metrics``), so that other
+    epoch from 0, is logged by the module as ``iaside/…`` (``history.metrics``), so that other
     callbacks can monitor it, and goes to ``history`` and ``exporters``. Only the first process of
     several measures. Before the training one image is measured.
 

@@ -1,4 +1,4 @@
-"""A point of the history as named numbers, and the trackers of experiments that take them."""
+"""The trackers of experiments, which take the numbers of a point of the history."""
 
 import importlib
 import warnings
@@ -10,27 +10,11 @@ from typing import Any
 
 from pytest_iaside.checks import library
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.track.history import Point
+from pytest_iaside.track.history import Point, metrics
 
 STEP = "iaside/step"
 Exporter = Callable[[str, float, int], Any]
 """Takes a metric's name, its value and the step; raises where it cannot."""
-
-
-def metrics(point: Point) -> dict[str, float]:
-    """The numbers of ``point`` that exist, by the names that exporters get.
-
-    ``iaside/src``, ``iaside/signed_src`` and ``iaside/sid/<band>`` (SPEC.md 1.5) exist unless the
-    profile is degenerate; ``iaside/value`` (nats) always; ``iaside/accuracy`` and ``iaside/loss``
-    where they are known. Bands count from 0, with zeros in front where there are more than ten.
-    """
-    profile, found = point.profile, dict[str, float | None]()
-    if not profile.degenerate:
-        digits = len(str(profile.rules.bands - 1))
-        found |= {"src": profile.src, "signed_src": profile.signed_src}
-        found |= {f"sid/{band:0{digits}}": float(x) for band, x in enumerate(profile.sid)}
-    found |= {"value": profile.value, "accuracy": point.accuracy, "loss": point.loss}
-    return {f"iaside/{name}": value for name, value in found.items() if value is not None}
 
 
 def export(point: Point, exporter: Exporter) -> None:

@@ -71,6 +71,22 @@ class Point:
             object.__setattr__(self, what, _known(what, getattr(self, what)))
 
 
+def metrics(point: Point) -> dict[str, float]:
+    """The numbers of ``point`` that exist, by the names that exporters get.
+
+    ``iaside/src``, ``iaside/signed_src`` and ``iaside/sid/<band>`` (SPEC.md 1.5) exist unless the
+    profile is degenerate; ``iaside/value`` (nats) always; ``iaside/accuracy`` and ``iaside/loss``
+    where they are known. Bands count from 0, with zeros in front where there are more than ten.
+    """
+    profile, found = point.profile, dict[str, float | None]()
+    if not profile.degenerate:
+        digits = len(str(profile.rules.bands - 1))
+        found |= {"src": profile.src, "signed_src": profile.signed_src}
+        found |= {f"sid/{band:0{digits}}": float(x) for band, x in enumerate(profile.sid)}
+    found |= {"value": profile.value, "accuracy": point.accuracy, "loss": point.loss}
+    return {f"iaside/{name}": value for name, value in found.items() if value is not None}
+
+
 class History:
     """The points of training runs in the SQLite file ``path``, which the first one makes.
 
@@ -104,11 +120,9 @@ class History:
     def to_dataframe(self) -> Any:
         """All points as a pandas DataFrame: a row each, in the order of runs and steps.
 
-        Columns ``run``, ``step``, ``name`` and those of ``metrics`` (exporters.py) without their
+        Columns ``run``, ``step``, ``name`` and those of ``metrics`` without their
         prefix, NaN where a number does not exist. Raises SettingsError where pandas is missing.
         """
-        from pytest_iaside.track.exporters import metrics
-
         pandas = library("pandas", "for to_dataframe()", error=SettingsError)
         rows = []
         for point in self.points():

@@ -23,8 +23,8 @@ from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.spectral import MEASURE_SETTINGS, measure
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.track.checkpoints import Checkpoint
-from pytest_iaside.track.exporters import Exporter, metrics, warn_of_missing
-from pytest_iaside.track.history import History, Point
+from pytest_iaside.track.exporters import Exporter, warn_of_missing
+from pytest_iaside.track.history import History, Point, metrics
 from pytest_iaside.track.tracker import measured_point
 
 VALID = (*MEASURE_SETTINGS, *(each.name for each in fields(Execution) if each.name != "executor"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +16,7 @@ import torch
 import torchvision.transforms.v2  # noqa: F401 (cannot be imported twice)
 from PIL import Image
 from torch import nn
+from torch.utils.data import DataLoader
 from wave_models import MODELS
 
 # pytester forgets, after each run in process, the modules that the run imported; torch cannot be
@@ -36,6 +38,7 @@ from pytest_iaside import (
     compare,
     measure,
 )
+from pytest_iaside.testing.factories import named_reference
 from pytest_iaside.testing.session import CI_VARIABLES
 
 README = Path(__file__).parents[2] / "README.md"
@@ -228,6 +231,51 @@ class Lines:
             lambda: profile.save(self.folder / "file/b.yaml"),
         )
 
+    def values_and_channels(self) -> None:
+        deep = np.zeros((2, 1, 8, 8), np.uint16)
+        self.fails(ReferenceSampleError, r"give range=\(low, high\)", lambda: ReferenceSample(deep))
+        last = np.zeros((2, 8, 8, 3), np.uint8)
+        self.fails(
+            ReferenceSampleError,
+            "channels_last=True, and channels_last=False",
+            lambda: ReferenceSample(last),
+        )
+
+    def ambiguous_datasets(self) -> None:
+        image = np.zeros((3, 8, 8), np.uint8)
+        for rows, match in (
+            ([{"a": image, "b": image}], "columns a, b, .*image=<"),
+            ([{"a": image, "label": 0, "class": 1}], "label and class.*label=<"),
+            ({"train": []}, "keys train"),
+            (DataLoader([image], shuffle=True), "shuffle=False"),  # type: ignore[arg-type]  # a list is one
+        ):
+            self.fails(ReferenceSampleError, match, partial(ReferenceSample.from_dataset, rows))
+
+    def unreadable_pictures(self) -> None:
+        for name, color in (("a.png", 9), ("b.png", 8)):
+            Image.new("L", (8, 8), color).save(self.folder / name)
+        (self.folder / "b.png").write_text("no picture")
+        read = partial(
+            ReferenceSample.from_folder, self.folder, labels=None, resize=None, crop=None
+        )
+        self.fails(ReferenceSampleError, r"b\.png cannot be read", read)
+        (note,) = read(on_error="skip").notes
+        assert re.match(r"1 of 2 images .* skipped: b\.png cannot be read .*Unidentified", note)
+
+    def different_sizes(self) -> None:
+        images = [np.zeros((3, 8, width), np.uint8) for width in (8, 9)]
+        match = r"image 1 is 3×8×9 .* image 0 is 3×8×8 .*resize and crop.*by_size"
+        self.fails(ReferenceSampleError, match, lambda: ReferenceSample.from_dataset(images))
+        assert list(ReferenceSample.by_size(images)) == [(8, 8), (8, 9)]
+
+    def hub(self) -> None:
+        self.fails(
+            ReferenceSampleError, "names no split", lambda: named_reference("hf://a/b", self.folder)
+        )
+        self.patch.setitem(sys.modules, "datasets", None)
+        read = lambda: named_reference("hf://a/b/test", self.folder)  # noqa: E731
+        self.fails(ReferenceSampleError, "pip install", read)
+
     def two_labels(self) -> None:
         pictures = self.folder / "pictures"
         pictures.mkdir()
@@ -335,6 +383,11 @@ LINES = {
     "a baseline whose numbers": Lines.edited_numbers,
     "a baseline of other settings": Lines.other_settings,
     "a folder that cannot": Lines.unwritable_folder,
+    "uint16, CT values": Lines.values_and_channels,
+    "a dataset of which two": Lines.ambiguous_datasets,
+    "a picture that cannot be decoded": Lines.unreadable_pictures,
+    "images of different sizes": Lines.different_sizes,
+    "`hf://…` without": Lines.hub,
     "a picture listed with two": Lines.two_labels,
     "pictures that were enlarged": Lines.warned_pictures,
     "a model that ignores": Lines.ignores_its_input,

@@ -294,7 +294,7 @@ def test_thresholds_take_shares_up_to_all(share, src, nats):
 
 def test_every_limit_is_a_share_a_score_or_in_nats():
     limits = {field.name for field in fields(Thresholds)} - {"direction"}
-    assert limits == {*SHARES, "min_src", "max_log_likelihood_drop"}
+    assert limits == {*SHARES, "min_src", "max_log_likelihood_drop", "max_score_drop"}
 
 
 def test_unpaired_comparison_only_when_asked_and_with_wider_intervals():

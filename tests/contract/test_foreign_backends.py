@@ -137,3 +137,25 @@ def test_what_cannot_be_loaded_or_run_says_so(offered: Callable[..., None]) -> N
             open_backend(classifier, backend=name, inputs=inputs),
         ):
             pass
+
+
+def failing(*_: Any) -> Backend:
+    raise ValueError("no licence")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (failing, r"backend='bad' failed \(ValueError: no licence\)"),
+        (5, r"backend='bad' failed \(TypeError: 'int' object is not callable\)"),
+        (lambda *_: None, "backend='bad' made a NoneType, expected a Backend"),
+    ],
+)
+def test_one_that_cannot_be_made_says_why(
+    offered: Callable[..., None], make: Any, message: str
+) -> None:
+    offered(bad=make)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    sample = ReferenceSample(torch.rand(3, 1, 8, 8), [0, 1, 2])
+    with pytest.raises(ModelError, match=message):
+        measure(network, sample, bands=3, execution=Execution(backend="bad"))

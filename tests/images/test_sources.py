@@ -300,7 +300,7 @@ class TestDataset:
             ([torch.zeros(2, 2)], r"image 0 has type float32 and shape \(2, 2\); expected a PIL"),
             ([np.zeros((8, 8, 3), np.uint8)], r"shape \(8, 8, 3\), which looks like \(height"),
             ([torch.zeros(1, 2, 2, dtype=torch.int64)], "image 0 is torch.int64; expected"),
-            ([{"image": 1}], "image 0 is a dict; expected a PIL image"),
+            ([{"image": 1}], "columns image, and none of them holds a PIL image"),
             ([(torch.zeros(1, 2, 2), 0, 1)], r"tuple of 3 parts; expected.*pair \(image, label\)"),
             ([torch.zeros(1, 2, 2), (torch.zeros(1, 2, 2), 0)], "only one of them has a label"),
             ([(torch.zeros(1, 2, 2), "cat")], "labels are <U3"),
@@ -310,12 +310,13 @@ class TestDataset:
         with pytest.raises(ReferenceSampleError, match=message):
             ReferenceSample.from_dataset(Items(*items))
 
-    def test_what_is_no_map_style_dataset(self) -> None:
+    def test_what_is_no_dataset(self) -> None:
         class Stream(IterableDataset[Any]):
             def __iter__(self) -> Iterator[Any]:
                 return iter(())
 
-        others: list[Any] = [Stream(), DataLoader(Items(torch.zeros(1, 2, 2))), iter([])]
-        for other in others:
-            with pytest.raises(ReferenceSampleError, match="is not a map-style dataset"):
-                ReferenceSample.from_dataset(other)
+        for empty in (Stream(), DataLoader(Stream()), iter([])):
+            with pytest.raises(ReferenceSampleError, match="the dataset is empty"):
+                ReferenceSample.from_dataset(empty)
+        with pytest.raises(ReferenceSampleError, match="int is no dataset: it needs len"):
+            ReferenceSample.from_dataset(3)

@@ -134,7 +134,9 @@ class TestBoth:
     def test_another_model_is_held_against_it(self, kind: str) -> None:
         classifier, sample = MADE[kind]()
         settings: dict[str, Any] = (
-            {"task": "multilabel"} if kind == "multilabel" else {"score": closeness}
+            {"task": "multilabel"}
+            if kind == "multilabel"
+            else {"score": closeness, "unit": "points"}
         )
         limits = Thresholds(max_score_drop=0.05)
         before = measure(classifier, sample, bands=4, panel="auto")
@@ -249,3 +251,19 @@ def test_one_logit_and_two_classes() -> None:
     np.testing.assert_allclose(one.values, two.values, atol=1e-5)
     assert isinstance(one.answers, Measurement)
     np.testing.assert_allclose(one.answers.values, two.answers.values, atol=1e-4)
+
+
+def test_another_score_is_another_measurement() -> None:
+    from pytest_iaside import BaselineError
+
+    def lenient(outputs: Tensor, targets: Tensor) -> Tensor:
+        return closeness(outputs, targets) / 2
+
+    classifier, sample = scored()
+    before = measure(classifier, sample, bands=4)
+    after = measure(Classifier(Finder(), score=lenient, unit="points"), sample, bands=4)
+    with pytest.raises(BaselineError, match=r"score: candidate .*lenient, baseline closeness"):
+        compare(after, before)
+    other = measure(Classifier(Finder(), score=closeness), sample, bands=4)
+    with pytest.raises(BaselineError, match="unit: candidate score, baseline points"):
+        compare(other, before)

@@ -294,3 +294,55 @@ def test_a_red_gate_names_the_first_layer_that_differs() -> None:
     assert "the first layer that differs is head" in told
     assert "1 of 3 layers differ" in told
     assert "layer" not in red(changed("head", 2.0), network(), where=False)
+
+
+class TestScores:
+    """Of a score of one's own nobody else knows what matters, nor in which unit it is."""
+
+    sample = ReferenceSample(images().images, targets=images().labels)
+
+    @staticmethod
+    def scored(model: nn.Module, unit: float = 1.0) -> Classifier:
+        def score(logits: Tensor, labels: Tensor) -> Tensor:
+            return -unit * nn.functional.cross_entropy(logits, labels, reduction="none")
+
+        return Classifier(model, score=score)
+
+    def test_need_a_margin(self) -> None:
+        with pytest.raises(SettingsError, match="max_score_difference=…, in its unit"):
+            outcome(self.scored(network()), self.scored(network()), self.sample)
+
+    def test_are_compared_clean_and_perturbed_in_their_unit(self) -> None:
+        found = outcome(
+            self.scored(network(), 0.01),
+            self.scored(network(), 0.01),
+            self.sample,
+            max_score_difference=1e-4,
+        )
+        names = ["structured", "clean score", "mean score", "perturbed score", "value", "band"]
+        assert [check.name for check in found.checks] == names
+
+    def test_a_worse_one_in_a_small_unit_is_different(self) -> None:
+        last = nn.Linear(3, 3)
+        worse = nn.Sequential(network(), last)
+        with torch.no_grad():
+            last.weight.copy_(torch.eye(3))
+            last.bias.copy_(torch.tensor([3.0, 0.0, 0.0]))
+        told = red(
+            self.scored(worse, 0.01),
+            self.scored(network(), 0.01),
+            self.sample,
+            max_score_difference=1e-3,
+        )
+        assert told.startswith("different from the original")
+        assert "score, clean" in told
+
+    def test_are_not_compared_with_classes(self) -> None:
+        with pytest.raises(ModelError, match="measured by softmax, the original by score"):
+            outcome(network(), self.scored(network()), self.sample, max_score_difference=1)
+
+
+@pytest.mark.parametrize("name", ["max_accuracy_difference", "max_probability_difference"])
+def test_one_percent_is_not_written_as_1(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}=1 allows everything"):
+        outcome(network(), network(), **{name: 1})

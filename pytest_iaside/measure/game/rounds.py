@@ -100,6 +100,8 @@ def scores_on(
     check_targets(sample, answers, task)
     if given is not None:
         targets = given
+    if task.kind == "multilabel" and isinstance(targets, Tensor):
+        targets = targets.to(torch.float64)
     if targets is None:
         targets = task.predicted(answers)
     targets = to_device(device, targets) if isinstance(targets, Tensor) else targets
@@ -150,6 +152,13 @@ def scored(
         yield task.scores_of(output, targets[some], tuple(names[some]))
 
 
+UNUSED_TARGETS = (
+    "the reference sample has targets, which are for task='multilabel' and score=, but the model "
+    "is a classifier of which one class is right; give ReferenceSample(images, labels): class "
+    "indices (images,), or distributions (images, classes)"
+)
+
+
 def check_targets(sample: ReferenceSample, answers: Tensor, task: Task) -> None:
     """Raise ReferenceSampleError where the targets of ``sample`` do not fit ``answers`` (K, C)."""
     if task.kind == "multilabel":
@@ -164,6 +173,8 @@ def check_targets(sample: ReferenceSample, answers: Tensor, task: Task) -> None:
                 "ReferenceSample(images, targets=…), 1 where a label holds"
             )
     elif not task.scored:
+        if sample.targets is not None:
+            raise ReferenceSampleError(UNUSED_TARGETS)
         sample.check_classes(answers.shape[1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +16,25 @@ from pytest_iaside.models.tasks import SOFTMAX, Task
 
 # Filtered images of 224×224 at once: on CPUs their activations should stay in cache.
 AT_ONCE = {"cpu": 8, "cuda": 256}
+USUAL_ADVICE = "check that it takes a batch of such images"
+ADVICE = (
+    (
+        re.compile(r"uint8|ByteTensor|\bByte\b"),
+        "networks are fed floats from 0 to 1, or less mean, by std: let forward() make bytes of "
+        "them, (255 * x).round().to(torch.uint8)",
+    ),
+    (
+        re.compile(r"size\(\)\[0\] == 1\b|shape\[0\] to be equal to 1\b|dimension 0.*to be 1\b"),
+        "it was exported for one image at a time: give batch_size=1, or export it with a dynamic "
+        "batch, dynamic_shapes=({0: torch.export.Dim('batch')},)",
+    ),
+    (
+        re.compile(r"expected input.* to have \d+ channels", re.DOTALL),
+        "give images of so many channels: ReferenceSample.from_folder(channels=…), or "
+        "images[:, None] where they have none",
+    ),
+)
+"""What is said where a message shows one of the usual causes."""
 
 
 @dataclass(frozen=True)
@@ -96,16 +116,16 @@ class Backend(ABC):
     def _run(self, inputs: Tensor) -> Tensor:
         """``forward``, of all inputs at once."""
 
-    def _failure(
-        self,
-        inputs: Tensor,
-        error: Exception,
-        advice: str = "check that it takes a batch of such images",
-    ) -> ModelError:
+    def _failure(self, inputs: Tensor, error: Exception, advice: str = "") -> ModelError:
         return ModelError(
             f"{self._label} failed on float32 inputs of shape {tuple(inputs.shape)} on "
-            f"{self.device} ({one_line(error)}); {advice}"
+            f"{self.device} ({one_line(error)}); {advice or advice_on(error)}"
         )
+
+
+def advice_on(error: Exception) -> str:
+    """What to do about what a network raised on images that were made for it."""
+    return next((advice for sign, advice in ADVICE if sign.search(str(error))), USUAL_ADVICE)
 
 
 def usual_batch(device: torch.device, height: int = 224, width: int = 224) -> int:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_iaside.checks import is_whole
+from pytest_iaside.errors import SpectralRobustnessError, one_line
 from pytest_iaside.models.backends.base import Backend, Setup, Unfit, usual_batch
 from pytest_iaside.models.backends.eager import CompiledBackend, EagerBackend
 from pytest_iaside.models.backends.openvino import OpenVinoBackend, convert
@@ -71,12 +72,25 @@ class Workshop:
         if self.inputs is None:
             raise ValueError("a network can be converted only for inputs of a known size")
         if setup.backend in names_of_others():
-            made = backend_of_others(setup.backend)
-            where = self.device, self.label, dtype
-            return made(self.network, setup, *where, self.inputs, self.task)
+            return self._of_others(setup, dtype, self.inputs)
         if self._converted is None:
             self._converted = convert(self.network, self.inputs, self.label)
         return OpenVinoBackend(self._converted, setup, self.label, dtype, self.task)
+
+    def _of_others(self, setup: Setup, dtype: str, inputs: Tensor) -> Backend:
+        made = backend_of_others(setup.backend)
+        where = self.device, self.label, dtype
+        try:
+            found = made(self.network, setup, *where, inputs, self.task)
+        except SpectralRobustnessError:
+            raise
+        except Exception as error:  # Whatever the other package raises.
+            why = f"backend={setup.backend!r} failed ({one_line(error)})"
+            raise Unfit(self.label, why) from error
+        if not isinstance(found, Backend):
+            why = f"backend={setup.backend!r} made a {type(found).__name__}, expected a Backend"
+            raise Unfit(self.label, why)
+        return found
 
     def _gives_a_tensor(self) -> bool:
         """Whether what the network returns, of which a score knows what it is, is a tensor."""
