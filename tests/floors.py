@@ -19,7 +19,7 @@ else:
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 # What the package itself imports. What only tests and benchmarks need is as new as it may be.
-EXTRAS = ("cpu", "onnx", "timm", "transformers", "safetensors", "wavelets", "study")
+EXTRAS = ("cpu", "onnx", "timm", "transformers", "safetensors", "datasets", "wavelets", "study")
 
 
 def project() -> Mapping[str, Any]:
