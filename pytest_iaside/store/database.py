@@ -41,7 +41,7 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
     place = f"{path.absolute().as_uri()}?mode={mode}"
     database = sqlite3.connect(place, uri=True, timeout=PATIENCE, isolation_level=None)
     try:
-        # Before, a value may be as large as SQLite allows, 1 GB; nothing here attaches files.
+        # Before, a value may be as large as SQLite itself allows: 1 GB; nothing is attached here.
         if sys.version_info >= (3, 11):
             database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_ROW)
             database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
