@@ -285,7 +285,11 @@ def test_thresholds_that_cannot_be_are_named(arguments, message):
         Thresholds(**arguments)
 
 
-@given(share=st.floats(0, 1), src=st.floats(-1, 1), nats=st.floats(0, allow_infinity=False))
+@given(
+    share=st.floats(0, 1, exclude_max=True),
+    src=st.floats(-1, 1),
+    nats=st.floats(0, allow_infinity=False),
+)
 def test_thresholds_take_shares_up_to_all(share, src, nats):
     found = Thresholds(**dict.fromkeys(SHARES, share), min_src=src, max_log_likelihood_drop=nats)
     assert (found.max_value_drop, found.min_src) == (share, src)
