@@ -116,7 +116,7 @@ def test_profiles_of_unlike_units_are_not_compared() -> None:
         measure(Classifier(NETWORK, score=likelihood, unit=unit), SCORED, bands=3)
         for unit in ("nats", "grades")
     )
-    with pytest.raises(BaselineError, match="candidate score in grades, baseline score in nats"):
+    with pytest.raises(BaselineError, match="unit: candidate grades, baseline nats"):
         compare(new, old)
 
 
