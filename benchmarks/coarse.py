@@ -59,17 +59,17 @@ def both_of(pair: Pair, turns: dict[str, Pair], limits: Thresholds) -> Both:
     everything = "drift" if whole.fails() else whole.verdict
     answers = images * (1 + len(PANEL))
     if coarse.red_by_answers(candidate.answers, baseline, limits, LEVEL):
-        some = coarse.looked_into(images) * (2 * bands + 1)
+        some = coarse.looked_into(images) * 2 * bands
         return Both(everything, "drift", "answers", answers + some)
     if coarse.same_answers(candidate.answers, baseline) and _same_ends(candidate, baseline):
-        return Both(everything, "pass", "unchanged", answers + images * (ends_of(bands) + 1))
+        return Both(everything, "pass", "unchanged", answers + images * ends_of(bands))
     for design, turn in turns.items():
         early = coarse.compare_early(*turn, limits, LEVEL)
         if coarse.decided(early, partial(compare, *turn, limits, level=LEVEL)):
             verdict = "drift" if early.fails() else early.verdict
-            played = len(plan(design, bands, "").coalitions) + 1
+            played = len(plan(design, bands, "").coalitions)
             return Both(everything, verdict, design, answers + images * played)
-    return Both(everything, everything, "everything", answers + images * (2**bands + 1))
+    return Both(everything, everything, "everything", answers + images * 2**bands)
 
 
 def _same_ends(candidate: SpectralProfile, baseline: SpectralProfile) -> bool:
