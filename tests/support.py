@@ -75,7 +75,8 @@ class Lightning:
 
 
 def scored(outputs: Tensor, targets: Tensor) -> Tensor:
-    return outputs.log_softmax(dim=1).gather(1, targets[:, None])[:, 0]
+    classes = targets if targets.ndim == 1 else targets.argmax(dim=1)
+    return outputs.log_softmax(dim=1).gather(1, classes[:, None])[:, 0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,7 +64,8 @@ def test_one_oldest_python_everywhere() -> None:
         pin.removeprefix("pytest==") for pin in pins(project()) if pin.startswith("pytest==")
     )
     said = re.findall(r"Python :: (3\.\d+)", read("pyproject.toml"))
-    assert said == [f"3.{each}" for each in range(int(minor), 15)]
+    # No newer one was run (docs/floors.md).
+    assert said == [f"3.{each}" for each in range(int(minor), 14)]
     assert f"sys.version_info < ({major}, {minor})" in read("Makefile")
     for name in ("Makefile", "README.md", "CONTRIBUTING.md"):
         assert set(re.findall(r"(3\.\d+) or later", read(name))) == {oldest}
