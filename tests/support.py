@@ -70,10 +70,6 @@ class Bytes(Net):
         return super().forward(images / 255)
 
 
-class Lightning:
-    """Made where lightning is: see ``models``."""
-
-
 def scored(outputs: Tensor, targets: Tensor) -> Tensor:
     classes = targets if targets.ndim == 1 else targets.argmax(dim=1)
     return outputs.log_softmax(dim=1).gather(1, classes[:, None])[:, 0]

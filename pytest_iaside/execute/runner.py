@@ -189,7 +189,11 @@ def open_runner(
         passes=passes,
     )
     if kept is not None:
-        key = (id(classifier.network), replace(execution, executor=None), inputs.shape[1:])
+        # The same network may be read in several ways.
+        read = (classifier.output, classifier.task.score, *classifier.arguments.values())
+        asked = (classifier.task.name, classifier.image_argument, *classifier.arguments)
+        what = (id(classifier.network), *map(id, read), *asked)
+        key = (what, replace(execution, executor=None), inputs.shape[1:])
         yield BackendRunner(classifier, kept.backend(key, opened))
         return
     with opened as backend:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -152,16 +151,12 @@ class Classifier:
         object.__setattr__(found, "name", name)
         return found
 
-    @cached_property
+    @property
     def answering(self) -> nn.Module | Callable[[Tensor], Any]:
         """The network from what it is fed to answers (B, C), of an .onnx file's own kind; a module
         of a module."""
         assert not isinstance(self.network, Path)
         return answering(self.network, self.output, self.task, self.arguments, self.image_argument)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without what is made of the rest, and holds functions that cannot be sent."""
-        return {name: value for name, value in vars(self).items() if name != "answering"}
 
     @property
     def fed(self) -> str:

@@ -164,6 +164,28 @@ class TestNetworks:
         for other in (exported, scripted):
             torch.testing.assert_close(run(Classifier(other)), expected)
 
+    def test_weights_that_change_their_type_are_fed_it(self) -> None:
+        network = Head()
+        classifier = Classifier(network)
+        before = run(classifier)
+        network.double()
+        found = run(classifier)
+        assert found.dtype == torch.float64
+        torch.testing.assert_close(found.float(), before)
+
+    def test_one_network_read_in_two_ways_stays_open_as_two(self) -> None:
+        from pytest_iaside.execute.execution import Execution
+        from pytest_iaside.execute.runner import kept_open, open_runner
+
+        network, images = Head(lambda z: (z, z + 1)), torch.rand(2, 3, 4, 4)
+        found = []
+        with kept_open(passes=10):
+            for place in (0, 1):
+                classifier = Classifier(network, output=place)
+                with open_runner(classifier, Execution(), inputs=images, passes=1) as runner:
+                    found.append(next(iter(runner.forward_many([images]))))
+        torch.testing.assert_close(found[1], found[0] + 1)
+
     def test_named_keeps_all_else(self) -> None:
         one = Classifier(Head(lambda z: (z, z)), mean=0.5, std=0.5, output=1, version="2")
         other = one.named("twin")
