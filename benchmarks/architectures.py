@@ -21,7 +21,7 @@ WAYS = {
     "openvino": ("openvino", "float32"),
     "auto": ("auto", "float32"),
 }
-NETWORKS = ["resnet50", "vit_b_16", "convnext_tiny", "mobilenet_v3_large", "lite0"]
+NETWORKS = ["resnet50", "vit_s_16", "convnext_tiny", "mobilenet_v3_large", "lite0"]
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ HEAD = [
 
 
 def network_of(name: str) -> nn.Module:
-    """A network of torchvision, or EfficientNet-Lite0, with random weights."""
+    """A network of torchvision, or a ViT-S/16 or EfficientNet-Lite0, with random weights."""
     from torchvision import models
 
     torch.manual_seed(0)
@@ -33,6 +33,10 @@ def network_of(name: str) -> nn.Module:
         from scrapbook.models import load_photo_tagger
 
         return load_photo_tagger().eval()
+    if name == "vit_s_16":
+        # Of the sizes that the name stands for; torchvision starts at the next larger one.
+        sizes = {"num_layers": 12, "num_heads": 6, "hidden_dim": 384, "mlp_dim": 1536}
+        return models.VisionTransformer(image_size=224, patch_size=16, **sizes).eval()
     made: nn.Module = getattr(models, name)(weights=None)
     return made.eval()
 
