@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from pytest_iaside.checks import is_number, is_whole
 from pytest_iaside.errors import SettingsError
-from pytest_iaside.execute.execution import Execution, gathered
+from pytest_iaside.execute.execution import Execution, gathered, is_executor
 from pytest_iaside.images.loaded import OnError
 from pytest_iaside.thresholds import LEVEL, Direction, FailOn, Thresholds
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import pytest
 
     from pytest_iaside.images.bands import Norm
@@ -37,6 +39,7 @@ class GateKeywords(TypedDict, total=False):
     backend: str
     batch_size: int | Literal["auto"]
     dtype: DType
+    executor: str | Executor | None
     execution: Execution
     max_log_likelihood_drop: float | None
     max_probability_drop: float | None
@@ -173,6 +176,11 @@ BUDGET = Kind(
     _is_budget,
     lambda text: number if is_whole(number := _number(text)) else text.strip(),
 )
+EXECUTOR = Kind(
+    "process, process:4, dask://host:port, ray, ray://host:port, slurm:20 or none",
+    is_executor,
+    lambda text: None if text.strip() == "none" else text.strip(),
+)
 TEXT = Kind("text", lambda v: isinstance(v, str) and v != "", str.strip)
 
 WHOLE_OR_NONE = Kind(
@@ -212,6 +220,10 @@ MEASURE: dict[str, tuple[Kind, str]] = {
     "backend": (TEXT, "what runs the model: auto, eager, compile, openvino, onnx"),
     "batch_size": (WHOLE_OR_AUTO, "images for each forward pass, or auto"),
     "dtype": (TEXT, "precision of the forward passes: float32 or bfloat16"),
+    "executor": (
+        EXECUTOR,
+        "workers that share the work: process:4, dask://host:port, ray, slurm:20",
+    ),
     "cache": (YES_OR_NO, "take what was found for an image before from the disk: true or false"),
     "panel": (PANEL, "corruptions under which images are answered: auto, none, white_noise 3, …"),
 }
@@ -237,7 +249,9 @@ SETTINGS: dict[str, tuple[Kind, str]] = {
     "budget": (BUDGET, "how much a spectral gate plays: decided, everything, 1500 (passes), 60s"),
 }
 # Those that a command line changes for one run; the rest belong to the project.
-ON_COMMAND_LINE = ("samples", "device", "backend", "batch_size", "fail_on", "level", "budget")
+ON_COMMAND_LINE = (
+    *("samples", "device", "backend", "batch_size", "executor", "fail_on", "level", "budget"),
+)
 # Keys of the ini file that are no settings of a gate: they configure the default fixtures, and
 # the report.
 INI_ONLY: dict[str, tuple[Kind, str]] = {

@@ -1,16 +1,21 @@
-"""Jobs: a measurement in pieces, run in this process or spread over an executor's workers."""
+"""Jobs: a measurement in pieces, run in this process or spread over an engine's workers."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import replace
-from itertools import chain, repeat
-from typing import Protocol, TypeVar
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from itertools import chain
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
+from pytest_iaside.execute.crew import Crew
+from pytest_iaside.execute.engines import engine_of
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.runner import BackendRunner, open_runner
+from pytest_iaside.execute.runner import BackendRunner, PreparedExecution, open_runner
 from pytest_iaside.execute.steady import AT_ONCE, check_answers
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.models.classifier import Classifier
@@ -19,7 +24,10 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 AT_A_TIME = 8
-"""Images prepared at once, and sent to an executor's worker together with the model."""
+"""Images prepared at once."""
+UNIT_SECONDS = 3.0
+"""What a worker should have to do at a time: long beside the way there and back, short beside a
+fault after which it is done again."""
 
 
 class Job(Protocol[R_co]):
@@ -39,34 +47,189 @@ class Job(Protocol[R_co]):
         """What is found, in the order of the images, a few at a time."""
 
 
+@runtime_checkable
+class DivisibleJob(Protocol):
+    """A job whose parts may be done by several workers.
+
+    What they find does not depend on how large they are: a part consists of whole batches.
+    """
+
+    @property
+    def own_passes(self) -> int:
+        """Forward passes of this job alone."""
+
+    def head(self) -> Job[Any] | None:
+        """What has to be known before it can be divided; None where it is."""
+
+    def parts(
+        self, found: Sequence[Any], batch_size: int, passes: int
+    ) -> Sequence[tuple[slice, Sequence[Job[Any]]]]:
+        """Images, and for them parts of about so many passes, of batches of so many images.
+
+        ``found`` is what the head gave.
+        """
+
+    def joined(self, some: slice, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        """The job's rows of ``some`` images, of those of each of their parts."""
+
+
 def run_jobs(
     classifier: Classifier, execution: Execution, jobs: Iterable[Job[R]], *, steady: bool = False
 ) -> Generator[R]:
     """The rows of all ``jobs``, of which there is at least one, in their order.
 
-    In this process a job is made when the one before is done. Raises as ``open_runner``, and
+    A job is made when the one before is done, or a worker is free. Raises as ``open_runner``, and
     ModelError where the network answers the first images differently each time, unless it is known
     to be ``steady``.
     """
-    if (executor := execution.executor) is not None:
-        # Workers do not spread their part any further, and an executor cannot be sent to one.
-        alone = replace(execution, executor=None)
-        every = list(jobs)
-        for found in executor.map(_run_alone, repeat(classifier), repeat(alone), every):
-            yield from found
-        return
     waiting = iter(jobs)
     first = next(waiting)
+    if execution.executor is not None:
+        yield from _spread(classifier, execution, first, waiting, steady)
+        return
     inputs = first.first_inputs(classifier)
     with open_runner(classifier, execution, inputs=inputs, passes=first.passes) as runner:
         if not steady:
-            seen = classifier.normalise(first.sample.pixels(0, AT_ONCE).to(runner.device))
-            check_answers(runner, seen, first.sample.names, execution.dtype, first.sample.right)
+            _check_steady(runner, execution, first)
         for job in chain([first], waiting):
             yield from job.rows(runner)
 
 
-def _run_alone(classifier: Classifier, execution: Execution, job: Job[R]) -> list[R]:
+def _check_steady(runner: BackendRunner, execution: Execution, job: Job[Any]) -> None:
+    seen = runner.classifier.normalise(job.sample.pixels(0, AT_ONCE).to(runner.device))
+    check_answers(runner, seen, job.sample.names, execution.dtype, job.sample.right)
+
+
+def _spread(
+    classifier: Classifier,
+    execution: Execution,
+    first: Job[Any],
+    rest: Iterator[Job[Any]],
+    steady: bool,
+) -> Generator[Any]:
+    """The rows of all jobs, found by the workers of an engine.
+
+    How a network is run is chosen once, by one of them, and the work is cut at whole batches: what
+    is found does not depend on who did which part, nor on how many there were.
+    """
+    crew = Crew(engine_of(execution.executor), classifier)
+    alone = replace(execution, executor=None)
+    start = crew.ask(_begin, alone, first, steady)
+    prepared = PreparedExecution(
+        **{each.name: getattr(alone, each.name) for each in fields(Execution)}
+        | {"device": start.device, "backend": start.setup.backend},
+        setup=start.setup,
+    )
+    at_once = max(start.batch_size, int(UNIT_SECONDS * start.speed))
+    cut = _Cut(chain([first], rest), start.batch_size, at_once)
+    for found in crew.map(_rows, prepared, cut.units(), passes=first.passes):
+        yield from cut.take(found)
+
+
+class _Cut:
+    """Jobs cut into units of about ``at_once`` passes, and what is found put together again.
+
+    A unit is a list of jobs. What comes back is in the order of the units.
+    """
+
+    def __init__(self, jobs: Iterator[Job[Any]], batch_size: int, at_once: int) -> None:
+        self._jobs, self._batch_size, self._at_once = jobs, batch_size, at_once
+        self._takes: deque[Callable[[list[Any]], list[Any]]] = deque()
+
+    def units(self) -> Iterator[tuple[list[Job[Any]]] | None]:
+        """The units; None where one depends on what has not come back yet."""
+        ahead: deque[_Divided] = deque()
+        small: list[Job[Any]] = []
+        for job in self._jobs:
+            passes = job.own_passes if isinstance(job, DivisibleJob) else self._at_once
+            if isinstance(job, DivisibleJob) and passes > self._at_once:
+                divided = _Divided(job)
+                if (head := job.head()) is not None:
+                    yield self._unit([head], divided.know)
+                else:
+                    divided.know([])
+                ahead.append(divided)
+                # The head of the next is under way while the parts of this one are handed out.
+                if len(ahead) > 1:
+                    yield from self._parts(ahead.popleft())
+                continue
+            while ahead:
+                yield from self._parts(ahead.popleft())
+            small.append(job)
+            if passes * len(small) >= self._at_once:
+                yield self._unit(small, list)
+                small = []
+        while ahead:
+            yield from self._parts(ahead.popleft())
+        if small:
+            yield self._unit(small, list)
+
+    def take(self, found: list[Any]) -> list[Any]:
+        """The rows that the unit which came back next, with ``found``, completes."""
+        return self._takes.popleft()(found)
+
+    def _unit(
+        self, jobs: list[Job[Any]], take: Callable[[list[Any]], list[Any]]
+    ) -> tuple[list[Job[Any]]]:
+        self._takes.append(take)
+        return (jobs,)
+
+    def _parts(self, divided: _Divided) -> Iterator[tuple[list[Job[Any]]] | None]:
+        while divided.head is None:
+            yield None
+        for some, parts in divided.job.parts(divided.head, self._batch_size, self._at_once):
+            rows: list[list[Any]] = []
+            take = partial(_complete, divided.job, some, len(parts), rows)
+            for part in parts:
+                yield self._unit([part], take)
+
+
+@dataclass(eq=False)
+class _Divided:
+    job: DivisibleJob
+    head: list[Any] | None = None
+
+    def know(self, found: list[Any]) -> list[Any]:
+        self.head = found
+        return []
+
+
+def _complete(
+    job: DivisibleJob, some: slice, count: int, rows: list[list[Any]], found: list[Any]
+) -> list[Any]:
+    rows.append(found)
+    return job.joined(some, rows) if len(rows) == count else []
+
+
+def _rows(classifier: Classifier, execution: Execution, jobs: list[Job[Any]]) -> list[Any]:
+    first = jobs[0]
+    inputs = first.first_inputs(classifier)
+    with open_runner(classifier, execution, inputs=inputs, passes=first.passes) as runner:
+        return [row for job in jobs for row in job.rows(runner)]
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a network is run, and how fast."""
+
+    setup: Any
+    device: str
+    batch_size: int
+    speed: float
+    """Forward passes a second."""
+
+
+def _begin(classifier: Classifier, execution: Execution, job: Job[Any], steady: bool) -> Start:
     inputs = job.first_inputs(classifier)
     with open_runner(classifier, execution, inputs=inputs, passes=job.passes) as runner:
-        return list(job.rows(runner))
+        if not steady:
+            _check_steady(runner, execution, job)
+        size = runner.batch_size
+        batch = inputs[:1].expand(size, -1, -1, -1).contiguous().to(runner.device)
+        least = float("inf")
+        for _ in range(2):
+            began = time.perf_counter()
+            for _ in runner.forward_many([batch]):
+                pass
+            least = min(least, time.perf_counter() - began)
+        return Start(runner.backend.setup, runner.device.type, size, size / max(least, 1e-6))

@@ -3,9 +3,9 @@
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution, check_execution
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.models.backends import Backend, open_backend
-from pytest_iaside.models.backends.base import usual_batch
+from pytest_iaside.models.backends.base import Setup, usual_batch
 from pytest_iaside.models.backends.devices import (
     alone,
     check_loaded,
@@ -29,6 +29,13 @@ from pytest_iaside.models.gradients import PixelNetwork, with_gradients
 from pytest_iaside.models.tuning import keep_freed_memory, limited_threads, return_freed_memory
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedExecution(Execution):
+    """An execution of which everything was chosen already, so that all who have it run alike."""
+
+    setup: Setup
 
 
 class Runner(ABC):
@@ -187,34 +194,51 @@ def open_runner(
         batch_size=execution.batch_size,
         inputs=inputs,
         passes=passes,
+        setup=execution.setup if isinstance(execution, PreparedExecution) else None,
     )
     if kept is not None:
         # The same network may be read in several ways.
         read = (classifier.output, classifier.task.score, *classifier.arguments.values())
         asked = (classifier.task.name, classifier.image_argument, *classifier.arguments)
         what = (id(classifier.network), *map(id, read), *asked)
-        key = (what, replace(execution, executor=None), inputs.shape[1:])
+        key = (what, execution, inputs.shape[1:])
         yield BackendRunner(classifier, kept.backend(key, opened))
         return
     with opened as backend:
         yield BackendRunner(classifier, backend)
 
 
-@dataclass(frozen=True, eq=False)
-class _Kept:
-    """Backends that stay open, by what they run and how."""
+class KeptBackends:
+    """Backends that stay open, by what they run and how, until they are closed.
 
-    passes: int
-    stack: ExitStack
-    backends: dict[Hashable, Backend]
+    ``passes`` are those of all that is run on them: what a conversion has to be worth.
+    """
+
+    def __init__(self, passes: int) -> None:
+        self.passes = passes
+        self._stack = ExitStack()
+        self._backends: dict[Hashable, Backend] = {}
 
     def backend(self, key: Hashable, opened: AbstractContextManager[Backend]) -> Backend:
-        if key not in self.backends:
-            self.backends[key] = self.stack.enter_context(opened)
-        return self.backends[key]
+        if key not in self._backends:
+            self._backends[key] = self._stack.enter_context(opened)
+        return self._backends[key]
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """What is opened by ``open_runner`` in here is taken from these, or becomes one."""
+        before = _KEPT.set(self)
+        try:
+            yield
+        finally:
+            _KEPT.reset(before)
+
+    def close(self) -> None:
+        self._backends.clear()
+        self._stack.close()
 
 
-_KEPT: ContextVar[_Kept | None] = ContextVar("kept", default=None)
+_KEPT: ContextVar[KeptBackends | None] = ContextVar("kept", default=None)
 
 
 @contextmanager
@@ -224,12 +248,9 @@ def kept_open(passes: int) -> Iterator[None]:
     So that a network is converted once, for ``passes`` in all, and not again for each part of a
     measurement. Nothing else may touch the network in here.
     """
-    with ExitStack() as stack:
-        before = _KEPT.set(_Kept(passes, stack, {}))
-        try:
-            yield
-        finally:
-            _KEPT.reset(before)
+    kept = KeptBackends(passes)
+    with closing(kept), kept.in_use():
+        yield
 
 
 @contextmanager

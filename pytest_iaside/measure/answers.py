@@ -1,8 +1,10 @@
 """What a classifier answers to a sample's images, clean and perturbed."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -17,8 +19,14 @@ from pytest_iaside.errors import (
     one_line,
 )
 from pytest_iaside.execute.execution import Execution, check_execution
-from pytest_iaside.execute.runner import Runner, check_finite, open_gradient_runner, open_runner
-from pytest_iaside.execute.steady import check_answers
+from pytest_iaside.execute.jobs import AT_A_TIME, run_jobs
+from pytest_iaside.execute.runner import (
+    BackendRunner,
+    Runner,
+    check_finite,
+    open_gradient_runner,
+    pieces,
+)
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference
 from pytest_iaside.images.targets import numbers_of
@@ -65,13 +73,50 @@ def answers(
         if execution.backend == "auto":
             # PyTorch has the gradients; another backend would leave it a single thread for them.
             execution = replace(execution, backend="eager")
-    inputs = chosen.normalise(reference.pixels(0, 8))
-    passes = len(reference) * len(perturbations)
-    with open_runner(chosen, execution, inputs=inputs, passes=passes) as runner:
-        if not known:
-            check_answers(runner, inputs, reference.names, execution.dtype, reference.right)
-        run = _Run(runner, reference, seed)
-        return [run.logits(each, kind) for each, kind in zip(perturbations, kinds, strict=True)]
+    asked = tuple(zip(perturbations, kinds, strict=True))
+    job = _Answers(reference, asked, seed, len(reference) * len(perturbations))
+    rows = list(run_jobs(chosen, execution, [job], steady=known))
+    return [np.concatenate([row[place] for row in rows]) for place in range(len(asked))]
+
+
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """Images, and what they are shown under: a job whose rows are logits (k, C) under each."""
+
+    sample: ReferenceSample
+    asked: tuple[tuple[Any, Kind], ...]
+    seed: int
+    passes: int
+
+    def first_inputs(self, classifier: Classifier) -> Tensor:
+        return classifier.normalise(self.sample.pixels(0, AT_A_TIME))
+
+    def rows(self, runner: BackendRunner) -> Iterator[list[Floats]]:
+        run = _Run(runner, self.sample, self.seed)
+        yield [run.logits(each, kind) for each, kind in self.asked]
+
+    @property
+    def own_passes(self) -> int:
+        return len(self.sample) * len(self.asked)
+
+    def head(self) -> None:
+        """Nothing has to be known before."""
+
+    def parts(
+        self, found: Sequence[Any], batch_size: int, passes: int
+    ) -> list[tuple[slice, list[_Answers]]]:
+        images = batch_size * max(1, passes // (batch_size * len(self.asked)))
+        return [(some, [self._take(some)]) for some in pieces(len(self.sample), images)]
+
+    def joined(self, some: slice, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        return list(rows[0])
+
+    def _take(self, some: slice) -> _Answers:
+        images = range(some.start, some.stop)
+        asked = tuple(
+            (each.take(images) if kind == "sample" else each, kind) for each, kind in self.asked
+        )
+        return replace(self, sample=self.sample.take(images), asked=asked)
 
 
 def labels_of(reference: ReferenceSample, clean: Floats, task: Task = SOFTMAX) -> NDArray[Any]:

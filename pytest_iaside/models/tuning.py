@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
@@ -71,9 +72,34 @@ def usable_threads() -> int:
     return min(cores, torch.get_num_threads())
 
 
+_OWN_COPY: ContextVar[bool] = ContextVar("own copy", default=False)
+
+
+@contextmanager
+def own_copy() -> Iterator[None]:
+    """What runs in here is a worker's, with a network that no other thread has.
+
+    Nothing waits for others, nor has them wait; and what is of the whole process, how many threads
+    it computes with and what it draws at random, is left to who started the worker.
+    """
+    before = _OWN_COPY.set(True)
+    try:
+        yield
+    finally:
+        _OWN_COPY.reset(before)
+
+
+def on_own_copy() -> bool:
+    """Whether this runs in ``own_copy``."""
+    return _OWN_COPY.get()
+
+
 @contextmanager
 def limited_threads() -> Iterator[None]:
     """PyTorch on ``usable_threads``, and as it was afterwards."""
+    if on_own_copy():
+        yield
+        return
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(usable_threads())

@@ -47,9 +47,13 @@ class CurrentTest:
 
     @property
     def layers(self) -> list[Layer]:
-        """Settings from the markers, the closest first, the command line and the ini file."""
+        """Settings from the markers, the closest first, the command line, the ini file, and the
+        fixture ``spectral_executor``."""
         session = self.config.stash[SESSION]
-        return [*marker_layers(self.item), session.command_line, session.ini]
+        executor = self.fixture("spectral_executor")
+        found = {} if executor is None else {"executor": executor}
+        fixture = Layer("fixture spectral_executor", found)
+        return [*marker_layers(self.item), session.command_line, session.ini, fixture]
 
     def fixture(self, name: str) -> Any:
         """The value of fixture ``name``; None for items that know no fixtures."""

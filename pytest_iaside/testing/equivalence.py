@@ -151,7 +151,7 @@ def _prepared(
     both: list[SpectralProfile] = []
 
     def measured(model: Any, sample: ReferenceSample, _: Measurement | None) -> Measurement:
-        executor = test.fixture("spectral_executor") if test else None
+        executor = settings.execution.executor
         with test.progress() if test else nullcontext() as progress:
             both[:] = measured_both(
                 model, original, sample, settings, executor=executor, progress=progress

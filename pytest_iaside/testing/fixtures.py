@@ -58,8 +58,8 @@ def spectral_baseline_classifier(pytestconfig: pytest.Config) -> Classifier | No
 
 
 @pytest.fixture(scope="session")
-def spectral_executor() -> Executor | None:
-    """Where models are measured: a concurrent.futures.Executor, or None for this process."""
+def spectral_executor() -> Executor | str | None:
+    """Workers that share the work, or their name ("process:4"), where no setting names them."""
     return None
 
 

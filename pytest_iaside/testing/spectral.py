@@ -93,7 +93,7 @@ def _prepared(
     exhausted = False
 
     def measured(model: Any, sample: ReferenceSample, baseline: Any) -> SpectralProfile:
-        executor = test.fixture("spectral_executor") if test else None
+        executor = settings.execution.executor
         # What stays open is this thread's own: an executor's threads would wait for it for ever.
         alone = executor is None
         with kept_open(passes=PASSES_OF_A_GATE * len(sample)) if alone else nullcontext():

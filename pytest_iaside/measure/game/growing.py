@@ -17,16 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.execute.jobs import AT_A_TIME, run_jobs
-from pytest_iaside.execute.runner import BackendRunner
-from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.game.cached import CachedGame
 from pytest_iaside.measure.game.coalitions import columns_of, exact_coalitions, plan
-from pytest_iaside.measure.game.play import Game, Shard, answers_on, key_of, plans_of
+from pytest_iaside.measure.game.play import Game, Part, key_of, plans_of
 from pytest_iaside.measure.game.replay import Again, answered
 from pytest_iaside.measure.game.rows import PASSES, GameRows, join
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.game.shapley import mean_by_size, plan_weights, shapley_weights
-from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats.arrays import Floats, random_by
 
 BETWEEN = 2
@@ -221,7 +218,7 @@ class GrowingGame:
 
     def _parts(
         self, columns: NDArray[np.int64], log_probabilities: Floats | None
-    ) -> Iterator[_Part]:
+    ) -> Iterator[Part]:
         coalitions = exact_coalitions(self.game.rules.bands)[columns]
         clean = self.clean
         if log_probabilities is not None:
@@ -233,40 +230,7 @@ class GrowingGame:
             some = slice(done, done + len(shard.sample))
             done = some.stop
             known = None if clean is None else clean[some]
-            yield _Part(shard, list(coalitions[some]), known, passes)
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Some images of a turn, and the coalitions that are played of each."""
-
-    shard: Shard
-    coalitions: list[NDArray[np.bool_]]
-    clean: Tensor | None
-    passes: int
-
-    @property
-    def sample(self) -> ReferenceSample:
-        return self.shard.sample
-
-    def first_inputs(self, classifier: Classifier) -> Tensor:
-        return self.shard.first_inputs(classifier)
-
-    def rows(self, runner: BackendRunner) -> Iterator[GameRows]:
-        """Rows of which ψ and means are left open."""
-        for some, (found,), log_probabilities in answers_on(
-            runner, self.shard.rules, self.shard, self.coalitions, clean=self.clean
-        ):
-            count = some.stop - some.start
-            nothing = np.full((count, 0), np.nan)
-            yield GameRows(
-                image_psi=nothing,
-                by_size=nothing,
-                log_likelihood=found,
-                log_probabilities=log_probabilities,
-                forward_passes=count * (found.shape[1] + (self.clean is None)),
-                environment=runner.environment,
-            )
+            yield Part(shard, list(coalitions[some]), known, passes)
 
 
 def arcs_of(bands: int) -> int:

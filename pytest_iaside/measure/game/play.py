@@ -1,5 +1,7 @@
 """The coalition game of some images: their bands, through one classifier (SPEC.md 1.2–1.4)."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +21,8 @@ from pytest_iaside.images.filters import Components, components, gaussian_absenc
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.rescaling import Rescaled
 from pytest_iaside.measure.game.coalitions import Plan, exact_coalitions, plan
-from pytest_iaside.measure.game.rounds import scores_on, to_device
-from pytest_iaside.measure.game.rows import GameRows
+from pytest_iaside.measure.game.rounds import clean_answers, scores_on, to_device
+from pytest_iaside.measure.game.rows import GameRows, join
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.game.shapley import mean_by_size, plan_weights
 from pytest_iaside.models.classifier import Classifier
@@ -41,7 +43,7 @@ class Game:
     temperature: float = 1.0
     """What logits are divided by, so that two models are played with the same confidence."""
 
-    def shards(self, size: int, images: Sequence[int]) -> Iterator["Shard"]:
+    def shards(self, size: int, images: Sequence[int]) -> Iterator[Shard]:
         """``images`` of the sample in pieces of ``size``."""
         found = shards(
             self.sample, self.rules, self.whole, size, images, temperature=self.temperature
@@ -70,6 +72,148 @@ class Shard:
 
     def rows(self, runner: BackendRunner) -> Iterator[GameRows]:
         return play_on(runner, self.rules, self)
+
+    @property
+    def whole(self) -> Part:
+        """All that is played of the images."""
+        coalitions = [each.coalitions for each in plans_of(self.sample, self.rules)]
+        return Part(self, coalitions, None, self.passes)
+
+    @property
+    def own_passes(self) -> int:
+        return self.whole.own_passes
+
+    def head(self) -> CleanPart:
+        return CleanPart(self)
+
+    def parts(
+        self, found: Sequence[Tensor], batch_size: int, passes: int
+    ) -> list[tuple[slice, list[Part]]]:
+        return self.whole.parts(found, batch_size, passes)
+
+    def joined(self, some: slice, rows: Sequence[Sequence[GameRows]]) -> list[GameRows]:
+        found = joined_parts(rows)
+        plans = plans_of(self.sample.take(range(some.start, some.stop)), self.rules)
+        passes = found.forward_passes + len(found)
+        return [replace(read(found, plans, self.rules), forward_passes=passes)]
+
+    def take(self, some: slice) -> Shard:
+        """Some of the images."""
+        absent = None if self.absent is None else self.absent[some]
+        sample = self.sample.take(range(some.start, some.stop))
+        return replace(self, sample=sample, absent=absent)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Images and coalitions of them that are played, (S, M) of each; ψ and means are left open."""
+
+    shard: Shard
+    coalitions: list[NDArray[np.bool_]]
+    clean: Tensor | None
+    """Answers (K, C) to the images as they are, where they are known."""
+    passes: int
+
+    @property
+    def sample(self) -> ReferenceSample:
+        return self.shard.sample
+
+    def first_inputs(self, classifier: Classifier) -> Tensor:
+        return self.shard.first_inputs(classifier)
+
+    def rows(self, runner: BackendRunner) -> Iterator[GameRows]:
+        for some, (found,), log_probabilities in answers_on(
+            runner, self.shard.rules, self.shard, self.coalitions, clean=self.clean
+        ):
+            count = some.stop - some.start
+            nothing = np.full((count, 0), np.nan)
+            yield GameRows(
+                image_psi=nothing,
+                by_size=nothing,
+                log_likelihood=found,
+                log_probabilities=log_probabilities,
+                forward_passes=count * (found.shape[1] + (self.clean is None)),
+                environment=runner.environment,
+            )
+
+    @property
+    def own_passes(self) -> int:
+        return len(self.sample) * (len(self.coalitions[0]) + (self.clean is None))
+
+    def head(self) -> CleanPart | None:
+        return CleanPart(self.shard) if self.clean is None else None
+
+    def parts(
+        self, found: Sequence[Tensor], batch_size: int, passes: int
+    ) -> list[tuple[slice, list[Part]]]:
+        """Images, and for them parts of whole batches: as large ones give the same digits."""
+        clean = torch.cat(list(found)) if self.clean is None else self.clean
+        played, bands = self.coalitions[0].shape
+        together = batch_size // played
+        images, step = max(1, together), played
+        if together:
+            # Images whose coalitions share a batch stay together.
+            images *= max(1, passes // (images * played))
+        else:
+            # Fewer coalitions than bands would be taken out of an image in another way.
+            least = -(-bands // batch_size)
+            step = batch_size * max(least, passes // batch_size)
+        cuts = list(range(0, played, step))
+        if len(cuts) > 1 and played - cuts[-1] < bands:
+            cuts.pop()
+        ends = [*cuts[1:], played]
+        return [
+            (
+                some,
+                [
+                    Part(
+                        self.shard.take(some),
+                        [each[start:stop] for each in self.coalitions[some]],
+                        clean[some],
+                        self.passes,
+                    )
+                    for start, stop in zip(cuts, ends, strict=True)
+                ],
+            )
+            for some in pieces(len(self.sample), images)
+        ]
+
+    def joined(self, some: slice, rows: Sequence[Sequence[GameRows]]) -> list[GameRows]:
+        found = joined_parts(rows)
+        unknown = len(found) if self.clean is None else 0
+        return [replace(found, forward_passes=found.forward_passes + unknown)]
+
+
+@dataclass(frozen=True, eq=False)
+class CleanPart:
+    """The images of a shard as they are; a row is answers (k, C)."""
+
+    shard: Shard
+
+    @property
+    def sample(self) -> ReferenceSample:
+        return self.shard.sample
+
+    @property
+    def passes(self) -> int:
+        return self.shard.passes
+
+    def first_inputs(self, classifier: Classifier) -> Tensor:
+        return self.shard.first_inputs(classifier)
+
+    def rows(self, runner: BackendRunner) -> Iterator[Tensor]:
+        pixels = to_device(runner.device, self.sample.pixels())
+        yield clean_answers(runner, self.sample, pixels).cpu()
+
+
+def joined_parts(rows: Sequence[Sequence[GameRows]]) -> GameRows:
+    """What was found of the same images under one coalition after the other."""
+    found = [join(list(each)) for each in rows]
+    return replace(
+        found[0],
+        log_likelihood=np.concatenate([each.log_likelihood for each in found], axis=1),
+        forward_passes=sum(each.forward_passes for each in found),
+    )
 
 
 def shards(
@@ -119,21 +263,25 @@ def ready(
 def play_on(runner: BackendRunner, rules: Rules, shard: Shard) -> Iterator[GameRows]:
     """Play ``shard`` on an open runner; its images as they are done, a few at a time."""
     plans = plans_of(shard.sample, rules)
-    for some, (log_likelihood,), log_probabilities in answers_on(
-        runner, rules, shard, [each.coalitions for each in plans]
-    ):
-        rows = list(zip(log_likelihood, plans[some], strict=True))
-        yield GameRows(
-            # Relative to the empty coalition first: v(∅) is large against what bands add.
-            image_psi=np.stack(
-                [(row - row[0]) @ plan_weights(each, ways=rules.ways or 1) for row, each in rows]
-            ),
-            by_size=np.stack([mean_by_size(each, row) for row, each in rows]),
-            log_likelihood=log_likelihood,
-            log_probabilities=log_probabilities,
-            forward_passes=len(rows) * (log_likelihood.shape[1] + 1),
-            environment=runner.environment,
-        )
+    part = Part(shard, [each.coalitions for each in plans], None, shard.passes)
+    done = 0
+    for rows in part.rows(runner):
+        some = slice(done, done + len(rows))
+        done = some.stop
+        yield read(rows, plans[some], rules)
+
+
+def read(rows: GameRows, plans: Sequence[Plan], rules: Rules) -> GameRows:
+    """``rows`` with the ψ and the means that ``plans`` of what was played give."""
+    pairs = list(zip(rows.log_likelihood, plans, strict=True))
+    return replace(
+        rows,
+        # Relative to the empty coalition first: v(∅) is large against what bands add.
+        image_psi=np.stack(
+            [(row - row[0]) @ plan_weights(each, ways=rules.ways or 1) for row, each in pairs]
+        ),
+        by_size=np.stack([mean_by_size(each, row) for row, each in pairs]),
+    )
 
 
 def answers_on(

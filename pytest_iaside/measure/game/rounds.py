@@ -91,11 +91,7 @@ def scores_on(
     pixels = to_device(device, sample.pixels())
     given = sample.right
     if clean is None:
-        inputs = map(runner.classifier.normalise, torch.split(pixels, batch_size))
-        found = runner.forward_many(inputs)
-        if task.scored:
-            found = scored(found, task, given, sample.names)
-        clean = torch.cat(list(found))
+        clean = clean_answers(runner, sample, pixels)
     answers = to_device(device, clean)
     check_targets(sample, answers, task)
     if given is not None:
@@ -126,6 +122,15 @@ def scores_on(
     results = play_rounds(rounds(), runner, batch_size=batch_size, every=every)
     for some, scores in zip(together, results, strict=True):
         yield some, to_host(scores), normal[some]
+
+
+def clean_answers(runner: BackendRunner, sample: ReferenceSample, pixels: Tensor) -> Tensor:
+    """Answers (K, C) to the images of ``sample`` as they are; of what is scored the scores."""
+    inputs = map(runner.classifier.normalise, torch.split(pixels, runner.batch_size))
+    found, task = runner.forward_many(inputs), runner.classifier.task
+    if task.scored:
+        found = scored(found, task, sample.right, sample.names)
+    return torch.cat(list(found))
 
 
 def normalised(answers: Tensor, task: Task, temperature: float = 1.0) -> Tensor:

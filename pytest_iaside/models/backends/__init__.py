@@ -19,6 +19,7 @@ from pytest_iaside.models.backends.devices import (
     in_eval_mode,
     module_device,
     moved,
+    randomness_kept,
     usable_device,
 )
 from pytest_iaside.models.backends.eager import EagerBackend
@@ -59,6 +60,7 @@ def open_backend(
     batch_size: int | str = "auto",
     inputs: Tensor | None = None,
     passes: int = 0,
+    setup: Setup | None = None,
 ) -> Iterator[Backend]:
     """Make ``classifier`` ready to run, and put its module back as it was afterwards.
 
@@ -66,7 +68,7 @@ def open_backend(
     there is one. A plain function stays on the CPU unless a device is named.
     ``backend="auto"``: for a module on the CPU the fastest one that is installed and agrees
     with PyTorch on ``inputs``, some of what the network will be fed, if so many ``passes`` are
-    worth the choice; else PyTorch.
+    worth the choice; else PyTorch. A ``setup`` that was chosen elsewhere is taken as it is.
 
     Raises SettingsError when the backend, device or dtype is unknown, unavailable or does not
     fit the network; ModelError when the network cannot be prepared.
@@ -78,7 +80,7 @@ def open_backend(
     _check_fits(classifier, backend, dtype)
     keep_freed_memory()
     # What a network draws at random is not missing from what the caller draws afterwards.
-    with alone(network), limited_threads(), torch.random.fork_rng(devices=[]):
+    with alone(network), limited_threads(), randomness_kept():
         if isinstance(network, nn.Module):
             target = module_device(network, device)
             if backend == "openvino" and target.type != "cpu":
@@ -92,7 +94,10 @@ def open_backend(
                 workshop = Workshop(
                     answering, target, classifier.name, dtype, inputs, classifier.task
                 )
-                chosen = choose(workshop, backend, batch_size, passes)
+                if setup is None:
+                    chosen = choose(workshop, backend, batch_size, passes)
+                else:
+                    chosen = workshop.build_checked(setup)
                 _leave_cores_to(chosen)
                 yield chosen
             return

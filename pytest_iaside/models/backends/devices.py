@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError, SettingsError, one_line
 from pytest_iaside.models.parts import modules_of, roots_of
+from pytest_iaside.models.tuning import on_own_copy
 
 LARGEST_BUFFER = 10_000_000  # numbers
 # A network is one object with one mode, one place and its hooks: one thread at a time prepares and
@@ -21,7 +22,17 @@ _ONE_AT_A_TIME = threading.RLock()
 @contextmanager
 def alone(network: object) -> Iterator[None]:
     """For this thread alone, if ``network`` has modules that another one could run."""
-    with _ONE_AT_A_TIME if modules_of(network) else nullcontext():
+    shared = modules_of(network) and not on_own_copy()
+    with _ONE_AT_A_TIME if shared else nullcontext():
+        yield
+
+
+@contextmanager
+def randomness_kept() -> Iterator[None]:
+    """What is drawn in here is not missing from what the caller draws afterwards."""
+    # Of the whole process: a thread with a copy of its own leaves that to who started it.
+    kept = nullcontext() if on_own_copy() else torch.random.fork_rng(devices=[])
+    with kept:
         yield
 
 

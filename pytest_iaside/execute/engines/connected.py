@@ -1,0 +1,198 @@
+"""Workers that connect to this process, and take one call after another: wherever they run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import secrets
+import socket
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import (
+    Client,
+    Connection,
+    Listener,
+    answer_challenge,
+    deliver_challenge,
+)
+from typing import Any
+
+import torch
+
+from pytest_iaside.execute.engines.base import Engine
+from pytest_iaside.execute.parcel import Parcel
+from pytest_iaside.execute.worker import Home, Reply, forget, work
+
+Address = Any
+"""A name of a socket, or a host and a port."""
+
+
+class WorkerDied(Exception):
+    """The connection to a worker ended while it had a call."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    future: Future[Reply]
+    home: Home
+    payload: bytes
+    parcel: Parcel
+
+
+class ConnectedEngine(Engine):
+    """Listens for workers, which run ``serve``, until it is closed.
+
+    Whoever connects proves first that it knows ``secret``: what comes from it is unpickled.
+    ``remote`` listens to other machines, too.
+    """
+
+    def __init__(self, label: str, *, remote: bool = False, threads: int = 1) -> None:
+        self.label, self.threads = label, threads
+        self.secret = secrets.token_bytes(32)
+        self._listener = Listener(("", 0), "AF_INET") if remote else Listener(None)
+        self._remote = remote
+        self._waiting: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._connected: set[Connection] = set()
+        self._closed = False
+        threading.Thread(target=self._accept, name=f"{label} listens", daemon=True).start()
+
+    @property
+    def address(self) -> Address:
+        """Where workers connect to."""
+        if not self._remote:
+            return self._listener.address
+        return own_address(), self._listener.address[1]
+
+    @property
+    def connected(self) -> int:
+        """How many workers are connected now."""
+        return len(self._connected)
+
+    @property
+    def workers(self) -> int:
+        return max(1, self.connected)
+
+    def submit(self, home: Home, payload: bytes, parcel: Parcel) -> Future[Reply]:
+        asked = _Asked(Future(), home, payload, parcel)
+        self._waiting.put(asked)
+        return asked.future
+
+    def fail(self, error: Exception) -> None:
+        """Tell all who wait for a worker that there will be none."""
+        with suppress(queue.Empty):
+            while (asked := self._waiting.get_nowait()) is not None:
+                _answer(asked.future, error)
+
+    def close(self) -> None:
+        self._closed = True
+        self.fail(WorkerDied("the engine was closed"))
+        with suppress(Exception):
+            # What waits for a connection wakes up for one.
+            Client(self._listener.address).close()
+        self._listener.close()
+        with self._lock:
+            connected = list(self._connected)
+        for _ in connected:
+            self._waiting.put(None)
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                connection = self._listener.accept()
+            except Exception:  # Closed, or somebody went away at once.
+                continue
+            threading.Thread(target=self._use, args=(connection,), daemon=True).start()
+
+    def _use(self, connection: Connection) -> None:
+        """Hand calls to one worker, until it or the engine ends."""
+        with connection:
+            try:
+                deliver_challenge(connection, self.secret)
+                answer_challenge(connection, self.secret)
+            except Exception:  # Not one of ours.
+                return
+            with self._lock:
+                self._connected.add(connection)
+            sent: set[str] = set()
+            try:
+                while not self._closed and (asked := self._next(connection)) is not None:
+                    if asked.future.set_running_or_notify_cancel():
+                        self._hand(connection, asked, sent)
+            except (OSError, EOFError):
+                pass  # Its call was told.
+            finally:
+                with self._lock:
+                    self._connected.discard(connection)
+
+    def _next(self, connection: Connection) -> _Asked | None:
+        """What to do next; None where the worker has gone while there was nothing."""
+        while True:
+            with suppress(queue.Empty):
+                return self._waiting.get(timeout=0.5)
+            # A worker says nothing unasked: what can be read is the end.
+            if self._closed or connection.poll():
+                return None
+
+    def _hand(self, connection: Connection, asked: _Asked, sent: set[str]) -> None:
+        parcel = asked.parcel
+        content = None if parcel.key in sent else parcel.content
+        try:
+            connection.send_bytes(pickle.dumps((asked.home, asked.payload, parcel.key, content)))
+            sent.add(parcel.key)
+            reply: Reply = pickle.loads(connection.recv_bytes())
+            if reply.missing:
+                # It keeps a few models alone.
+                again = (asked.home, asked.payload, parcel.key, parcel.content)
+                connection.send_bytes(pickle.dumps(again))
+                reply = pickle.loads(connection.recv_bytes())
+        except BaseException as error:
+            _answer(asked.future, WorkerDied(str(error) or type(error).__name__))
+            raise
+        _answer(asked.future, reply)
+
+
+def serve(address: Address, secret: bytes, gpu: int | None = None) -> None:
+    """Be a worker of the engine at ``address``, on the GPU of that number, until it ends."""
+    if gpu is not None:
+        torch.cuda.set_device(gpu)
+    with Client(address, authkey=secret) as connection:
+        # Only the engine ends it.
+        with suppress(EOFError, OSError):
+            while True:
+                home, payload, key, content = pickle.loads(connection.recv_bytes())
+                connection.send_bytes(pickle.dumps(work(home, payload, key, content)))
+    forget()
+
+
+def own_address() -> str:
+    """An address of this machine that others can reach, as far as it knows."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        # Nothing is sent: it only chooses the way out.
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+    with suppress(OSError):
+        return socket.gethostbyname(socket.gethostname())
+    return "127.0.0.1"
+
+
+def end_with(stream: Any) -> None:
+    """End this process as soon as ``stream``, which nobody writes to, is closed."""
+
+    def watch() -> None:
+        with suppress(Exception):
+            stream.read()
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _answer(future: Future[Reply], found: Reply | Exception) -> None:
+    with suppress(Exception):  # Nobody waits for it any longer.
+        if isinstance(found, Exception):
+            future.set_exception(found)
+        else:
+            future.set_result(found)

@@ -1,0 +1,99 @@
+"""``dask://host:port``: the workers of a Dask cluster that runs already."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+
+from pytest_iaside.checks import library
+from pytest_iaside.errors import SettingsError, one_line
+from pytest_iaside.execute.engines.base import Engine, WorkersLost
+from pytest_iaside.execute.parcel import Parcel
+from pytest_iaside.execute.worker import Home, Reply, work
+
+PATIENCE = 20.0
+"""Seconds to wait for the scheduler, and for the first worker."""
+
+
+class DaskEngine(Engine):
+    """The workers of the cluster whose scheduler is at ``address``, or those of a ``client``."""
+
+    def __init__(self, address: str = "", *, client: Any = None, threads: int = 1) -> None:
+        distributed = library(
+            "distributed",
+            "for executor='dask://…'",
+            error=SettingsError,
+            package="dask[distributed]",
+            install="'pytest-iaside[dask]'",
+        )
+        self.label, self.threads, self._own = address or "dask", threads, client is None
+        if client is None:
+            try:
+                client = distributed.Client(
+                    address.replace("dask://", "tcp://", 1), timeout=PATIENCE, set_as_default=False
+                )
+            except Exception as error:  # Nobody is there.
+                raise SettingsError(
+                    f"executor={address!r}: no Dask scheduler answered ({one_line(error)}); "
+                    "expected the address that `dask scheduler` prints, with dask:// before it"
+                ) from error
+        self._client = client
+        self._lent: dict[str, Any] = {}
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except Exception as error:
+            self.close()
+            raise SettingsError(
+                f"executor={self.label!r}: the Dask scheduler has no worker; start some with "
+                "`dask worker`"
+            ) from error
+
+    @property
+    def workers(self) -> int:
+        return max(1, sum(self._client.nthreads().values()))
+
+    def submit(self, home: Home, payload: bytes, parcel: Parcel) -> Future[Reply]:
+        # As an argument that lies in the cluster it travels to each worker once.
+        lent = self._lent.get(parcel.key)
+        if lent is None or lent.status in ("lost", "cancelled", "error"):
+            lent = self._client.scatter(parcel.content, hash=False, broadcast=False)
+            self._lent[parcel.key] = lent
+        asked = self._client.submit(work, home, payload, parcel.key, lent, pure=False, retries=2)
+        return _as_future(asked)
+
+    def mend(self) -> None:
+        # What was lent may have died with its worker.
+        self._lent.clear()
+        try:
+            self._client.wait_for_workers(1, timeout=PATIENCE)
+        except Exception as error:
+            raise WorkersLost(f"the Dask scheduler has no worker ({one_line(error)})") from error
+
+    def close(self) -> None:
+        self._lent.clear()
+        if self._own:
+            with suppress(Exception):
+                self._client.close(timeout=2)
+
+
+def _as_future(asked: Any) -> Future[Reply]:
+    found: Future[Reply] = Future()
+    found.set_running_or_notify_cancel()
+
+    def done(asked: Any) -> None:
+        with suppress(Exception):  # Nobody waits any longer.
+            try:
+                found.set_result(asked.result(timeout=PATIENCE))
+            except BaseException as error:
+                found.set_exception(error)
+            finally:
+                asked.release()
+
+    asked.add_done_callback(done)
+    return found
+
+
+def opened(rest: str, options: dict[str, Any]) -> DaskEngine:
+    """The engine of ``dask:rest``, rest an address."""
+    return DaskEngine(f"dask:{rest}", **options)

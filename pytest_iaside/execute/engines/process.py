@@ -1,0 +1,134 @@
+"""``process`` and ``process:4``: workers on this machine, a process each."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from typing import IO, Any
+
+from pytest_iaside.execute.engines.base import WorkersLost
+from pytest_iaside.execute.engines.connected import ConnectedEngine, WorkerDied
+from pytest_iaside.models.tuning import usable_threads
+
+PROGRAM = (
+    "import pickle, sys; address, secret, paths = pickle.load(sys.stdin.buffer); "
+    "sys.path[:] = paths; "
+    "from pytest_iaside.execute.engines.connected import end_with, serve; "
+    "end_with(sys.stdin.buffer); serve(address, secret)"
+)
+"""What a worker runs; not what this process began with, as multiprocessing would."""
+DEATHS = 3
+"""How often each worker may be started anew."""
+
+
+class ProcessEngine(ConnectedEngine):
+    """``count`` processes, each with ``threads``; by default one for each core.
+
+    Where there are several GPUs each process is given one, in turn.
+    """
+
+    def __init__(self, count: int | None = None, *, threads: int = 1) -> None:
+        self._count = count or max(1, usable_threads() // threads)
+        super().__init__(f"process:{self._count}", threads=threads)
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._said: dict[int, IO[bytes]] = {}
+        self._started = 0
+        self._began = time.monotonic()
+        self.mend()
+        threading.Thread(target=self._watch, name="workers live", daemon=True).start()
+
+    @property
+    def workers(self) -> int:
+        return self._count
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the workers that live."""
+        return [each.pid for each in self._processes.values() if each.poll() is None]
+
+    def mend(self) -> None:
+        for place in range(self._count):
+            process = self._processes.get(place)
+            if process is not None and process.poll() is None:
+                continue
+            if self._started >= self._count * (1 + DEATHS):
+                if not self.pids:
+                    raise WorkersLost(f"{self._started} processes ended{self._last_words()}")
+                return
+            self._start(place)
+
+    def _start(self, place: int) -> None:
+        self._started += 1
+        said = self._said[place] = tempfile.TemporaryFile()  # noqa: SIM115 – as long as it runs
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=said,
+            stderr=said,
+            env=self._environment(place),
+            start_new_session=True,  # Ctrl-C is for who asks.
+        )
+        self._processes[place] = process
+        assert process.stdin is not None
+        paths = [os.path.abspath(each) for each in sys.path]
+        with suppress(OSError):  # It has ended already.
+            process.stdin.write(pickle.dumps((self.address, self.secret, paths)))
+            process.stdin.flush()
+
+    def _environment(self, place: int) -> dict[str, str]:
+        own = {"OMP_NUM_THREADS": str(self.threads)}
+        visible = _visible_gpus()
+        if len(visible) > 1:
+            own["CUDA_VISIBLE_DEVICES"] = visible[place % len(visible)]
+        return {**os.environ, **own}
+
+    def _watch(self) -> None:
+        # Where none can start nobody connects, and nobody would tell.
+        while not self._closed:
+            time.sleep(0.5)
+            if not self._closed and not self.pids:
+                self.fail(WorkerDied(f"every worker's process ended{self._last_words()}"))
+
+    def _last_words(self) -> str:
+        for said in self._said.values():
+            with suppress(OSError, ValueError):
+                said.seek(0)
+                lines = said.read().decode(errors="replace").strip().splitlines()
+                if lines:
+                    return f": {lines[-1]}"
+        return ""
+
+    def close(self) -> None:
+        super().close()
+        for process in self._processes.values():
+            if process.stdin is not None:
+                with suppress(OSError):
+                    process.stdin.close()  # It ends with that.
+        for process in self._processes.values():
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for said in self._said.values():
+            said.close()
+
+
+def _visible_gpus() -> list[str]:
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [each.strip() for each in given.split(",") if each.strip()]
+    import torch
+
+    return [str(each) for each in range(torch.cuda.device_count())]
+
+
+def opened(rest: str, options: dict[str, Any]) -> ProcessEngine:
+    """The engine of ``process:rest``."""
+    return ProcessEngine(int(rest) if rest else None, **options)
