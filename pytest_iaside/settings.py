@@ -220,10 +220,7 @@ MEASURE: dict[str, tuple[Kind, str]] = {
     "backend": (TEXT, "what runs the model: auto, eager, compile, openvino, onnx"),
     "batch_size": (WHOLE_OR_AUTO, "images for each forward pass, or auto"),
     "dtype": (TEXT, "precision of the forward passes: float32 or bfloat16"),
-    "executor": (
-        EXECUTOR,
-        "workers that share the work: process:4, dask://host:port, ray, slurm:20",
-    ),
+    "executor": (EXECUTOR, "who shares the work: process:4, dask://host:port, ray, slurm:20"),
     "cache": (YES_OR_NO, "take what was found for an image before from the disk: true or false"),
     "panel": (PANEL, "corruptions under which images are answered: auto, none, white_noise 3, …"),
 }
