@@ -1,4 +1,7 @@
-"""How many forward passes were run, for who looks on from outside."""
+"""How many forward passes were run, for who looks on from outside.
+
+Nothing heavy is imported here: a test session knows it before anything is measured.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
-
-from pytest_iaside.models.outputs import batch_of
 
 
 @dataclass(eq=False)
@@ -38,6 +39,8 @@ def counting(outputs: Iterator[Any]) -> Iterator[Any]:
 
 
 def _counted(outputs: Iterator[Any], passes: Passes) -> Iterator[Any]:
+    from pytest_iaside.models.outputs import batch_of
+
     for output in outputs:
         passes.done += batch_of(output)
         yield output

@@ -8,8 +8,9 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pytest_iaside.compare.answers import compare_answers
 from pytest_iaside.compare.compare import compare
@@ -47,10 +48,8 @@ from pytest_iaside.testing.trainings import (
     trainings_in,
     worse_training,
 )
-from pytest_iaside.testing.watch import TimeIsUp, Watch, watched
+from pytest_iaside.testing.watch import TimeIsUp, Watch, within
 from pytest_iaside.thresholds import LEVEL, Direction, FailOn, Limits, Thresholds
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,8 +183,8 @@ def run_gate(
             told.place = place
         elif baseline is not None or gate.needs_baseline:
             told.place = locate(kind, baseline, test, told.name)
-        with watched(gate.timeout, test, told.refuse) as watch:
-            comparison, failure = _stopped_in_time(watch, _decided, gate, told, reference, watch)
+        decided = partial(_decided, gate, told, reference)
+        comparison, failure = within(gate.timeout, decided, test=test, record=told.refuse)
     except SpectralRobustnessError as error:
         told.refuse(error)
         # Where inside this package it was raised tells a reader nothing; what the model itself
@@ -195,17 +194,6 @@ def run_gate(
     if failure:
         raise AssertionError(failure)
     return comparison
-
-
-def _stopped_in_time(watch: Watch | None, work: Callable[..., T], *arguments: Any) -> T:
-    """What ``work`` returns; raises OutOfTimeError once its time is up."""
-    __tracebackhide__ = True
-    try:
-        return work(*arguments)
-    except TimeIsUp as up:
-        assert watch is not None
-        watch.leave()
-        raise watch.error() from up
 
 
 def _decided(
@@ -456,8 +444,10 @@ def _more(
     if watch is not None and told.comparison is not None:
         watch.explaining = told.comparison.summary()
     try:
-        return _stopped_in_time(watch, gate.tell_more, gate, told, compared)
-    except OutOfTimeError:
+        return gate.tell_more(gate, told, compared)
+    except TimeIsUp:
+        assert watch is not None
+        watch.leave()
         compared["notes"].append(
             f"what else is told of a gate was left out: timeout={gate.timeout} was over"
         )

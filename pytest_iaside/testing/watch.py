@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
 
@@ -31,7 +31,8 @@ from pytest_iaside.testing.session import is_worker
 
 if TYPE_CHECKING:
     from pytest_iaside.measure.spectral import Progress
-    from pytest_iaside.testing.current_test import CurrentTest
+
+T = TypeVar("T")
 
 # Seconds from one attempt to interrupt a gate to the next: what it takes to put a model back may
 # last a while. And how often it is tried.
@@ -45,6 +46,17 @@ STACK = 12
 """Lines of a stack that are shown, the innermost ones."""
 
 
+class WatchedTest(Protocol):
+    """The test of a gate."""
+
+    item: pytest.Item
+
+    @property
+    def config(self) -> pytest.Config: ...
+
+    def uncaptured(self) -> contextlib.AbstractContextManager[None]: ...
+
+
 class TimeIsUp(BaseException):
     """Raised in the thread of a gate; no ``except Exception`` of a model is to take it."""
 
@@ -54,7 +66,7 @@ class Watch:
     """A running gate of ``test``, its ``timeout`` as it was given, and how far it is."""
 
     timeout: str
-    test: CurrentTest | None
+    test: WatchedTest | None
     record: Callable[[OutOfTimeError], None]
     """Hands the gate's record to the session, where its thread cannot any more."""
     passes: Passes = field(default_factory=Passes)
@@ -86,6 +98,9 @@ class Watch:
             f"{stuck}. What was found of whole images is in the cache, and the next run goes on "
             "there. Look where it hangs, or give it more time: --iaside-timeout=5min"
         )
+
+    def start(self) -> None:
+        threading.Thread(target=self.run, name="iaside timeout", daemon=True).start()
 
     def run(self) -> None:
         """Interrupt the gate once its time is up; end the process where that does not help."""
@@ -125,28 +140,32 @@ class Watch:
 _WATCH: ContextVar[Watch | None] = ContextVar("iaside_watch", default=None)
 
 
-@contextlib.contextmanager
-def watched(
-    timeout: str | None, test: CurrentTest | None, record: Callable[[OutOfTimeError], None]
-) -> Iterator[Watch | None]:
-    """Raise TimeIsUp in this block once ``timeout`` is over; None is no limit.
+def within(
+    timeout: str | None,
+    work: Callable[[Watch | None], T],
+    *,
+    test: WatchedTest | None = None,
+    record: Callable[[OutOfTimeError], None] = lambda error: None,
+) -> T:
+    """What ``work`` returns; raises OutOfTimeError once ``timeout`` is over, None is no limit.
 
-    Where the block does not end then, ``record`` is told why, and the process ends with the
-    results of pytest. Outside of a test it goes on.
+    Where it does not end then, ``record`` is told why, and the process of ``test`` ends with the
+    results of pytest. Outside of a test nothing more is done.
     """
+    __tracebackhide__ = True
     if timeout is None:
-        yield None
-        return
+        return work(None)
     watch = Watch(timeout, test, record)
     token = _WATCH.set(watch)
-    watching = threading.Thread(target=watch.run, name="iaside timeout", daemon=True)
     try:
         with counted(watch.passes), _signals(watch), _stuck_with_the_lock(watch):
-            watching.start()
             try:
-                yield watch
+                watch.start()
+                return work(watch)
             finally:
                 watch.leave()
+    except TimeIsUp as up:
+        raise watch.error() from up
     finally:
         _WATCH.reset(token)
 
@@ -213,7 +232,7 @@ def _stuck_with_the_lock(watch: Watch) -> Iterator[None]:
         yield
 
 
-def end_process(watch: Watch, test: CurrentTest) -> None:
+def end_process(watch: Watch, test: WatchedTest) -> None:
     """Tell pytest that the gate of ``test`` failed, let it write its results, and exit with 1."""
     faulthandler.cancel_dump_traceback_later()
     threading.Timer(LAST_WORDS, os._exit, [1]).start()
