@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pytest_iaside.checks import check_choice
 from pytest_iaside.errors import ModelError, ReferenceSampleError, SettingsError, one_line
+from pytest_iaside.models.function_code import code_digest
 
 TaskName = Literal["softmax", "binary", "multilabel"]
 Score = Callable[[Any, Any], Any]
@@ -32,6 +33,8 @@ class Task:
     score: Score | None = None
     unit: str = field(default="nats")
     """What v, ψ and log-likelihoods are in."""
+    score_code: str = field(default="", init=False)
+    """A digest of what the user's own score computes; empty where there is none."""
 
     def __post_init__(self) -> None:
         check_choice("task", self.name, TaskName)
@@ -45,6 +48,9 @@ class Task:
                 f"task={self.name!r} and score= were given; leave task out: the score alone says "
                 "how right an answer is"
             )
+        if self.score is not None:
+            # Before it is called: an object may count its calls.
+            object.__setattr__(self, "score_code", code_digest(self.score))
 
     @property
     def scored(self) -> bool:

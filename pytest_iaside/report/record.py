@@ -163,6 +163,7 @@ class ModelRecord(TypedDict):
     task: str  # Its kind: softmax, multilabel or score.
     unit: str  # What log-likelihoods, or scores, are in.
     score: str  # The name of the user's own score; empty where there is none.
+    score_code: str  # Hash of that score's code; empty where that is not known.
 
 
 class MeasurementRecord(TypedDict):
