@@ -17,8 +17,8 @@ from pytest_iaside.images.grouping import as_list, group_by
 from pytest_iaside.images.loaded import Loaded, OnError, skipped_note
 from pytest_iaside.images.pictures import PictureReader, UnreadableImage, mode_of
 from pytest_iaside.images.rows import AUTO, Parts, Row, RowReader, rows_of
-from pytest_iaside.images.storing import ImageStore, SizedStores
-from pytest_iaside.images.values import checked_range
+from pytest_iaside.images.storing import ImageStore, SizedStores, each_of
+from pytest_iaside.images.values import check_spread, checked_range
 
 SHUFFLES = (data.RandomSampler, data.SubsetRandomSampler, data.WeightedRandomSampler)
 
@@ -141,7 +141,9 @@ class _Found:
         labels = None if self.labels[0] is None else self.labels
         groups = None if all(group is None for group in self.groups) else self.groups
         note = skipped_note(self.skipped, total)
-        return Loaded(self.store.images(), labels, self.names, groups, note, self.store.digests)
+        images = self.store.images()
+        check_spread(each_of(images), checked_range(self.reading.range))
+        return Loaded(images, labels, self.names, groups, note, self.store.digests)
 
 
 def _check_kind(dataset: Any) -> None:

@@ -79,6 +79,11 @@ def test_a_score_needs_a_limit(project: Project) -> None:
     found.stdout.fnmatch_lines(["*say how far its mean may fall: max_score_drop=*"])
 
 
+def test_one_for_a_whole_project_is_no_mistake_for_its_classifiers(project: Project) -> None:
+    project.ini("iaside_max_score_drop = 0.02")
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+
+
 def test_it_is_drift_where_answers_are_those_of_any_image(project: Project) -> None:
     project.write(
         TEST.format(
