@@ -145,9 +145,15 @@ class Task:
                 f"images; expected ({len(names)},): one number for each image, more is better"
             ) from None
         if values.shape not in ((len(names),), (len(names), 1)):
+            mean = "; leave out its mean over the batch" if not values.ndim else ""
             raise ModelError(
                 f"score= returned shape {tuple(values.shape)} for {len(names)} images, expected "
-                f"({len(names)},): one number for each image, more is better"
+                f"({len(names)},): one number for each image, more is better{mean}"
+            )
+        if values.is_complex():
+            raise ModelError(
+                f"score= returned complex numbers ({values.dtype}) for {len(names)} images, "
+                "expected real ones, more is better: return .abs() or .real of them"
             )
         return values.detach().to(torch.float64).reshape(-1, 1)
 
