@@ -19,6 +19,7 @@ from pytest_iaside.compare.notes import (
     effective_note,
     empty_note,
     image_notes,
+    score_note,
     trainings_note,
 )
 from pytest_iaside.compare.trades import trades
@@ -99,7 +100,8 @@ def compare(
         without_bands, interactions = [], ()
     notes = trainings_note(candidate, baseline)
     notes += image_notes(candidate, baseline, rows, paired)
-    notes += [*baseline_notes(candidate, baseline), *without_bands]
+    notes += [*score_note(candidate, baseline), *baseline_notes(candidate, baseline)]
+    notes += without_bands
     if candidate is not baseline:
         notes += better_notes(evidence, checks, changes, limits, direction, answered)
     told: Sequence[Check] = checks

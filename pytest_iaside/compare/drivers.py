@@ -71,7 +71,8 @@ def image_changes(
         "src": "signed SRC",
         "sid": f"importance below {where}",
     }
-    hard = candidate.labels.ndim == 1
+    # Of a score they are numbers that tell targets apart, and mean nothing to anybody.
+    hard = candidate.labels.ndim == 1 and candidate.model.task != "score"
     return ImageChanges(
         quantity=quantities[name],
         unit=candidate.model.unit if name in ("band", "upper", "value") else "",

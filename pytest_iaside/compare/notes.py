@@ -92,6 +92,18 @@ def baseline_notes(candidate: Measurement, baseline: Measurement) -> list[str]:
     return notes
 
 
+def score_note(candidate: Measurement, baseline: Measurement) -> list[str]:
+    """That a score of the user's own has other code than before: it may count something else."""
+    ours, theirs = candidate.model, baseline.model
+    if not ours.score_code or not theirs.score_code or ours.score_code == theirs.score_code:
+        return []
+    return [
+        f"the score's code changed since the baseline: {ours.score} is not what it was, and may "
+        "count something else, so that the two numbers cannot be compared; if it does, give it "
+        "another name, or make a new baseline with the old model"
+    ]
+
+
 BETTER = "better than the baseline"
 
 

@@ -55,7 +55,8 @@ def signed(value: float, digits: int = 3) -> str:
 
 def number(value: float) -> str:
     """A value that may be large."""
-    return _known(f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}")
+    digits = 3 if abs(value) < 10 else 1
+    return _known(f"{round(value, digits) + 0.0:.{digits}f}")
 
 
 def fixed(value: float, digits: int = 3) -> str:
@@ -77,7 +78,12 @@ def in_unit(text: str, unit: str) -> str:
     """``text``, which was written for log-likelihoods in nats, of what is in ``unit``."""
     if unit == NATS:
         return text
-    return text.replace("log-likelihood of the label", "score").replace(f" {NATS}", f" {unit}")
+    scored = "score" if unit == "score" else f"score in {unit}"
+    text = text.replace("log-likelihood of the label", "score")
+    text = text.replace(f"log-likelihood in {NATS}", scored).replace(
+        "Log-likelihood by", "Score by"
+    )
+    return text.replace(f" {NATS}", f" {unit}")
 
 
 def percent(value: float) -> str:

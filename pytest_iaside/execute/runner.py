@@ -283,16 +283,23 @@ def open_gradient_runner(
         yield GradientRunner(model, target, _dtype(network), size)
 
 
-def check_finite(logits: Tensor, names: Sequence[str], how: str = "") -> None:
+def check_finite(
+    logits: Tensor, names: Sequence[str], how: str = "", *, scored: bool = False
+) -> None:
     """Raise ModelError naming the image of the first row of ``logits`` that is not finite."""
     finite = logits.isfinite().all(dim=1)
     if not finite.all():
-        raise not_finite(names[int((~finite).nonzero()[0])], how)
+        raise not_finite(names[int((~finite).nonzero()[0])], how, scored=scored)
 
 
-def not_finite(name: str, how: str = "") -> ModelError:
-    """What is said of logits for the image ``name``, shown ``how``, that are not finite."""
+def not_finite(name: str, how: str = "", *, scored: bool = False) -> ModelError:
+    """What is said of logits, or of what is ``scored``, for the image ``name``, shown ``how``."""
     shown = f"{name} {how}".rstrip()
+    if scored:
+        return ModelError(
+            f"score= returned NaN or infinity for {shown}; expected a finite number: check what "
+            "the model returns for it, and divisions by 0 and logarithms of 0 in the score"
+        )
     return ModelError(
         f"the model returned NaN or infinite logits for {shown}; expected finite numbers: check "
         "the weights and the preprocessing (mean and std)"

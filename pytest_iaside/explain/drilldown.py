@@ -36,6 +36,10 @@ def _explained(red: RedGate) -> tuple[Any, Any]:
     number, comparison, sample = red.asked, red.comparison, red.sample
     if number == 0 or comparison.image_changes is None:
         return None, None
+    if comparison.candidate.model.task == "score":
+        return _nothing(
+            "a score of your own names no class whose evidence could be looked for"
+        ), None
     other = red.other_model()
     if number is None:
         room, one = comparison.candidate.forward_passes, (1 + (other is not None)) * cost(sample, 1)

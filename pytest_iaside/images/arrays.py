@@ -16,6 +16,7 @@ from pytest_iaside.images.values import (
     IMAGE_TYPES,
     RANGED_TYPES,
     ValueRange,
+    check_spread,
     checked_range,
     in_range,
     range_advice,
@@ -42,7 +43,9 @@ def images_of(images: Any, value_range: Any = None, channels_last: bool | None =
             f"images are {kind}; expected uint8 (0 to 255) or float in [0, 1]; {range_advice(kind)}"
         )
     if pair is not None or images.nbytes > storing.MOST_IN_MEMORY:
-        return torch.from_numpy(_one_by_one(images, pair))
+        taken = _one_by_one(images, pair)
+        check_spread(taken, pair)
+        return torch.from_numpy(taken)
     if isinstance(images, Tensor):
         return images.detach().cpu().clone(memory_format=torch.contiguous_format)
     return torch.from_numpy(np.array(images, dtype=images.dtype.newbyteorder("="), order="C"))

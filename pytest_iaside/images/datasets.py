@@ -8,6 +8,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils import data
 
 from pytest_iaside.checks import check_choice, check_whole
@@ -17,9 +18,11 @@ from pytest_iaside.images.grouping import as_list, group_by
 from pytest_iaside.images.loaded import Loaded, OnError, skipped_note
 from pytest_iaside.images.pictures import PictureReader, UnreadableImage, mode_of
 from pytest_iaside.images.rows import AUTO, Parts, Row, RowReader, rows_of
-from pytest_iaside.images.storing import ImageStore, SizedStores
-from pytest_iaside.images.values import checked_range
+from pytest_iaside.images.storing import ImageStore, SizedStores, each_of
+from pytest_iaside.images.values import check_spread, checked_range, digest_of
 
+# Indices that a sampler is asked for twice.
+LOOKED_AT = 1000
 SHUFFLES = (data.RandomSampler, data.SubsetRandomSampler, data.WeightedRandomSampler)
 
 
@@ -74,9 +77,12 @@ def read_dataset(dataset: Any, reading: Reading) -> Loaded:
         groups = _groups_of(reading, length, chosen)
         rows = _rows_of_map(dataset, chosen, reading)
         with reading.store(len(chosen)) as store:
-            found = _Found(reading, store)
+            found, steady = _Found(reading, store), False
             for place, (row, group) in zip(chosen, zip(rows, groups, strict=True), strict=True):
                 found.take(row, f"image {place}", group)
+                if found.names and not steady:
+                    _check_steady(dataset, place, found)
+                    steady = True
             return found.loaded()
     function = reading.groups if callable(reading.groups) else None
     if reading.seed is not None or (reading.groups is not None and not function):
@@ -87,6 +93,20 @@ def read_dataset(dataset: Any, reading: Reading) -> Loaded:
             group = None if function is None else group_by(function, [place])[0]
             found.take(row, f"image {place}", group)
         return found.loaded()
+
+
+def _check_steady(dataset: Any, place: int, found: _Found) -> None:
+    """Raise ReferenceSampleError where the first image is another one when it is read again."""
+    (row,) = _rows_of_map(dataset, [place], found.reading)
+    if isinstance(row, Exception):  # It was there before: what is odd about that is not this.
+        return
+    again = digest_of(found.reader.pixels(row.image, found.names[0]))
+    if again != found.store.digests[0]:
+        raise ReferenceSampleError(
+            f"{found.names[0]} was another image when it was read a second time; expected the same "
+            "each time: leave random transforms (crops, flips, noise) out of the dataset, and give "
+            "those of evaluation"
+        )
 
 
 @dataclass(eq=False)
@@ -141,7 +161,9 @@ class _Found:
         labels = None if self.labels[0] is None else self.labels
         groups = None if all(group is None for group in self.groups) else self.groups
         note = skipped_note(self.skipped, total)
-        return Loaded(self.store.images(), labels, self.names, groups, note, self.store.digests)
+        images = self.store.images()
+        check_spread(each_of(images), checked_range(self.reading.range))
+        return Loaded(images, labels, self.names, groups, note, self.store.digests)
 
 
 def _check_kind(dataset: Any) -> None:
@@ -170,11 +192,7 @@ def _check_kind(dataset: Any) -> None:
         )
     if isinstance(dataset, Set):
         raise ReferenceSampleError(f"a {kind} has no order; give a list")
-    batches = dataset.batch_sampler if isinstance(dataset, data.DataLoader) else None
-    samplers = (getattr(each, "sampler", None) for each in (dataset, batches))
-    if isinstance(dataset, data.DataLoader) and any(
-        isinstance(each, SHUFFLES) for each in samplers
-    ):
+    if isinstance(dataset, data.DataLoader) and _shuffles(dataset):
         raise ReferenceSampleError(
             "the DataLoader shuffles, so that its images would be others each time; give one with "
             "shuffle=False, or its dataset (loader.dataset)"
@@ -183,6 +201,29 @@ def _check_kind(dataset: Any) -> None:
         raise ReferenceSampleError(
             f"a {kind} is no dataset: it needs len() and [index], or iteration"
         )
+
+
+def _shuffles(loader: data.DataLoader[Any]) -> bool:
+    """Whether ``loader`` yields images in another order each time, also by a sampler of one's own.
+
+    Only indices are looked at, no images.
+    """
+    own = [getattr(each, "sampler", None) for each in (loader, loader.batch_sampler)]
+    if any(isinstance(each, SHUFFLES) for each in own):
+        return True
+    for each in (*own, loader.batch_sampler):
+        # What is its own iterator is used up by looking at it.
+        if each is None or isinstance(each, data.SequentialSampler) or not _begins_anew(each):
+            continue
+        with torch.random.fork_rng(devices=[]):
+            first, second = (list(islice(each, LOOKED_AT)) for _ in range(2))
+        if first != second:
+            return True
+    return False
+
+
+def _begins_anew(iterable: Any) -> bool:
+    return isinstance(iterable, Iterable) and not isinstance(iterable, Iterator)
 
 
 def _is_map_style(dataset: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import warnings
@@ -50,14 +51,10 @@ def read_list(
             "the columns file and label"
         )
     try:
-        text = read_bytes(source, LARGEST_CSV).decode("utf-8-sig")
+        text = _text(read_bytes(source, LARGEST_CSV), source)
         rows = csv.DictReader(io.StringIO(text, ""), skipinitialspace=True)
         columns = Columns.of(source, list(rows.fieldnames or []), label, group)
         entries = _entries(source, rows, columns)
-    except UnicodeDecodeError as error:
-        raise ReferenceSampleError(
-            f"{source} is not UTF-8 (byte {error.start}); save it as CSV in UTF-8"
-        ) from error
     except (OSError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
         raise ReferenceSampleError(
@@ -75,6 +72,8 @@ class Columns:
     file: str
     label: str | None
     group: str | None
+    rivals: tuple[str, ...] = ()
+    """Others that are called as columns of classes are, where nobody said which one counts."""
 
     @classmethod
     def of(cls, source: Path, names: list[str], label: str | None, group: str | None) -> Columns:
@@ -120,7 +119,25 @@ class Columns:
                 f"{', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}"
                 f"{', separated by commas' if one else ''}"
             )
-        return cls(file, label, group)
+        rivals = [name for name in others if name.strip().lower() in LABEL_COLUMNS]
+        unsaid = (needed or asked) and label in rivals
+        return cls(file, label, group, tuple(n for n in rivals if n != label) if unsaid else ())
+
+
+def _text(content: bytes, source: Path) -> str:
+    """``content`` of the file ``source`` as text; ReferenceSampleError unless it is UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        found = f"byte {error.start} is 0x{content[error.start]:02x}"
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            found = "it begins as UTF-16 does"
+        elif (meant := content[error.start : error.start + 1].decode("cp1252", "ignore")).strip():
+            found += f", which is {meant!r} in Latin-1 and Windows-1252"
+        raise ReferenceSampleError(
+            f"{source} is not UTF-8 ({found}); save it as CSV in UTF-8: names of files would be "
+            "others"
+        ) from error
 
 
 def _one_of(source: Path, names: list[str], usual: Sequence[str]) -> str | None:
@@ -185,6 +202,13 @@ def _entry(source: Path, line: int, row: dict[str, str], columns: Columns) -> Li
             f"{source}, line {line}: file {quoted(given)} has {columns.label} "
             f"{quoted(label)}; expected a file and a class index (a whole number)"
         ) from None
+    for rival in columns.rivals:
+        if _whole(row[rival]) not in (index, None):
+            raise ReferenceSampleError(
+                f"{source}, line {line}: {quoted(given)} has {columns.label} {index} and {rival} "
+                f"{row[rival].strip()}, and either may be meant; say which with ReferenceSample."
+                f"from_csv(…, labels={columns.label!r}), or leave the other column out"
+            )
     if path.is_absolute() or ".." in path.parts:
         raise ReferenceSampleError(
             f"{source}, line {line}: {quoted(given)} leaves the folder; expected a path relative "
@@ -192,6 +216,14 @@ def _entry(source: Path, line: int, row: dict[str, str], columns: Columns) -> Li
         )
     group = None if columns.group is None else (row[columns.group] or "").strip()
     return Listed(path.as_posix(), index, group)
+
+
+def _whole(text: str | None) -> int | None:
+    """The whole number that ``text`` is; None where it is something else, such as a name."""
+    try:
+        return int(text or "")
+    except ValueError:
+        return None
 
 
 def warn(text: str, level: int) -> None:

@@ -19,8 +19,8 @@ from pytest_iaside.images.grouping import group_by
 from pytest_iaside.images.label_lists import CALLER, Listed, listed, read_list, warn
 from pytest_iaside.images.loaded import Loaded, OnError, skipped_note
 from pytest_iaside.images.pictures import PictureReader, UnreadableImage, mode_of
-from pytest_iaside.images.storing import ImageStore, SizedStores
-from pytest_iaside.images.values import checked_range
+from pytest_iaside.images.storing import ImageStore, SizedStores, each_of
+from pytest_iaside.images.values import check_spread, checked_range
 
 # The file types that torchvision's ImageFolder reads.
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
@@ -112,6 +112,7 @@ def _load(
         images = store.images() if taken else None
     if not taken:
         raise ReferenceSampleError(f"none of {len(chosen)} images can be read: {skipped[0]}")
+    check_spread(each_of(images), reader.value_range)
     if small := reader.enlarged:
         least = min(small, key=small.__getitem__)
         warn(

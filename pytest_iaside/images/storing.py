@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import IO, Any
 
 import numpy as np
@@ -145,6 +146,12 @@ class SizedStores:
         return {
             size: (self._stores[size].images(), self._places[size]) for size in sorted(self._stores)
         }
+
+
+def each_of(images: Any) -> Iterator[NDArray[Any]]:
+    """The images (C, H, W) of what a store's ``images`` gave, of one size or of several."""
+    sizes = [some for some, _ in images.values()] if isinstance(images, dict) else [images]
+    return chain.from_iterable(sizes)
 
 
 def stored(images: Sequence[Any], names: Sequence[str]) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from pytest_iaside.errors import ReferenceSampleError, SettingsError
 IMAGE_TYPES = ("uint8", "float16", "float32", "float64")
 RANGED_TYPES = (*IMAGE_TYPES, "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 DIGEST_LENGTH = 32
+
+# Of a range: images that all lie within so little of it were not in it. 8 bits fill 1/257 of 16.
+LEAST_SPREAD = 1 / 200
 
 ValueRange = tuple[float, float]
 """The values that become 0 and 1."""
@@ -51,6 +55,28 @@ def in_range(values: NDArray[Any], pair: ValueRange, name: str) -> NDArray[np.fl
         )
     scaled = (values.astype(np.float64) - low) / (high - low)
     return scaled.astype(np.float32)
+
+
+def check_spread(images: Iterable[NDArray[Any]], pair: ValueRange | None) -> None:
+    """Raise ReferenceSampleError where all ``images``, scaled by the range ``pair``, are one grey.
+
+    So are images in [0, 1] that are told to go to 255: nothing is outside, and nothing is left.
+    """
+    if pair is None:
+        return
+    least, most = np.inf, -np.inf
+    for image in images:
+        least, most = min(least, float(image.min())), max(most, float(image.max()))
+        if most - least > LEAST_SPREAD:
+            return
+    low, high = pair
+    digits = 5 - int(np.ceil(np.log10(high - low)))  # What float32 has rounded is not shown.
+    found = [round(low + end * (high - low), digits) + 0.0 for end in (least, most)]
+    raise ReferenceSampleError(
+        f"with range=({low:g}, {high:g}) all images are one grey: their values go from "
+        f"{found[0]:.4g} to {found[1]:.4g}, {most - least:.2%} of it; give the range of the data, "
+        "such as range=(0, 255) of 8 bits, or leave range out where they are in [0, 1] already"
+    )
 
 
 def range_advice(kind: str) -> str:

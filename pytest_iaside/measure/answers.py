@@ -180,7 +180,7 @@ class _Run:
         if task.scored:
             outputs = self._runner.forward_many(inputs)
             found = torch.cat(list(scored(outputs, task, sample.right, sample.names)))
-            check_finite(found, sample.names)
+            check_finite(found, sample.names, scored=True)
         else:
             found = self._runner.logits(inputs, sample.names)
         check_targets(sample, found, task)

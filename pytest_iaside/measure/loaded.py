@@ -65,7 +65,7 @@ def check_types(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]])
     if reference["labels"] not in get_args(LabelKind):
         raise ValueError(f"labels are {quoted(reference['labels'])}")
     _count("classes", model["classes"])
-    for name in ("task", "unit", "score"):
+    for name in ("task", "unit", "score", "score_code"):
         if not isinstance(model.get(name, ""), str):
             raise ValueError(f"the {name} is {quoted(model[name])}")
     for name, text in (

@@ -57,6 +57,8 @@ class ModelInfo:
     """What ψ and log-likelihoods, or scores, are in."""
     score: str = ""
     """The name of the user's own score, where there is one."""
+    score_code: str = ""
+    """A digest of its code; empty where that is not known."""
 
     @classmethod
     def of(cls, classifier: Classifier, classes: int, fingerprint: str | None = None) -> ModelInfo:
@@ -70,6 +72,7 @@ class ModelInfo:
             task=task.kind,
             unit=task.unit,
             score=task.score_name,
+            score_code=task.score_code,
         )
 
 

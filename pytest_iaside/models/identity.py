@@ -19,7 +19,7 @@ LENGTH = 32
 
 
 def identity(classifier: Classifier) -> str | None:
-    """A key of all weights and buffers of ``classifier``, its normalisation and its version.
+    """A key of all weights and buffers of ``classifier``, its normalisation, score and version.
 
     32 hexadecimal digits; None for a plain function without ``version=``, and for a module whose
     weights do not exist yet.
@@ -41,4 +41,5 @@ def identity(classifier: Classifier) -> str | None:
         for name, buffer in sorted(network.named_buffers()):
             for part in state_contents(name, buffer):
                 digest.update(part)
+    digest.update(classifier.task.score_code.encode())
     return digest.hexdigest()[:LENGTH]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pytest_iaside.checks import check_choice
 from pytest_iaside.errors import ModelError, ReferenceSampleError, SettingsError, one_line
+from pytest_iaside.models.function_code import code_digest
 
 TaskName = Literal["softmax", "binary", "multilabel"]
 Score = Callable[[Any, Any], Any]
@@ -32,6 +33,8 @@ class Task:
     score: Score | None = None
     unit: str = field(default="nats")
     """What v, ψ and log-likelihoods are in."""
+    score_code: str = field(default="", init=False)
+    """A digest of what the user's own score computes; empty where there is none."""
 
     def __post_init__(self) -> None:
         check_choice("task", self.name, TaskName)
@@ -45,6 +48,9 @@ class Task:
                 f"task={self.name!r} and score= were given; leave task out: the score alone says "
                 "how right an answer is"
             )
+        if self.score is not None:
+            # Before it is called: an object may count its calls.
+            object.__setattr__(self, "score_code", code_digest(self.score))
 
     @property
     def scored(self) -> bool:
@@ -139,9 +145,15 @@ class Task:
                 f"images; expected ({len(names)},): one number for each image, more is better"
             ) from None
         if values.shape not in ((len(names),), (len(names), 1)):
+            mean = "; leave out its mean over the batch" if not values.ndim else ""
             raise ModelError(
                 f"score= returned shape {tuple(values.shape)} for {len(names)} images, expected "
-                f"({len(names)},): one number for each image, more is better"
+                f"({len(names)},): one number for each image, more is better{mean}"
+            )
+        if values.is_complex():
+            raise ModelError(
+                f"score= returned complex numbers ({values.dtype}) for {len(names)} images, "
+                "expected real ones, more is better: return .abs() or .real of them"
             )
         return values.detach().to(torch.float64).reshape(-1, 1)
 

@@ -55,7 +55,7 @@ def gate_figures(gate: Gate, ident: str) -> list[Figure]:
         found += [trade_figure(each) for each in gate.comparison["trades"]]
     if spectrum := gate.record["spectrum"]:
         found += spectrum_figures(spectrum, ident)
-    unit = profiles["candidate"]["unit"] if profiles else NATS
+    unit = gate.comparison["candidate"]["model"]["unit"] if gate.comparison else NATS
     return [in_the_unit(each, unit) for each in found]
 
 
@@ -71,10 +71,12 @@ def _answer_figures(gate: Gate, ident: str) -> list[Figure]:
                 f"{ident}-answers-{number}", f"mean {title}", some, gate.comparison
             )
             what = "probability of the label" if title == "probability" else title
+            own = "" if title == "score" else ", at each model's own temperature"
+            lines = "lines are" if gate.comparison["direction"] == "any" else "line is"
             about = (
-                f"The paired change of the {what}, image by image, at each model's own "
-                "temperature; the line is what is allowed of the images as they are and of the "
-                "mean, twice as much under a single perturbation."
+                f"The paired change of the {what}, image by image{own}; the {lines} what is "
+                "allowed of the images as they are and of the mean, twice as much under a single "
+                "perturbation."
             )
             found.append(replace(figure, title=f"Answers: {what}", about=about))
     return found
@@ -184,20 +186,30 @@ def _size_figure(ident: str, profiles: Profiles) -> Figure:
 def _convergence_figure(ident: str, profiles: Profiles) -> Figure:
     """How far ψ has settled, how far it may be off, and what the model finds of the labels."""
     rows = []
+    # Nobody knows the entropy of what a score is of.
+    scored = _any(profiles)["unit"] != NATS
     for role, profile in profiles.items():
         entropy, found = profile["label_entropy"], profile["information_bound"]
         part = (finite(found) or 0.0) / entropy if entropy and finite(found) is not None else None
         last = profile["convergence"][-1] if profile["convergence"] else None
         bounds = (fixed(each) for each in profile["error_bounds"])
-        rows.append([role, fixed(last, 4), *bounds, fixed(entropy), fixed(found), share(part)])
+        of_labels = [] if scored else [fixed(entropy), fixed(found), share(part)]
+        rows.append([role, fixed(last, 4), *bounds, *of_labels])
     head = ("", "last step", "bound (paper)", "bound that suffices", "H(Y)", "found of it", "share")
-    return Figure(
-        "Convergence and information",
+    about = (
         "How far ψ moved with the next image, the mean over bands, in nats: what still falls has "
         "not settled. Below, bounds on the error of ψ, the paper's and the one that suffices (the "
-        "intervals above are the error itself); the entropy of the labels, and what the model "
-        "finds of it at least, which is below 0 where it is more sure than right.",
-        Table(head, rows),
+        "intervals above are the error itself)"
+    )
+    if not scored:
+        about += (
+            "; the entropy of the labels, and what the model finds of it at least, which is below "
+            "0 where it is more sure than right"
+        )
+    return Figure(
+        "Convergence" if scored else "Convergence and information",
+        f"{about}.",
+        Table(head[: len(rows[0])], rows),
         charts.convergence_chart(
             ident,
             {
@@ -228,7 +240,7 @@ def _changes_figure(
         f"The paired change, image by image; {better} is better. Intervals hold for all "
         f"{len(quantities)} together.",
         Table(head, rows),
-        charts.changes_chart(ident, quantities, allowed),
+        charts.changes_chart(ident, quantities, allowed, either=comparison["direction"] == "any"),
     )
 
 

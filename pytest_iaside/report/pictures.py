@@ -171,6 +171,7 @@ def images_of(gate: Gate, thumbnails: bool, examples: bool) -> dict[str, Any] | 
         "about": f"{about}), the most harmful first.",
         "head": f"adds{f', {unit}' if unit else ''}",
         "rows": rows,
+        "labelled": any(row["label"] for row in rows),
         "numbers": Table(head, numbers),
         "masks": list(zip(masks, spectral["band_labels"], strict=True)),
         "examples": pictures["examples"] if pictures and examples else [],

@@ -79,7 +79,7 @@ class ImageRecord(TypedDict):
 
     name: str  # What the image is called.
     digest: str  # Hash of the image.
-    label: int | None  # Index of its class; null where its label is a distribution.
+    label: int | None  # Index of its class; null for a distribution, or a target that is no class.
     contribution: Number  # What it adds to the change, in the unit of the quantity.
     baseline_psi: Numbers  # Its ψ of each band under the baseline, in nats.
     candidate_psi: Numbers  # Its ψ of each band under the candidate, in nats.
@@ -163,6 +163,7 @@ class ModelRecord(TypedDict):
     task: str  # Its kind: softmax, multilabel or score.
     unit: str  # What log-likelihoods, or scores, are in.
     score: str  # The name of the user's own score; empty where there is none.
+    score_code: str  # Hash of that score's code; empty where that is not known.
 
 
 class MeasurementRecord(TypedDict):

@@ -32,6 +32,7 @@ from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.gate import Gate, Told, run_gate
 from pytest_iaside.testing.place import Place
 from pytest_iaside.testing.red import RedGate, surviving, told_by_wings
+from pytest_iaside.testing.score_limits import check_score_limits
 from pytest_iaside.testing.two_models import measured_both
 from pytest_iaside.thresholds import FailOn, check_limits
 
@@ -149,6 +150,8 @@ def _prepared(
                 "deployed is one training, compared with the very one it was made of"
             )
         check_score_margin(model, allowed)
+    if not as_classifier(original).task.scored:
+        check_score_limits(FUNCTION, deployed, given)
     both: list[SpectralProfile] = []
 
     def measured(model: Any, sample: ReferenceSample, _: Measurement | None) -> Measurement:

@@ -17,6 +17,7 @@ from pytest_iaside.measure.panel import measure_answers, with_answers
 from pytest_iaside.settings import AccuracyKeywords, Layer, Settings, unknown
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.gate import Gate, run_gate
+from pytest_iaside.testing.score_limits import check_score_limits
 from pytest_iaside.thresholds import Limit, check_limits
 
 
@@ -74,7 +75,7 @@ def assert_kind(
     names itself; ``keywords`` are all others.
     """
     __tracebackhide__ = True
-    prepare = partial(_prepared, row, limits, options or {}, keywords)
+    prepare = partial(_prepared, row, model, limits, options or {}, keywords)
     return run_gate(
         row.kind, prepare, model=model, reference=reference, baseline=baseline, name=name
     )
@@ -92,6 +93,7 @@ def own_options(measure: Callable[..., Measurement]) -> dict[str, Any]:
 
 def _prepared(
     row: GateKind,
+    model: Any,
     limits: Mapping[str, Any],
     options: Mapping[str, Any],
     keywords: Mapping[str, Any],
@@ -107,6 +109,7 @@ def _prepared(
     common = scattered({k: v for k, v in keywords.items() if k in shared})
     settings = Settings.of([Layer(row.function, common), *(test.layers if test else [])])
     allowed = _limits(row, limits)
+    check_score_limits(row.function, model, limits)
     thresholds = settings.thresholds
     # What a gate limits itself, it limits of clean images as well.
     for name in {"max_accuracy_drop", "max_score_drop"} & set(own):

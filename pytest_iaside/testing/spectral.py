@@ -28,12 +28,13 @@ from pytest_iaside.measure.spectral import measure
 from pytest_iaside.measure.trainings import mean_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.report.record import ComparisonRecord
-from pytest_iaside.settings import BUDGETS, Layer, SettingKeywords, Settings
+from pytest_iaside.settings import BUDGETS, THRESHOLDS, Layer, SettingKeywords, Settings
 from pytest_iaside.testing.coarse import CoarseToFine
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.drawn import in_drawing_order
 from pytest_iaside.testing.gate import Gate, Told, run_gate
 from pytest_iaside.testing.red import RedGate, surviving, told_by_wings
+from pytest_iaside.testing.score_limits import check_score_limits
 from pytest_iaside.testing.session import update_mode
 from pytest_iaside.thresholds import Thresholds, check_limits
 
@@ -69,21 +70,24 @@ def assert_spectral_robustness(
     """
     __tracebackhide__ = True
 
-    several = isinstance(model, (list, tuple)) and len(model) > 1
-    prepare = partial(_prepared, settings, baseline_model, several)
+    prepare = partial(_prepared, settings, baseline_model, model)
     return run_gate(
         "spectral", prepare, model=model, reference=reference, baseline=baseline, name=name
     )
 
 
 def _prepared(
-    keywords: Mapping[str, Any], baseline_model: Any, several: bool, test: CurrentTest | None
+    keywords: Mapping[str, Any], baseline_model: Any, model: Any, test: CurrentTest | None
 ) -> Gate:
     own = Layer("assert_spectral_robustness", scattered(keywords))
+    several = isinstance(model, (list, tuple)) and len(model) > 1
     settings = Settings.of([own, *(test.layers if test else [])])
     thresholds, level = settings.thresholds, settings.level
     names = (field.name for field in fields(Thresholds) if field.name != "direction")
     check_limits({**thresholds.answer_limits, **thresholds.limits}, own.source, names)
+    # One in the ini file may be for other models of the project.
+    asked = {**dict.fromkeys(THRESHOLDS), "max_score_drop": own.values.get("max_score_drop")}
+    check_score_limits(own.source, model, asked, needed=False)
     # Trainings are compared on all images: what they differ by does not get less by looking longer.
     adds = test is not None and update_mode(test.config) == "add"
     auto = settings.measure.get("samples") == "auto" and not several and not adds

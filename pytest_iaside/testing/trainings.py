@@ -38,10 +38,11 @@ def measure_each(
 
     What ``explains`` a class explains that of the baseline, or else what the first one predicts.
     """
-    if len(models) > 1 and sample is not None and sample.labels is None:
+    if len(models) > 1 and sample is not None and sample.right is None:
         raise SettingsError(
-            f"{len(models)} trainings were given, which are compared on the same labels, but the "
-            "reference sample has none: give it labels"
+            f"{len(models)} trainings were given, which are compared on the same labels or "
+            "targets, but the reference sample has neither: give it labels, or targets where the "
+            "models have task='multilabel' or a score="
         )
     first = measure(models[0], sample, old)
     others = old or first if explains else old

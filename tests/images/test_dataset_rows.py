@@ -385,3 +385,51 @@ def test_a_loader_whose_batches_are_drawn_is_refused() -> None:
     drawn = BatchSampler(RandomSampler(items), 2, drop_last=False)
     with pytest.raises(ReferenceSampleError, match="the DataLoader shuffles"):
         ReferenceSample.from_dataset(DataLoader(items, batch_sampler=drawn))
+
+
+class Shuffled:
+    """A sampler or batch sampler of somebody's own."""
+
+    def __init__(self, seed: int | None = None, batches: int = 0) -> None:
+        self.seed, self.batches = seed, batches
+
+    def __iter__(self) -> Iterator[Any]:
+        generator = np.random.default_rng(self.seed)
+        order = generator.permutation(COUNT).tolist()
+        yield from ([order[:2], order[2:]] if self.batches else order)
+
+    def __len__(self) -> int:
+        return COUNT
+
+
+class Augmented(TensorDataset):
+    """A dataset that flips pixels at random, as for training."""
+
+    def __getitem__(self, index: int) -> Any:
+        image, label = super().__getitem__(index)
+        return image ^ torch.randint(0, 2, image.shape, dtype=torch.uint8), label
+
+
+class TestOtherImagesEachTime:
+    whole = TensorDataset(TENSORS, torch.tensor(CLASSES))
+
+    @pytest.mark.parametrize(
+        "more", [{"sampler": Shuffled()}, {"batch_sampler": Shuffled(batches=2)}]
+    )
+    def test_samplers_that_shuffle_are_found(self, more: Any) -> None:
+        with pytest.raises(ReferenceSampleError, match=r"the DataLoader shuffles, .*shuffle=False"):
+            read(DataLoader(self.whole, **more))
+
+    def test_one_order_is_as_good_as_another(self) -> None:
+        order = np.random.default_rng(3).permutation(COUNT).tolist()
+        for more in ({"sampler": Shuffled(3)}, {"sampler": order}):
+            loader: Any = DataLoader(self.whole, **more)
+            assert read(loader).digests == SAMPLE.take(order).digests
+
+    def test_random_transforms_are_found(self) -> None:
+        augmented = Augmented(TENSORS, torch.tensor(CLASSES))
+        message = "image 0 was another image when it was read a second time; .*those of evaluation"
+        with pytest.raises(ReferenceSampleError, match=message):
+            read(augmented)
+        with pytest.raises(ReferenceSampleError, match="image 4 was another image"):
+            read(augmented, limit=1, seed=1)

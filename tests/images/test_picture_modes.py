@@ -267,8 +267,28 @@ class TestCsvOfPaths:
 
     def test_another_encoding(self, folder: Path) -> None:
         (folder / "list.csv").write_bytes("path,label\nna\xefve.png,1\n".encode("latin-1"))
-        with pytest.raises(ReferenceSampleError, match=r"not UTF-8 \(byte 13\); save it as CSV in"):
+        message = r"not UTF-8 \(byte 13 is 0xef, which is 'ï' in Latin-1 and Windows-1252\); save"
+        with pytest.raises(ReferenceSampleError, match=message):
             ReferenceSample.from_csv(folder / "list.csv")
+        (folder / "list.csv").write_bytes("path,label\ncat/a.png,1\n".encode("utf-16"))
+        with pytest.raises(ReferenceSampleError, match=r"\(it begins as UTF-16 does\); save it as"):
+            ReferenceSample.from_csv(folder / "list.csv")
+
+    def test_two_columns_of_classes_that_differ(self, folder: Path) -> None:
+        text = "path,label,class\ncat/a.png,3,3\ndog/c.png,7,5\n"
+        message = "line 3: 'dog/c.png' has label 7 and class 5, and either may be meant; say which"
+        with pytest.raises(ReferenceSampleError, match=message):
+            self.listed(folder, text)
+        with pytest.raises(ReferenceSampleError, match=message):
+            ReferenceSample.from_folder(folder, labels="list.csv", resize=None, crop=None)
+        for column, expected in (("label", [3, 7]), ("class", [3, 5])):
+            found = self.listed(folder, text, labels=column)
+            assert found.labels is not None and found.labels.tolist() == expected
+        # A name beside the index of the same class, and the same index twice, are no question.
+        for beside in (["cat", "dog"], [" 3", "7 "]):
+            lines = [f"cat/a.png,3,{beside[0]}", f"dog/c.png,7,{beside[1]}"]
+            found = self.listed(folder, "\n".join(["path,label,class", *lines]))
+            assert found.labels is not None and found.labels.tolist() == [3, 7]
 
     def test_broken_files_are_skipped(self, folder: Path) -> None:
         (folder / "dog/c.png").write_text("no picture")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,47 @@ class TestRange:
         for call in (ReferenceSample, ReferenceSample.from_dataset):
             with pytest.raises(SettingsError, match="range="):
                 call(scans(), range=given)
+
+
+class TestRangeOfOtherData:
+    """A range that nothing lies outside of, and of which the images fill next to nothing."""
+
+    @pytest.mark.parametrize(
+        ("images", "pair", "message"),
+        [
+            (np.array([0, 0.25, 0.5, 1.0]), (0, 255), r"from 0 to 1, 0\.39% of it"),
+            (np.array([3, 51, 100, 255.0]), (0, 65535), r"from 3 to 255, 0\.38% of it"),
+            (np.array([0, 0.25, 0.5, 1.0]), (-1024, 3071), r"from 0 to 1, 0\.02% of it"),
+        ],
+    )
+    def test_is_refused(self, images: np.ndarray, pair: Any, message: str) -> None:
+        arrays = np.stack([images, images[::-1]]).astype("f4").reshape(2, 1, 2, 2)
+        told = rf"with range=\({pair[0]}, {pair[1]}\) all images are one grey: .*{message}; give"
+        for call in (
+            lambda: ReferenceSample(arrays, range=pair),
+            lambda: ReferenceSample(torch.from_numpy(arrays), range=pair),
+            lambda: ReferenceSample.from_dataset(list(arrays), range=pair),
+            lambda: ReferenceSample.by_size(list(arrays), range=pair),
+        ):
+            with pytest.raises(ReferenceSampleError, match=told):
+                call()
+
+    def test_of_files_too(self, tmp_path: Path) -> None:
+        pil = pytest.importorskip("PIL.Image")
+        for name in "ab":
+            dark = np.arange(64, dtype=np.uint16).reshape(8, 8)
+            pil.fromarray(dark).save(tmp_path / f"{name}.png")
+        given: dict[str, Any] = {"labels": None, "resize": None, "crop": None}
+        with pytest.raises(ReferenceSampleError, match=r"go from 0 to 63, 0\.10% of it"):
+            ReferenceSample.from_folder(tmp_path, range=(0, 65535), **given)
+        with pytest.warns(UserWarning, match="exact copy"):
+            found = ReferenceSample.from_folder(tmp_path, range=(0, 63), **given)
+        assert float(found.images.max()) == 1.0
+
+    def test_one_bright_image_is_enough(self) -> None:
+        arrays = np.zeros((3, 1, 2, 2))
+        arrays[2, 0, 1, 1] = 2
+        assert ReferenceSample(arrays, range=(0, 255)).images.max() == np.float32(2 / 255)
 
 
 class TestChannelsLast:

@@ -73,6 +73,53 @@ def test_a_score_without_numbers_is_refused(found: Any) -> None:
         measure(Classifier(NETWORK, score=lambda z, t: found), SCORED, bands=3)
 
 
+WRONG: dict[str, tuple[Any, str]] = {
+    "NaN": (
+        lambda z, t: torch.where(t == 2, torch.nan, likelihood(z, t)),
+        "score= returned NaN or infinity for image 2 with no band; expected a finite number: check",
+    ),
+    "infinity": (lambda z, t: -likelihood(z, t) / 0, "returned NaN or infinity for image 0"),
+    "complex": (
+        lambda z, t: likelihood(z, t).to(torch.complex64),
+        r"returned complex numbers \(torch.complex64\) for 4 images, expected real ones",
+    ),
+    "a mean": (
+        lambda z, t: likelihood(z, t).mean(),
+        r"returned shape \(\) for 4 images, expected \(4,\): .*; leave out its mean over the batch",
+    ),
+    "too many": (
+        lambda z, t: torch.cat([likelihood(z, t)] * 2),
+        r"returned shape \(8,\) for 4 images, expected \(4,\): one number for each image, more",
+    ),
+    "too few": (lambda z, t: likelihood(z, t)[1:], r"returned shape \(3,\) for 4 images"),
+    "several for each": (lambda z, t: z, r"returned shape \(4, 3\) for 4 images, expected \(4,\)"),
+    "one argument": (lambda z: z, "score= failed on 4 images, the first image 0 .*; it gets what"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_a_score_may_not_return(what: str) -> None:
+    score, message = WRONG[what]
+    with pytest.raises(ModelError, match=message):
+        measure(Classifier(NETWORK, score=score), SCORED, bands=3)
+
+
+def test_a_score_that_fails_without_some_bands_names_them() -> None:
+    dark = lambda z, t: torch.where(z.abs().sum(dim=1) < 0.2, torch.nan, likelihood(z, t))  # noqa: E731
+    model = Classifier(lambda x: x.mean(dim=(2, 3)), score=dark)
+    with pytest.raises(ModelError, match=r"returned NaN .* for image 0 with no band; expect"):
+        measure(model, SCORED, bands=3)
+
+
+@pytest.mark.parametrize("kind", [list, Tensor.numpy, lambda found: found[:, None]])
+def test_lists_arrays_and_columns_are_scores_too(kind: Any) -> None:
+    one, other = (
+        measure(Classifier(NETWORK, score=score), SCORED, bands=3)
+        for score in (likelihood, lambda z, t: kind(likelihood(z, t)))
+    )
+    assert (one.values == other.values).all()
+
+
 def test_what_are_no_probabilities_is_named() -> None:
     model = Classifier(lambda x: 9 + NETWORK(x), output="probabilities")
     with pytest.raises(ModelError, match="where output='probabilities' was said"):

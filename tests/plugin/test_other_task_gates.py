@@ -79,6 +79,11 @@ def test_a_score_needs_a_limit(project: Project) -> None:
     found.stdout.fnmatch_lines(["*say how far its mean may fall: max_score_drop=*"])
 
 
+def test_one_for_a_whole_project_is_no_mistake_for_its_classifiers(project: Project) -> None:
+    project.ini("iaside_max_score_drop = 0.02")
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+
+
 def test_it_is_drift_where_answers_are_those_of_any_image(project: Project) -> None:
     project.write(
         TEST.format(
@@ -88,3 +93,17 @@ def test_it_is_drift_where_answers_are_those_of_any_image(project: Project) -> N
     project.run("--iaside-update=new").assert_outcomes(passed=1)
     (record,) = project.records(gain=0.0)
     assert record["failed"]
+
+
+def test_a_score_that_was_edited_under_its_name_is_told(project: Project) -> None:
+    text = TEST.format(
+        asserted="assert_spectral_robustness", settings=SCORE, more=", max_score_drop=0.5"
+    )
+    project.write(text)
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    told = "the score's code changed since the baseline: closeness is not what it was"
+    tidied = text.replace("def sample", "# Of the fixture.\ndef sample")
+    for edited, expected in ((tidied, False), (text.replace("return -(", "return -0.5 * ("), True)):
+        project.write(edited)
+        (record,) = project.records()
+        assert any(each.startswith(told) for each in record["comparison"]["notes"]) is expected

@@ -123,7 +123,35 @@ def test_trainings_need_labels(seeds: Project) -> None:
         "    return models.reference(labels=False)\n"
     )
     record = trained(seeds, "0 1", "--iaside-update=new")
-    assert "give it labels" in record["summary"]
+    assert "the reference sample has neither: give it labels, or targets" in record["summary"]
+
+
+OTHERS = {
+    "several labels": ('task="multilabel"', ""),
+    "a score": ('score=closeness, unit="points"', ", max_score_drop=0.1"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_of_other_tasks_are_given_added_and_compared(seeds: Project, kind: str) -> None:
+    settings, limit = OTHERS[kind]
+    closeness = "def closeness(z, t):\n    return -(torch.sigmoid(z) - t).abs().mean(dim=1)\n\n"
+    text = TEST.replace("def test_robust():", f"{closeness}def test_robust(spectral_reference):")
+    text = text.replace("Classifier(network,", f"Classifier(lambda x: network(x) - 2, {settings},")
+    sample = "targets = torch.eye(3)[spectral_reference.labels]"
+    text = text.replace("    seeds =", f"    {sample}\n    seeds =")
+    text = text.replace(
+        "trainings[0])", f"trainings[0], spectral_reference.with_targets(targets){limit})"
+    )
+    seeds.pytester.makepyfile(test_it=text)
+    assert not trained(seeds, "0 1 2", "--iaside-update=new")["failed"]
+    added = trained(seeds, "3", "--iaside-update=add")
+    assert "it holds 4 trainings now" in added["summary"]
+    baseline = SpectralProfile.load(seeds.baseline)
+    assert [each.model.name for each in baseline.trainings] == [f"seed {n}" for n in range(4)]
+    assert baseline.model.task == ("score" if limit else "multilabel")
+    assert not trained(seeds, "5 6")["failed"]
+    assert trained(seeds, "5 6", gain=0.1)["failed"]
 
 
 def test_no_training_at_all_is_refused(seeds: Project) -> None:

@@ -267,7 +267,8 @@ def _check_finite(found: Tensor, played: Round) -> None:
     if wrong.any():
         image, row = (int(i) for i in wrong.nonzero()[0])
         told = played.shown or partial(_told, bands_present, played.coalitions)
-        raise not_finite(played.names[image], told(image, row))
+        shown = told(image, row)
+        raise not_finite(played.names[image], shown, scored=played.task.scored)
 
 
 def _told(shown: Callable[[NDArray[Any]], str], wanted: Tensor, image: int, row: int) -> str:

@@ -203,21 +203,28 @@ def convergence_chart(
 
 
 def changes_chart(
-    ident: str, quantities: Sequence[QuantityRecord], allowed: float | None
+    ident: str, quantities: Sequence[QuantityRecord], allowed: float | None, *, either: bool = False
 ) -> Markup:
-    """The change of each quantity on one scale; ``allowed`` is the furthest allowed change."""
+    """The change of each quantity on one scale; ``allowed`` is the furthest allowed change.
+
+    With ``either`` it is so both ways.
+    """
     bottom = 24 + ROW * len(quantities)
     changes, extent = _changes(quantities, allowed, 1e-3)
     across = Scale(*extent, EDGE, WIDTH - EDGE)
     parts = horizontal_axis(across, bottom)
     if across.covers(0):
         parts.append(svg.line(across(0), 18, across(0), bottom, "zero"))
-    if allowed is not None and across.covers(allowed):
-        x = across(allowed)
-        parts.append(svg.line(x, 18, x, bottom, "limit"))
-        end = "end" if x > WIDTH / 2 else "start"
-        parts.append(svg.text(x, 13, f"allowed {signed(allowed)}", "note", end))
-    told = []
+    ends = [] if allowed is None else [allowed, -allowed] if either else [allowed]
+    shown = [end for end in ends if across.covers(end)]
+    parts += [svg.line(across(end), 18, across(end), bottom, "limit") for end in shown]
+    if shown and allowed is not None:
+        told = f"±{fixed(abs(allowed))}" if either else signed(allowed)
+        x = across(shown[0])
+        parts.append(
+            svg.text(x, 13, f"allowed {told}", "note", "end" if x > WIDTH / 2 else "start")
+        )
+    texts = []
     for number, (quantity, (change, low, high)) in enumerate(zip(quantities, changes, strict=True)):
         name, y = quantity["name"], 32 + ROW * number
         moved = f"{name} · moved" if quantity["moved"] else name
@@ -225,8 +232,8 @@ def changes_chart(
         parts.append(svg.whisker(across, y + 10, low, high, "candidate", along="x"))
         if change is not None:
             parts.append(svg.diamond(across(change), y + 10, "mark candidate"))
-        told.append(f"{name} {signed(change)} ({interval_text(low, high, signed)})")
-    return svg.document(ident, "Paired changes", "; ".join(told), bottom + 24, parts)
+        texts.append(f"{name} {signed(change)} ({interval_text(low, high, signed)})")
+    return svg.document(ident, "Paired changes", "; ".join(texts), bottom + 24, parts)
 
 
 def _change_panel(
