@@ -6,6 +6,7 @@ loads this file.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from pytest_iaside.testing.fixtures import (
 from pytest_iaside.testing.fixtures import spectral_classifier as spectral_classifier
 from pytest_iaside.testing.fixtures import spectral_executor as spectral_executor
 from pytest_iaside.testing.fixtures import spectral_reference as spectral_reference
+from pytest_iaside.testing.ranks import is_other_rank
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -94,6 +96,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(printable(message))
     if not state.is_worker(config):
         config.pluginmanager.register(session, "iaside_reports")
+
+
+def _close_workers() -> None:
+    # Nobody has started any who has not loaded this.
+    if engines := sys.modules.get("pytest_iaside.execute.engines"):
+        engines.close_engines()
 
 
 def _refusal(config: pytest.Config) -> str:
@@ -191,6 +199,9 @@ def pytest_runtest_makereport(
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     state_of_run = session.config.stash[state.SESSION]
+    _close_workers()
+    if is_other_rank():
+        return  # Rank 0 has all records, and writes what is written.
     if state.is_worker(session.config):
         worker: Any = session.config
         worker.workeroutput["iaside"] = state_of_run.worker_output()

@@ -97,8 +97,7 @@ class Crew:
                         if each is None:
                             break
                         payload = self._payload(Call(function, execution, each, passes))
-                        future = self.engine.submit(self.home, payload, self.parcel)
-                        pending.append(_Pending(payload, future))
+                        pending.append(_Pending(payload, self._submit(payload)))
                     if not pending:
                         return
                     found = self._result(pending[0])
@@ -152,7 +151,17 @@ class Crew:
             ) from error
         first.tries += 1
         self.tally.retries += 1
-        first.future = self.engine.submit(self.home, first.payload, self.parcel)
+        first.future = self._submit(first.payload)
+
+    def _submit(self, payload: bytes) -> Future[Reply]:
+        try:
+            return self.engine.submit(self.home, payload, self.parcel)
+        except SpectralRobustnessError:
+            raise
+        except Exception as error:  # Whoever hands calls out has gone.
+            failed: Future[Reply] = Future()
+            failed.set_exception(error)
+            return failed
 
 
 @contextmanager

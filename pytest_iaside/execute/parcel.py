@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import pickle
 import tempfile
@@ -73,7 +74,9 @@ def unpacked(content: bytes) -> Classifier:
             (folder / name).write_bytes(data)
         network = folder / network[0][0]
     elif kind == "script":
-        network = torch.jit.load(io.BytesIO(network), map_location="cpu")
+        network = torch.jit.load(  # type: ignore[no-untyped-call]
+            io.BytesIO(network), map_location="cpu"
+        )
     found: Classifier = object.__new__(Classifier)
     for name, value in {"network": network, **fields}.items():
         object.__setattr__(found, name, value)
@@ -88,7 +91,6 @@ def dumped(value: Any) -> bytes:
 
 def _pickler() -> Any:
     try:
-        import cloudpickle
+        return importlib.import_module("cloudpickle")
     except ImportError:
         return pickle
-    return cloudpickle

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,8 +142,9 @@ def _sendable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # Kinds that take other arguments than they keep.
-        kinds: Sequence[type] = type(error).__mro__
-        own = [kind for kind in kinds if kind.__module__ == SpectralRobustnessError.__module__]
-        kind = own[0] if own else ModelError
-        return kind(str(error) if own else f"a worker failed ({one_line(error)})")
+        if isinstance(error, ModelError):
+            return ModelError(str(error))
+        if isinstance(error, SpectralRobustnessError):
+            return SpectralRobustnessError(str(error))
+        return ModelError(f"a worker failed ({one_line(error)})")
     return error

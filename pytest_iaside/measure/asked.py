@@ -66,7 +66,9 @@ class Asked:
         others are kept as soon as they are answered.
         """
         results = ResultCache() if cache else None
-        kept = [None] * len(self.sample) if results is None else self._kept(results)
+        kept: list[Floats | None] = [None] * len(self.sample)
+        if results is not None:
+            kept = self._kept(results)
         self.from_cache = sum(each is not None for each in kept) * len(self.perturbations)
         missing = [place for place, each in enumerate(kept) if each is None]
         for some in pieces(len(missing), self._at_a_time):

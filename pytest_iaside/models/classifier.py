@@ -19,6 +19,8 @@ from pytest_iaside.models.fingerprint import content_of, file_digest, state_cont
 from pytest_iaside.models.outputs import Output, check_output, described
 from pytest_iaside.models.tasks import Score, Task, TaskName, task_of
 
+SHARDED = ("FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine")
+"""Kinds of modules that hold a part of their weights alone."""
 Network = nn.Module | Callable[[Tensor], Any] | Path
 Channels = float | Sequence[float] | Tensor
 
@@ -248,6 +250,16 @@ def _checked_network(network: object) -> Network:
         if not path.is_file():
             raise ModelError(f"there is no file {path}; give the path of an existing .onnx file")
         return path
+    if isinstance(network, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+        # Wrapped, each pass waits for those of other processes, which may not measure at all.
+        return _checked_network(network.module)
+    if any(kind.__name__ in SHARDED for kind in type(network).__mro__):
+        raise ModelError(
+            f"the model is {described(network)}, whose weights are spread over processes, so that "
+            "this one cannot run it alone; gather them first: load a full state dict "
+            "(torch.distributed.checkpoint.state_dict.get_model_state_dict with "
+            "StateDictOptions(full_state_dict=True)) into a plain copy of the network"
+        )
     if isinstance(network, torch.export.ExportedProgram):
         # Once and for all: each call of module() makes another one.
         return network.module()

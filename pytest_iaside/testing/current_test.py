@@ -16,6 +16,7 @@ import pytest
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.settings import ON_COMMAND_LINE, Layer, dashes
+from pytest_iaside.testing.ranks import engine_of_ranks
 from pytest_iaside.testing.session import RECORD, SESSION, is_worker, on_ci
 from pytest_iaside.testing.watch import noted
 
@@ -51,10 +52,11 @@ class CurrentTest:
         """Settings from the markers, the closest first, the command line, the ini file, and the
         fixture ``spectral_executor``."""
         session = self.config.stash[SESSION]
-        executor = self.fixture("spectral_executor")
-        found = {} if executor is None else {"executor": executor}
-        fixture = Layer("fixture spectral_executor", found)
-        return [*marker_layers(self.item), session.command_line, session.ini, fixture]
+        executor, source = self.fixture("spectral_executor"), "fixture spectral_executor"
+        if executor is None:
+            executor, source = engine_of_ranks(), "torchrun"
+        last = Layer(source, {} if executor is None else {"executor": executor})
+        return [*marker_layers(self.item), session.command_line, session.ini, last]
 
     def fixture(self, name: str) -> Any:
         """The value of fixture ``name``; None for items that know no fixtures."""

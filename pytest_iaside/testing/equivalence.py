@@ -155,11 +155,8 @@ def _prepared(
     both: list[SpectralProfile] = []
 
     def measured(model: Any, sample: ReferenceSample, _: Measurement | None) -> Measurement:
-        executor = settings.execution.executor
         with test.progress() if test else nullcontext() as progress:
-            both[:] = measured_both(
-                model, original, sample, settings, executor=executor, progress=progress
-            )
+            both[:] = measured_both(model, original, sample, settings, progress=progress)
         return both[0]
 
     def compared(_: Measurement, __: Measurement) -> Equivalence:

@@ -7,10 +7,13 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from pytest_iaside.compare.answers import compare_answers
 from pytest_iaside.compare.compare import compare
@@ -41,6 +44,7 @@ from pytest_iaside.report.recorded import comparison_record, gate_record, measur
 from pytest_iaside.testing.current_test import CurrentTest, current_test
 from pytest_iaside.testing.failure import failure_message
 from pytest_iaside.testing.place import Place, locate
+from pytest_iaside.testing.ranks import is_other_rank, shared_by_ranks, take_share
 from pytest_iaside.testing.session import REPORT
 from pytest_iaside.testing.trainings import (
     measure_each,
@@ -174,7 +178,25 @@ def run_gate(
     """
     __tracebackhide__ = True
     test = current_test()
+    if test is not None and is_other_rank():
+        take_share()
+        pytest.skip("rank 0 judges this gate; this process took its share of the work")
     told = Told(test=test, kind=kind, name=_record_name(kind, name))
+    with shared_by_ranks() if test is not None else nullcontext():
+        return _run(told, prepare, model, reference, baseline, name, place)
+
+
+def _run(
+    told: Told,
+    prepare: Callable[[CurrentTest | None], Gate],
+    model: Any,
+    reference: ReferenceSample | None,
+    baseline: str | Path | Measurement | None,
+    name: str | None,
+    place: Place | None,
+) -> Comparison:
+    __tracebackhide__ = True
+    test, kind = told.test, told.kind
     try:
         told.models = trainings_in(model)
         gate = prepare(test)

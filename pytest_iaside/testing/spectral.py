@@ -97,20 +97,17 @@ def _prepared(
     exhausted = False
 
     def measured(model: Any, sample: ReferenceSample, baseline: Any) -> SpectralProfile:
-        executor = settings.execution.executor
-        # What stays open is this thread's own: an executor's threads would wait for it for ever.
-        alone = executor is None
+        # Workers keep open what they have themselves.
+        alone = settings.execution.executor is None
         with kept_open(passes=PASSES_OF_A_GATE * len(sample)) if alone else nullcontext():
-            return looked_at(model, sample, baseline, executor)
+            return looked_at(model, sample, baseline)
 
-    def looked_at(
-        model: Any, sample: ReferenceSample, baseline: Any, executor: Any
-    ) -> SpectralProfile:
+    def looked_at(model: Any, sample: ReferenceSample, baseline: Any) -> SpectralProfile:
         options = {"cache": True, "panel": AUTO, **settings.measure}
         check_score_limit(model, thresholds)
         again: Again = {}
         answers = _answered(model, sample, options, baseline, again)
-        found = played(model, sample, baseline, answers, again, executor)
+        found = played(model, sample, baseline, answers, again)
         notes = [note for note in found.notes if CHANGED_MODEL in note]
         if answers.passes_from_cache and notes:
             # What was kept of the model is not its own any longer, and forgotten by now.
@@ -118,7 +115,7 @@ def _prepared(
             answers = _answered(model, sample, options, baseline, again)
             if looks.last == "answers":
                 # Those that were kept had decided how much is played.
-                found = played(model, sample, baseline, answers, again, executor)
+                found = played(model, sample, baseline, answers, again)
                 found = replace(found, notes=(*found.notes, *notes))
         if baseline is not None and settings.budget not in BUDGETS and (why := unlimited(baseline)):
             told = f"the budget of {settings.budget} does not apply: {why}"
@@ -139,7 +136,6 @@ def _prepared(
         baseline: Any,
         answers: Measurement,
         again: Again,
-        executor: Any,
     ) -> SpectralProfile:
         nonlocal exhausted
         options = {"cache": True, **settings.measure}
@@ -155,7 +151,6 @@ def _prepared(
             options["samples"] = known or "auto"
             options["until"] = stopping_rule(baseline, thresholds, level=level, ends=ends)
         options["again"] = again
-        options["execution"] = replace(settings.execution, executor=executor)
         with test.progress() if test else nullcontext() as progress:
             found = None
             if coarsely and baseline is not None and baseline.answers is not None:

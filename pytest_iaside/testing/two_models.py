@@ -31,7 +31,6 @@ def measured_both(
     sample: ReferenceSample,
     settings: Settings,
     *,
-    executor: Any = None,
     progress: Any = None,
 ) -> tuple[SpectralProfile, SpectralProfile]:
     """Answers and game of both models on the same images, labels and coalitions.
@@ -50,7 +49,7 @@ def measured_both(
     temperature, found = 1.0, list[SpectralProfile]()
     for model, keeps in ((first, cache), (second, False)):
         own = as_it_is(model, execution)
-        alone = executor is None
+        alone = own.executor is None
         with kept_open(passes=PASSES * len(sample)) if alone else nullcontext():
             answers = measure_answers(
                 model, sample, panel, seed=seed, execution=own, labels_from=known, cache=keeps
@@ -64,7 +63,7 @@ def measured_both(
                 model,
                 sample,
                 **options,
-                execution=replace(own, executor=executor),
+                execution=own,
                 cache=keeps,
                 labels_from=found[0] if found else known,
                 temperature=temperature,

@@ -51,7 +51,8 @@ class DaskEngine(Engine):
 
     @property
     def workers(self) -> int:
-        return max(1, sum(self._client.nthreads().values()))
+        threads: dict[str, int] = self._client.nthreads()
+        return max(1, sum(threads.values()))
 
     def submit(self, home: Home, payload: bytes, parcel: Parcel) -> Future[Reply]:
         # As an argument that lies in the cluster it travels to each worker once.
@@ -66,9 +67,12 @@ class DaskEngine(Engine):
         # What was lent may have died with its worker.
         self._lent.clear()
         try:
+            # What the client knows by itself may be of before.
+            self._client.sync(self._client.scheduler.identity, callback_timeout=PATIENCE)
             self._client.wait_for_workers(1, timeout=PATIENCE)
         except Exception as error:
-            raise WorkersLost(f"the Dask scheduler has no worker ({one_line(error)})") from error
+            why = f"the Dask scheduler is gone, or has no worker ({one_line(error)})"
+            raise WorkersLost(why) from error
 
     def close(self) -> None:
         self._lent.clear()

@@ -50,7 +50,7 @@ class ProcessEngine(ConnectedEngine):
     @property
     def pids(self) -> list[int]:
         """Of the workers that live."""
-        return [each.pid for each in self._processes.values() if each.poll() is None]
+        return [each.pid for each in list(self._processes.values()) if each.poll() is None]
 
     def mend(self) -> None:
         for place in range(self._count):
@@ -65,6 +65,7 @@ class ProcessEngine(ConnectedEngine):
 
     def _start(self, place: int) -> None:
         self._started += 1
+        self._put_away(place)
         said = self._said[place] = tempfile.TemporaryFile()  # noqa: SIM115 – as long as it runs
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
@@ -96,7 +97,7 @@ class ProcessEngine(ConnectedEngine):
                 self.fail(WorkerDied(f"every worker's process ended{self._last_words()}"))
 
     def _last_words(self) -> str:
-        for said in self._said.values():
+        for said in list(self._said.values()):
             with suppress(OSError, ValueError):
                 said.seek(0)
                 lines = said.read().decode(errors="replace").strip().splitlines()
@@ -107,17 +108,27 @@ class ProcessEngine(ConnectedEngine):
     def close(self) -> None:
         super().close()
         for process in self._processes.values():
-            if process.stdin is not None:
-                with suppress(OSError):
-                    process.stdin.close()  # It ends with that.
-        for process in self._processes.values():
-            try:
-                process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        for said in self._said.values():
-            said.close()
+            _close_stdin(process)  # It ends with that.
+        for place in list(self._processes):
+            self._put_away(place)
+
+    def _put_away(self, place: int) -> None:
+        process = self._processes.pop(place, None)
+        if process is None:
+            return
+        _close_stdin(process)
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._said.pop(place).close()
+
+
+def _close_stdin(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()
 
 
 def _visible_gpus() -> list[str]:

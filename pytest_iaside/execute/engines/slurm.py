@@ -17,6 +17,8 @@ from pytest_iaside.execute.engines.connected import ConnectedEngine, WorkerDied,
 RESTARTS = 3
 HOURS = 4.0
 """How long a job may last, where nothing else is said."""
+GOODBYE = 5.0
+"""Seconds that jobs have to end."""
 
 
 class SlurmEngine(ConnectedEngine):
@@ -96,9 +98,13 @@ class SlurmEngine(ConnectedEngine):
 
     def close(self) -> None:
         super().close()
-        for job in getattr(self, "_jobs", []):
+        jobs = getattr(self, "_jobs", [])
+        for job in jobs:
             with suppress(Exception):
                 job.cancel()
+        until = time.monotonic() + GOODBYE
+        while time.monotonic() < until and not all(job.done(force_check=True) for job in jobs):
+            time.sleep(0.05)
         if self._own_folder:
             import shutil
 

@@ -40,7 +40,8 @@ def serve_rank() -> None:
     told: list[Any] = [None]
     with _group() as group:
         dist.broadcast_object_list(told, src=0, group=group)
-    serve(*told[0], _own_gpu())
+    address, secret = told[0]
+    serve(address, secret, _own_gpu())
 
 
 def world_size() -> int:

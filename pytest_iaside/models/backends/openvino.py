@@ -187,7 +187,7 @@ def _decompositions() -> Any:
     Taken apart, a layer on sequences that lie in memory the other way round has its weights copied
     for each of their places: 8 GiB for a small transformer.
     """
-    table = torch.export.default_decompositions()
+    table: Any = torch.export.default_decompositions()
     aten = torch.ops.aten
     for whole in (aten.linear.default, aten.scaled_dot_product_attention.default):
         table.pop(whole, None)
