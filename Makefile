@@ -12,7 +12,7 @@ BROWSER := $(VENV)/.browser
 FLOORS := .venv-floors
 
 .DEFAULT_GOAL := help
-.PHONY: help venv browser test lint floors schema demo studies bench soak clean
+.PHONY: cluster help venv browser test lint floors schema demo studies bench soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -87,6 +87,14 @@ bench: venv ## print the tables of benchmarks/
 	@for script in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/*.py)); do \
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
+
+CLUSTER = dask://127.0.0.1:8786
+
+cluster: venv ## two workers of Dask on this machine, and the gate of example_project on them
+	@$(BIN)/dask scheduler --host 127.0.0.1 --no-dashboard > /dev/null 2>&1 & scheduler=$$!; \
+	$(BIN)/dask worker tcp://127.0.0.1:8786 --nworkers 2 --nthreads 1 --no-dashboard > /dev/null 2>&1 & \
+	workers=$$!; trap "kill $$workers $$scheduler" EXIT; \
+	cd example_project && ../$(BIN)/python -m pytest --iaside-executor=$(CLUSTER) --iaside-no-cache
 
 SECONDS ?= 300
 

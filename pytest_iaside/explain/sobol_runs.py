@@ -5,10 +5,12 @@ from A in one part, so its image is A's and a multiple of that part's own pictur
 multiplication and addition for each image, whatever the transform.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypedDict
 
@@ -20,6 +22,7 @@ from torch import Tensor
 from pytest_iaside.checks import check_choice, check_whole
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.jobs import run_jobs
 from pytest_iaside.execute.runner import BackendRunner, not_finite, open_runner, pieces
 from pytest_iaside.explain import sobol
 from pytest_iaside.images.reference import ReferenceSample
@@ -158,6 +161,13 @@ class SobolRun:
         seed = [self.rules.seed, int(keys[image], 16)]
         return sobol.points_by(self.rules.sequence, self.parts, self.rules.points, seed)
 
+    def take(self, some: slice) -> SobolRun:
+        """The same of some images."""
+        keys = self.sample.digests if self.keys is None else self.keys
+        labels = None if self.labels is None else torch.as_tensor(self.labels)[some]
+        sample = self.sample.take(range(some.start, some.stop))
+        return replace(self, sample=sample, labels=labels, keys=keys[some])
+
     def pictures(self, image: int, device: torch.device) -> ImageParts:
         pixels = self.sample.pixels(image, image + 1).to(device)
         return self.take_apart(self.masking.to_masked(pixels)[0])
@@ -194,15 +204,60 @@ def evaluate(run: SobolRun, execution: Execution) -> Evaluated:
     Raises SettingsError for labels that do not fit; ModelError naming the image where logits are
     not finite, or where no mask changes the answer (SPEC.md 3.1, 6).
     """
-    with ready(run, execution) as runner:
-        return evaluate_on(runner, run)
+    found = list(run_jobs(run.classifier, execution, [_Explained(run, run.passes)], steady=True))
+    return Evaluated(
+        classes=np.concatenate([each.classes for each in found]),
+        evaluations=[one for each in found for one in each.evaluations],
+        rules=run.rules,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Explained:
+    """What is asked of some images: a job (execute/jobs.py)."""
+
+    run: SobolRun
+    passes: int
+
+    @property
+    def sample(self) -> ReferenceSample:
+        return self.run.sample
+
+    def first_inputs(self, classifier: Classifier) -> Tensor:
+        return first_inputs(self.run)
+
+    def rows(self, runner: BackendRunner) -> Iterator[Evaluated]:
+        yield evaluate_on(runner, self.run)
+
+    @property
+    def own_passes(self) -> int:
+        return self.run.passes
+
+    def head(self) -> None:
+        """Nothing has to be known before."""
+
+    def parts(
+        self, found: Sequence[Any], batch_size: int, passes: int
+    ) -> list[tuple[slice, list[_Explained]]]:
+        images = max(1, passes * len(self.sample) // self.run.passes)
+        return [
+            (some, [_Explained(self.run.take(some), self.passes)])
+            for some in pieces(len(self.sample), images)
+        ]
+
+    def joined(self, some: slice, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        return list(rows[0])
 
 
 def ready(run: SobolRun, execution: Execution) -> AbstractContextManager[BackendRunner]:
     """The runner for ``run``."""
+    return open_runner(run.classifier, execution, inputs=first_inputs(run), passes=run.passes)
+
+
+def first_inputs(run: SobolRun) -> Tensor:
+    """Some of what the network will see."""
     some = run.pictures(0, torch.device("cpu")).masked(_float32(run.drawn(0).a[:4]))
-    inputs = run.masking.to_network(some)
-    return open_runner(run.classifier, execution, inputs=inputs, passes=run.passes)
+    return run.masking.to_network(some)
 
 
 def evaluate_on(runner: BackendRunner, run: SobolRun) -> Evaluated:

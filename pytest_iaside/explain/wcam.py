@@ -3,8 +3,10 @@
 Also of images that are zoomed, and how few of the coefficients suffice for the prediction.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,11 +18,13 @@ from typing_extensions import Unpack
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.runner import Runner, check_finite, open_runner
+from pytest_iaside.execute.jobs import run_jobs
+from pytest_iaside.execute.runner import BackendRunner, Runner, check_finite, pieces
 from pytest_iaside.explain import sobol_runs, wavelets
 from pytest_iaside.explain.wavelet_map import WaveletMap
+from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import sample_of
-from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.models.classifier import Classifier, as_classifier
 from pytest_iaside.models.tuning import return_freed_memory
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.stats.groups import Groups
@@ -202,24 +206,64 @@ def reconstruct(
             "{} images of {}×{} pixels were given, but the attribution is of {} of {}×{}; give the "
             "images that it was made of".format(*given, *explained)
         )
-    masking = sobol_runs.Masking(chosen, attribution.rules)
     cells = attribution.grid, attribution.depth, attribution.wavelet
     orders = np.argsort(-attribution.map.reshape(len(sample), -1), axis=1, kind="stable")
     # At most so many passes: how many cells suffice is not known before.
-    inputs, passes = chosen.normalise(sample.pixels(0, 4)), orders.size
-    depth, sufficient = np.empty(len(sample), dtype=np.int64), []
-    reached = np.empty(len(sample), dtype=bool)
-    with open_runner(chosen, execution, inputs=inputs, passes=passes) as runner:
-        for i, order in enumerate(map(torch.from_numpy, orders)):
-            pixels = runner.pixels(sample, slice(i, i + 1))
-            pictures = wavelets.CellParts(masking.to_masked(pixels)[0], *cells)
+    job = _Reconstructed(sample, orders, attribution.classes, attribution.rules, cells, orders.size)
+    depth, reached, images = zip(*run_jobs(chosen, execution, [job], steady=True), strict=True)
+    return Reconstruction(
+        depth=np.array(depth), reached=np.array(reached), images=torch.stack(images)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Reconstructed:
+    """Images that are put together from their cells in ``orders`` (K, cells): a job.
+
+    A row is how many cells an image takes, whether they suffice, and what it is then.
+    """
+
+    sample: ReferenceSample
+    orders: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    rules: sobol_runs.MaskRules
+    cells: tuple[int, int, str]
+    passes: int
+
+    def first_inputs(self, classifier: Classifier) -> Tensor:
+        return classifier.normalise(self.sample.pixels(0, 4))
+
+    def rows(self, runner: BackendRunner) -> Iterator[tuple[int, bool, Tensor]]:
+        masking = sobol_runs.Masking(runner.classifier, self.rules)
+        for i, order in enumerate(map(torch.from_numpy, self.orders)):
+            pixels = runner.pixels(self.sample, slice(i, i + 1))
+            pictures = wavelets.CellParts(masking.to_masked(pixels)[0], *self.cells)
             growing = map(masking.to_network, _growing(pictures, order, runner.batch_size))
-            wanted = int(attribution.classes[i])
-            depth[i], reached[i] = _first_hit(runner, growing, wanted, sample.names[i])
+            wanted, name = int(self.classes[i]), self.sample.names[i]
+            depth, reached = _first_hit(runner, growing, wanted, name)
             mask = torch.zeros(1, len(order), device=runner.device)
-            mask[0, order[: depth[i]]] = 1
-            sufficient.append(masking.to_pixels(pictures.masked(mask))[0].cpu())
-    return Reconstruction(depth=depth, reached=reached, images=torch.stack(sufficient))
+            mask[0, order[:depth]] = 1
+            yield depth, reached, masking.to_pixels(pictures.masked(mask))[0].cpu()
+
+    @property
+    def own_passes(self) -> int:
+        return int(self.orders.size)
+
+    def head(self) -> None:
+        """Nothing has to be known before."""
+
+    def parts(
+        self, found: Sequence[Any], batch_size: int, passes: int
+    ) -> list[tuple[slice, list[_Reconstructed]]]:
+        images = max(1, passes // self.orders.shape[1])
+        return [(some, [self._take(some)]) for some in pieces(len(self.sample), images)]
+
+    def joined(self, some: slice, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        return list(rows[0])
+
+    def _take(self, some: slice) -> _Reconstructed:
+        sample = self.sample.take(range(some.start, some.stop))
+        return replace(self, sample=sample, orders=self.orders[some], classes=self.classes[some])
 
 
 def _first_hit(

@@ -131,11 +131,7 @@ def _prepared(
         return "the baseline holds no answers" if baseline.answers is None else looks.why
 
     def played(
-        model: Any,
-        sample: ReferenceSample,
-        baseline: Any,
-        answers: Measurement,
-        again: Again,
+        model: Any, sample: ReferenceSample, baseline: Any, answers: Measurement, again: Again
     ) -> SpectralProfile:
         nonlocal exhausted
         options = {"cache": True, **settings.measure}

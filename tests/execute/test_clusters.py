@@ -1,13 +1,11 @@
-"""The real engines: a Dask cluster, Ray, submitit's local executor and torchrun, on this machine."""
+"""The real engines: a Dask cluster, Ray and submitit's local executor, on this machine."""
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from workers_models import Net, Slow, sample
 from pytest_iaside import Execution, SpectralProfile, measure
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute import jobs
-from pytest_iaside.execute.engines import close_engines
+from pytest_iaside.execute.engines import close_engines, dask
 
 BANDS = 5
 
@@ -104,8 +102,11 @@ def test_dask(cluster: Cluster, tmp_path: Path) -> None:
         assert bits(played(client.get_executor())) == bits(played())
 
 
-def test_a_scheduler_that_is_killed(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_scheduler_that_is_killed(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was found until then is kept, and the next run goes on."""
+    monkeypatch.setattr(dask, "PATIENCE", 3.0)
     folder = tmp_path / "noted"
     folder.mkdir()
 
@@ -113,7 +114,7 @@ def test_a_scheduler_that_is_killed(cluster: Cluster, tmp_path: Path) -> None:
         if at.images_done == 3:
             cluster.close()
 
-    with pytest.raises(ModelError, match="has no worker left .*what was found so far is kept"):
+    with pytest.raises(ModelError, match=r"has no worker left .*what was found so far is kept"):
         played(cluster.address, Slow(folder, 0.005), progress=progress, cache=True)
     found = played(None, Slow(folder, 0.0), cache=True)
     assert found.passes_from_cache >= 3 * (2**BANDS + 1)

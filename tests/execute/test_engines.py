@@ -30,6 +30,7 @@ from pytest_iaside.execute.crew import Crew
 from pytest_iaside.execute.engines import close_engines, dask, engine_of
 from pytest_iaside.execute.engines.process import ProcessEngine
 from pytest_iaside.execute.parcel import packed, unpacked
+from pytest_iaside.explain import reconstruct, wcam
 from pytest_iaside.measure.answers import answers
 from pytest_iaside.measure.game.play import Part, Shard, shards
 from pytest_iaside.measure.game.rules import Rules
@@ -133,6 +134,23 @@ def test_answers_are_shared_too() -> None:
         assert one.tobytes() == other.tobytes()
 
 
+@pytest.mark.parametrize("executor", ["process:2"])
+def test_explanations_are_shared_too(executor: str) -> None:
+    shared, alone = (
+        wcam(Net(), sample(5), grid=4, wavelet_levels=2, execution=Execution(executor=each))
+        for each in (executor, None)
+    )
+    np.testing.assert_array_equal(shared.map, alone.map)
+    np.testing.assert_array_equal(shared.classes, alone.classes)
+    both = (
+        reconstruct(Net(), sample(5), alone, execution=Execution(executor=each))
+        for each in (executor, None)
+    )
+    one, other = both
+    np.testing.assert_array_equal(one.depth, other.depth)
+    assert torch.equal(one.images, other.images)
+
+
 def _attack(model: Any, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return fgsm(model, images, labels, eps=0.02)
 
@@ -155,7 +173,7 @@ def test_what_kills_every_worker_is_told(tmp_path: Path) -> None:
     count.write_text("1000")
     engine = ProcessEngine(1)
     try:
-        with pytest.raises(ModelError, match="died over the same images|has no worker left"):
+        with pytest.raises(ModelError, match=r"died over the same images|has no worker left"):
             played(engine, Mortal(count))
     finally:
         engine.close()
@@ -224,7 +242,7 @@ class Always(nn.Module):
 def test_a_model_that_cannot_be_sent() -> None:
     model = Net()
     model.handle = threading.Lock()
-    with pytest.raises(ModelError, match="Net cannot be sent to workers .*install cloudpickle"):
+    with pytest.raises(ModelError, match=r"Net cannot be sent to workers .*install cloudpickle"):
         played("process:1", model)
 
 
@@ -265,7 +283,7 @@ def test_wrong_names(name: Any) -> None:
 
 
 def test_unknown_options_are_told() -> None:
-    with pytest.raises(SettingsError, match="option that process does not take .*cores"):
+    with pytest.raises(SettingsError, match=r"option that process does not take .*cores"):
         engine_of("process:1?cores=4")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,8 @@ from pytest_iaside.execute.worker import Home, Reply, work
 
 PATIENCE = 20.0
 """Seconds to wait for the scheduler, and for the first worker."""
+HOLDS = 2.0
+"""Seconds for which the number of workers is taken for known."""
 
 
 class DaskEngine(Engine):
@@ -40,6 +43,7 @@ class DaskEngine(Engine):
                 ) from error
         self._client = client
         self._lent: dict[str, Any] = {}
+        self._workers, self._asked = 1, -HOLDS
         try:
             client.wait_for_workers(1, timeout=PATIENCE)
         except Exception as error:
@@ -51,8 +55,12 @@ class DaskEngine(Engine):
 
     @property
     def workers(self) -> int:
-        threads: dict[str, int] = self._client.nthreads()
-        return max(1, sum(threads.values()))
+        # They come and go; but asking takes as long as a small call.
+        if time.monotonic() > self._asked + HOLDS:
+            self._asked = time.monotonic()
+            with suppress(Exception):  # Who has gone is told where calls fail.
+                self._workers = max(1, sum(self._client.nthreads().values()))
+        return self._workers
 
     def submit(self, home: Home, payload: bytes, parcel: Parcel) -> Future[Reply]:
         # As an argument that lies in the cluster it travels to each worker once.
