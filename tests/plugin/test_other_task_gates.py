@@ -72,7 +72,7 @@ def test_green_where_nothing_changed_and_red_where_it_got_worse(
         # What a score has not: nats, a temperature, an entropy, a class.
         for word in (
             "nats",
-            "temperature",
+            "own temperature",
             "log-likelihood in",
             "entropy",
             ">label<",
