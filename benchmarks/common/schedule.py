@@ -1,0 +1,100 @@
+"""A simulated crew: units of work handed to workers in order, some slow, some dying.
+
+The rules are those of pytest_iaside/execute/crew.py: a coordinator keeps ``ahead`` units for each
+worker handed out, looks at results in the order of the units, and only sees that a worker died when
+the unit it had is the next in order. Workers take what is handed out first come, first served.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+AHEAD = 2
+BACKOFF = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a simulated run took: seconds, and what became of them."""
+
+    seconds: float
+    worked: float
+    """Of all workers together, for units that were finished."""
+    wasted: float
+    """For units whose worker died, and while workers started again."""
+    retries: int
+
+    def busy(self, workers: int) -> float:
+        """The share of the workers' time that went into units that were finished."""
+        return self.worked / (workers * self.seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crew:
+    """``workers`` alike; one dies ``deaths`` times a second of work, and is back after ``restart``.
+
+    ``handling`` are seconds that the coordinator takes for each unit, when nobody else is served.
+    """
+
+    workers: int
+    ahead: int = AHEAD
+    deaths: float = 0.0
+    restart: float = 0.0
+    handling: float = 0.0
+
+    def run(self, units: Sequence[float] | NDArray[np.float64], seed: int = 0) -> Outcome:
+        """What it takes to have ``units``, seconds of work each, done in order."""
+        draw = np.random.default_rng(seed)
+        free = [0.0] * self.workers
+        worked = wasted = clock = 0.0
+        retries = 0
+
+        def submit(seconds: float, now: float) -> tuple[float, bool]:
+            """When the unit ends that is handed out ``now``, and whether it was finished."""
+            nonlocal worked, wasted
+            start = max(now, heapq.heappop(free))
+            life = draw.exponential(1 / self.deaths) if self.deaths else np.inf
+            finished = bool(life >= seconds)
+            end = start + (seconds if finished else float(life))
+            heapq.heappush(free, end if finished else end + self.restart)
+            if finished:
+                worked += seconds
+            else:
+                wasted += end - start + self.restart
+            return end, finished
+
+        waiting = deque(float(each) for each in units)
+        pending: deque[tuple[float, float, bool]] = deque()
+        while waiting or pending:
+            while waiting and len(pending) < self.ahead * self.workers:
+                clock += self.handling
+                seconds = waiting.popleft()
+                pending.append((seconds, *submit(seconds, clock)))
+            seconds, end, finished = pending.popleft()
+            clock = max(clock, end)
+            tries = 0
+            while not finished:
+                clock += BACKOFF * 2 ** min(tries, 3)
+                retries, tries = retries + 1, tries + 1
+                end, finished = submit(seconds, clock)
+                clock = max(clock, end)
+        return Outcome(seconds=clock, worked=worked, wasted=wasted, retries=retries)
+
+
+def stragglers(
+    count: int, seconds: float, *, spread: float, slow: float, times: float, seed: int = 0
+) -> NDArray[np.float64]:
+    """Seconds of ``count`` units: lognormal around ``seconds``, whose mean they have.
+
+    ``spread`` is the standard deviation of the logarithm; a share ``slow`` of units takes ``times``
+    as long.
+    """
+    draw = np.random.default_rng(seed)
+    found = seconds * draw.lognormal(-(spread**2) / 2, spread, count)
+    return np.where(draw.random(count) < slow, times * found, found)
