@@ -11,6 +11,7 @@ import heapq
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,3 +99,8 @@ def stragglers(
     draw = np.random.default_rng(seed)
     found = seconds * draw.lognormal(-(spread**2) / 2, spread, count)
     return np.where(draw.random(count) < slow, times * found, found)
+
+
+def echo(classifier: Any, execution: Any, sample: Any, coalitions: int) -> NDArray[np.float64]:
+    """A call that finds nothing: as many numbers as a worker sends back for ``sample``."""
+    return np.zeros((len(sample), coalitions))
