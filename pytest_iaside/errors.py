@@ -35,6 +35,10 @@ class BaselineError(SpectralRobustnessError):
     """A baseline is missing, unreadable, or does not fit what it is compared with."""
 
 
+class OutOfTimeError(SpectralRobustnessError):
+    """A gate took longer than its timeout, and was stopped."""
+
+
 class UndecidedWarning(UserWarning):
     """A gate is green because it could not decide, not because nothing got worse."""
 

@@ -219,8 +219,9 @@ def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: Any) -> None:
     if error:
-        # What a worker that crashed had found in its last test is lost.
-        told = "a worker crashed: the gates of the test that it ran are missing here and in exports"
+        # What a worker that crashed had found in its last test is lost; of one that was ended
+        # because of a timeout it is not.
+        told = "a worker crashed: gates of the test that it ran may be missing here and in exports"
         if told not in (lines := node.config.stash[state.SESSION].lines):
             lines.append(told)
     output = getattr(node, "workeroutput", None) or {}

@@ -46,6 +46,7 @@ class GateKeywords(TypedDict, total=False):
     direction: Direction
     level: float
     fail_on: FailOn
+    timeout: str | None
 
 
 class AccuracyKeywords(GateKeywords, total=False):
@@ -156,9 +157,9 @@ BUDGETS = ("decided", "everything")
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
-def seconds_of(budget: int | str) -> float | None:
-    """How many seconds ``budget`` is: of ``60s``, ``1.5 min`` or ``2h``; None for all others."""
-    text = str(budget).strip().lower()
+def seconds_of(told: int | str | None) -> float | None:
+    """How many seconds ``told`` is: of ``60s``, ``1.5 min`` or ``2h``; None for all others."""
+    text = str(told).strip().lower()
     for unit, seconds in UNITS.items():
         if text.endswith(unit) and is_number(count := _number(text.removesuffix(unit))):
             return float(count) * seconds if 0 < count * seconds < math.inf else None
@@ -175,6 +176,11 @@ BUDGET = Kind(
     "decided, everything, a number of forward passes (1500), or a time (60s, 5min)",
     _is_budget,
     lambda text: number if is_whole(number := _number(text)) else text.strip(),
+)
+TIMEOUT = Kind(
+    "a time (30s, 5min) or none",
+    lambda v: v is None or (isinstance(v, str) and seconds_of(v) is not None),
+    lambda text: None if text.strip().lower() == "none" else text.strip(),
 )
 EXECUTOR = Kind(
     "process, process:4, dask://host:port, ray, ray://host:port, slurm:20 or none",
@@ -220,10 +226,7 @@ MEASURE: dict[str, tuple[Kind, str]] = {
     "backend": (TEXT, "what runs the model: auto, eager, compile, openvino, onnx"),
     "batch_size": (WHOLE_OR_AUTO, "images for each forward pass, or auto"),
     "dtype": (TEXT, "precision of the forward passes: float32 or bfloat16"),
-    "executor": (
-        EXECUTOR,
-        "workers that share the work: process:4, dask://host:port, ray, slurm:20",
-    ),
+    "executor": (EXECUTOR, "who shares the work: process:4, dask://host:port, ray, slurm:20"),
     "cache": (YES_OR_NO, "take what was found for an image before from the disk: true or false"),
     "panel": (PANEL, "corruptions under which images are answered: auto, none, white_noise 3, …"),
 }
@@ -247,10 +250,12 @@ SETTINGS: dict[str, tuple[Kind, str]] = {
     "level": (SHARE, "confidence of every interval"),
     "fail_on": (_choice(FailOn), "when the gate is red: drift, inconclusive or any-change"),
     "budget": (BUDGET, "how much a spectral gate plays: decided, everything, 1500 (passes), 60s"),
+    "timeout": (TIMEOUT, "stop a gate that takes longer, also where its model hangs: 30s, 5min"),
 }
 # Those that a command line changes for one run; the rest belong to the project.
 ON_COMMAND_LINE = (
     *("samples", "device", "backend", "batch_size", "executor", "fail_on", "level", "budget"),
+    "timeout",
 )
 # Keys of the ini file that are no settings of a gate: they configure the default fixtures, and
 # the report.
@@ -295,6 +300,7 @@ class Settings:
     level: float = LEVEL
     fail_on: FailOn = "drift"
     budget: int | str = "decided"
+    timeout: str | None = None
 
     @property
     def execution(self) -> Execution:
@@ -313,6 +319,7 @@ class Settings:
             level=merged.get("level", LEVEL),
             fail_on=merged.get("fail_on", "drift"),
             budget=merged.get("budget", "decided"),
+            timeout=merged.get("timeout"),
         )
 
 

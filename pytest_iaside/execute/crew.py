@@ -137,9 +137,9 @@ class Crew:
     def _again(self, first: _Pending, error: Exception) -> None:
         if first.tries >= TRIES:
             raise ModelError(
-                f"{first.tries} workers of executor={self.engine.label!r} died over the same images "
-                f"of {self._name} ({one_line(error)}); expected that they finish: memory may be "
-                "short: start fewer workers, or give a smaller batch_size"
+                f"{first.tries} workers of executor={self.engine.label!r} died over the same "
+                f"images of {self._name} ({one_line(error)}); expected that they finish: memory "
+                "may be short: start fewer workers, or give a smaller batch_size"
             ) from error
         time.sleep(0.2 * 2 ** (first.tries - 1))
         try:

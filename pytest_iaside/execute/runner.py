@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution, check_execution
+from pytest_iaside.execute.passes import counting
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.models.backends import Backend, open_backend
 from pytest_iaside.models.backends.base import Setup, usual_batch
@@ -125,7 +126,7 @@ class BackendRunner(Runner):
         return torch.channels_last if last else torch.contiguous_format
 
     def forward_many(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-        return self.backend.forward_many(batches)
+        return counting(self.backend.forward_many(batches))
 
     @property
     def environment(self) -> dict[str, str]:

@@ -87,13 +87,7 @@ def measure_answers(
     chosen = panel_of(panel, sample.shape)
     again = {} if again is None else again
     asked = Asked(classifier, sample, (None, *chosen), seed, execution, again)
-    found = asked.kept() if cache else None
-    from_cache = 0 if found is None else asked.passes
-    if found is None:
-        found = asked.run()
-        again.update(zip(sample.digests, found[0], strict=True))
-        if cache:
-            asked.keep(found)
+    found = asked.found(cache)
     labels = labels_of(sample, found[0], classifier.task)
     named = [f"{name} {severity}" for name, severity in chosen]
     return Measurement(
@@ -108,7 +102,7 @@ def measure_answers(
         reference=ReferenceInfo.of(reference),
         model=ModelInfo.of(classifier, found[0].shape[1]),
         forward_passes=asked.passes,
-        passes_from_cache=from_cache,
+        passes_from_cache=asked.from_cache,
         passes_replayed=asked.replayed,
         notes=(*((asked.note,) if asked.note else ()), *notes_on(taken)),
         environment=environment(),

@@ -169,6 +169,8 @@ def _settle(path: Path, content: bytes, digest: str) -> None:
 def _sweep(path: Path, *, alone: bool) -> None:
     """Remove what writers left that were killed, once the record that stands needs none of it."""
     files.sweep(path.parent, alone=alone)
+    if path.parent.parent.name == files.STORE:  # One that was to hide drafts; nobody locks there.
+        files.sweep(path.parent.parent)
     store = path.with_suffix(".npz")
     _, digest = _document(path)
     content = files.read_bytes(store, numbers_file.LARGEST)

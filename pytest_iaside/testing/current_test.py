@@ -17,6 +17,7 @@ import pytest
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.settings import ON_COMMAND_LINE, Layer, dashes
 from pytest_iaside.testing.session import RECORD, SESSION, is_worker, on_ci
+from pytest_iaside.testing.watch import noted
 
 if TYPE_CHECKING:
     from pytest_iaside.measure.spectral import Progress
@@ -112,21 +113,27 @@ class CurrentTest:
     def progress(self) -> Iterator[Callable[[Progress], None] | None]:
         """A callback that keeps one line up to date on a terminal; None where there is none."""
         reporter: Any = self.config.pluginmanager.getplugin("terminalreporter")
-        capture: Any = self.config.pluginmanager.getplugin("capturemanager")
         if reporter is None or not reporter.isatty or on_ci() or is_worker(self.config):
-            yield None
+            yield noted(None)
             return
         from pytest_iaside.report.terminal import ProgressLine
 
         def write(text: str) -> None:
-            uncaptured = capture.global_and_fixture_disabled() if capture else None
-            with uncaptured or contextlib.nullcontext():
+            with self.uncaptured():
                 reporter.ensure_newline()  # The line is erased; pytest's own is to stay.
                 reporter.write(text, flush=True)
 
         line = ProgressLine(write, self.item.name, self.config.get_terminal_writer().fullwidth)
         with contextlib.closing(line):
-            yield line
+            yield noted(line)
+
+    def uncaptured(self) -> contextlib.AbstractContextManager[None]:
+        """What is written in there is not captured by pytest."""
+        capture: Any = self.config.pluginmanager.getplugin("capturemanager")
+        found: contextlib.AbstractContextManager[None] | None = (
+            capture.global_and_fixture_disabled() if capture else None
+        )
+        return found or contextlib.nullcontext()
 
 
 STRAY = "a thread that outlived the test that started it"

@@ -63,6 +63,7 @@ class EquivalenceKeywords(TypedDict, total=False):
     cache: bool
     level: float
     fail_on: FailOn
+    timeout: str | None
 
 
 def assert_equivalent_robustness(
@@ -173,6 +174,7 @@ def _prepared(
         level=settings.level,
         direction="any",
         fail_on=settings.fail_on,
+        timeout=settings.timeout,
         samples=settings.measure.get("samples"),
         needs_baseline=False,
         tell_more=partial(_tell_more, settings, original, where),

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pytest_iaside.compare.plan import in_words
 from pytest_iaside.errors import (
     BaselineError,
     ModelError,
+    OutOfTimeError,
     ReferenceSampleError,
     SettingsError,
     SpectralRobustnessError,
@@ -46,6 +48,7 @@ from pytest_iaside.testing.trainings import (
     trainings_in,
     worse_training,
 )
+from pytest_iaside.testing.watch import TimeIsUp, Watch, within
 from pytest_iaside.thresholds import LEVEL, Direction, FailOn, Limits, Thresholds
 
 
@@ -67,6 +70,7 @@ class Gate:
     level: float = LEVEL
     direction: Direction = "worse"
     fail_on: FailOn = "drift"
+    timeout: str | None = None
     samples: Any = None
     whole: Callable[[], bool] = lambda: True
     """Whether all was measured that a baseline holds, or only what decided."""
@@ -141,6 +145,17 @@ class Told:
             )
             self.test.add(record)
 
+    def refuse(self, error: SpectralRobustnessError) -> None:
+        """Record that ``error`` kept the gate from being compared."""
+        self.status = "refused"
+        self.record(
+            failed=True,
+            verdict=None,
+            summary=str(error).partition("\n")[0],
+            measurement=measurement_record(self.measured) if self.measured else None,
+            error=type(error).__name__,
+        )
+
 
 def run_gate(
     kind: str,
@@ -168,25 +183,25 @@ def run_gate(
             told.place = place
         elif baseline is not None or gate.needs_baseline:
             told.place = locate(kind, baseline, test, told.name)
-        comparison = told.comparison = _judged(gate, told, reference)
+        decided = partial(_decided, gate, told, reference)
+        comparison, failure = within(gate.timeout, decided, test=test, record=told.refuse)
     except SpectralRobustnessError as error:
-        told.status = "refused"
-        measured = measurement_record(told.measured) if told.measured else None
-        summary = str(error).partition("\n")[0]
-        told.record(
-            failed=True,
-            verdict=None,
-            summary=summary,
-            measurement=measured,
-            error=type(error).__name__,
-        )
+        told.refuse(error)
         # Where inside this package it was raised tells a reader nothing; what the model itself
-        # raised does.
-        cause = error.__cause__ if isinstance(error, ModelError) else None
-        raise error.with_traceback(None) from cause
-    if failure := _recorded(gate, told, comparison):
+        # raised does, and where it was when its time was up.
+        shown = isinstance(error, (ModelError, OutOfTimeError))
+        raise error.with_traceback(None) from (error.__cause__ if shown else None)
+    if failure:
         raise AssertionError(failure)
     return comparison
+
+
+def _decided(
+    gate: Gate, told: Told, reference: ReferenceSample | None, watch: Watch | None
+) -> tuple[Comparison, str]:
+    """The gate's comparison, recorded, and the message of its failure."""
+    comparison = told.comparison = _judged(gate, told, reference)
+    return comparison, _recorded(gate, told, comparison, watch)
 
 
 def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Comparison:
@@ -422,7 +437,24 @@ def _outside() -> int:
     return level
 
 
-def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
+def _more(
+    gate: Gate, told: Told, compared: ComparisonRecord, watch: Watch | None
+) -> dict[str, Any]:
+    """What else the record holds; a note where the time for it was up."""
+    if watch is not None and told.comparison is not None:
+        watch.explaining = told.comparison.summary()
+    try:
+        return gate.tell_more(gate, told, compared)
+    except TimeIsUp:
+        assert watch is not None
+        watch.leave()
+        compared["notes"].append(
+            f"what else is told of a gate was left out: timeout={gate.timeout} was over"
+        )
+        return {}
+
+
+def _recorded(gate: Gate, told: Told, comparison: Comparison, watch: Watch | None = None) -> str:
     """Record what came out; the message of the failure, empty where there is none."""
     compares = told.status == "compared"
     failed, place = compares and comparison.fails(gate.fail_on), told.place
@@ -458,7 +490,7 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison) -> str:
         summary=comparison.summary() if compares else written,
         fail_on=gate.fail_on,
         comparison=compared,
-        **gate.tell_more(gate, told, compared),
+        **_more(gate, told, compared, watch),
     )
     undecided = [check for check in comparison.checks if check.verdict == "inconclusive"]
     if compares and undecided and not failed:

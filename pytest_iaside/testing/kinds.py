@@ -132,6 +132,7 @@ def _prepared(
         level=settings.level,
         direction=settings.thresholds.direction,
         fail_on=settings.fail_on,
+        timeout=settings.timeout,
         samples=running.get("samples"),
         needs_baseline=any(limit.change is not None for limit in allowed.values()),
         predicts_labels=row.predicts_labels,

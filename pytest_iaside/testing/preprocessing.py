@@ -75,6 +75,7 @@ class PreprocessingKeywords(TypedDict, total=False):
     design: Design
     level: float
     fail_on: FailOn
+    timeout: str | None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -200,6 +201,7 @@ def _prepared(
         level=settings.level,
         direction="any",
         fail_on=settings.fail_on,
+        timeout=settings.timeout,
         samples=settings.measure.get("samples"),
         needs_baseline=False,
         needs_reference=False,

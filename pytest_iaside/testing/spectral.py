@@ -181,6 +181,7 @@ def _prepared(
         settings=Rules.of(settings.measure).as_dict(),
         level=level,
         fail_on=settings.fail_on,
+        timeout=settings.timeout,
         samples=settings.measure.get("samples"),
         whole=lambda: looks.last == "everything",
         storable=lambda measured, _: storable(measured),

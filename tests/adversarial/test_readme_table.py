@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -38,6 +39,7 @@ from pytest_iaside import (
     compare,
     measure,
 )
+from pytest_iaside.errors import OutOfTimeError
 from pytest_iaside.testing.factories import named_reference
 from pytest_iaside.testing.session import CI_VARIABLES
 
@@ -171,6 +173,19 @@ class Lines:
             lambda x: net(nn.functional.dropout(x)), self.sample(), bands=3
         )
         self.fails(ModelError, r"answered image \d differently when it was asked again, by", call)
+
+    def hanging(self) -> None:
+        path, net = self.saved(), self.net()
+
+        def hangs(images: Any) -> Any:
+            if len(images) == 1:
+                time.sleep(60)
+            return net(images)
+
+        call = partial(
+            assert_spectral_robustness, hangs, self.sample(), baseline=path, timeout="0.2s", bands=3
+        )
+        self.fails(OutOfTimeError, r"timeout=0\.2s and was stopped, after \d+ forward passes", call)
 
     def several_threads(self) -> None:
         net = self.net()
@@ -374,6 +389,7 @@ LINES = {
     "targets that do not fit": Lines.unfit_targets,
     "a model in training mode": Lines.training_mode,
     "a model that answers": Lines.otherwise_the_second_time,
+    "a model that hangs": Lines.hanging,
     "one model in several": Lines.several_threads,
     "more bands than": Lines.more_bands,
     "an unknown or impossible": Lines.unknown_setting,

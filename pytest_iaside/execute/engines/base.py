@@ -29,13 +29,13 @@ class Engine(ABC):
         raises is about the worker, not about the call: another one may make it.
         """
 
-    def mend(self) -> None:
+    def mend(self) -> None:  # noqa: B027 – most engines see to that themselves
         """Workers in the place of those that died, where the engine does not see to that itself.
 
         Raises WorkersLost where there can be none any more.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 – what was not started here stays
         """Let go of workers that were started for this engine."""
 
 

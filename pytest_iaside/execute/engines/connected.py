@@ -159,12 +159,11 @@ def serve(address: Address, secret: bytes, gpu: int | None = None) -> None:
     """Be a worker of the engine at ``address``, on the GPU of that number, until it ends."""
     if gpu is not None:
         torch.cuda.set_device(gpu)
-    with Client(address, authkey=secret) as connection:
-        # Only the engine ends it.
-        with suppress(EOFError, OSError):
-            while True:
-                home, payload, key, content = pickle.loads(connection.recv_bytes())
-                connection.send_bytes(pickle.dumps(work(home, payload, key, content)))
+    # Only the engine ends it.
+    with Client(address, authkey=secret) as connection, suppress(EOFError, OSError):
+        while True:
+            home, payload, key, content = pickle.loads(connection.recv_bytes())
+            connection.send_bytes(pickle.dumps(work(home, payload, key, content)))
     forget()
 
 

@@ -164,7 +164,7 @@ def convert(network: nn.Module, inputs: Tensor, label: str) -> Any:
                 (inputs.to("cpu", torch.float32).contiguous(),),
                 dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
                 strict=False,  # before PyTorch 2.7 it was True, which fails on dataclasses
-            ).run_decompositions()
+            ).run_decompositions(_decompositions())
             # PyTorch 2.9 put checks of the inputs into the module, which OpenVINO cannot convert.
             checks = "check_guards" in inspect.signature(exported.module).parameters
             module = exported.module(check_guards=False) if checks else exported.module()
@@ -179,6 +179,19 @@ def convert(network: nn.Module, inputs: Tensor, label: str) -> Any:
     if len(converted.outputs) != 1:
         raise Unfit(label, f"it returns {len(converted.outputs)} tensors to openvino, expected 1")
     return converted
+
+
+def _decompositions() -> Any:
+    """What is taken apart of an exported network: all that PyTorch knows but a few.
+
+    Taken apart, a layer on sequences that lie in memory the other way round has its weights copied
+    for each of their places: 8 GiB for a small transformer.
+    """
+    table = torch.export.default_decompositions()
+    aten = torch.ops.aten
+    for whole in (aten.linear.default, aten.scaled_dot_product_attention.default):
+        table.pop(whole, None)
+    return table
 
 
 @contextmanager

@@ -1,0 +1,46 @@
+"""How many forward passes were run, for who looks on from outside.
+
+Nothing heavy is imported here: a test session knows it before anything is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(eq=False)
+class Passes:
+    """Forward passes that came back to this thread."""
+
+    done: int = 0
+
+
+_PASSES: ContextVar[Passes | None] = ContextVar("passes", default=None)
+
+
+@contextmanager
+def counted(passes: Passes) -> Iterator[None]:
+    """Add what is run in here to ``passes``."""
+    before = _PASSES.set(passes)
+    try:
+        yield
+    finally:
+        _PASSES.reset(before)
+
+
+def counting(outputs: Iterator[Any]) -> Iterator[Any]:
+    """``outputs``, batch by batch, counted where somebody asks."""
+    passes = _PASSES.get()
+    return outputs if passes is None else _counted(outputs, passes)
+
+
+def _counted(outputs: Iterator[Any], passes: Passes) -> Iterator[Any]:
+    from pytest_iaside.models.outputs import batch_of
+
+    for output in outputs:
+        passes.done += batch_of(output)
+        yield output
