@@ -6,7 +6,7 @@ import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,10 @@ from pytest_iaside.models.classifier import Classifier
 TRIES = 4
 """Workers that may die over a call before it is given up."""
 AHEAD = 2
-"""Calls for each worker that are handed out: one that it makes, and one that waits."""
+"""Calls for each worker that are under way: one that it makes, and one that waits."""
+HELD = 64
+"""Calls for each worker that are handed out and not yet taken, results that wait for an earlier one
+among them: beyond these a slow call holds the others up (docs/scale.md)."""
 LOOK = 0.25
 """Seconds between two looks whether somebody wants to stop."""
 
@@ -54,6 +57,15 @@ class _Pending:
     payload: bytes
     future: Future[Reply]
     tries: int = 1
+
+    @property
+    def answered(self) -> bool:
+        """Whether a reply came, and no payload is needed any more; not where a worker died."""
+        future = self.future
+        if not future.done() or future.cancelled() or future.exception() is not None:
+            return False
+        self.payload = b""
+        return True
 
 
 class Crew:
@@ -92,15 +104,24 @@ class Crew:
         try:
             with _threads_kept():
                 while True:
-                    while len(pending) < AHEAD * self.engine.workers:
+                    under_way = [one.future for one in pending if not one.answered]
+                    workers = self.engine.workers
+                    while len(under_way) < AHEAD * workers and len(pending) < HELD * workers:
                         each = next(waiting, None)
                         if each is None:
                             break
                         payload = self._payload(Call(function, execution, each, passes))
                         future = self.engine.submit(self.home, payload, self.parcel)
                         pending.append(_Pending(payload, future))
+                        under_way.append(future)
                     if not pending:
                         return
+                    if not pending[0].future.done():
+                        # Whoever is done first makes room for the next, in order or not; and not
+                        # for ever at once: Ctrl-C and a test's time limit come between.
+                        running = [each for each in under_way if not each.done()]
+                        wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
+                        continue
                     found = self._result(pending[0])
                     pending.popleft()
                     yield found
