@@ -26,6 +26,7 @@ from common.schedule import Crew, echo, stragglers
 from common.side_by_side import machine, print_table
 
 from pytest_iaside import BandPartition, Classifier, ReferenceSample
+from pytest_iaside.execute.crew import HELD
 from pytest_iaside.execute.crew import Crew as WorkingCrew
 from pytest_iaside.execute.engines import close_engines, engine_of
 from pytest_iaside.execute.execution import Execution
@@ -44,8 +45,6 @@ ROWS = 50  # That are kept at a time.
 DAY = 86_400.0
 RESTART = 20.0  # Seconds until a worker that died is back: PyTorch and the network anew.
 SPREAD, SLOW, TIMES = 0.2, 0.01, 10.0
-FREELY = 10**9
-"""Ahead, where only unfinished units count: nobody waits for the first in order."""
 
 
 @dataclass(frozen=True)
@@ -219,13 +218,13 @@ def crews() -> None:
     }
     rows = []
     for name, (spread, slow, deaths) in kinds.items():
-        for ahead in (2, 8, FREELY):
-            row = [f"{name}, {'freely' if ahead == FREELY else f'{ahead} ahead'}"]
+        for held in (2, 8, HELD):
+            row = [f"{name}, {held} held"]
             for workers in (8, 64, 512):
                 units = stragglers(
                     200 * workers, UNIT_SECONDS, spread=spread, slow=slow, times=TIMES
                 )
-                crew = Crew(workers=workers, ahead=ahead, deaths=deaths, restart=RESTART)
+                crew = Crew(workers=workers, held=held, deaths=deaths, restart=RESTART)
                 row.append(f"{crew.run(units).busy(workers):.1%}")
             rows.append(row)
     print_table(["busy with units that were finished", "8", "64", "512 workers"], rows)
@@ -234,12 +233,11 @@ def crews() -> None:
 def teams(units: Units, passes: float, workers: int) -> None:
     """Workers in teams, each of which takes one checkpoint after the other."""
     rows = []
-    cases = [(*game, ahead) for game in GAMES if game[1] in (8, 12) for ahead in (2, FREELY)]
-    for design, bands, ahead in cases:
+    cases = [(*game, held) for game in GAMES if game[1] in (8, 12) for held in (2, HELD)]
+    for design, bands, held in cases:
         seconds = IMAGES * passes_of(design, bands) / passes
         count = max(1, round(seconds / UNIT_SECONDS))
-        told = "freely" if ahead == FREELY else f"{ahead} ahead"
-        row = [f"{design}, {bands} bands ({count} units), {told}"]
+        row = [f"{design}, {bands} bands ({count} units), {held} held"]
         for team in (1, 4, 16, 64):
             taken = []
             for seed in range(40):
@@ -247,11 +245,11 @@ def teams(units: Units, passes: float, workers: int) -> None:
                     count, seconds / count, spread=SPREAD, slow=SLOW, times=TIMES, seed=seed
                 )
                 crew = Crew(
-                    workers=team, ahead=ahead, deaths=1 / DAY, restart=RESTART, handling=units.call
+                    workers=team, held=held, deaths=1 / DAY, restart=RESTART, handling=units.call
                 )
                 taken.append(units.opening + crew.run(drawn, seed).seconds)
             many = np.random.default_rng(0).choice(taken, CHECKPOINTS)
-            whole = Crew(workers=max(1, workers // team), ahead=FREELY).run(many).seconds
+            whole = Crew(workers=max(1, workers // team)).run(many).seconds
             ideal = CHECKPOINTS * seconds / workers
             row.append(f"{whole / 3600:,.1f} h, {ideal / whole:.0%}")
         rows.append(row)

@@ -56,17 +56,17 @@ def test_units_are_as_long_on_average_as_they_are_said_to_be(schedule: ModuleTyp
 
 def test_a_slow_unit_holds_up_what_comes_after_the_window(schedule: ModuleType) -> None:
     """Two workers, the first unit of 100 s: while it runs the other may do three more and waits."""
-    crew = schedule.Crew(workers=2, ahead=2)
+    crew = schedule.Crew(workers=2, ahead=2, held=2)
     found = crew.run([100.0] + [1.0] * 9)
     # Units 1 to 3 are done by then; the six others take three rounds of two.
     assert found.seconds == pytest.approx(103.0)
-    wide = schedule.Crew(workers=2, ahead=10).run([100.0] + [1.0] * 9)
+    wide = schedule.Crew(workers=2, ahead=2, held=10).run([100.0] + [1.0] * 9)
     assert wide.seconds == pytest.approx(100.0)
 
 
 def test_a_busy_coordinator_is_the_limit(schedule: ModuleType) -> None:
     """0.1 s for each unit: more than ten workers of units of 1 s find nothing to do."""
-    found = schedule.Crew(workers=100, ahead=1000, handling=0.1).run([1.0] * 5000)
+    found = schedule.Crew(workers=100, ahead=1000, held=1000, handling=0.1).run([1.0] * 5000)
     assert found.seconds == pytest.approx(5000 * 0.1 + 1.0)
 
 

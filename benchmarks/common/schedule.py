@@ -1,8 +1,9 @@
 """A simulated crew: units of work handed to workers in order, some slow, some dying.
 
-The rules are those of pytest_iaside/execute/crew.py: a coordinator keeps ``ahead`` units for each
-worker handed out, looks at results in the order of the units, and only sees that a worker died when
-the unit it had is the next in order. Workers take what is handed out first come, first served.
+The rules are those of pytest_iaside/execute/crew.py: a coordinator has at most ``ahead`` units for
+each worker under way, and ``held`` handed out and not yet taken; it takes results in the order of
+the units, and sees that a worker died when the unit it had is the next in order. Workers take what
+is handed out first come, first served.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-AHEAD = 2
-BACKOFF = 0.2
+AHEAD, HELD = 2, 64
+BACKOFF, TRIES = 0.2, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ class Crew:
 
     workers: int
     ahead: int = AHEAD
+    held: int = HELD
     deaths: float = 0.0
     restart: float = 0.0
     handling: float = 0.0
@@ -72,19 +74,36 @@ class Crew:
 
         waiting = deque(float(each) for each in units)
         pending: deque[tuple[float, float, bool]] = deque()
+        # When something comes back, and whether it is a result: the unit of a worker that died
+        # stays under way until it is the next in order.
+        coming: list[tuple[float, bool]] = []
+        under_way = tries = 0
         while waiting or pending:
-            while waiting and len(pending) < self.ahead * self.workers:
+            while coming and coming[0][0] <= clock:
+                under_way -= heapq.heappop(coming)[1]
+            while (
+                waiting
+                and under_way < self.ahead * self.workers
+                and len(pending) < self.held * self.workers
+            ):
                 clock += self.handling
                 seconds = waiting.popleft()
-                pending.append((seconds, *submit(seconds, clock)))
-            seconds, end, finished = pending.popleft()
-            clock = max(clock, end)
-            tries = 0
-            while not finished:
-                clock += BACKOFF * 2 ** min(tries, 3)
+                end, finished = submit(seconds, clock)
+                pending.append((seconds, end, finished))
+                heapq.heappush(coming, (end, finished))
+                under_way += 1
+            seconds, end, finished = pending[0]
+            if end > clock:
+                clock = min(end, coming[0][0]) if coming else end
+            elif finished:
+                pending.popleft()
+                tries = 0
+            else:
+                clock += BACKOFF * 2 ** min(tries, TRIES)
                 retries, tries = retries + 1, tries + 1
                 end, finished = submit(seconds, clock)
-                clock = max(clock, end)
+                pending[0] = (seconds, end, finished)
+                heapq.heappush(coming, (end, finished))
         return Outcome(seconds=clock, worked=worked, wasted=wasted, retries=retries)
 
 
