@@ -6,7 +6,7 @@ import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,10 @@ from pytest_iaside.models.classifier import Classifier
 TRIES = 4
 """Workers that may die over a call before it is given up."""
 AHEAD = 2
-"""Calls for each worker that are handed out: one that it makes, and one that waits."""
+"""Calls for each worker that are under way: one that it makes, and one that waits."""
+HELD = 64
+"""Calls for each worker that are handed out and not yet taken, results that wait for an earlier one
+among them: beyond these a slow call holds the others up (docs/scale.md)."""
 LOOK = 0.25
 """Seconds between two looks whether somebody wants to stop."""
 
@@ -54,6 +57,22 @@ class _Pending:
     payload: bytes
     future: Future[Reply]
     tries: int = 1
+
+    @property
+    def answered(self) -> bool:
+        """Whether a reply came, and no payload is needed any more; not where a worker died."""
+        future = self.future
+        if not future.done() or future.cancelled() or future.exception() is not None:
+            return False
+        self.payload = b""
+        return True
+
+    @property
+    def lost(self) -> Exception | None:
+        """Why no reply will come; None where one may, or has."""
+        future = self.future
+        error = future.exception() if future.done() and not future.cancelled() else None
+        return error if error is None or isinstance(error, Exception) else WorkersLost(repr(error))
 
 
 class Crew:
@@ -92,17 +111,29 @@ class Crew:
         try:
             with _threads_kept():
                 while True:
-                    while len(pending) < AHEAD * self.engine.workers:
+                    # What has come back is handed on before anything is given up.
+                    if pending and not pending[0].answered:
+                        for one in pending:
+                            if (lost := one.lost) is not None:
+                                self._again(one, lost)
+                    under_way = [one.future for one in pending if not one.answered]
+                    workers = self.engine.workers
+                    while len(under_way) < AHEAD * workers and len(pending) < HELD * workers:
                         each = next(waiting, None)
                         if each is None:
                             break
                         payload = self._payload(Call(function, execution, each, passes))
                         pending.append(_Pending(payload, self._submit(payload)))
+                        under_way.append(pending[-1].future)
                     if not pending:
                         return
-                    found = self._result(pending[0])
-                    pending.popleft()
-                    yield found
+                    if not pending[0].answered:
+                        # Whoever is done first makes room for the next, in order or not; and not
+                        # for ever at once: Ctrl-C and a test's time limit come between.
+                        running = [each for each in under_way if not each.done()]
+                        wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
+                        continue
+                    yield self._result(pending.popleft())
         finally:
             for one in pending:
                 one.future.cancel()
@@ -117,30 +148,22 @@ class Crew:
                 "cloudpickle, or measure in this process"
             ) from error
 
-    def _result(self, first: _Pending) -> Any:
-        while True:
-            # Not for ever at once: Ctrl-C and a test's time limit come between.
-            while not wait([first.future], timeout=LOOK).done:
-                pass
-            try:
-                reply = first.future.result()
-            except Exception as error:  # Of the worker, not of the model.
-                self._again(first, error)
-                continue
-            self.tally.add(reply)
-            if reply.error is not None:
-                raise reply.error
-            assert reply.value is not None
-            return pickle.loads(reply.value)
+    def _result(self, one: _Pending) -> Any:
+        reply = one.future.result()
+        self.tally.add(reply)
+        if reply.error is not None:
+            raise reply.error
+        assert reply.value is not None
+        return pickle.loads(reply.value)
 
-    def _again(self, first: _Pending, error: Exception) -> None:
-        if first.tries >= TRIES:
+    def _again(self, one: _Pending, error: Exception) -> None:
+        if one.tries >= TRIES:
             raise ModelError(
-                f"{first.tries} workers of executor={self.engine.label!r} died over the same "
+                f"{one.tries} workers of executor={self.engine.label!r} died over the same "
                 f"images of {self._name} ({one_line(error)}); expected that they finish: memory "
                 "may be short: start fewer workers, or give a smaller batch_size"
             ) from error
-        time.sleep(0.2 * 2 ** (first.tries - 1))
+        time.sleep(0.2 * 2 ** (one.tries - 1))
         try:
             self.engine.mend()
         except (WorkersLost, SpectralRobustnessError) as lost:
@@ -149,9 +172,9 @@ class Crew:
                 "at least one: start it again, or measure in this process; what was found so far "
                 "is kept"
             ) from error
-        first.tries += 1
+        one.tries += 1
         self.tally.retries += 1
-        first.future = self._submit(first.payload)
+        one.future = self._submit(one.payload)
 
     def _submit(self, payload: bytes) -> Future[Reply]:
         try:

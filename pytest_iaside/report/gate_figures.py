@@ -234,11 +234,11 @@ def _changes_figure(
     if quantities[0] in (*comparison["answers"], *comparison["effective"]):
         level = comparison["answers_level"]
     head = ("quantity", "baseline", "candidate", "change", confidence(level), *MOVED)
-    title = {"mpe": "mPE", "mce": "mCE"}.get(family, family)
+    title = {"mpe": "mPE", "mce": "mCE", "lost": "score lost"}.get(family, family)
+    together = f" Intervals hold for all {len(quantities)} together." * (len(quantities) > 1)
     return Figure(
         f"Change of {title}",
-        f"The paired change, image by image; {better} is better. Intervals hold for all "
-        f"{len(quantities)} together.",
+        f"The paired change, image by image; {better} is better.{together}",
         Table(head, rows),
         charts.changes_chart(ident, quantities, allowed, either=comparison["direction"] == "any"),
     )

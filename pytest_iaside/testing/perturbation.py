@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 from pytest_iaside.checks import check_positive
 from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.losses import loss_changes
+from pytest_iaside.compare.words import in_unit
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.answers import Perturbation
 from pytest_iaside.measure.decomposition import divided
@@ -151,13 +152,17 @@ def _losses(
         images=len(some),
     )
     changes = loss_changes(found, baseline, comparison.level)
-    sentences = [each.sentence for each in changes if each.costs_more][:MOST_TOLD]
+    model = candidate.model
+    worst = [each for each in changes if each.costs_more][:MOST_TOLD]
+    sentences = [in_unit(each.sentence, model.unit) for each in worst]
     if sentences and (candidate.trainings or baseline.trainings):
         sentences.append("these intervals are over images: they know of the trainings' means alone")
     notes[:0] = sentences
-    if told.test is not None and changes and changes[0].costs_more and diagnosed(told.test) != 0:
+    # A score names no class whose evidence could be looked for.
+    asked = told.test is not None and diagnosed(told.test) != 0 and model.task != "score"
+    if asked and worst:
         with surviving("where the image's answer comes from", notes):
-            notes += _explained(told, changes[0].perturbation, found, baseline, options)
+            notes += _explained(told, worst[0].perturbation, found, baseline, options)
     return [loss_record(each) for each in changes]
 
 

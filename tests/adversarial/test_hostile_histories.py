@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import sqlite3
+import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
@@ -165,6 +166,8 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("trick", list(HOSTILE))
 def test_a_history_that_is_none(history: History, trick: str) -> None:
+    if trick == "a blob of 900 MB" and sys.version_info < (3, 11):
+        pytest.skip("Python 3.10's sqlite3 cannot limit the size of a value (docs/floors.md)")
     HOSTILE[trick](history.path)
     if trick == "a run that is a number":
         with pytest.raises(BaselineError, match="run=''"):

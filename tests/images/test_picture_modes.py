@@ -77,7 +77,10 @@ class TestModes:
     def test_sixteen_bits(self, tmp_path: Path, name: str) -> None:
         """Divided by 257 and rounded; not cut off at 255, which is white."""
         deep = np.array([[0, 128], [257 * 100, 65535]], dtype=np.uint16)
-        Image.fromarray(deep).save(tmp_path / name)
+        if name.endswith("pgm"):  # Which the oldest Pillow reads, and does not write.
+            (tmp_path / name).write_bytes(b"P5 2 2 65535\n" + deep.astype(">u2").tobytes())
+        else:
+            Image.fromarray(deep).save(tmp_path / name)
         assert pixels(tmp_path, channels=1) == [[[0], [0]], [[100], [255]]]
         assert pixels(tmp_path) == [[[0] * 3, [0] * 3], [[100] * 3, [255] * 3]]
 

@@ -64,13 +64,26 @@ def test_green_where_nothing_changed_and_red_where_it_got_worse(
     assert record["comparison"]["verdict"] == "drift"
     if "score" in settings and "response" not in asserted:
         broken.stdout.fnmatch_lines(["*score, clean*" if "spectral" in asserted else "*score*"])
-    if settings == SCORE and asserted == "assert_spectral_robustness":
+    if settings == SCORE:
         told = broken.stdout.str()
-        assert " points (" in told
         assert " nats" not in told
         page = (project.root / "iaside-report" / "index.html").read_text(encoding="utf-8")
-        assert "Raw ψ, in points" in page
-        assert "nats" not in page.partition("<main")[2].replace("Natsu", "")
+        page = page.partition("<main")[2].replace("Natsu", "")
+        # What a score has not: nats, a temperature, an entropy, a class.
+        for word in (
+            "nats",
+            "own temperature",
+            "log-likelihood in",
+            "entropy",
+            ">label<",
+            "ModelError",
+        ):
+            assert word not in page
+        if asserted == "assert_spectral_robustness":
+            assert " points (" in told
+            assert "Raw ψ, in points" in page
+            assert "score in points" in page
+            assert "Not explained: a score of your own names no class" in page
 
 
 def test_a_score_needs_a_limit(project: Project) -> None:
