@@ -93,7 +93,7 @@ CLUSTER = dask://127.0.0.1:8786
 cluster: venv ## two workers of Dask on this machine, and the gate of example_project on them
 	@$(BIN)/dask scheduler --host 127.0.0.1 --no-dashboard > /dev/null 2>&1 & scheduler=$$!; \
 	$(BIN)/dask worker tcp://127.0.0.1:8786 --nworkers 2 --nthreads 1 --no-dashboard > /dev/null 2>&1 & \
-	workers=$$!; trap "kill $$workers $$scheduler" EXIT; \
+	workers=$$!; trap "kill $$workers; sleep 2; kill -9 $$workers $$scheduler 2> /dev/null" EXIT; \
 	cd example_project && ../$(BIN)/python -m pytest --iaside-executor=$(CLUSTER) --iaside-no-cache
 
 SECONDS ?= 300

@@ -87,6 +87,32 @@ def test_float32_onnx_is_equivalent_within_a_thousandth(tmp_path: Path) -> None:
     assert max(max(abs(check.low), abs(check.high)) for check in found.checks) < 1e-4
 
 
+def test_a_distilled_student_of_another_architecture() -> None:
+    """One that learned all is equivalent; one that learned from a few images is not."""
+    teacher, sample = network(), images()
+    student = nn.Sequential(nn.Flatten(), nn.Linear(256, 3)).eval()
+    with torch.no_grad():
+        student[1].weight.copy_(teacher.head.weight @ teacher.templates.weight)
+        student[1].bias.zero_()
+    assert set(verdicts(outcome(student, teacher, sample, **TIGHT)).values()) == {"pass"}
+    few = images(3, noise=0.4, seed=3)
+    with torch.no_grad():
+        wanted = teacher(few.pixels())
+        # Of all that imitate the teacher on the few, the smallest.
+        student[1].weight.copy_(torch.linalg.lstsq(few.pixels().flatten(1), wanted).solution.T)
+    assert red(student, teacher, sample).startswith("different from the original Sequential")
+
+
+def test_a_compiled_network_is_equivalent() -> None:
+    """By inductor, as it is deployed: C++ made of the network."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled = torch.compile(network())
+        found = outcome(compiled, network(), **TIGHT)
+    assert set(verdicts(found).values()) == {"pass"}
+    assert type(compiled).__name__ == "OptimizedModule"
+
+
 def test_the_numbers_of_a_check_are_those_of_a_paired_t() -> None:
     deployed, original, sample = changed("templates", 0.02), network(), images()
     found = outcome(deployed, original, sample)
