@@ -24,6 +24,7 @@ from pytest_iaside.errors import BaselineError
 from pytest_iaside.measure.profile import SpectralProfile
 
 NAMES = ("killed before a call", "no space left, from there on", "input/output error")
+READ_ONLY = "read-only, from there on"
 MOST_OF_EACH = 12
 """Calls of a session that a fault is put into; of more, as many at equal distances."""
 QUIET = [
@@ -167,8 +168,9 @@ def main() -> int:
         assert outcome == "written", said.read_text()
         calls = int((base / "calls").read_text())
         step = max(1, -(-calls // MOST_OF_EACH))
-        for name in NAMES:
-            for nth in range(1, calls + 1, step):
+        for name in (*NAMES, READ_ONLY):
+            # A tree that cannot be written is one from the first call on.
+            for nth in range(1, 2 if name == READ_ONLY else calls + 1, step):
                 folder, outcome = run(mode, nth, *FAULTS[name])
                 tally.add(f"{what}: {name}", outcome)
                 for why in look(mode, folder, outcome, said.read_text(errors="replace")):
