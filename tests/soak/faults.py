@@ -343,7 +343,10 @@ def interleave(base: Path, tally: Tally, *, both: bool, locks: bool) -> None:
                     library.faults_without_locks(not locks)
                     ways = "the first is killed" if kills else "both go on"
                     held = "" if locks else ", no locks"
-                    tally.add(f"{what}: two writers and a reader, {ways}{held}", came)
+                    tally.add(
+                        f"{what}: two writers and a reader, {ways}{held}",
+                        "written" if came == "no such call" else came,
+                    )
                     if both and mth > 1 and came == "no such call":
                         break
                 if not any_call:

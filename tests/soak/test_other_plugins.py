@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,12 +49,6 @@ WAYS: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def saved() -> Iterator[None]:
-    yield
-    keep("sessions of others", {"outcomes": FOUND, "wrong": WRONG})
-
-
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     for name in (*CI_VARIABLES, "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS"):
@@ -70,6 +63,7 @@ def told(what: str, outcome: str, expected: str) -> None:
     FOUND.setdefault(what, Counter())[outcome] += 1
     if outcome != expected:
         WRONG.append(f"{what}: {outcome}, expected {expected}")
+    keep("sessions of others", {"outcomes": FOUND, "wrong": WRONG})
     assert outcome == expected
 
 

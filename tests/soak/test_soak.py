@@ -77,3 +77,21 @@ def by_coverage(name: str, seconds: float) -> tuple[dict[str, int], list[str]]:
         counts = json.loads(told.read_text()) if told.exists() else {}
     failed = [] if ended.returncode == 0 else [f"{name}: {ended.stdout}{ended.stderr}"[-2000:]]
     return counts, failed
+
+
+def test_images_of_16_megapixels() -> None:
+    """Two of them, three channels each: 400 MB of float32 that are measured within 8 GB."""
+    import resource
+
+    import torch
+
+    from pytest_iaside import ReferenceSample, measure
+
+    generator = torch.Generator().manual_seed(0)
+    sample = ReferenceSample(torch.rand(2, 3, 4096, 4096, generator=generator), [0, 1])
+    network = torch.nn.Sequential(
+        torch.nn.AvgPool2d(1024), torch.nn.Flatten(), torch.nn.Linear(48, 2)
+    )
+    found = measure(network, sample, bands=2)
+    assert found.values.shape == (2, 2)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 8_000_000
