@@ -102,7 +102,7 @@ def hanging(project: Project) -> Project:
 def test_a_model_that_hangs(hanging: Project, how: str, workers: tuple[str, ...]) -> None:
     hanging.monkeypatch.setenv("HANGS", how)
     run = hanging.pytester.runpytest_subprocess
-    result = run(*OTHERS_OFF, *workers, "--iaside-timeout=0.6s", timeout=60)
+    result = run(*OTHERS_OFF, *workers, "--iaside-timeout=4s", timeout=90)
     where = "a worker of xdist" if workers else "one process"
     text = result.stdout.str() + result.stderr.str()
     after = "test_after ran" if " 1 passed" in text else "the session ended"
