@@ -16,7 +16,7 @@ from fuzzing import READERS
 from reliability import keep
 
 SECONDS = float(os.environ.get("SOAK") or 300)
-EXAMPLES = 1500
+EXAMPLES = 600
 """Files of each kind that are damaged at random."""
 PLUGINS = Path(sys.prefix) / "soak-plugins"
 sys.path.insert(0, str(SOAK.parent / "adversarial"))
