@@ -51,13 +51,19 @@ SECTIONS = {
     "processes": (
         "## Eight processes",
         "They write and read one baseline, one cache and one history, and one of them is killed "
-        "every quarter of a second.",
+        "again and again.",
     ),
     "sessions of others": (
         "## Beside other plugins",
         "The same gates, green and red, with pytest-xdist in each of its modes, pytest-randomly, "
-        "pytest-rerunfailures, without the cache of pytest, on a tree that cannot be written, and "
-        "stopped by `--iaside-timeout` or Ctrl-C.",
+        "pytest-rerunfailures, and without the cache of pytest: the same verdicts, records and exit "
+        "status as without them.",
+    ),
+    "hangs": (
+        "## Models that hang",
+        "A forward pass that sleeps, waits for a lock, loops and takes every exception, waits in "
+        "native code, or does that with the interpreter's own lock; stopped by `--iaside-timeout` "
+        "or Ctrl-C. *test_after* is the test that comes next in the same file.",
     ),
 }
 NOT_RUN = """\

@@ -25,7 +25,7 @@ from pytest_iaside.measure.profile import SpectralProfile
 
 NAMES = ("killed before a call", "no space left, from there on", "input/output error")
 READ_ONLY = "read-only, from there on"
-MOST_OF_EACH = 12
+MOST_OF_EACH = 8
 """Calls of a session that a fault is put into; of more, as many at equal distances."""
 QUIET = [
     "-q",

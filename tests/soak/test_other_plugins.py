@@ -23,8 +23,9 @@ from project import OTHERS_OFF, Project
 from pytest_iaside.testing.session import CI_VARIABLES
 
 PLUGINS = Path(sys.prefix) / "soak-plugins"
-FOUND: dict[str, Counter[str]] = {}
-WRONG: list[str] = []
+BESIDE, HANGS = "sessions of others", "hangs"
+FOUND: dict[str, dict[str, Counter[str]]] = {BESIDE: {}, HANGS: {}}
+WRONG: dict[str, list[str]] = {BESIDE: [], HANGS: []}
 GATES = """
 import models, pytest
 from pytest_iaside import assert_spectral_robustness as gate
@@ -58,12 +59,12 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
     return Project(pytester, monkeypatch)
 
 
-def told(what: str, outcome: str, expected: str) -> None:
+def told(section: str, what: str, outcome: str, expected: str) -> None:
     """Count how a session ended, and fail where it is not as ``expected``."""
-    FOUND.setdefault(what, Counter())[outcome] += 1
+    FOUND[section].setdefault(what, Counter())[outcome] += 1
     if outcome != expected:
-        WRONG.append(f"{what}: {outcome}, expected {expected}")
-    keep("sessions of others", {"outcomes": FOUND, "wrong": WRONG})
+        WRONG[section].append(f"{what}: {outcome}, expected {expected}")
+    keep(section, {"outcomes": FOUND[section], "wrong": WRONG[section]})
     assert outcome == expected
 
 
@@ -83,7 +84,12 @@ def test_verdicts_and_records_are_the_same(project: Project, way: str) -> None:
         names = sorted(["test_one", "test_two", "test_three"])
         expected = [(name, verdict) for name in names], (0 if color == "green" else 1)
         same = (found, int(result.ret)) == expected
-        told(way, f"{color} as without" if same else f"{color}: {found}", f"{color} as without")
+        told(
+            BESIDE,
+            way,
+            f"{color} as without" if same else f"{color}: {found}",
+            f"{color} as without",
+        )
 
 
 @pytest.fixture
@@ -112,7 +118,12 @@ def test_a_model_that_hangs(hanging: Project, how: str, workers: tuple[str, ...]
     survives = bool(workers) or not how.startswith("native")
     expected = "OutOfTimeError" if how != "native_alone" else "the stacks of all threads"
     good = f"exit 1, {expected}, {'test_after ran' if survives else 'the session ended'}"
-    told(f"--iaside-timeout, {how}, {where}", f"exit {int(result.ret)}, {message}, {after}", good)
+    told(
+        HANGS,
+        f"--iaside-timeout, {how}, {where}",
+        f"exit {int(result.ret)}, {message}, {after}",
+        good,
+    )
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="who is left is read from /proc")
@@ -134,7 +145,7 @@ def test_ctrl_c_leaves_no_process_of_workers(hanging: Project, cache_folder: Pat
                 left.append(each.parent.name)
         except OSError:
             continue
-    told("Ctrl-C with two workers", f"exit {code}, {len(left)} processes left", EXPECTED)
+    told(HANGS, "Ctrl-C with two workers", f"exit {code}, {len(left)} processes left", EXPECTED)
 
 
 EXPECTED = "exit 2, 0 processes left"
