@@ -56,8 +56,8 @@ SECTIONS = {
     "sessions of others": (
         "## Beside other plugins",
         "The same gates, green and red, with pytest-xdist in each of its modes, pytest-randomly, "
-        "pytest-rerunfailures, and without the cache of pytest: the same verdicts, records and exit "
-        "status as without them.",
+        "pytest-rerunfailures, and without the cache of pytest: the same verdicts, records and "
+        "exit status as without them.",
     ),
     "hangs": (
         "## Models that hang",
