@@ -139,6 +139,20 @@ def look(mode: Mode, folder: Path, outcome: str, said: str) -> Iterator[str]:
         json.loads(path.read_text())
 
 
+def warm(base: Path, template: Path) -> None:
+    """Load all that a session loads, so that no fork has to."""
+    out, err = os.dup(1), os.dup(2)
+    red = MODES["a red gate and its exports"]
+    project(base / "warm", red, template)
+    assert session(base / "warm", red, base / "said.txt") == 1
+    for name in ("models", "conftest", "test_it"):
+        sys.modules.pop(name, None)
+    sys.path[:] = [each for each in sys.path if not each.startswith(str(base))]
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.chdir(base)
+
+
 def main() -> int:
     base = Path(sys.argv[1])
     template, said, tally = base / "template", base / "said.txt", Tally()
@@ -154,6 +168,7 @@ def main() -> int:
             os._exit(session(place, MODES["a new baseline"], said))
         assert os.waitpid(first, 0)[1] == 0, said.read_text()
         shutil.rmtree(place / "cache", ignore_errors=True)
+    warm(base, template)
     number = 0
 
     def run(mode: Mode, nth: int, fault: int, stays: bool) -> tuple[Path, str]:
