@@ -84,7 +84,7 @@ studies: venv ## train many small networks, and study what SRC says of them (abo
 	$(STUDY) study training iaside-history.sqlite
 
 bench: venv ## print the tables of benchmarks/
-	@for script in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/*.py)); do \
+	@for script in $(wildcard benchmarks/*.py); do \
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
 
@@ -97,9 +97,17 @@ cluster: venv ## two workers of Dask on this machine, and the gate of example_pr
 	cd example_project && ../$(BIN)/python -m pytest --iaside-executor=$(CLUSTER) --iaside-no-cache
 
 SECONDS ?= 300
+PLUGINS := $(VENV)/soak-plugins
 
-soak: venv ## 8 processes on one baseline, cache and history, killed at random (5 min, or SECONDS=)
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --seconds $(SECONDS)
+# Plugins that would change every other run of the tests, and the fuzzer, lie apart.
+$(PLUGINS): | $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --target $@ \
+		pytest-randomly pytest-rerunfailures
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --target $@ atheris || \
+		echo "No atheris: files are damaged at random only."
+
+soak: venv $(PLUGINS) ## faults, fuzzers, 8 processes, pytest's plugins: docs/reliability.md (30 min)
+	OMP_NUM_THREADS=1 SOAK=$(SECONDS) $(BIN)/python -m pytest tests/soak
 
 clean: ## remove .venv, caches and reports
 	rm -rf $(VENV) $(FLOORS) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

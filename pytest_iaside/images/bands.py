@@ -49,6 +49,11 @@ class BandPartition:
             sides, fewer = (self.height, self.width), range(1, self.bands)
             held = [np.unique(_band_index(*sides, bands, self.norm)).size for bands in fewer]
             most = max(bands for bands, found in zip(fewer, held, strict=True) if found == bands)
+            if most < 2:
+                raise SettingsError(
+                    f"{self.height}×{self.width} images have a single frequency, and {self.bands} "
+                    "bands need as many; give images of 2×2 pixels at least, with 2 bands"
+                )
             raise SettingsError(
                 f"band {empty[0]} of {self.bands} holds no frequency for "
                 f"{self.height}×{self.width} images; use at most {most} bands"

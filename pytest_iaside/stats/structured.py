@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.arrays import Floats, one_hot
 from pytest_iaside.stats.groups import Groups, group_count
 from pytest_iaside.stats.intervals import jackknife_error
 
@@ -41,7 +41,7 @@ def label_information(log_probabilities: Floats, labels: NDArray[np.int64] | Flo
     soft = labels.ndim == 2
     hard = labels.argmax(axis=1) if soft else labels
     shown, group = np.unique(hard, return_inverse=True)
-    members = np.eye(len(shown))[group]
+    members = one_hot(group, len(shown))
     counts = members.sum(axis=0)
     gain = log_probabilities if soft else log_probabilities[:, shown]
     likelihoods = np.exp(gain)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.arrays import Floats, one_hot
 
 # The share of every label that is spread over all classes. Without it the temperature of a model
 # that is always right would be 0, and jump with its first error.
@@ -27,7 +27,7 @@ def temperature_of(logits: Floats, labels: NDArray[Any]) -> float:
 
     These are (K,) classes or (K, C) distributions. Halved logits have half of it.
     """
-    targets = labels if labels.ndim == 2 else np.eye(logits.shape[1])[labels]
+    targets = labels if labels.ndim == 2 else one_hot(labels, logits.shape[1])
     return _temperature(logits, targets)
 
 

@@ -19,7 +19,7 @@ from pytest_iaside.measure.band_losses import UNITS
 from pytest_iaside.measure.game.changes import ScoreName
 from pytest_iaside.measure.metrics import correct, prediction_errors
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.stats.arrays import Floats
+from pytest_iaside.stats.arrays import Floats, one_hot
 from pytest_iaside.stats.correlation import LEAST_MODELS, Correlation, correlate
 from pytest_iaside.stats.estimate import Estimate
 from pytest_iaside.stats.groups import Groups
@@ -320,7 +320,7 @@ def _scored(logits: Floats, labels: Any, score: ScoreName) -> Floats:
     """The score of each image (K,); of a distribution of labels its expectation."""
     if score == "accuracy":
         return correct(logits, labels)
-    targets = labels if labels.ndim == 2 else np.eye(logits.shape[1])[labels]
+    targets = labels if labels.ndim == 2 else one_hot(labels, logits.shape[1])
     every = special.log_softmax(logits, axis=1)
     return np.asarray((targets * (np.exp(every) if score == "probability" else every)).sum(axis=1))
 

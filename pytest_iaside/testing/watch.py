@@ -218,7 +218,7 @@ def _stuck_with_the_lock(watch: Watch) -> Iterator[None]:
     (faulthandler_timeout), that stays.
     """
     test = watch.test
-    if test is None or float(test.config.getini("faulthandler_timeout") or 0) > 0:
+    if test is None or _clock_is_taken(test.config):
         yield
         return
     seconds = (seconds_of(watch.timeout) or 0.0) + (ATTEMPTS + 1) * GRACE
@@ -230,6 +230,13 @@ def _stuck_with_the_lock(watch: Watch) -> Iterator[None]:
             faulthandler.dump_traceback_later(seconds, file=told, exit=True)
             stack.callback(faulthandler.cancel_dump_traceback_later)
         yield
+
+
+def _clock_is_taken(config: pytest.Config) -> bool:
+    try:
+        return float(config.getini("faulthandler_timeout") or 0) > 0
+    except (KeyError, ValueError):  # That plugin of pytest is switched off.
+        return False
 
 
 def end_process(watch: Watch, test: WatchedTest) -> None:

@@ -167,7 +167,10 @@ class History:
         if not self.path.exists() or (self.path.is_file() and self.path.stat().st_size == 0):
             return
         with self._opened("rw") as database:
-            yield from database.execute(query, values)
+            # Where the first add is cut later, opening the file puts it back to nothing.
+            (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            if tables:
+                yield from database.execute(query, values)
 
     @contextmanager
     def _opened(self, mode: Literal["rw", "rwc"]) -> Iterator[sqlite3.Connection]:

@@ -24,7 +24,8 @@ from pytest_iaside.errors import BaselineError
 from pytest_iaside.measure.profile import SpectralProfile
 
 NAMES = ("killed before a call", "no space left, from there on", "input/output error")
-MOST_OF_EACH = 12
+READ_ONLY = "read-only, from there on"
+MOST_OF_EACH = 8
 """Calls of a session that a fault is put into; of more, as many at equal distances."""
 QUIET = [
     "-q",
@@ -138,6 +139,20 @@ def look(mode: Mode, folder: Path, outcome: str, said: str) -> Iterator[str]:
         json.loads(path.read_text())
 
 
+def warm(base: Path, template: Path) -> None:
+    """Load all that a session loads, so that no fork has to."""
+    out, err = os.dup(1), os.dup(2)
+    red = MODES["a red gate and its exports"]
+    project(base / "warm", red, template)
+    assert session(base / "warm", red, base / "said.txt") == 1
+    for name in ("models", "conftest", "test_it"):
+        sys.modules.pop(name, None)
+    sys.path[:] = [each for each in sys.path if not each.startswith(str(base))]
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.chdir(base)
+
+
 def main() -> int:
     base = Path(sys.argv[1])
     template, said, tally = base / "template", base / "said.txt", Tally()
@@ -153,6 +168,7 @@ def main() -> int:
             os._exit(session(place, MODES["a new baseline"], said))
         assert os.waitpid(first, 0)[1] == 0, said.read_text()
         shutil.rmtree(place / "cache", ignore_errors=True)
+    warm(base, template)
     number = 0
 
     def run(mode: Mode, nth: int, fault: int, stays: bool) -> tuple[Path, str]:
@@ -167,8 +183,9 @@ def main() -> int:
         assert outcome == "written", said.read_text()
         calls = int((base / "calls").read_text())
         step = max(1, -(-calls // MOST_OF_EACH))
-        for name in NAMES:
-            for nth in range(1, calls + 1, step):
+        for name in (*NAMES, READ_ONLY):
+            # A tree that cannot be written is one from the first call on.
+            for nth in range(1, 2 if name == READ_ONLY else calls + 1, step):
                 folder, outcome = run(mode, nth, *FAULTS[name])
                 tally.add(f"{what}: {name}", outcome)
                 for why in look(mode, folder, outcome, said.read_text(errors="replace")):

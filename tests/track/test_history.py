@@ -310,3 +310,15 @@ def test_a_history_reads_where_it_may_not_be_written(history: History) -> None:
         assert [each.step for each in history.points()] == [4]
     finally:
         history.path.parent.chmod(0o755)
+
+
+def test_one_whose_first_add_was_cut_holds_nothing_yet(tmp_path: Path) -> None:
+    """SQLite puts the file back to nothing as it is opened, which is after it was looked at."""
+    path = tmp_path / "h.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE points (x)")
+        database.execute("DROP TABLE points")
+    database.close()
+    assert path.stat().st_size > 0
+    history = History(path)
+    assert (history.points(), history.runs(), history.at("run", 1)) == ([], [], None)
