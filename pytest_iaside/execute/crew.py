@@ -135,8 +135,8 @@ class Crew:
                         continue
                     yield self._result(pending.popleft())
         finally:
-            for one in pending:
-                one.future.cancel()
+            left = [one.future for one in pending if not one.future.cancel()]
+            self.engine.give_up([each for each in left if not each.done()])
 
     def _payload(self, call: Call) -> bytes:
         try:

@@ -20,14 +20,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from workers_models import Failing, Modes, Mortal, Net, Slow, sample
+from workers_models import Failing, Hanging, Modes, Mortal, Net, Slow, sample
 
 from pytest_iaside import Classifier, Execution, SpectralProfile, measure
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute import crew as crews
 from pytest_iaside.execute import jobs
 from pytest_iaside.execute.crew import Crew
-from pytest_iaside.execute.engines import close_engines, dask, engine_of
+from pytest_iaside.execute.engines import close_engines, dask, engine_of, process
 from pytest_iaside.execute.engines.process import ProcessEngine
 from pytest_iaside.execute.parcel import packed, unpacked
 from pytest_iaside.explain import reconstruct, wcam
@@ -196,6 +196,29 @@ def test_a_worker_that_is_killed_from_outside(tmp_path: Path) -> None:
     assert {int(each.name) for each in tmp_path.iterdir()} > set(killed)
 
 
+def test_a_worker_that_hangs_is_replaced_when_it_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "GRACE", 0.2)
+    (tmp_path / "hang").touch()
+    engine = ProcessEngine(1)
+    crew = Crew(engine, Classifier(Hanging(tmp_path / "hang")))
+    try:
+        before = engine.pids
+        asked = crew.map(_forward, Execution(), [(1,), (8,)])
+        assert next(asked) == 1
+        time.sleep(0.2)
+        asked.close()
+        assert list(crew.map(_forward, Execution(), [(2,)])) == [2]
+        assert set(engine.pids).isdisjoint(before)
+    finally:
+        engine.close()
+
+
+def _forward(classifier: Classifier, execution: Execution, count: int) -> int:
+    return len(classifier.network(torch.zeros(count, 3, 16, 16)))  # type: ignore[operator]
+
+
 def test_no_worker_outlives_who_started_it(tmp_path: Path) -> None:
     program = (
         "from pytest_iaside.execute.engines.process import ProcessEngine\n"
@@ -204,12 +227,12 @@ def test_no_worker_outlives_who_started_it(tmp_path: Path) -> None:
         "print(*engine.pids, flush=True)\n"
         "time.sleep(60)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    pids = [int(each) for each in process.stdout.readline().split()]
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    starter = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    pids = [int(each) for each in starter.stdout.readline().split()]
+    starter.kill()
+    starter.wait()
+    starter.stdout.close()
     deadline = time.monotonic() + 30
     while any(_lives(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.1)

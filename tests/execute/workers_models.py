@@ -56,6 +56,19 @@ class Slow(Net):
         return super().forward(images)
 
 
+class Hanging(Net):
+    """Hangs as long as the file ``path`` is there."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = str(path)
+
+    def forward(self, images: Tensor) -> Tensor:
+        while len(images) > 4 and Path(self.path).exists():
+            time.sleep(0.05)
+        return super().forward(images)
+
+
 class Failing(Net):
     """Raises where no band is left of an image."""
 

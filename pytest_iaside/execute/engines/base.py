@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from concurrent.futures import Future
 
 from pytest_iaside.execute.parcel import Parcel
@@ -28,6 +29,9 @@ class Engine(ABC):
         ``parcel`` travels to a worker that does not have it yet, and to no other. What the future
         raises is about the worker, not about the call: another one may make it.
         """
+
+    def give_up(self, futures: Sequence[Future[Reply]]) -> None:  # noqa: B027
+        """Nobody waits for ``futures`` any longer, which are under way: they may hang."""
 
     def mend(self) -> None:  # noqa: B027 – most engines see to that themselves
         """Workers in the place of those that died, where the engine does not see to that itself.

@@ -8,6 +8,8 @@ import queue
 import secrets
 import socket
 import threading
+import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,7 +58,9 @@ class ConnectedEngine(Engine):
         self._remote = remote
         self._waiting: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._connected: set[Connection] = set()
+        self._connected: dict[Connection, int] = {}
+        self._given_up: dict[Future[Reply], float] = {}
+        self._busy: dict[Future[Reply], int] = {}
         self._closed = False
         threading.Thread(target=self._accept, name=f"{label} listens", daemon=True).start()
 
@@ -80,6 +84,21 @@ class ConnectedEngine(Engine):
         asked = _Asked(Future(), home, payload, parcel)
         self._waiting.put(asked)
         return asked.future
+
+    def give_up(self, futures: Sequence[Future[Reply]]) -> None:
+        with self._lock:
+            under_way = [each for each in futures if each in self._busy]
+            self._given_up.update(dict.fromkeys(under_way, time.monotonic()))
+
+    def hanging(self, seconds: float) -> list[int]:
+        """The processes that make calls which were given up so long ago."""
+        since = time.monotonic() - seconds
+        with self._lock:
+            return [
+                pid
+                for future, pid in self._busy.items()
+                if self._given_up.get(future, since) < since
+            ]
 
     def fail(self, error: Exception) -> None:
         """Tell all who wait for a worker that there will be none."""
@@ -113,20 +132,28 @@ class ConnectedEngine(Engine):
             try:
                 deliver_challenge(connection, self.secret)
                 answer_challenge(connection, self.secret)
+                pid = int(connection.recv_bytes(20))
             except Exception:  # Not one of ours.
                 return
             with self._lock:
-                self._connected.add(connection)
+                self._connected[connection] = pid
             sent: set[str] = set()
             try:
                 while not self._closed and (asked := self._next(connection)) is not None:
                     if asked.future.set_running_or_notify_cancel():
-                        self._hand(connection, asked, sent)
+                        with self._lock:
+                            self._busy[asked.future] = pid
+                        try:
+                            self._hand(connection, asked, sent)
+                        finally:
+                            with self._lock:
+                                self._busy.pop(asked.future)
+                                self._given_up.pop(asked.future, None)
             except (OSError, EOFError):
                 pass  # Its call was told.
             finally:
                 with self._lock:
-                    self._connected.discard(connection)
+                    self._connected.pop(connection)
 
     def _next(self, connection: Connection) -> _Asked | None:
         """What to do next; None where the worker has gone while there was nothing."""
@@ -161,6 +188,7 @@ def serve(address: Address, secret: bytes, gpu: int | None = None) -> None:
         torch.cuda.set_device(gpu)
     # Only the engine ends it.
     with Client(address, authkey=secret) as connection, suppress(EOFError, OSError):
+        connection.send_bytes(str(os.getpid()).encode())
         while True:
             home, payload, key, content = pickle.loads(connection.recv_bytes())
             connection.send_bytes(pickle.dumps(work(home, payload, key, content)))

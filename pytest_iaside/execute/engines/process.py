@@ -25,6 +25,8 @@ PROGRAM = (
 """What a worker runs; not what this process began with, as multiprocessing would."""
 DEATHS = 3
 """How often each worker may be started anew."""
+GRACE = 10.0
+"""Seconds that a call has to end for which nobody waits any longer; its process ends then."""
 
 
 class ProcessEngine(ConnectedEngine):
@@ -39,6 +41,7 @@ class ProcessEngine(ConnectedEngine):
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._said: dict[int, IO[bytes]] = {}
         self._started = 0
+        self._mending = threading.Lock()
         self._began = time.monotonic()
         self.mend()
         threading.Thread(target=self._watch, name="workers live", daemon=True).start()
@@ -53,6 +56,10 @@ class ProcessEngine(ConnectedEngine):
         return [each.pid for each in list(self._processes.values()) if each.poll() is None]
 
     def mend(self) -> None:
+        with self._mending:
+            self._mend()
+
+    def _mend(self) -> None:
         for place in range(self._count):
             process = self._processes.get(place)
             if process is not None and process.poll() is None:
@@ -93,8 +100,20 @@ class ProcessEngine(ConnectedEngine):
         # Where none can start nobody connects, and nobody would tell.
         while not self._closed:
             time.sleep(0.5)
+            for pid in self.hanging(GRACE):
+                if pid in self.pids:
+                    self._kill(pid)
+                    self._started -= 1  # It did not die of what it was asked.
+                    with suppress(WorkersLost):
+                        self.mend()
             if not self._closed and not self.pids:
                 self.fail(WorkerDied(f"every worker's process ended{self._last_words()}"))
+
+    def _kill(self, pid: int) -> None:
+        for process in list(self._processes.values()):
+            if process.pid == pid:
+                process.kill()
+                process.wait()
 
     def _last_words(self) -> str:
         for said in list(self._said.values()):
