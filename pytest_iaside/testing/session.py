@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 RECORD = "iaside_record"
 SETTINGS_ERROR = "iaside_settings_error"
 REPORT = "iaside-report/index.html"
+IGNORE = ".gitignore"
+GENERATOR = b'name="generator" content="pytest-iaside"'
+"""What tells a report of ours from another file."""
 UNUSED_SHOWN = 20
 
 
@@ -163,6 +166,10 @@ class SpectralSession:
                 path = self._path(wanted or REPORT)
                 self.report = write_html(records, path, meta=meta, limit=float(limit))
                 self.lines.append(f"report: {self._shown(self.report)}")
+                if path == self._path(REPORT) and not (ignored := path.parent / IGNORE).exists():
+                    write_export(ignored, "*\n")
+        elif records and not partial_options(self.config):
+            self._remove_old_report()
         self._write(
             "JSON",
             self.config.getoption("iaside_json"),
@@ -171,6 +178,15 @@ class SpectralSession:
         self._write("markdown", self.config.getoption("iaside_markdown"), lambda: markdown(records))
         summary = os.environ.get("GITHUB_STEP_SUMMARY") if records else None
         self._write("step summary", summary, lambda: markdown(records), "a")
+
+    def _remove_old_report(self) -> None:
+        """The report of an earlier red run is no longer true where all gates are green."""
+        old = self._path(REPORT)
+        with contextlib.suppress(OSError), old.open("rb") as file:
+            ours = GENERATOR in file.read(2_000)
+            if ours:
+                old.unlink()
+                self.lines.append(f"removed: {self._shown(old)}, the report of an earlier run")
 
     def _write(self, what: str, to: str | None, make: Callable[[], str], mode: str = "w") -> None:
         if to:

@@ -371,3 +371,21 @@ def test_an_export_that_fails_leaves_the_earlier_one(gated: Project) -> None:
     result = gated.pytester.runpytest_subprocess(*OTHERS_OFF, "--iaside-json=out.json")
     result.stdout.fnmatch_lines(["*warning: the JSON could not be written (TypeError: *"])
     assert (gated.root / "out.json").read_bytes() == before
+
+
+def test_the_report_of_an_older_red_run_does_not_stay(gated: Project) -> None:
+    """Nobody is to take it for this run's; what is not ours stays, and so it does for a part."""
+    gated.run(gain=0.5)
+    report = gated.root / "iaside-report" / "index.html"
+    assert report.exists()
+    assert (report.parent / ".gitignore").read_text() == "*\n"
+    gated.run("-k", "robust").assert_outcomes(passed=1)
+    assert report.exists()
+    green = gated.run()
+    green.stdout.fnmatch_lines(
+        ["*removed: *iaside-report/index.html, the report of an earlier run"]
+    )
+    assert not report.exists()
+    report.write_text("my own notes")
+    gated.run().assert_outcomes(passed=1)
+    assert report.read_text() == "my own notes"
