@@ -219,6 +219,15 @@ def _forward(classifier: Classifier, execution: Execution, count: int) -> int:
     return len(classifier.network(torch.zeros(count, 3, 16, 16)))  # type: ignore[operator]
 
 
+def test_gpus_go_to_processes_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that are left to this process."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
+    engine = ProcessEngine.__new__(ProcessEngine)
+    engine._gpus, engine.threads = process._visible_gpus(), 1
+    found = [engine._environment(place)["CUDA_VISIBLE_DEVICES"] for place in range(3)]
+    assert found == ["2", "5", "2"]
+
+
 def test_no_worker_outlives_who_started_it(tmp_path: Path) -> None:
     program = (
         "from pytest_iaside.execute.engines.process import ProcessEngine\n"

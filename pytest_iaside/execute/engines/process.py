@@ -30,13 +30,14 @@ GRACE = 10.0
 
 
 class ProcessEngine(ConnectedEngine):
-    """``count`` processes, each with ``threads``; by default one for each core.
+    """``count`` processes, each with ``threads``; by default one for each GPU, else each core.
 
     Where there are several GPUs each process is given one, in turn.
     """
 
     def __init__(self, count: int | None = None, *, threads: int = 1) -> None:
-        self._count = count or max(1, usable_threads() // threads)
+        self._gpus = _visible_gpus()
+        self._count = count or len(self._gpus) or max(1, usable_threads() // threads)
         super().__init__(f"process:{self._count}", threads=threads)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._said: dict[int, IO[bytes]] = {}
@@ -91,9 +92,8 @@ class ProcessEngine(ConnectedEngine):
 
     def _environment(self, place: int) -> dict[str, str]:
         own = {"OMP_NUM_THREADS": str(self.threads)}
-        visible = _visible_gpus()
-        if len(visible) > 1:
-            own["CUDA_VISIBLE_DEVICES"] = visible[place % len(visible)]
+        if len(self._gpus) > 1:
+            own["CUDA_VISIBLE_DEVICES"] = self._gpus[place % len(self._gpus)]
         return {**os.environ, **own}
 
     def _watch(self) -> None:
