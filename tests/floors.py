@@ -19,7 +19,10 @@ else:
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 # What the package itself imports. What only tests and benchmarks need is as new as it may be.
-EXTRAS = ("cpu", "onnx", "timm", "transformers", "safetensors", "datasets", "wavelets", "study")
+EXTRAS = (
+    *("cpu", "onnx", "timm", "transformers", "safetensors", "datasets", "wavelets", "study"),
+    *("process", "dask", "ray", "slurm"),
+)
 
 
 def project() -> Mapping[str, Any]:
