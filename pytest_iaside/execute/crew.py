@@ -17,6 +17,7 @@ from pytest_iaside.errors import ModelError, SettingsError, SpectralRobustnessEr
 from pytest_iaside.execute.engines.base import Engine, WorkersLost
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.parcel import Parcel, dumped, packed
+from pytest_iaside.execute.passes import count_elsewhere
 from pytest_iaside.execute.worker import Call, Home, Reply
 from pytest_iaside.models.classifier import Classifier
 
@@ -151,6 +152,7 @@ class Crew:
     def _result(self, one: _Pending) -> Any:
         reply = one.future.result()
         self.tally.add(reply)
+        count_elsewhere(reply.passes)
         if reply.error is not None:
             raise reply.error
         assert reply.value is not None

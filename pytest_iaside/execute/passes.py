@@ -32,6 +32,12 @@ def counted(passes: Passes) -> Iterator[None]:
         _PASSES.reset(before)
 
 
+def count_elsewhere(done: int) -> None:
+    """Add passes that another thread or process ran for this one."""
+    if (passes := _PASSES.get()) is not None:
+        passes.done += done
+
+
 def counting(outputs: Iterator[Any]) -> Iterator[Any]:
     """``outputs``, batch by batch, counted where somebody asks."""
     passes = _PASSES.get()

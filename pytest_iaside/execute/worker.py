@@ -20,6 +20,7 @@ import torch
 from pytest_iaside.errors import ModelError, SpectralRobustnessError, one_line
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.parcel import dumped, unpacked
+from pytest_iaside.execute.passes import Passes, counted
 from pytest_iaside.execute.runner import KeptBackends
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.tuning import own_copy
@@ -51,6 +52,8 @@ class Reply:
     """What the function took; not the way to the worker and back."""
     received: int = 0
     """Bytes that came, the classifier's among them."""
+    passes: int = 0
+    """Forward passes that the call took."""
     opened: bool = False
     """Whether the classifier was unpacked for this call."""
 
@@ -89,19 +92,27 @@ def work(home: Home, payload: bytes, key: str, content: bytes | None) -> Reply:
     if opened and content is None:
         return Reply(worker_name(), missing=True, received=received)
     _settle(home)
-    began = time.perf_counter()
+    began, passes = time.perf_counter(), Passes()
     try:
         with own_copy():
             call: Call = pickle.loads(payload)
             classifier, kept = _ready(key, content, call.passes)
             began = time.perf_counter()
-            with kept.in_use():
+            with kept.in_use(), counted(passes):
                 found = call.function(classifier, call.execution, *call.arguments)
         value, error = dumped(found), None
     except Exception as raised:  # Of the model, of a user's function: for who asked.
         value, error = None, _sendable(raised)
     seconds = time.perf_counter() - began
-    return Reply(worker_name(), value, error, seconds=seconds, received=received, opened=opened)
+    return Reply(
+        worker_name(),
+        value,
+        error,
+        seconds=seconds,
+        passes=passes.done,
+        received=received,
+        opened=opened,
+    )
 
 
 def worker_name() -> str:

@@ -30,6 +30,7 @@ from pytest_iaside.execute.crew import Crew
 from pytest_iaside.execute.engines import close_engines, dask, engine_of, process
 from pytest_iaside.execute.engines.process import ProcessEngine
 from pytest_iaside.execute.parcel import packed, unpacked
+from pytest_iaside.execute.passes import Passes, counted
 from pytest_iaside.explain import reconstruct, wcam
 from pytest_iaside.measure.answers import answers
 from pytest_iaside.measure.game.play import Part, Shard, shards
@@ -93,6 +94,13 @@ def test_threads_have_copies_of_their_own(count: int) -> None:
     assert same(found, played(None, Net()))
     assert model.training
     assert torch.get_num_threads() == 1
+
+
+def test_passes_of_workers_are_counted_where_they_were_asked_for() -> None:
+    passes = Passes()
+    with counted(passes):
+        found = played("process:1")
+    assert passes.done >= found.forward_passes == 6 * (2**BANDS + 1)
 
 
 def test_an_executor_of_processes() -> None:
