@@ -42,6 +42,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     option("--seed", type=int, default=0, help=f"of all that is drawn {usual}")
     option("--device", default="auto", help="auto, cpu, cuda, …")
     option("--backend", default="auto", help="auto, eager, compile, openvino, onnx")
+    option("--executor", help="workers that share WCAM and FAM: process:4, dask://host:port, …")
     parser.set_defaults(run=run)
 
 
@@ -94,7 +95,7 @@ def _explained(model: Any, sample: ReferenceSample, options: argparse.Namespace)
     from pytest_iaside.explain.page import Explained
     from pytest_iaside.explain.wcam import reconstruct
 
-    execution = Execution(device=options.device, backend=options.backend)
+    execution = Execution(device=options.device, backend=options.backend, executor=options.executor)
     how = {name: getattr(options, name) for name in ("grid", "points", "wavelet", "seed")}
     explanation = explain(
         model, sample, options.label, wavelet_levels=options.levels, **how, execution=execution

@@ -15,7 +15,10 @@ from pytest_iaside.report.printing import tell
 if TYPE_CHECKING:
     from pytest_iaside.models.classifier import Classifier
 
-SETTINGS = ("bands", "partition", "samples", "seed", "device", "backend", "batch_size", "level")
+SETTINGS = (
+    *("bands", "partition", "samples", "seed", "device", "backend", "batch_size", "executor"),
+    "level",
+)
 SCORES = ("accuracy", "log-likelihood", "probability")
 
 
