@@ -16,6 +16,7 @@ from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.models.backends import open_backend
 from pytest_iaside.models.backends.base import Unfit
+from pytest_iaside.models.backends.openvino import convert
 from pytest_iaside.models.classifier import Classifier
 
 openvino = pytest.importorskip("openvino")
@@ -239,3 +240,29 @@ def test_a_game_on_it_is_the_same_game(absence: Any) -> None:
     assert (first.log_likelihood == again.log_likelihood).all()
     assert np.abs(first.log_likelihood - plain.log_likelihood).max() < 1e-5
     assert first.labels.tolist() == plain.labels.tolist()
+
+
+class Attention(nn.Module):
+    """Attention over the rows of an image, as transformers have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.last = nn.Linear(16, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = images.mean(dim=1)
+        found: Tensor = self.last(self.inner(rows, rows, rows, need_weights=False)[0].mean(dim=1))
+        return found
+
+
+def test_weights_of_attention_are_not_copied_for_each_place() -> None:
+    """Taken apart, its first layer had them once for every row: 8 GiB for a ViT-S."""
+    converted = convert(Attention().eval(), torch.rand(2, 3, 16, 16), "attention")
+    fixed = converted.clone()
+    fixed.reshape([2, 3, 16, 16])
+    products = [each for each in fixed.get_ops() if each.get_type_name() == "MatMul"]
+    assert products
+    assert all(len(each.input(1).get_partial_shape()) == 2 for each in products)
+    kinds = [each.get_type_name() for each in fixed.get_ops()]
+    assert kinds.count("ScaledDotProductAttention") == 1
