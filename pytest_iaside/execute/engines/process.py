@@ -52,7 +52,14 @@ class ProcessEngine(ConnectedEngine):
         """Of the workers that live."""
         return [each.pid for each in list(self._processes.values()) if each.poll() is None]
 
+    def begin(self) -> None:
+        if not self._closed:
+            self._started = len(self.pids)
+            self.mend()
+
     def mend(self) -> None:
+        if self._closed:
+            raise WorkersLost("the engine was closed")
         for place in range(self._count):
             process = self._processes.get(place)
             if process is not None and process.poll() is None:
@@ -95,6 +102,14 @@ class ProcessEngine(ConnectedEngine):
             time.sleep(0.5)
             if not self._closed and not self.pids:
                 self.fail(WorkerDied(f"every worker's process ended{self._last_words()}"))
+
+    def told(self) -> str:
+        for process in list(self._processes.values()):
+            code = process.poll()
+            if code is not None:
+                how = f"signal {-code}" if code < 0 else f"exit code {code}"
+                return f"its process ended with {how}{self._last_words()}"
+        return ""
 
     def _last_words(self) -> str:
         for said in list(self._said.values()):
