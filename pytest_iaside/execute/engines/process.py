@@ -104,11 +104,15 @@ class ProcessEngine(ConnectedEngine):
                 self.fail(WorkerDied(f"every worker's process ended{self._last_words()}"))
 
     def told(self) -> str:
-        for process in list(self._processes.values()):
-            code = process.poll()
-            if code is not None:
-                how = f"signal {-code}" if code < 0 else f"exit code {code}"
-                return f"its process ended with {how}{self._last_words()}"
+        # Its connection ends a moment before the process does.
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            for process in list(self._processes.values()):
+                code = process.poll()
+                if code is not None:
+                    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+                    return f"its process ended with {how}{self._last_words()}"
+            time.sleep(0.05)
         return ""
 
     def _last_words(self) -> str:
