@@ -87,6 +87,7 @@ class Crew:
         self.parcel: Parcel = packed(classifier)
         self.home = Home.here(engine.threads)
         self.tally = Tally()
+        engine.begin()
 
     def ask(self, function: Callable[..., Any], execution: Execution, *arguments: Any) -> Any:
         """What ``function(classifier, execution, *arguments)`` returns on a worker."""
@@ -160,10 +161,11 @@ class Crew:
 
     def _again(self, one: _Pending, error: Exception) -> None:
         if one.tries >= TRIES:
+            told = self.engine.told() or one_line(error)
             raise ModelError(
                 f"{one.tries} workers of executor={self.engine.label!r} died over the same "
-                f"images of {self._name} ({one_line(error)}); expected that they finish: memory "
-                "may be short: start fewer workers, or give a smaller batch_size"
+                f"images of {self._name} ({told}); expected that they finish: memory may be short: "
+                "start fewer workers, or give a smaller batch_size"
             ) from error
         time.sleep(0.2 * 2 ** (one.tries - 1))
         try:

@@ -89,7 +89,9 @@ def check_executor(executor: Any) -> None:
     """Raise SettingsError unless ``executor`` is, or names, something that runs calls; or None."""
     if isinstance(executor, str):
         executor_parts(executor)
-    elif executor is not None and not (hasattr(executor, "submit") and callable(executor.submit)):
+    elif executor is not None and (
+        isinstance(executor, type) or not callable(getattr(executor, "submit", None))
+    ):
         raise SettingsError(f"executor={quoted(executor)} cannot be used; {EXPECTED}")
 
 
@@ -110,7 +112,14 @@ def executor_parts(text: str) -> tuple[str, str, dict[str, Any]]:
         options, kind = {}, ""
     if not fits.get(kind, False):
         raise SettingsError(f"executor={quoted(text)} is unknown; {EXPECTED}")
-    return kind, rest, {name: _number(value) for name, value in options.items()}
+    found = {name: _number(value) for name, value in options.items()}
+    threads = found.get("threads", 1)
+    if not is_whole(threads) or threads < 1:
+        raise SettingsError(
+            f"executor={quoted(text)}: threads={quoted(threads)} cannot be used; expected a whole "
+            "number above 0, such as process:2?threads=4"
+        )
+    return kind, rest, found
 
 
 def _number(text: str) -> Any:

@@ -17,6 +17,7 @@ from pytest_iaside.execute.engines import engine_of
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.runner import BackendRunner, PreparedExecution, open_runner
 from pytest_iaside.execute.steady import AT_ONCE, check_answers
+from pytest_iaside.execute.witness import Witness, witness_of
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.models.classifier import Classifier
 
@@ -114,7 +115,8 @@ def _spread(
     """
     crew = Crew(engine_of(execution.executor), classifier)
     alone = replace(execution, executor=None)
-    start = crew.ask(_begin, alone, first, steady)
+    witness = witness_of(classifier, alone, first.sample)
+    start = crew.ask(_begin, alone, first, steady, witness)
     prepared = PreparedExecution(
         **{each.name: getattr(alone, each.name) for each in fields(Execution)}
         | {"device": start.device, "backend": start.setup.backend},
@@ -122,7 +124,8 @@ def _spread(
     )
     at_once = max(start.batch_size, int(UNIT_SECONDS * start.speed))
     cut = _Cut(chain([first], rest), start.batch_size, at_once)
-    for found in crew.map(_rows, prepared, cut.units(), passes=first.passes):
+    units = (None if each is None else (*each, witness) for each in cut.units())
+    for found in crew.map(_rows, prepared, units, passes=first.passes):
         yield from cut.take(found)
 
 
@@ -201,10 +204,14 @@ def _complete(
     return job.joined(some, rows) if len(rows) == count else []
 
 
-def _rows(classifier: Classifier, execution: Execution, jobs: list[Job[Any]]) -> list[Any]:
+def _rows(
+    classifier: Classifier, execution: Execution, jobs: list[Job[Any]], witness: Witness | None
+) -> list[Any]:
     first = jobs[0]
     inputs = first.first_inputs(classifier)
     with open_runner(classifier, execution, inputs=inputs, passes=first.passes) as runner:
+        if witness is not None:
+            witness.check(runner)
         return [row for job in jobs for row in job.rows(runner)]
 
 
@@ -219,11 +226,19 @@ class Start:
     """Forward passes a second."""
 
 
-def _begin(classifier: Classifier, execution: Execution, job: Job[Any], steady: bool) -> Start:
+def _begin(
+    classifier: Classifier,
+    execution: Execution,
+    job: Job[Any],
+    steady: bool,
+    witness: Witness | None,
+) -> Start:
     inputs = job.first_inputs(classifier)
     with open_runner(classifier, execution, inputs=inputs, passes=job.passes) as runner:
         if not steady:
             _check_steady(runner, execution, job)
+        if witness is not None:
+            witness.check(runner)
         size = runner.batch_size
         batch = inputs[:1].expand(size, -1, -1, -1).contiguous().to(runner.device)
         least = float("inf")

@@ -6,8 +6,10 @@ import hashlib
 import importlib
 import io
 import pickle
+import shutil
 import tempfile
 from dataclasses import dataclass
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from torch.jit import ScriptModule
 from pytest_iaside.errors import ModelError, one_line
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.fingerprint import weight_files
+
+_FOLDERS: set[Path] = set()
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,10 @@ def unpacked(content: bytes) -> Classifier:
             "that define it there: install them on the worker, or start it in a folder from which "
             "they can be imported"
         ) from error
+    folder = None
     if kind == "files":
         folder = Path(tempfile.mkdtemp(prefix="iaside-"))
+        _FOLDERS.add(folder)
         for name, data in network:
             (folder / name).write_bytes(data)
         network = folder / network[0][0]
@@ -80,7 +86,21 @@ def unpacked(content: bytes) -> Classifier:
     found: Classifier = object.__new__(Classifier)
     for name, value in {"network": network, **fields}.items():
         object.__setattr__(found, name, value)
+    if folder is not None:
+        # With a thread of a pool its classifiers go; with a process of a pool, what is set here.
+        Finalize(found, _remove, args=(folder,), exitpriority=1)
     return found
+
+
+def remove_files() -> None:
+    """Remove what unpacked classifiers have as files: for a process that ends at once."""
+    for folder in list(_FOLDERS):
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    _FOLDERS.discard(folder)
 
 
 def dumped(value: Any) -> bytes:

@@ -219,6 +219,8 @@ class KeptBackends:
         self.passes = passes
         self._stack = ExitStack()
         self._backends: dict[Hashable, Backend] = {}
+        self.agreed: set[str] = set()
+        """What was found to be in order, by whatever name."""
 
     def backend(self, key: Hashable, opened: AbstractContextManager[Backend]) -> Backend:
         if key not in self._backends:
@@ -240,6 +242,12 @@ class KeptBackends:
 
 
 _KEPT: ContextVar[KeptBackends | None] = ContextVar("kept", default=None)
+
+
+def agreed() -> set[str]:
+    """What was found to be in order of the backends that are kept open here; it may be added to."""
+    kept = _KEPT.get()
+    return set() if kept is None else kept.agreed
 
 
 @contextmanager

@@ -101,7 +101,9 @@ def work(home: Home, payload: bytes, key: str, content: bytes | None) -> Reply:
             with kept.in_use(), counted(passes):
                 found = call.function(classifier, call.execution, *call.arguments)
         value, error = dumped(found), None
-    except Exception as raised:  # Of the model, of a user's function: for who asked.
+    except KeyboardInterrupt:
+        raise
+    except BaseException as raised:  # Of the model, of a user's function: for who asked.
         value, error = None, _sendable(raised)
     seconds = time.perf_counter() - began
     return Reply(
@@ -148,8 +150,14 @@ def forget() -> None:
         _close(*_MINE.opened.popitem()[1])
 
 
-def _sendable(error: Exception) -> Exception:
+def _sendable(error: BaseException) -> Exception:
     """``error``, or one of ours that says the same where it cannot be sent."""
+    if not isinstance(error, Exception):  # sys.exit() would end the worker, and say nothing.
+        return ModelError(
+            f"the model, or a function that was given, ended with {type(error).__name__} on a "
+            f"worker ({' '.join(str(error).split())[:200]}); expected that it returns, or raises "
+            "an Exception"
+        )
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # Kinds that take other arguments than they keep.

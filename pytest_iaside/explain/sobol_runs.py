@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict, cast
 
 import numpy as np
 import torch
@@ -204,7 +204,9 @@ def evaluate(run: SobolRun, execution: Execution) -> Evaluated:
     Raises SettingsError for labels that do not fit; ModelError naming the image where logits are
     not finite, or where no mask changes the answer (SPEC.md 3.1, 6).
     """
-    found = list(run_jobs(run.classifier, execution, [_Explained(run, run.passes)], steady=True))
+    # To workers the classifier goes by itself, once.
+    bare = replace(run, classifier=cast(Classifier, None))
+    found = list(run_jobs(run.classifier, execution, [_Explained(bare, run.passes)], steady=True))
     return Evaluated(
         classes=np.concatenate([each.classes for each in found]),
         evaluations=[one for each in found for one in each.evaluations],
@@ -214,7 +216,7 @@ def evaluate(run: SobolRun, execution: Execution) -> Evaluated:
 
 @dataclass(frozen=True, eq=False)
 class _Explained:
-    """What is asked of some images: a job (execute/jobs.py)."""
+    """What is asked of some images, of whichever classifier runs it: a job (execute/jobs.py)."""
 
     run: SobolRun
     passes: int
@@ -224,10 +226,10 @@ class _Explained:
         return self.run.sample
 
     def first_inputs(self, classifier: Classifier) -> Tensor:
-        return first_inputs(self.run)
+        return first_inputs(replace(self.run, classifier=classifier))
 
     def rows(self, runner: BackendRunner) -> Iterator[Evaluated]:
-        yield evaluate_on(runner, self.run)
+        yield evaluate_on(runner, replace(self.run, classifier=runner.classifier))
 
     @property
     def own_passes(self) -> int:

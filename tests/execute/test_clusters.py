@@ -18,7 +18,7 @@ from workers_models import Net, Slow, sample
 from pytest_iaside import Execution, SpectralProfile, measure
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute import jobs
-from pytest_iaside.execute.engines import close_engines, dask
+from pytest_iaside.execute.engines import close_engines, dask, engine_of
 
 BANDS = 5
 
@@ -107,6 +107,7 @@ def test_a_scheduler_that_is_killed(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was found until then is kept, and the next run goes on."""
+    engine_of(cluster.address)  # Its processes may take long to begin.
     monkeypatch.setattr(dask, "PATIENCE", 3.0)
     folder = tmp_path / "noted"
     folder.mkdir()
@@ -116,7 +117,7 @@ def test_a_scheduler_that_is_killed(
             cluster.close()
 
     with pytest.raises(ModelError, match=r"has no worker left .*what was found so far is kept"):
-        played(cluster.address, Slow(folder, 0.005), progress=progress, cache=True)
+        played(cluster.address, Slow(folder, 0.1), progress=progress, cache=True)
     found = played(None, Slow(folder, 0.0), cache=True)
     assert found.passes_from_cache >= 3 * (2**BANDS + 1)
     assert bits(found) == bits(played())

@@ -193,7 +193,7 @@ def test_a_worker_that_is_killed_from_outside(tmp_path: Path) -> None:
 
     def progress(at: Any) -> None:
         if at.images_done == 2:
-            killed.append(int(next(tmp_path.iterdir()).name))
+            killed.append(engine.pids[0])
             os.kill(killed[0], signal.SIGKILL)
 
     try:
@@ -201,7 +201,9 @@ def test_a_worker_that_is_killed_from_outside(tmp_path: Path) -> None:
     finally:
         engine.close()
     assert same(found, played())
-    assert {int(each.name) for each in tmp_path.iterdir()} > set(killed)
+    # This process notes its own answer to one image, too.
+    noted = {int(each.name) for each in tmp_path.iterdir()} - {os.getpid()}
+    assert len(noted - set(killed)) >= 1
 
 
 def test_a_worker_that_hangs_is_replaced_when_it_is_given_up(

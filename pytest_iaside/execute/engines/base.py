@@ -33,11 +33,18 @@ class Engine(ABC):
     def give_up(self, futures: Sequence[Future[Reply]]) -> None:  # noqa: B027
         """Nobody waits for ``futures`` any longer, which are under way: they may hang."""
 
+    def begin(self) -> None:  # noqa: B027 – most engines count nothing
+        """A new measurement: workers that died in an earlier one are not held against it."""
+
     def mend(self) -> None:  # noqa: B027 – most engines see to that themselves
         """Workers in the place of those that died, where the engine does not see to that itself.
 
         Raises WorkersLost where there can be none any more.
         """
+
+    def told(self) -> str:
+        """How the last worker that died ended, as far as is known; may be empty."""
+        return ""
 
     def close(self) -> None:  # noqa: B027 – what was not started here stays
         """Let go of workers that were started for this engine."""

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from pytest_iaside.execute.engines.base import Engine
-from pytest_iaside.execute.parcel import Parcel
+from pytest_iaside.execute.parcel import Parcel, remove_files
 from pytest_iaside.execute.worker import Home, Reply, forget, work
 
 Address = Any
@@ -54,7 +54,7 @@ class ConnectedEngine(Engine):
     def __init__(self, label: str, *, remote: bool = False, threads: int = 1) -> None:
         self.label, self.threads = label, threads
         self.secret = secrets.token_bytes(32)
-        self._listener = Listener(("", 0), "AF_INET") if remote else Listener(None)
+        self._listener = Listener(("", 0), "AF_INET") if remote else _local_listener()
         self._remote = remote
         self._waiting: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -83,6 +83,8 @@ class ConnectedEngine(Engine):
     def submit(self, home: Home, payload: bytes, parcel: Parcel) -> Future[Reply]:
         asked = _Asked(Future(), home, payload, parcel)
         self._waiting.put(asked)
+        if self._closed:
+            self.fail(WorkerDied("the engine was closed"))
         return asked.future
 
     def give_up(self, futures: Sequence[Future[Reply]]) -> None:
@@ -103,8 +105,9 @@ class ConnectedEngine(Engine):
     def fail(self, error: Exception) -> None:
         """Tell all who wait for a worker that there will be none."""
         with suppress(queue.Empty):
-            while (asked := self._waiting.get_nowait()) is not None:
-                _answer(asked.future, error)
+            while True:
+                if (asked := self._waiting.get_nowait()) is not None:
+                    _answer(asked.future, error)
 
     def close(self) -> None:
         self._closed = True
@@ -116,7 +119,7 @@ class ConnectedEngine(Engine):
         with self._lock:
             connected = list(self._connected)
         for _ in connected:
-            self._waiting.put(None)
+            self._waiting.put(None)  # Wakes whoever waits.
 
     def _accept(self) -> None:
         while not self._closed:
@@ -149,8 +152,8 @@ class ConnectedEngine(Engine):
                             with self._lock:
                                 self._busy.pop(asked.future)
                                 self._given_up.pop(asked.future, None)
-            except (OSError, EOFError):
-                pass  # Its call was told.
+            except Exception:  # It has gone, or says what nobody understands: its call was told.
+                pass
             finally:
                 with self._lock:
                     self._connected.pop(connection)
@@ -158,11 +161,20 @@ class ConnectedEngine(Engine):
     def _next(self, connection: Connection) -> _Asked | None:
         """What to do next; None where the worker has gone while there was nothing."""
         while True:
+            asked = None
             with suppress(queue.Empty):
-                return self._waiting.get(timeout=0.5)
+                asked = self._waiting.get(timeout=0.5)
+                if asked is None:
+                    return None
             # A worker says nothing unasked: what can be read is the end.
             if self._closed or connection.poll():
+                if asked is not None:
+                    self._waiting.put(asked)  # For another one: it costs no try.
+                    if self._closed:
+                        self.fail(WorkerDied("the engine was closed"))
                 return None
+            if asked is not None:
+                return asked
 
     def _hand(self, connection: Connection, asked: _Asked, sent: set[str]) -> None:
         parcel = asked.parcel
@@ -195,6 +207,13 @@ def serve(address: Address, secret: bytes, gpu: int | None = None) -> None:
     forget()
 
 
+def _local_listener() -> Listener:
+    try:
+        return Listener(None)
+    except OSError:  # A temporary folder whose name is too long for a socket.
+        return Listener(("127.0.0.1", 0), "AF_INET")
+
+
 def own_address() -> str:
     """An address of this machine that others can reach, as far as it knows."""
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -212,6 +231,7 @@ def end_with(stream: Any) -> None:
     def watch() -> None:
         with suppress(Exception):
             stream.read()
+        remove_files()
         os._exit(0)
 
     threading.Thread(target=watch, daemon=True).start()

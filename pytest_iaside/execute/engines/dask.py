@@ -15,6 +15,8 @@ from pytest_iaside.execute.worker import Home, Reply, work
 
 PATIENCE = 20.0
 """Seconds to wait for the scheduler, and for the first worker."""
+LENT = 4
+"""Classifiers that lie in the cluster, those used last."""
 HOLDS = 2.0
 """Seconds for which the number of workers is taken for known."""
 
@@ -64,10 +66,12 @@ class DaskEngine(Engine):
 
     def submit(self, home: Home, payload: bytes, parcel: Parcel) -> Future[Reply]:
         # As an argument that lies in the cluster it travels to each worker once.
-        lent = self._lent.get(parcel.key)
+        lent = self._lent.pop(parcel.key, None)
         if lent is None or lent.status in ("lost", "cancelled", "error"):
             lent = self._client.scatter(parcel.content, hash=False, broadcast=False)
-            self._lent[parcel.key] = lent
+        self._lent[parcel.key] = lent
+        while len(self._lent) > LENT:  # The cluster lets go of what nobody holds.
+            del self._lent[next(iter(self._lent))]
         asked = self._client.submit(work, home, payload, parcel.key, lent, pure=False, retries=2)
         return _as_future(asked)
 
@@ -91,7 +95,6 @@ class DaskEngine(Engine):
 
 def _as_future(asked: Any) -> Future[Reply]:
     found: Future[Reply] = Future()
-    found.set_running_or_notify_cancel()
 
     def done(asked: Any) -> None:
         with suppress(Exception):  # Nobody waits any longer.
@@ -103,6 +106,7 @@ def _as_future(asked: Any) -> Future[Reply]:
                 asked.release()
 
     asked.add_done_callback(done)
+    found.add_done_callback(lambda found: asked.cancel() if found.cancelled() else None)
     return found
 
 

@@ -6,7 +6,8 @@ import threading
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 
-from pytest_iaside.execute.engines.base import Engine
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.execute.engines.base import Engine, WorkersLost
 from pytest_iaside.execute.parcel import Parcel
 from pytest_iaside.execute.worker import Home, Reply, work
 
@@ -29,6 +30,11 @@ class FuturesEngine(Engine):
         return found if isinstance(found, int) and found > 0 else USUAL
 
     def submit(self, home: Home, payload: bytes, parcel: Parcel) -> Future[Reply]:
+        if threading.current_thread() in getattr(self._executor, "_threads", ()):
+            raise SettingsError(
+                f"executor={self.label} runs this very measurement on one of its threads, which "
+                "would wait for itself; expected another executor, or none"
+            )
         with self._lock:
             # Each worker takes one of the first calls, as a rule; one that had none asks.
             sent = self._first.get(parcel.key, 0)
@@ -36,6 +42,12 @@ class FuturesEngine(Engine):
         asked: Future[Reply] = Future()
         self._ask(asked, home, payload, parcel, parcel.content if sent < self.workers else None)
         return asked
+
+    def mend(self) -> None:
+        for flag in ("_shutdown", "_shutdown_thread", "_broken"):
+            if getattr(self._executor, flag, False):
+                how = "is broken" if flag == "_broken" else "was shut down"
+                raise WorkersLost(f"it {how}")
 
     def _ask(
         self,
@@ -58,6 +70,9 @@ class FuturesEngine(Engine):
                     asked.set_result(reply)
 
         try:
-            self._executor.submit(work, home, payload, parcel.key, content).add_done_callback(done)
+            given = self._executor.submit(work, home, payload, parcel.key, content)
         except Exception as error:  # Shut down, or broken.
             asked.set_exception(error)
+            return
+        given.add_done_callback(done)
+        asked.add_done_callback(lambda asked: given.cancel() if asked.cancelled() else None)

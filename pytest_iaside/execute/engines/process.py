@@ -56,7 +56,14 @@ class ProcessEngine(ConnectedEngine):
         """Of the workers that live."""
         return [each.pid for each in list(self._processes.values()) if each.poll() is None]
 
+    def begin(self) -> None:
+        if not self._closed:
+            self._started = len(self.pids)
+            self.mend()
+
     def mend(self) -> None:
+        if self._closed:
+            raise WorkersLost("the engine was closed")
         with self._mending:
             self._mend()
 
@@ -114,6 +121,18 @@ class ProcessEngine(ConnectedEngine):
             if process.pid == pid:
                 process.kill()
                 process.wait()
+
+    def told(self) -> str:
+        # Its connection ends a moment before the process does.
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            for process in list(self._processes.values()):
+                code = process.poll()
+                if code is not None:
+                    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+                    return f"its process ended with {how}{self._last_words()}"
+            time.sleep(0.05)
+        return ""
 
     def _last_words(self) -> str:
         for said in list(self._said.values()):

@@ -15,6 +15,8 @@ from pytest_iaside.execute.parcel import Parcel
 from pytest_iaside.execute.worker import Home, Reply, work
 
 RESTARTS = 3
+LENT = 4
+"""Classifiers that lie in Ray's store, those used last."""
 
 
 class RayEngine(Engine):
@@ -77,6 +79,8 @@ class RayEngine(Engine):
             if parcel.key not in self._lent:
                 # In Ray's own store: each machine fetches it once.
                 self._lent[parcel.key] = self._ray.put(parcel.content)
+                while len(self._lent) > LENT:  # What waits for a worker has its own.
+                    del self._lent[next(iter(self._lent))]
             asked: Future[Reply] = Future()
             self._waiting.append((asked, (home, payload, parcel.key, self._lent[parcel.key])))
         self._hand_out()

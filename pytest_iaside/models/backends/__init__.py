@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,9 @@ __all__ = [
     "available_backends",
     "open_backend",
 ]
+
+# While a network is converted PyTorch itself is patched, for all threads.
+_PREPARING = threading.RLock()
 
 BackendName = Literal["auto", "eager", "compile", "openvino", "onnx"]
 ComputeType = Literal["float32", "bfloat16"]
@@ -94,10 +98,11 @@ def open_backend(
                 workshop = Workshop(
                     answering, target, classifier.name, dtype, inputs, classifier.task
                 )
-                if setup is None:
-                    chosen = choose(workshop, backend, batch_size, passes)
-                else:
-                    chosen = workshop.build_checked(setup)
+                with _PREPARING:
+                    if setup is None:
+                        chosen = choose(workshop, backend, batch_size, passes)
+                    else:
+                        chosen = workshop.build_checked(setup)
                 _leave_cores_to(chosen)
                 yield chosen
             return
