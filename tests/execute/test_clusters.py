@@ -113,13 +113,12 @@ def test_a_scheduler_that_is_killed(
     folder.mkdir()
 
     def progress(at: Any) -> None:
-        if at.images_done == 3:
-            cluster.close()
+        cluster.close()
 
     with pytest.raises(ModelError, match=r"has no worker left .*what was found so far is kept"):
         played(cluster.address, Slow(folder, 0.1), progress=progress, cache=True)
     found = played(None, Slow(folder, 0.0), cache=True)
-    assert found.passes_from_cache >= 3 * (2**BANDS + 1)
+    assert found.passes_from_cache >= 2**BANDS + 1
     assert bits(found) == bits(played())
 
 
