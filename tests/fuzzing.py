@@ -280,7 +280,7 @@ READERS: dict[str, Reader] = {
     ),
     "picture": Reader(_pictures, _read_picture, SAMPLE),
     "list of labels (CSV)": Reader(
-        lambda: [b"file,label,group\na.png,0,x\nb.png,1,y\n", b"path,class\na.png,cat\n"],
+        lambda: [b"file,label,group\na.png,0,x\nb.png,1,y\n", b"path,class\na.png,1\n"],
         _read_csv,
         SAMPLE,
     ),

@@ -30,7 +30,7 @@ def hanging(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     project.write(MODELS, "models")
     project.write(CONFTEST, "conftest")
     project.write(TEST)
-    monkeypatch.setattr(watch, "GRACE", 0.2)
+    monkeypatch.setattr(watch, "GRACE", watch.GRACE)  # Which the project changes.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     project.run("--iaside-update=new", "--iaside-no-cache").assert_outcomes(passed=2)
     return project
@@ -81,6 +81,7 @@ def test_what_was_found_before_is_not_played_again(hanging: Project) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="a lock of glibc")
 def test_one_that_is_stuck_in_native_code_ends_the_process(hanging: Project) -> None:
     hanging.monkeypatch.setenv("HANGS", "native")
+    hanging.monkeypatch.setenv("GRACE", "0.2")
     exports = ("--iaside-json=out.json", "--junit-xml=junit.xml")
     result = hanging.pytester.runpytest_subprocess(*OTHERS_OFF, "--iaside-timeout=2s", *exports)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -95,6 +96,7 @@ def test_one_that_is_stuck_in_native_code_ends_the_process(hanging: Project) -> 
 def test_under_xdist_the_remaining_tests_run(hanging: Project) -> None:
     pytest.importorskip("xdist")
     hanging.monkeypatch.setenv("HANGS", "native")
+    hanging.monkeypatch.setenv("GRACE", "0.2")
     result = hanging.pytester.runpytest_subprocess(
         *OTHERS_OFF, "-n1", "--iaside-timeout=2s", "--iaside-json=out.json"
     )
