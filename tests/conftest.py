@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_iaside.testing.session import RECORD
+from pytest_iaside.testing.session import CI_VARIABLES, RECORD
 
 pytest_plugins = ["pytester"]
 
@@ -18,6 +18,13 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("IASIDE_CACHE_DIR", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gates that tests run find no continuous integration, also where these tests run in it."""
+    for name in (*CI_VARIABLES, "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

@@ -51,8 +51,8 @@ class BandPartition:
             most = max(bands for bands, found in zip(fewer, held, strict=True) if found == bands)
             if most < 2:
                 raise SettingsError(
-                    f"{self.height}×{self.width} images have a single frequency, and {self.bands} "
-                    "bands need as many; give images of 2×2 pixels at least, with 2 bands"
+                    f"{self.height}×{self.width} images are too small for {self.bands} bands, each "
+                    "needs a frequency of its own; give larger images"
                 )
             raise SettingsError(
                 f"band {empty[0]} of {self.bands} holds no frequency for "

@@ -7,7 +7,7 @@ from math import floor, isqrt
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_iaside.errors import SettingsError
@@ -74,13 +74,23 @@ def test_an_empty_band_is_named_with_the_largest_number_that_fits():
 @settings(max_examples=60, deadline=None)
 @given(height=st.integers(1, 12), width=st.integers(1, 12), bands=st.integers(2, 20), norm=norms)
 def test_the_advice_of_the_error_works(height, width, bands, norm):
-    assume(height > 1 or width > 1)  # One pixel has no bands at all.
     try:
         BandPartition(height, width, bands, norm)
     except SettingsError as error:
+        if "too small" in str(error):
+            for fewer in range(2, bands):
+                with pytest.raises(SettingsError):
+                    BandPartition(height, width, fewer, norm)
+            return
         most = int(str(error).split("at most ")[1].split()[0])
-        assert most < bands
+        assert 2 <= most < bands
         BandPartition(height, width, most, norm)
+
+
+@pytest.mark.parametrize(("sides", "norm"), [((1, 1), "linf"), ((1, 3), "l2"), ((3, 1), "l2")])
+def test_images_too_small_for_any_bands(sides, norm):
+    with pytest.raises(SettingsError, match="images are too small for 2 bands, each needs"):
+        BandPartition(*sides, 2, norm)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,9 @@ from __future__ import annotations
 import pytest
 from project import Project
 
-from pytest_iaside.testing.session import CI_VARIABLES
-
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
-    for name in (*CI_VARIABLES, "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS"):
-        monkeypatch.delenv(name, raising=False)
     return Project(pytester, monkeypatch)
 
 
