@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -15,7 +16,7 @@ from torch import Tensor
 from pytest_iaside.execute.crew import Crew
 from pytest_iaside.execute.engines import engine_of
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.runner import BackendRunner, PreparedExecution, open_runner
+from pytest_iaside.execute.runner import BackendRunner, PreparedExecution, open_runner, pieces
 from pytest_iaside.execute.steady import AT_ONCE, check_answers
 from pytest_iaside.execute.witness import Witness, witness_of
 from pytest_iaside.images.reference import ReferenceSample
@@ -72,6 +73,33 @@ class DivisibleJob(Protocol):
 
     def joined(self, some: slice, rows: Sequence[Sequence[Any]]) -> list[Any]:
         """The job's rows of ``some`` images, of those of each of their parts."""
+
+
+class CutByImages(ABC):
+    """A divisible job whose parts are the same of fewer images."""
+
+    sample: ReferenceSample
+
+    @abstractmethod
+    def images_at_once(self, batch_size: int, passes: int) -> int:
+        """How many images a part of about so many passes has."""
+
+    @abstractmethod
+    def take(self, some: slice) -> Job[Any]:
+        """The job of some of the images."""
+
+    def head(self) -> None:
+        """Nothing has to be known before."""
+        return None
+
+    def parts(
+        self, found: Sequence[Any], batch_size: int, passes: int
+    ) -> list[tuple[slice, list[Job[Any]]]]:
+        at_once = max(1, self.images_at_once(batch_size, passes))
+        return [(some, [self.take(some)]) for some in pieces(len(self.sample), at_once)]
+
+    def joined(self, some: slice, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        return list(rows[0])
 
 
 def run_jobs(

@@ -22,7 +22,7 @@ from torch import Tensor
 from pytest_iaside.checks import check_choice, check_whole
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.jobs import run_jobs
+from pytest_iaside.execute.jobs import CutByImages, run_jobs
 from pytest_iaside.execute.runner import BackendRunner, not_finite, open_runner, pieces
 from pytest_iaside.explain import sobol
 from pytest_iaside.images.reference import ReferenceSample
@@ -215,14 +215,14 @@ def evaluate(run: SobolRun, execution: Execution) -> Evaluated:
 
 
 @dataclass(frozen=True, eq=False)
-class _Explained:
+class _Explained(CutByImages):
     """What is asked of some images, of whichever classifier runs it: a job (execute/jobs.py)."""
 
     run: SobolRun
     passes: int
 
     @property
-    def sample(self) -> ReferenceSample:
+    def sample(self) -> ReferenceSample:  # type: ignore[override]  # It is read only.
         return self.run.sample
 
     def first_inputs(self, classifier: Classifier) -> Tensor:
@@ -235,20 +235,11 @@ class _Explained:
     def own_passes(self) -> int:
         return self.run.passes
 
-    def head(self) -> None:
-        """Nothing has to be known before."""
+    def images_at_once(self, batch_size: int, passes: int) -> int:
+        return passes * len(self.sample) // self.run.passes
 
-    def parts(
-        self, found: Sequence[Any], batch_size: int, passes: int
-    ) -> list[tuple[slice, list[_Explained]]]:
-        images = max(1, passes * len(self.sample) // self.run.passes)
-        return [
-            (some, [_Explained(self.run.take(some), self.passes)])
-            for some in pieces(len(self.sample), images)
-        ]
-
-    def joined(self, some: slice, rows: Sequence[Sequence[Any]]) -> list[Any]:
-        return list(rows[0])
+    def take(self, some: slice) -> _Explained:
+        return _Explained(self.run.take(some), self.passes)
 
 
 def ready(run: SobolRun, execution: Execution) -> AbstractContextManager[BackendRunner]:

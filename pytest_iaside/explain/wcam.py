@@ -18,8 +18,8 @@ from typing_extensions import Unpack
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.jobs import run_jobs
-from pytest_iaside.execute.runner import BackendRunner, Runner, check_finite, pieces
+from pytest_iaside.execute.jobs import CutByImages, run_jobs
+from pytest_iaside.execute.runner import BackendRunner, Runner, check_finite
 from pytest_iaside.explain import sobol_runs, wavelets
 from pytest_iaside.explain.wavelet_map import WaveletMap
 from pytest_iaside.images.reference import ReferenceSample
@@ -217,7 +217,7 @@ def reconstruct(
 
 
 @dataclass(frozen=True, eq=False)
-class _Reconstructed:
+class _Reconstructed(CutByImages):
     """Images that are put together from their cells in ``orders`` (K, cells): a job.
 
     A row is how many cells an image takes, whether they suffice, and what it is then.
@@ -249,19 +249,10 @@ class _Reconstructed:
     def own_passes(self) -> int:
         return int(self.orders.size)
 
-    def head(self) -> None:
-        """Nothing has to be known before."""
+    def images_at_once(self, batch_size: int, passes: int) -> int:
+        return passes // int(self.orders.shape[1])
 
-    def parts(
-        self, found: Sequence[Any], batch_size: int, passes: int
-    ) -> list[tuple[slice, list[_Reconstructed]]]:
-        images = max(1, passes // self.orders.shape[1])
-        return [(some, [self._take(some)]) for some in pieces(len(self.sample), images)]
-
-    def joined(self, some: slice, rows: Sequence[Sequence[Any]]) -> list[Any]:
-        return list(rows[0])
-
-    def _take(self, some: slice) -> _Reconstructed:
+    def take(self, some: slice) -> _Reconstructed:
         sample = self.sample.take(range(some.start, some.stop))
         return replace(self, sample=sample, orders=self.orders[some], classes=self.classes[some])
 

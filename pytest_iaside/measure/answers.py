@@ -19,14 +19,8 @@ from pytest_iaside.errors import (
     one_line,
 )
 from pytest_iaside.execute.execution import Execution, check_execution
-from pytest_iaside.execute.jobs import AT_A_TIME, run_jobs
-from pytest_iaside.execute.runner import (
-    BackendRunner,
-    Runner,
-    check_finite,
-    open_gradient_runner,
-    pieces,
-)
+from pytest_iaside.execute.jobs import AT_A_TIME, CutByImages, run_jobs
+from pytest_iaside.execute.runner import BackendRunner, Runner, check_finite, open_gradient_runner
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference
 from pytest_iaside.images.targets import numbers_of
@@ -80,7 +74,7 @@ def answers(
 
 
 @dataclass(frozen=True, eq=False)
-class _Answers:
+class _Answers(CutByImages):
     """Images, and what they are shown under: a job whose rows are logits (k, C) under each."""
 
     sample: ReferenceSample
@@ -99,19 +93,10 @@ class _Answers:
     def own_passes(self) -> int:
         return len(self.sample) * len(self.asked)
 
-    def head(self) -> None:
-        """Nothing has to be known before."""
+    def images_at_once(self, batch_size: int, passes: int) -> int:
+        return batch_size * max(1, passes // (batch_size * len(self.asked)))
 
-    def parts(
-        self, found: Sequence[Any], batch_size: int, passes: int
-    ) -> list[tuple[slice, list[_Answers]]]:
-        images = batch_size * max(1, passes // (batch_size * len(self.asked)))
-        return [(some, [self._take(some)]) for some in pieces(len(self.sample), images)]
-
-    def joined(self, some: slice, rows: Sequence[Sequence[Any]]) -> list[Any]:
-        return list(rows[0])
-
-    def _take(self, some: slice) -> _Answers:
+    def take(self, some: slice) -> _Answers:
         images = range(some.start, some.stop)
         asked = tuple(
             (each.take(images) if kind == "sample" else each, kind) for each, kind in self.asked

@@ -19,6 +19,7 @@ from pytest_iaside.images.selection import check_reference, first_images, notes_
 from pytest_iaside.measure.answers import labels_of
 from pytest_iaside.measure.game.cached import CachedGame
 from pytest_iaside.measure.game.coalitions import Design, resolved
+from pytest_iaside.measure.game.parts import WholeGame
 from pytest_iaside.measure.game.play import Game
 from pytest_iaside.measure.game.replay import Again
 from pytest_iaside.measure.game.rows import GameRows, join
@@ -225,7 +226,7 @@ def _results(game: Game, kept: CachedGame | None) -> Iterator[GameRows]:
     """The rows of each of the sample's images, in their order; those kept are not played."""
     known: Sequence[GameRows | None] = [None] * len(game.sample) if kept is None else kept.rows()
     missing = [image for image, rows in enumerate(known) if rows is None]
-    work = game.shards(AT_A_TIME, tuple(missing))
+    work = map(WholeGame, game.shards(AT_A_TIME, tuple(missing)))
     played = run_jobs(game.classifier, game.execution, work)
     ahead: deque[GameRows] = deque()
     with closing(played):

@@ -33,7 +33,8 @@ from pytest_iaside.execute.parcel import packed, unpacked
 from pytest_iaside.execute.passes import Passes, counted
 from pytest_iaside.explain import reconstruct, wcam
 from pytest_iaside.measure.answers import answers
-from pytest_iaside.measure.game.play import Part, Shard, shards
+from pytest_iaside.measure.game.parts import Coalitions, WholeGame
+from pytest_iaside.measure.game.play import shards
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.perturb.attacks import fgsm
 
@@ -358,10 +359,10 @@ def test_parts_are_whole_batches(images: int, bands: int, batch: int, passes: in
     seen = np.zeros((images, 2**bands), dtype=int)
     clean = torch.zeros(images, 5)
     played = 2**bands
-    for some, parts in shard.parts([clean], batch, passes):
+    for some, parts in WholeGame(shard).parts([clean], batch, passes):
         at = 0
         for part in parts:
-            assert isinstance(part, Part)
+            assert isinstance(part, Coalitions)
             count = len(part.coalitions[0])
             assert len(part.sample) == some.stop - some.start
             seen[some, at : at + count] += 1
@@ -373,4 +374,3 @@ def test_parts_are_whole_batches(images: int, bands: int, batch: int, passes: in
             assert some.start % (batch // played) == 0
         assert at == played
     assert (seen == 1).all()
-    assert isinstance(shard, Shard)

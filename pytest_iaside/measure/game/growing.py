@@ -19,7 +19,8 @@ from torch import Tensor
 from pytest_iaside.execute.jobs import AT_A_TIME, run_jobs
 from pytest_iaside.measure.game.cached import CachedGame
 from pytest_iaside.measure.game.coalitions import columns_of, exact_coalitions, plan
-from pytest_iaside.measure.game.play import Game, Part, key_of, plans_of
+from pytest_iaside.measure.game.parts import Coalitions
+from pytest_iaside.measure.game.play import Game, key_of, plans_of
 from pytest_iaside.measure.game.replay import Again, answered
 from pytest_iaside.measure.game.rows import PASSES, GameRows, join
 from pytest_iaside.measure.game.rules import Rules
@@ -218,7 +219,7 @@ class GrowingGame:
 
     def _parts(
         self, columns: NDArray[np.int64], log_probabilities: Floats | None
-    ) -> Iterator[Part]:
+    ) -> Iterator[Coalitions]:
         coalitions = exact_coalitions(self.game.rules.bands)[columns]
         clean = self.clean
         if log_probabilities is not None:
@@ -230,7 +231,7 @@ class GrowingGame:
             some = slice(done, done + len(shard.sample))
             done = some.stop
             known = None if clean is None else clean[some]
-            yield Part(shard, list(coalitions[some]), known, passes)
+            yield Coalitions(replace(shard, passes=passes), list(coalitions[some]), known)
 
 
 def arcs_of(bands: int) -> int:

@@ -21,8 +21,8 @@ from pytest_iaside.images.filters import Components, components, gaussian_absenc
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.rescaling import Rescaled
 from pytest_iaside.measure.game.coalitions import Plan, exact_coalitions, plan
-from pytest_iaside.measure.game.rounds import clean_answers, scores_on, to_device
-from pytest_iaside.measure.game.rows import GameRows, join
+from pytest_iaside.measure.game.rounds import scores_on, to_device
+from pytest_iaside.measure.game.rows import GameRows
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.game.shapley import mean_by_size, plan_weights
 from pytest_iaside.models.classifier import Classifier
@@ -67,153 +67,11 @@ class Shard:
     ranges: Tensor | None = None
     """Where pictures are rescaled, what by: (2^M, 2), see images/rescaling.py."""
 
-    def first_inputs(self, classifier: Classifier) -> Tensor:
-        return first_inputs(classifier, self.rules, self)
-
-    def rows(self, runner: BackendRunner) -> Iterator[GameRows]:
-        return play_on(runner, self.rules, self)
-
-    @property
-    def whole(self) -> Part:
-        """All that is played of the images."""
-        coalitions = [each.coalitions for each in plans_of(self.sample, self.rules)]
-        return Part(self, coalitions, None, self.passes)
-
-    @property
-    def own_passes(self) -> int:
-        return self.whole.own_passes
-
-    def head(self) -> CleanPart:
-        return CleanPart(self)
-
-    def parts(
-        self, found: Sequence[Tensor], batch_size: int, passes: int
-    ) -> list[tuple[slice, list[Part]]]:
-        return self.whole.parts(found, batch_size, passes)
-
-    def joined(self, some: slice, rows: Sequence[Sequence[GameRows]]) -> list[GameRows]:
-        found = joined_parts(rows)
-        plans = plans_of(self.sample.take(range(some.start, some.stop)), self.rules)
-        passes = found.forward_passes + len(found)
-        return [replace(read(found, plans, self.rules), forward_passes=passes)]
-
     def take(self, some: slice) -> Shard:
         """Some of the images."""
         absent = None if self.absent is None else self.absent[some]
         sample = self.sample.take(range(some.start, some.stop))
         return replace(self, sample=sample, absent=absent)
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Images and coalitions of them that are played, (S, M) of each; ψ and means are left open."""
-
-    shard: Shard
-    coalitions: list[NDArray[np.bool_]]
-    clean: Tensor | None
-    """Answers (K, C) to the images as they are, where they are known."""
-    passes: int
-
-    @property
-    def sample(self) -> ReferenceSample:
-        return self.shard.sample
-
-    def first_inputs(self, classifier: Classifier) -> Tensor:
-        return self.shard.first_inputs(classifier)
-
-    def rows(self, runner: BackendRunner) -> Iterator[GameRows]:
-        for some, (found,), log_probabilities in answers_on(
-            runner, self.shard.rules, self.shard, self.coalitions, clean=self.clean
-        ):
-            count = some.stop - some.start
-            nothing = np.full((count, 0), np.nan)
-            yield GameRows(
-                image_psi=nothing,
-                by_size=nothing,
-                log_likelihood=found,
-                log_probabilities=log_probabilities,
-                forward_passes=count * (found.shape[1] + (self.clean is None)),
-                environment=runner.environment,
-            )
-
-    @property
-    def own_passes(self) -> int:
-        return len(self.sample) * (len(self.coalitions[0]) + (self.clean is None))
-
-    def head(self) -> CleanPart | None:
-        return CleanPart(self.shard) if self.clean is None else None
-
-    def parts(
-        self, found: Sequence[Tensor], batch_size: int, passes: int
-    ) -> list[tuple[slice, list[Part]]]:
-        """Images, and for them parts of whole batches: as large ones give the same digits."""
-        clean = torch.cat(list(found)) if self.clean is None else self.clean
-        played, bands = self.coalitions[0].shape
-        together = batch_size // played
-        images, step = max(1, together), played
-        if together:
-            # Images whose coalitions share a batch stay together.
-            images *= max(1, passes // (images * played))
-        else:
-            # Fewer coalitions than bands would be taken out of an image in another way.
-            least = -(-bands // batch_size)
-            step = batch_size * max(least, passes // batch_size)
-        cuts = list(range(0, played, step))
-        if len(cuts) > 1 and played - cuts[-1] < bands:
-            cuts.pop()
-        ends = [*cuts[1:], played]
-        return [
-            (
-                some,
-                [
-                    Part(
-                        self.shard.take(some),
-                        [each[start:stop] for each in self.coalitions[some]],
-                        clean[some],
-                        self.passes,
-                    )
-                    for start, stop in zip(cuts, ends, strict=True)
-                ],
-            )
-            for some in pieces(len(self.sample), images)
-        ]
-
-    def joined(self, some: slice, rows: Sequence[Sequence[GameRows]]) -> list[GameRows]:
-        found = joined_parts(rows)
-        unknown = len(found) if self.clean is None else 0
-        return [replace(found, forward_passes=found.forward_passes + unknown)]
-
-
-@dataclass(frozen=True, eq=False)
-class CleanPart:
-    """The images of a shard as they are; a row is answers (k, C)."""
-
-    shard: Shard
-
-    @property
-    def sample(self) -> ReferenceSample:
-        return self.shard.sample
-
-    @property
-    def passes(self) -> int:
-        return self.shard.passes
-
-    def first_inputs(self, classifier: Classifier) -> Tensor:
-        return self.shard.first_inputs(classifier)
-
-    def rows(self, runner: BackendRunner) -> Iterator[Tensor]:
-        pixels = to_device(runner.device, self.sample.pixels())
-        yield clean_answers(runner, self.sample, pixels).cpu()
-
-
-def joined_parts(rows: Sequence[Sequence[GameRows]]) -> GameRows:
-    """What was found of the same images under one coalition after the other."""
-    found = [join(list(each)) for each in rows]
-    return replace(
-        found[0],
-        log_likelihood=np.concatenate([each.log_likelihood for each in found], axis=1),
-        forward_passes=sum(each.forward_passes for each in found),
-    )
 
 
 def shards(
@@ -263,12 +121,36 @@ def ready(
 def play_on(runner: BackendRunner, rules: Rules, shard: Shard) -> Iterator[GameRows]:
     """Play ``shard`` on an open runner; its images as they are done, a few at a time."""
     plans = plans_of(shard.sample, rules)
-    part = Part(shard, [each.coalitions for each in plans], None, shard.passes)
     done = 0
-    for rows in part.rows(runner):
+    for rows in unread_rows(runner, shard, [each.coalitions for each in plans]):
         some = slice(done, done + len(rows))
         done = some.stop
         yield read(rows, plans[some], rules)
+
+
+def unread_rows(
+    runner: BackendRunner,
+    shard: Shard,
+    coalitions: Sequence[NDArray[np.bool_]],
+    clean: Tensor | None = None,
+) -> Iterator[GameRows]:
+    """``coalitions`` (S, M) of each image, played; ψ and the means by size are left open.
+
+    ``clean`` are the answers (K, C) to the images as they are, where they are known.
+    """
+    for some, (found,), log_probabilities in answers_on(
+        runner, shard.rules, shard, coalitions, clean=clean
+    ):
+        count = some.stop - some.start
+        nothing = np.full((count, 0), np.nan)
+        yield GameRows(
+            image_psi=nothing,
+            by_size=nothing,
+            log_likelihood=found,
+            log_probabilities=log_probabilities,
+            forward_passes=count * (found.shape[1] + (clean is None)),
+            environment=runner.environment,
+        )
 
 
 def read(rows: GameRows, plans: Sequence[Plan], rules: Rules) -> GameRows:
