@@ -13,11 +13,13 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hanging import CONFTEST, MODELS, TEST
 from project import OTHERS_OFF, Project
 
 import pytest_iaside.testing.spectral
+from pytest_iaside import SpectralProfile
 from pytest_iaside.testing import watch
 
 needs_signals = pytest.mark.skipif(watch.SIGNAL is None, reason="a signal that interrupts")
@@ -142,16 +144,28 @@ def test_a_time_that_is_none_is_a_usage_error(project: Project, where: str, told
     assert any(told in line and "a time (30s, 5min) or none" in line for line in lines)
 
 
-def wait_for_rows(cache: Path) -> None:
+def rows_kept(cache: Path) -> int:
+    with suppress(sqlite3.Error):
+        place = f"{(cache / 'results.sqlite').as_uri()}?mode=ro"
+        with closing(sqlite3.connect(place, uri=True)) as database:
+            return int(database.execute("SELECT COUNT(*) FROM found").fetchone()[0])
+    return 0
+
+
+def wait_for_rows(cache: Path, more_than: int) -> None:
     end = time.monotonic() + 60
-    while time.monotonic() < end:
-        with suppress(sqlite3.Error):
-            place = f"{(cache / 'results.sqlite').as_uri()}?mode=ro"
-            with closing(sqlite3.connect(place, uri=True)) as database:
-                if database.execute("SELECT COUNT(*) FROM found").fetchone()[0] > 30:
-                    return
+    while rows_kept(cache) <= more_than:
+        assert time.monotonic() < end, "nothing was kept within a minute"
         time.sleep(0.05)
-    raise AssertionError("no game was kept within a minute")
+
+
+def started(project: Project) -> subprocess.Popen[str]:
+    """The project's tests, in a process of their own that makes the baseline."""
+    command = [sys.executable, "-m", "pytest", *OTHERS_OFF, "-p", "no:cacheprovider"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+        [*command, "--iaside-update=new"], cwd=project.root, start_new_session=True, **pipes
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent by a signal")
@@ -161,11 +175,8 @@ def test_ctrl_c_leaves_nothing_behind_and_the_next_run_goes_on(
     for file in hanging.root.rglob("__iaside__/*/*"):
         file.unlink()
     hanging.monkeypatch.setenv("HANGS", "slow")
-    command = [sys.executable, "-m", "pytest", *OTHERS_OFF, "-p", "no:cacheprovider"]
-    command.append("--iaside-update=new")
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    process = subprocess.Popen(command, cwd=hanging.root, start_new_session=True, **pipes)  # type: ignore[call-overload]
-    wait_for_rows(cache_folder)
+    process = started(hanging)
+    wait_for_rows(cache_folder, more_than=30)
     process.send_signal(signal.SIGINT)
     told, _ = process.communicate(timeout=60)
     assert process.returncode == pytest.ExitCode.INTERRUPTED, told
@@ -177,3 +188,27 @@ def test_ctrl_c_leaves_nothing_behind_and_the_next_run_goes_on(
     hanging.run("--iaside-update=new", "--iaside-json=out.json").assert_outcomes(passed=2)
     comparison: dict[str, dict[str, int]] = record(hanging)["comparison"]  # type: ignore[assignment]
     assert comparison["candidate"]["passes_from_cache"] >= 24 * 6 + 7 * 65
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal that nobody can catch")
+def test_a_run_that_is_killed_among_the_answers_goes_on_there(
+    hanging: Project, cache_folder: Path
+) -> None:
+    alone = SpectralProfile.load(hanging.baseline).values
+    for file in hanging.root.rglob("__iaside__/*/*"):
+        file.unlink()
+    few_at_once = "from pytest_iaside.measure.asked import Asked\nAsked._at_a_time = 4\n"
+    hanging.write(few_at_once + CONFTEST, "conftest")
+    hanging.monkeypatch.setenv("HANGS", "slow")
+    hanging.monkeypatch.setenv("HANGS_AFTER", "0")
+    process = started(hanging)
+    wait_for_rows(cache_folder, more_than=7)
+    process.kill()
+    process.communicate()
+    kept = rows_kept(cache_folder)
+    assert 8 <= kept < 24  # Images that are answered; no game was played yet.
+    hanging.monkeypatch.delenv("HANGS")
+    hanging.run("--iaside-update=new", "--iaside-json=out.json").assert_outcomes(passed=2)
+    comparison: dict[str, dict[str, int]] = record(hanging)["comparison"]  # type: ignore[assignment]
+    assert comparison["candidate"]["passes_from_cache"] == 6 * kept
+    np.testing.assert_array_equal(SpectralProfile.load(hanging.baseline).values, alone)
