@@ -203,7 +203,9 @@ def test_how_it_is_run_changes_nothing() -> None:
         profile, _ = played(executor=executor, reference=sample(12))
         assert profile.forward_passes - profile.passes_from_cache == 6 * GAME
         assert played(executor=executor, reference=sample(12))[1] == 0
-    assert same(profile, played(reference=sample(12), cache=False)[0])
+    # Another batch may give other last digits: which, depends on the processor.
+    again, _ = played(reference=sample(12), cache=False)
+    np.testing.assert_allclose(profile.image_psi, again.image_psi, rtol=1e-6, atol=1e-9)
 
 
 def test_an_interrupted_measurement_goes_on_where_it_was() -> None:
