@@ -44,6 +44,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="allow --iaside-update where CI or another variable of a runner is set",
     )
     group.addoption(
+        "--iaside-propose",
+        metavar="FOLDER",
+        help="write the baselines that failing and missing ones would become to FOLDER, measured "
+        "whole, for `iaside accept`; the verdicts stay, and nothing is written beside the tests",
+    )
+    group.addoption(
         "--iaside-prune", action="store_true", help="remove baselines that a full run does not use"
     )
     group.addoption(
@@ -112,6 +118,11 @@ def _refusal(config: pytest.Config) -> str:
             f"--iaside-update={update} is refused because {variable} is set: a baseline "
             "written there is reviewed by nobody; update on your own machine and commit it, or "
             "add --iaside-update-in-ci"
+        )
+    if update and state.proposals_of(config) is not None:
+        return (
+            f"--iaside-propose and --iaside-update={update} exclude each other: one writes "
+            "proposals, the other baselines; give one of them"
         )
     report = config.getoption("iaside_report")
     if report and not report.endswith((".html", ".htm")):

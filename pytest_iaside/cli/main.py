@@ -10,7 +10,16 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pytest_iaside.cli import baseline, cache, calibrate, compare, equivalence, measure, plan
+from pytest_iaside.cli import (
+    accept,
+    baseline,
+    cache,
+    calibrate,
+    compare,
+    equivalence,
+    measure,
+    plan,
+)
 from pytest_iaside.cli.options import UNUSABLE
 from pytest_iaside.errors import SpectralRobustnessError
 from pytest_iaside.report.printing import tell
@@ -61,6 +70,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     of_wings = [command for wing in wings() for command in wing.commands]
-    for command in (measure, compare, equivalence, baseline, calibrate, plan, *of_wings, cache):
+    for command in (
+        measure,
+        compare,
+        equivalence,
+        baseline,
+        accept,
+        calibrate,
+        plan,
+        *of_wings,
+        cache,
+    ):
         command.add(commands)
     return parser

@@ -21,6 +21,8 @@ from pytest_iaside.store.files import STORE as FOLDER
 from pytest_iaside.store.files import read_bytes
 
 SLUG_LENGTH = 60
+# Of a file beside a baseline that is proposed only, see proposals.py.
+PROPOSED = ".proposal.json"
 
 
 class ForeignBaselineError(BaselineError):
@@ -93,7 +95,8 @@ def _below(folder: Path, skip: Sequence[str]) -> Iterator[Path]:
     for directory, names, _ in os.walk(folder):
         here = Path(directory)
         if FOLDER in names:
-            yield from (here / FOLDER).glob("*/*.yaml")
+            found = (here / FOLDER).glob("*/*.yaml")
+            yield from (path for path in found if not path.with_suffix(PROPOSED).exists())
         names[:] = [
             name
             for name in names

@@ -41,6 +41,7 @@ from pytest_iaside.measure.trainings import mean_of, trainings_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.report.record import ComparisonRecord, Status
 from pytest_iaside.report.recorded import comparison_record, gate_record, measurement_record
+from pytest_iaside.store.baselines import ForeignBaselineError
 from pytest_iaside.testing.current_test import CurrentTest, current_test
 from pytest_iaside.testing.failure import failure_message
 from pytest_iaside.testing.place import Place, locate
@@ -123,6 +124,8 @@ class Told:
     """Why the baseline that is replaced could not be compared with."""
     trainings: int = 1
     """How many the baseline holds that is written."""
+    proposal: str = ""
+    """What became of the baseline that is proposed; empty where none was asked for."""
     lost: int = 0
     """How many the baseline held that is replaced, where that were more."""
     status: Status = "compared"
@@ -222,7 +225,8 @@ def _decided(
     gate: Gate, told: Told, reference: ReferenceSample | None, watch: Watch | None
 ) -> tuple[Comparison, str]:
     """The gate's comparison, recorded, and the message of its failure."""
-    comparison = told.comparison = _judged(gate, told, reference)
+    judge = _judged if told.place.proposals is None else _judged_and_proposed
+    comparison = told.comparison = judge(gate, told, reference)
     return comparison, _recorded(gate, told, comparison, watch)
 
 
@@ -239,18 +243,8 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
     assert sample is not None
     if old is not None and (comparison := _against(gate, told, sample, old)):
         return _added(gate, told, old, comparison) if place.mode == "add" else comparison
-    # The new one is to be what a first one would have been: not measured with the labels of the old
-    # baseline, nor on the few images that were enough to tell the two apart.
-    count = 0 if told.measured is None else len(told.measured)
-    partly = count < len(first_images(sample, gate.samples)) or not gate.whole()
-    if told.measured is None or partly or sample.labels is None or gate.predicts_labels:
-        told.measured = _measured(gate, told.models, sample, None)
-    comparison = gate.compared(told.measured, told.measured)
-    if not told.measured.structured:
-        raise BaselineError(
-            "this measurement makes no baseline, nothing was written: "
-            f"{told.measured.unstructured_because}"
-        )
+    comparison = _as_a_first_one(gate, told, sample)
+    assert told.measured is not None
     if comparison.fails(gate.fail_on):
         # It does not pass even against itself: no baseline mends that.
         told.place = replace(place, accept="")
@@ -262,6 +256,57 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
     told.status = "updated" if place.path and place.path.exists() else "created"
     place.write(gate.storable(told.measured, told))
     return told.overruled or comparison
+
+
+def _as_a_first_one(gate: Gate, told: Told, sample: ReferenceSample) -> Comparison:
+    """Measure what a first baseline would be, and compare it with itself.
+
+    Not with the labels of an old baseline, nor on the few images that told the two apart.
+    """
+    count = 0 if told.measured is None else len(told.measured)
+    partly = count < len(first_images(sample, gate.samples)) or not gate.whole()
+    measured = told.measured
+    if measured is None or partly or sample.labels is None or gate.predicts_labels:
+        measured = told.measured = _measured(gate, told.models, sample, None)
+    if not measured.structured:
+        raise BaselineError(
+            "this measurement makes no baseline, nothing was written: "
+            f"{measured.unstructured_because}"
+        )
+    return gate.compared(measured, measured)
+
+
+def _judged_and_proposed(gate: Gate, told: Told, reference: ReferenceSample | None) -> Comparison:
+    """As ``_judged``; a baseline that is missing, or that fails, gets a proposal to replace it."""
+    verdict, comparison, missing = "", None, None
+    try:
+        comparison = _judged(gate, told, reference)
+    except ForeignBaselineError:
+        raise
+    except BaselineError as error:
+        missing = error
+    if comparison is not None:
+        if told.place.owner is None or not comparison.fails(gate.fail_on):
+            return comparison
+        verdict = comparison.verdict
+    elif told.place.owner is None:
+        raise missing or AssertionError
+    decided = told.measured
+    try:
+        alone = _as_a_first_one(gate, told, told.sample or _reference_of(reference, told.test))
+        if alone.fails(gate.fail_on):
+            raise BaselineError(f"it does not pass against itself: {alone.summary()}")
+        assert told.measured is not None
+        why = comparison.summary() if comparison is not None else str(missing).partition("\n")[0]
+        path = told.place.propose(gate.storable(told.measured, told), verdict, why)
+        assert told.test is not None
+        told.proposal = f"a new baseline is proposed in {told.test.relative(path)}"
+    except (BaselineError, OSError) as error:
+        told.proposal = f"no new baseline is proposed: {error}"
+    told.measured = decided
+    if comparison is None:
+        raise BaselineError(f"{missing}\n{told.proposal}")
+    return comparison
 
 
 def _added(gate: Gate, told: Told, old: Measurement, comparison: Comparison) -> Comparison:
@@ -486,6 +531,8 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison, watch: Watch | Non
             f"{note}: {place.accept}" if note.startswith(BETTER) else note
             for note in compared["notes"]
         ]
+    if told.proposal:
+        compared["notes"].append(told.proposal)
     if failed and told.test is not None and place.owner is not None:
         compared["notes"] += single_training(comparison, told.test.command("--iaside-update=add"))
     written = f"{told.status} {place.shown}"

@@ -8,8 +8,9 @@ from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.store import baselines as store
+from pytest_iaside.store.proposals import propose
 from pytest_iaside.testing.current_test import CurrentTest
-from pytest_iaside.testing.session import update_mode
+from pytest_iaside.testing.session import proposals_of, update_mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,10 @@ class Place:
     """The command that makes the baseline anew."""
     accept_drift: str = ""
     """The same where the model drifted from it."""
+    proposals: Path | None = None
+    """The folder of --iaside-propose: nothing is written beside the test then."""
+    root: Path | None = None
+    """Of the repository, as pytest knows it."""
 
     @property
     def nowhere(self) -> bool:
@@ -64,6 +69,22 @@ class Place:
         """Make ``measured`` the test's own baseline."""
         assert self.path is not None and self.owner is not None
         measured.save(self.path, test=asdict(self.owner))
+
+    def propose(self, measured: Measurement, verdict: str, summary: str) -> Path:
+        """Write ``measured`` as the baseline that this one may become; where it is."""
+        assert self.path is not None and self.owner is not None
+        assert self.proposals is not None and self.root is not None
+        test = asdict(self.owner)
+        return propose(
+            self.proposals,
+            self.root,
+            self.path,
+            self.owner,
+            lambda path: measured.save(path, test=test),
+            fingerprint=measured.model.fingerprint,
+            verdict=verdict,
+            summary=summary,
+        )
 
     def advised(self, error: BaselineError) -> BaselineError:
         """``error``, and the command that mends it."""
@@ -114,4 +135,6 @@ def locate(
         shown=test.relative(path),
         accept=test.command(f"--iaside-update={'changed' if path.exists() else 'new'}"),
         accept_drift=test.command(*adding, "--iaside-accept-drift"),
+        proposals=proposals_of(test.config),
+        root=test.config.rootpath,
     )

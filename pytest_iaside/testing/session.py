@@ -53,6 +53,12 @@ def update_mode(config: pytest.Config) -> str | None:
     return found or ("changed" if accepts else None)
 
 
+def proposals_of(config: pytest.Config) -> Path | None:
+    """The folder of --iaside-propose; None where nothing is proposed."""
+    folder: str | None = config.getoption("iaside_propose")
+    return None if folder is None else _absolute(config.invocation_params.dir, folder)
+
+
 def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
