@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -55,18 +56,39 @@ def test_the_demo_is_green_and_then_red(example: Path) -> None:
         assert new == pytest.approx(old, abs=1e-3)
 
 
-def test_the_demo_fails_where_green_is_not_green(example: Path) -> None:
-    shutil.rmtree(example / "tests" / "__iaside__" / "test_digits")
-    done = demo(example, "-k", "digit")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "models as they are: refused: NOT GREEN" in done.stdout
+DRIFTS = (1, ["drift", "drift"])
 
 
-def test_the_demo_fails_where_red_is_not_red(example: Path) -> None:
-    worse = example / "candidates" / "test_worse_models.py"
-    text = worse.read_text(encoding="utf-8")
-    assert "wrong_labels=0.3" in text
-    worse.write_text(text.replace("wrong_labels=0.3", "wrong_labels=0.0"), encoding="utf-8")
-    done = demo(example, "-k", "digit")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "worse models:       pass: NOT RED" in done.stdout
+@pytest.mark.parametrize(
+    ("tests", "candidates", "code", "told"),
+    [
+        ((0, ["pass", "pass"]), DRIFTS, 0, "worse models:       drift, drift: red"),
+        ((1, ["refused", "pass"]), DRIFTS, 1, "models as they are: refused, pass: NOT GREEN"),
+        ((0, []), DRIFTS, 1, "models as they are: none: NOT GREEN"),
+        ((0, ["pass"]), (0, ["pass"]), 1, "worse models:       pass: NOT RED"),
+        ((0, ["pass", "pass"]), (1, ["drift"]), 1, "worse models:       drift: NOT RED"),
+        ((0, ["pass", "pass"]), (2, ["drift", "drift"]), 1, "drift, drift: NOT RED"),
+    ],
+)
+def test_the_demo_fails_where_green_is_not_green_or_red_not_red(
+    tests: Any,
+    candidates: Any,
+    code: int,
+    told: str,
+    example: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    demo = runpy.run_path(str(example / "demo.py"))
+    held = demo["main"].__globals__
+    report = held["REPORTS"] / "index.html"
+
+    def run(folder: str, options: list[str]) -> tuple[int, list[str]]:
+        report.parent.mkdir(exist_ok=True)
+        report.touch()
+        found: tuple[int, list[str]] = {"tests": tests, "candidates": candidates}[folder]
+        return found
+
+    monkeypatch.setitem(held, "run", run)
+    assert demo["main"]([]) == code
+    assert told in capsys.readouterr().out

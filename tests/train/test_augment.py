@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.context
 import pickle
 from typing import Any
 
@@ -126,14 +128,23 @@ class Drawn(torch.utils.data.Dataset[Tensor]):
         return found
 
 
+def context() -> multiprocessing.context.BaseContext:
+    """How workers are started: from a process of their own that has imported all once."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload(["torch", "pytest_iaside.train.augment"])
+    return found
+
+
 @pytest.mark.parametrize("seed", [None, 3])
 def test_every_worker_and_every_epoch_draws_anew(seed: int | None) -> None:
     def epochs() -> list[Tensor]:
         torch.manual_seed(0)
         drawn = Drawn(BandNoise(6, p=1.0, seed=seed))
-        # Not forked: what other tests have left in this process is none of the workers' business.
+        # Not forked from here: what other tests have left in this process is no business of theirs.
         loader = torch.utils.data.DataLoader(
-            drawn, batch_size=4, num_workers=2, multiprocessing_context="spawn"
+            drawn, batch_size=4, num_workers=2, multiprocessing_context=context()
         )
         return [torch.cat(list(loader)) for _ in range(2)]
 

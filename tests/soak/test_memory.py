@@ -1,4 +1,4 @@
-"""Memory: a measurement holds one batch of filtered images, whatever K and M are."""
+"""Memory: a measurement holds one batch of filtered images, whatever K and M are (minutes)."""
 
 from __future__ import annotations
 
