@@ -7,7 +7,7 @@ from typing import Any
 
 from pytest_iaside.report.columns import shorten
 from pytest_iaside.report.gates import Gate, gates, headline, interval_name, score_name, tally
-from pytest_iaside.report.numbers import printable
+from pytest_iaside.report.numbers import fixed, printable, signed
 from pytest_iaside.report.record import GateRecord
 
 # GitHub cuts comments at 65,536 characters; whoever posts one adds a few of their own.
@@ -61,6 +61,7 @@ def _details(gate: Gate) -> str:
     ]
     if reasons:
         lines += ["", *reasons]
+    lines += _bands(gate)
     commands = {
         "Accept the change": gate.record["accept"],
         "Reproduce it": gate.record["reproduce"],
@@ -70,6 +71,31 @@ def _details(gate: Gate) -> str:
             fence = "`" * (1 + max(2, *map(len, re.findall("`*", command))))
             lines += ["", f"{what}:", "", f"{fence}sh", command, fence]
     return "\n".join(lines) + "\n"
+
+
+def _bands(gate: Gate) -> list[str]:
+    """Every band under the baseline and under the candidate; empty where there are none."""
+    comparison = gate.record["comparison"]
+    if comparison is None or gate.record["status"] != "compared":
+        return []
+    spectral = comparison["candidate"]["spectral"]
+    bands = [each for each in comparison["quantities"] if each["family"] == "band"]
+    if spectral is None or not bands:
+        return []
+    unit = _escape(spectral["unit"])
+    rows = [
+        f"| {_escape(band['name'])} | {fixed(band['baseline'])} | {fixed(band['candidate'])} "
+        f"| {signed(band['change'])} ({signed(band['low'])}…{signed(band['high'])}) "
+        f"| {'**moved**' if band['moved'] else ''} |"
+        for band in bands
+    ]
+    return [
+        "",
+        f"| what each band gives to the right answer, in {unit} | baseline | now | change "
+        f"({comparison['level']:.0%} CI) | |",
+        "|---|---:|---:|---|---|",
+        *rows,
+    ]
 
 
 def _code(label: str) -> str:

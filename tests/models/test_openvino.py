@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,6 +49,36 @@ def opened(model: Any, backend: str = "openvino", **settings: Any) -> Any:
 def eager(model: nn.Module, inputs: Tensor) -> Tensor:
     with torch.no_grad():
         return copy.deepcopy(model).eval()(inputs)
+
+
+SIGNALLED = """
+import gc, os, signal, threading
+import torch
+from pytest_iaside.models.backends import open_backend
+from pytest_iaside.models.classifier import Classifier
+
+network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 2))
+images = torch.rand(2, 3, 1, 1)
+opened = open_backend(Classifier(network), backend="openvino", inputs=images, passes=1)
+held = [opened, opened.__enter__()]
+held[1].forward(images)
+del opened
+thread = threading.Thread(target=held.clear)
+thread.start()
+thread.join()
+gc.collect()
+signal.signal(signal.SIGTERM, lambda *_: print("came"))
+os.kill(os.getpid(), signal.SIGTERM)
+print("went on")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="stacks of signals")
+def test_a_signal_that_comes_afterwards_is_no_end() -> None:
+    """OpenVINO frees the stack that signals run on where another thread lets go of it."""
+    command = [sys.executable, "-c", SIGNALLED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "came\nwent on\n"), done.stderr
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 20])

@@ -132,6 +132,17 @@ class TestMarkdown:
         assert details > 5
         assert f"… and {900 - details} more failed gates" in text
 
+    def test_every_band_before_and_now(self, red: GateRecord, green: GateRecord) -> None:
+        rows = [line for line in markdown([red]).splitlines() if line.startswith("| band ")]
+        bands = [each for each in red["comparison"]["quantities"] if each["family"] == "band"]
+        assert len(rows) == len(bands) == 8
+        first = bands[0]
+        assert rows[0].startswith(
+            f"| {first['name']} | {first['baseline']:.3f} | {first['candidate']:.3f} | "
+        )
+        assert [row.endswith("| **moved** |") for row in rows] == [b["moved"] for b in bands]
+        assert "| band 0" not in markdown([green])
+
     def test_nothing_measured(self) -> None:
         assert markdown([]) == "## Spectral robustness: no gate ran\n"
 

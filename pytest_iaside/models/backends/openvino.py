@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from functools import cache
 from io import StringIO
 from typing import Any
 
@@ -50,7 +51,7 @@ class OpenVinoBackend(Backend):
             # For one size of batch: kernels for any size are a tenth slower.
             fixed = converted.clone()
             fixed.reshape([setup.batch_size, *image])
-            self._compiled = self._openvino.Core().compile_model(fixed, "CPU", settings)
+            self._compiled = _core().compile_model(fixed, "CPU", settings)
         except Exception as error:  # OpenVINO's own kinds.
             why = f"openvino cannot compile it ({one_line(error)[:REASON]})"
             raise Unfit(label, why) from error
@@ -203,6 +204,16 @@ def _unlogged(name: str) -> Iterator[None]:
         yield
     finally:
         logger.propagate = before
+
+
+@cache
+def _core() -> Any:
+    """The one that compiles all models, and that nobody ever closes.
+
+    The thread that makes its CPU plugin is given another stack for signals, which is freed with the
+    plugin, in whichever thread that is. The next signal (Ctrl-C, a timeout) then ends the process.
+    """
+    return _openvino().Core()
 
 
 def _openvino() -> Any:
