@@ -12,7 +12,7 @@ BROWSER := $(VENV)/.browser
 FLOORS := .venv-floors
 
 .DEFAULT_GOAL := help
-.PHONY: cluster help venv browser test lint floors schema demo studies bench soak clean
+.PHONY: cluster help venv browser test lint floors schema demo studies bench soak package release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -108,6 +108,17 @@ $(PLUGINS): | $(INSTALLED)
 
 soak: venv $(PLUGINS) ## faults, fuzzers, 8 processes, pytest's plugins: docs/reliability.md (30 min)
 	OMP_NUM_THREADS=1 SOAK=$(SECONDS) $(BIN)/python -m pytest tests/soak
+
+package: venv ## build wheel and sdist into dist/, and check what is in them
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+VERSION ?=
+
+release: venv ## VERSION=0.2.0: changelog, version, commit and tag; pushing the tag publishes
+	$(BIN)/python tools/release.py "$(VERSION)"
 
 clean: ## remove .venv, caches and reports
 	rm -rf $(VENV) $(FLOORS) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from contextlib import suppress
+from multiprocessing import AuthenticationError, get_context
+from multiprocessing.connection import Client, answer_challenge
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from pytest_iaside.execute import crew as crews
 from pytest_iaside.execute import jobs
 from pytest_iaside.execute.crew import Crew
 from pytest_iaside.execute.engines import close_engines, dask, engine_of, process
+from pytest_iaside.execute.engines.connected import ConnectedEngine
 from pytest_iaside.execute.engines.process import ProcessEngine
 from pytest_iaside.execute.parcel import packed, unpacked
 from pytest_iaside.execute.passes import Passes, counted
@@ -374,3 +378,40 @@ def test_parts_are_whole_batches(images: int, bands: int, batch: int, passes: in
             assert some.start % (batch // played) == 0
         assert at == played
     assert (seen == 1).all()
+
+
+class Evil:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("secret", [None, b"another one"])
+def test_only_who_knows_the_secret_is_heard(tmp_path: Path, secret: bytes | None) -> None:
+    """Nothing is unpickled that comes from anybody else, and nothing is sent to them."""
+    engine = ConnectedEngine("x")
+    made = tmp_path / "made"
+    stranger = Client(engine.address)
+    try:
+        challenge = stranger.recv_bytes()
+        assert b"CHALLENGE" in challenge
+        if secret is not None:
+            with pytest.raises(AuthenticationError):
+                # As a worker that was given another secret.
+                answer = Client(engine.address)
+                answer_challenge(answer, secret)
+        with suppress(OSError):
+            for _ in range(3):
+                stranger.send_bytes(pickle.dumps(Evil(made)))
+        with suppress(EOFError, OSError):
+            while stranger.poll(10):
+                assert stranger.recv_bytes() in (b"#FAILURE#",)
+    finally:
+        stranger.close()
+        engine.close()
+    assert not made.exists()
+    assert engine.connected == 0
