@@ -165,3 +165,26 @@ def test_sharded_weights_are_refused() -> None:
     with pytest.raises(ModelError, match=r"weights are spread over processes, .*full_state_dict"):
         Classifier(FSDPModule(2, 2))
     assert ReferenceSample(torch.rand(1, 3, 4, 4))
+
+
+def test_ranks_that_nobody_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables that a scheduler, or somebody by hand, has set for a process that is alone."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    code = (
+        "from datetime import timedelta\n"
+        "from pytest_iaside.execute.engines import torchrun\n"
+        "torchrun.PATIENCE = timedelta(seconds=2)\n"
+        "torchrun.TorchrunEngine()\n"
+    )
+    told = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **told, "GLOO_SOCKET_IFNAME": "lo"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "SettingsError: the ranks of this job did not find each other within" in done.stderr
+    assert "RANK=0, WORLD_SIZE=2, MASTER_ADDR=127.0.0.1" in done.stderr

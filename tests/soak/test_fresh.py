@@ -50,7 +50,6 @@ def test_the_package_alone_runs_a_gate(source: str, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stdout
     assert "✓ pass" in done.stdout
-    iaside = subprocess.run(
-        [python, "-m", "pytest_iaside.cli.main", "--help"], capture_output=True, text=True
-    )
-    assert iaside.returncode == 0, iaside.stderr
+    iaside = str(Path(python).with_name("iaside"))
+    helped = subprocess.run([iaside, "--help"], capture_output=True, text=True)
+    assert helped.returncode == 0, helped.stderr

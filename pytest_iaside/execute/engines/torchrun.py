@@ -12,9 +12,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from pytest_iaside.errors import SettingsError, one_line
 from pytest_iaside.execute.engines.connected import ConnectedEngine, serve
 
-PATIENCE = timedelta(minutes=30)
+VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+PATIENCE = timedelta(minutes=10)
 """How long the ranks wait for each other at the start."""
 
 
@@ -68,9 +70,19 @@ def _own_gpu() -> int | None:
 def _group() -> Iterator[Any]:
     """A group of all ranks that speaks on CPUs, whatever the job itself speaks on."""
     began = not dist.is_initialized()
-    if began:
-        dist.init_process_group("gloo", timeout=PATIENCE)
-    group = None if began else dist.new_group(backend="gloo", timeout=PATIENCE)
+    group = None
+    try:
+        if began:
+            dist.init_process_group("gloo", timeout=PATIENCE)
+        else:
+            group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:  # Timeouts among them.
+        told = ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ)
+        raise SettingsError(
+            f"the ranks of this job did not find each other within {PATIENCE} "
+            f"({one_line(error)}; {told}): every rank has to reach the same gate. Start all of "
+            "them with torchrun, or unset these variables where this process is the only one"
+        ) from error
     try:
         yield group
     finally:
