@@ -7,7 +7,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from markupsafe import Markup
 
@@ -199,11 +199,13 @@ def _check_row(check: CheckRecord, either: bool) -> list[str | Cell]:
     title = {
         "min_src": "signed SRC, least",
         "src": "signed SRC",
-        "sid": f"importance below {check['where']}",
+        "sid": f"importance above {check['where']}",
         "value": "v(all), nats",
         "band": f"ψ of {check['where']}, nats",
         "upper": f"upper half: ψ of {check['where']}, nats",
     }.get(name, check["where"])
+    if name == "sid":
+        check = _moved_upwards(check)
     show: Callable[[Any], str] = share if name == "sid" else fixed
     values = show(check["baseline"]), show(check["candidate"])
     if name in BOUNDS:
@@ -216,3 +218,15 @@ def _check_row(check: CheckRecord, either: bool) -> list[str | Cell]:
     allowed = f"±{plain(abs(check['limit'] or 0.0))}" if two_sided else form(check["limit"])
     interval = interval_text(check["low"], check["high"], form)
     return [title, *values, change, interval, allowed, verdict]
+
+
+def _moved_upwards(check: CheckRecord) -> CheckRecord:
+    """The check of the SID as its sentence tells it: what moved upwards, not what is left below."""
+
+    def turned(value: Any, start: float = 0.0) -> float | None:
+        return None if value is None else start - value
+
+    numbers = {key: turned(check[key]) for key in ("change", "limit")}
+    ends = {"low": turned(check["high"]), "high": turned(check["low"])}
+    values = {key: turned(check[key], 1.0) for key in ("baseline", "candidate")}
+    return cast(CheckRecord, {**check, **numbers, **ends, **values})

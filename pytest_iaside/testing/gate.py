@@ -39,6 +39,7 @@ from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.measure.trainings import mean_of, trainings_of
 from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.report.gates import BOUNDS
 from pytest_iaside.report.record import ComparisonRecord, Status
 from pytest_iaside.report.recorded import comparison_record, gate_record, measurement_record
 from pytest_iaside.testing.current_test import CurrentTest, current_test
@@ -325,12 +326,21 @@ def _against(
     drifts = comparison.fails("drift")
     if drifts and place.accept_drift:
         told.place = replace(place, accept=place.accept_drift)
+    if not _mended_by_a_baseline(comparison):
+        told.place = replace(place, accept="")
     outdated = comparison.fails(gate.fail_on) or _better(comparison)
     replaces = place.mode == "all" or (place.mode == "changed" and outdated)
     if not replaces or (drifts and not place.accepts_drift):
         return comparison
     told.overruled = comparison
     return None
+
+
+def _mended_by_a_baseline(comparison: Comparison) -> bool:
+    """Whether a new baseline would be written, and the candidate pass against itself."""
+    bounds = [check for check in comparison.checks if check.name in BOUNDS]
+    failing = any(check.verdict != "pass" for check in bounds)
+    return comparison.candidate.structured and not failing
 
 
 def _require_fit(gate: Gate, model: Any, sample: ReferenceSample, old: Measurement) -> None:
@@ -520,4 +530,5 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison, watch: Watch | Non
         text = f"{named}cannot decide at {comparison.size}: {undecided[0].sentence}"
         warnings.warn(visible(text), UndecidedWarning, stacklevel=_outside())
     report = told.test.config.getoption("iaside_report") or REPORT if told.test else None
-    return failure_message(compared, place, gate.details(), report) if failed else ""
+    reproduce = told.test.command() if told.test else None
+    return failure_message(compared, place, gate.details(), report, reproduce) if failed else ""

@@ -137,7 +137,9 @@ def test_no_baseline_is_written_that_does_not_pass_against_itself(project: Proje
     project.call("models.model, min_src=0.5")
     result = project.run("--iaside-update=new")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["E *AssertionError: SRC *at least +0.500*"])
+    result.stdout.fnmatch_lines(
+        ["E *AssertionError: the model relies too little on *. Failed: signed SRC *least +0.500*"]
+    )
     assert project.baselines == []
 
 
