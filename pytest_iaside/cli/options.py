@@ -105,13 +105,19 @@ def add_no_cache(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def terminal_progress(name: str) -> Iterator[Callable[[Progress], None] | None]:
-    """A callback that keeps one line up to date on a terminal; None where there is none."""
+    """A callback that keeps one line up to date on a terminal; else a log gets some lines."""
+    from pytest_iaside.report.printing import fitting, tell
+
     if not sys.stderr.isatty() or on_ci():
-        yield None
+        from pytest_iaside.execute.passes import Passes, counted
+        from pytest_iaside.report.pass_log import PassLog
+
+        log = PassLog(lambda line: tell(line, to=sys.stderr), name)
+        with counted(Passes(seen=log)):
+            yield None
         return
     import shutil
 
-    from pytest_iaside.report.printing import fitting
     from pytest_iaside.report.terminal import ProgressLine
 
     def write(text: str) -> None:

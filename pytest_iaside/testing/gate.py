@@ -31,6 +31,7 @@ from pytest_iaside.errors import (
     UndecidedWarning,
     visible,
 )
+from pytest_iaside.execute.passes import Passes, counted
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference, first_images
 from pytest_iaside.images.similar import SIMILAR
@@ -40,6 +41,8 @@ from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.measure.trainings import mean_of, trainings_of
 from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.report.gates import BOUNDS
+from pytest_iaside.report.numbers import clock
+from pytest_iaside.report.pass_log import SLOW, PassLog
 from pytest_iaside.report.record import ComparisonRecord, Status
 from pytest_iaside.report.recorded import comparison_record, gate_record, measurement_record
 from pytest_iaside.testing.current_test import CurrentTest, current_test
@@ -79,6 +82,8 @@ class Gate:
     samples: Any = None
     whole: Callable[[], bool] = lambda: True
     """Whether all was measured that a baseline holds, or only what decided."""
+    cost: Callable[[ReferenceSample], int | None] = lambda _: None
+    """At most how many forward passes a first measurement takes; None where nobody knows."""
     needs_baseline: bool = True
     """Whether anything is compared with a baseline; if not, none is stored."""
     needs_reference: bool = True
@@ -127,6 +132,9 @@ class Told:
     lost: int = 0
     """How many the baseline held that is replaced, where that were more."""
     status: Status = "compared"
+    passes: Passes = field(default_factory=Passes)
+    log: PassLog | None = None
+    """Tells of the passes as they come back."""
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -223,7 +231,10 @@ def _decided(
     gate: Gate, told: Told, reference: ReferenceSample | None, watch: Watch | None
 ) -> tuple[Comparison, str]:
     """The gate's comparison, recorded, and the message of its failure."""
-    comparison = told.comparison = _judged(gate, told, reference)
+    told.log = told.test.pass_log() if told.test else None
+    told.passes.seen = told.log
+    with counted(told.passes):
+        comparison = told.comparison = _judged(gate, told, reference)
     return comparison, _recorded(gate, told, comparison, watch)
 
 
@@ -245,6 +256,8 @@ def _judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Compar
     count = 0 if told.measured is None else len(told.measured)
     partly = count < len(first_images(sample, gate.samples)) or not gate.whole()
     if told.measured is None or partly or sample.labels is None or gate.predicts_labels:
+        if told.log is not None and (cost := gate.cost(sample)) is not None:
+            told.log.expected = told.passes.done + cost * len(told.models)
         told.measured = _measured(gate, told.models, sample, None)
     comparison = gate.compared(told.measured, told.measured)
     if not told.measured.structured:
@@ -461,6 +474,20 @@ def _what_is_seen(gate: Gate, told: Told) -> str:
     return in_words(told.measured, gate.limits, gate.level)
 
 
+def _next_run(told: Told) -> str:
+    """How long a run against the new baseline takes; empty where this one took no time."""
+    measured = told.measured
+    passes = 0 if measured is None else measured.forward_passes - measured.passes_from_cache
+    if measured is None or measured.answers is None or passes < 1 or measured.seconds < SLOW:
+        return ""
+    answers = len(measured.answers) * (1 + len(measured.answers.settings["panel"]))
+    least = measured.seconds * min(answers / passes, 1.0)
+    return (
+        f"this took {passes:,} forward passes, {clock(measured.seconds)}; the next run takes from "
+        f"{answers:,} of them, about {clock(least)}, where the answers decide, to as many as this"
+    )
+
+
 def _outside() -> int:
     """The level in the stack of what called the assertion, for a warning."""
     frame, level = sys._getframe(2), 2
@@ -513,7 +540,10 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison, watch: Watch | Non
     elif told.incomparable:
         written += f"; nothing was compared with the old one ({told.incomparable})"
     else:
-        told_more = (_too_few(gate, comparison), "" if compares else _what_is_seen(gate, told))
+        told_more = (
+            _too_few(gate, comparison),
+            *(() if compares else (_what_is_seen(gate, told), _next_run(told))),
+        )
         written = "; ".join([written, *filter(None, told_more)])
     written += "".join(f"; {note}" for note in comparison.notes if note.startswith(SIMILAR))
     told.record(
