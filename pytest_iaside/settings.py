@@ -371,10 +371,13 @@ UNSET = object()
 
 def ini_value(config: pytest.Config, name: str, otherwise: Any = None) -> Any:
     """What the ini file says of ``iaside_<name>``, ``otherwise`` where it is silent."""
+    import pytest  # Commands read settings without it.
+
     key = f"iaside_{name}"
     try:
         found = config.getini(key)
-    except (TypeError, ValueError) as error:  # pytest's own check of int and float keys
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        # pytest's own check of int and float keys; from version 9 on it raises the last.
         expected = (SETTINGS | INI_ONLY)[name][0].expected
         raise SettingsError(f"{_ini_name(config)}: {key}: {error}; expected {expected}") from error
     if found is None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pytest_iaside.cli import baseline, cache, calibrate, compare, equivalence, measure, plan
+from pytest_iaside.cli.doctor import command as doctor
 from pytest_iaside.cli.options import UNUSABLE
 from pytest_iaside.errors import SpectralRobustnessError
 from pytest_iaside.report.printing import tell
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     of_wings = [command for wing in wings() for command in wing.commands]
-    for command in (measure, compare, equivalence, baseline, calibrate, plan, *of_wings, cache):
+    own = (measure, compare, equivalence, baseline, calibrate, plan)
+    for command in (*own, *of_wings, cache, doctor):
         command.add(commands)
     return parser

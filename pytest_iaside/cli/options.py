@@ -49,13 +49,15 @@ def read_settings(options: argparse.Namespace, names: Sequence[str]) -> Settings
     return Settings.of([Layer("command line", values)])
 
 
-def add_reference(parser: argparse.ArgumentParser, *, flag: bool = False) -> None:
+def add_reference(
+    parser: argparse.ArgumentParser, *, flag: bool = False, optional: bool = False
+) -> None:
     """The reference sample, an argument or the option ``--reference``, and how it is read."""
     about = INI_ONLY["reference"][1].removeprefix("reference sample: ")
     if flag:
         parser.add_argument("--reference", metavar="REFERENCE", required=True, help=about)
     else:
-        parser.add_argument("reference", help=about)
+        parser.add_argument("reference", help=about, nargs="?" if optional else None)
     for name, (_, told) in READING.items():
         parser.add_argument(f"--{dashes(name)}", metavar="VALUE", help=told)
     parser.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -106,6 +107,20 @@ def limited_threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def no_trace_in_logs() -> Iterator[None]:
+    """PyTorch's trace of what it compiles does not go to whoever collects all logs, as pytest does.
+
+    Its records are empty lines there; who asks for the trace (TORCH_TRACE) has a file of it.
+    """
+    logger = logging.getLogger("torch.__trace")
+    before, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.propagate = before
 
 
 def _cgroup_cores(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> float:

@@ -174,7 +174,7 @@ def _prepared(
         level=level,
         fail_on=settings.fail_on,
         timeout=settings.timeout,
-        cost=partial(_cost, settings.measure),
+        cost=partial(cost_of_the_first, settings.measure),
         samples=settings.measure.get("samples"),
         whole=lambda: looks.last == "everything",
         storable=lambda measured, _: storable(measured),
@@ -182,7 +182,7 @@ def _prepared(
     )
 
 
-def _cost(options: Mapping[str, Any], sample: ReferenceSample) -> int:
+def cost_of_the_first(options: Mapping[str, Any], sample: ReferenceSample) -> int:
     """Forward passes of the answers and of the whole game, which begins with a clean one."""
     rules = Rules.of(options)
     game = len(plan(rules.design, rules.bands, "").coalitions)
