@@ -92,9 +92,15 @@ def test_limits_of_older_control_groups(tmp_path: Path, quota: str, cores: float
     assert tuning._cgroup_cores(root, own) == cores
 
 
-def test_pytorchs_trace_is_in_nobodys_log(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("asked", [False, True])
+def test_pytorchs_trace_is_in_nobodys_log_unless_asked_for(
+    asked: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if asked:
+        monkeypatch.setenv("TORCH_TRACE", "folder")
+    else:
+        monkeypatch.delenv("TORCH_TRACE", raising=False)
     logger = logging.getLogger("torch.__trace")
-    logger.setLevel(logging.DEBUG)
-    with caplog.at_level(logging.DEBUG), no_trace_in_logs():
+    with caplog.at_level(logging.DEBUG, "torch.__trace"), no_trace_in_logs():
         logger.debug("")
-    assert caplog.records == [] and logger.propagate
+    assert len(caplog.records) == asked and not logger.disabled
