@@ -4,14 +4,11 @@ import re
 from collections.abc import Sequence
 
 from pytest_iaside.compare.check import Check, Verdict
+from pytest_iaside.compare.check_order import ANSWERS, kind_of, order
 from pytest_iaside.compare.quantity_change import QuantityChange
 
 MUCH = 3.0
 """Times what is allowed, from which on a change is called much."""
-ANSWERS = ("accuracy", "score", "log-likelihood", "probability", "mpe", "effective", "lost")
-"""How the names of checks of answers end, in the order in which they are told."""
-BANDS = ("band", "upper", "value", "src", "min_src", "sid")
-"""The checks of bands, those first that name the band."""
 CLEAN_ACCURACY = ("accuracy, clean", "clean accuracy")
 # A perturbation's name and its severity, at the end of a quantity's name.
 UNDER = re.compile(r" under (?P<name>.+?)(?: (?P<severity>[1-5]))?$")
@@ -33,10 +30,10 @@ def headline(
     deciding = [check for check in checks if check.verdict == verdict]
     if verdict not in ("drift", "inconclusive") or not deciding:
         return ""
-    check = min(deciding, key=_order)
+    check = min(deciding, key=lambda each: order(each.name))
     if check.name == "structured":
         return "nothing can be told from noise"
-    of_answers = _kind(check) in ANSWERS
+    of_answers = kind_of(check.name) in ANSWERS
     told = _answered(check, answers, agreement) if of_answers else _relied(check, bands)
     if verdict == "inconclusive":
         return f"it cannot be decided whether {told}"
@@ -67,22 +64,6 @@ def percents(before: float, after: float) -> str:
     return f"{100 * before:.{digits}f} % → {100 * after:.{digits}f} %"
 
 
-def _kind(check: Check) -> str:
-    return check.name.rpartition(" ")[2]
-
-
-def _order(check: Check) -> tuple[int, int]:
-    """Structure first, then answers as ``ANSWERS`` has them: clean, one perturbation, the mean."""
-    if check.name == "structured":
-        return -1, 0
-    kind, places, kinds = _kind(check), ("clean", "perturbed", "mean"), (*ANSWERS, *BANDS)
-    place = check.name.partition(" ")[0]
-    return (
-        kinds.index(kind) if kind in kinds else len(kinds),
-        places.index(place) if place in places else 0,
-    )
-
-
 def _degree(check: Check, less: str = "less", more: str = "more") -> str:
     """``much less``: how far and which way it went, for the worse being less."""
     worse = (check.change < 0) == (check.better == "higher")
@@ -92,7 +73,7 @@ def _degree(check: Check, less: str = "less", more: str = "more") -> str:
 
 def _answered(check: Check, answers: Sequence[QuantityChange], agreement: bool) -> str:
     """What became of the answers: how often they are right, and how sure of it the model is."""
-    kind, under = _kind(check), perturbed_by(check.where)
+    kind, under = kind_of(check.name), perturbed_by(check.where)
     everywhere = "clean and perturbed" in check.where
     where = f" under {under}" if under else " on clean and perturbed images" if everywhere else ""
     right = "what the baseline answered" if agreement else "the right class"

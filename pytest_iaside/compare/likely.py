@@ -35,7 +35,9 @@ def likely_causes(comparison: Comparison) -> tuple[str, ...]:
     accuracy = next((each for each in answers if each.name in CLEAN_ACCURACY), None)
     if clean is None or accuracy is None:
         return ()
-    fell = clean.moved and clean.change < 0
+    failed = [check for check in comparison.checks if check.verdict == "drift"]
+    clean_failed = any(check.name.startswith(CLEAN) for check in failed)
+    fell = (clean.moved or clean_failed) and clean.change < 0
     if under:
         # Where perturbed images lose far more, what clean ones lose is not what is looked for.
         mean = sum(each.change for each in under) / len(under)
@@ -48,7 +50,7 @@ def likely_causes(comparison: Comparison) -> tuple[str, ...]:
         )
     if fell:
         return tuple(_of_clean_images(clean, under))
-    return tuple(_of_perturbed_images(comparison.checks, accuracy))
+    return () if clean_failed else tuple(_of_perturbed_images(failed, accuracy))
 
 
 def _of_the_same_weights(comparison: Comparison) -> str:
@@ -94,14 +96,13 @@ def _of_clean_images(clean: QuantityChange, under: Sequence[QuantityChange]) -> 
     return found
 
 
-def _of_perturbed_images(checks: Sequence[Check], accuracy: QuantityChange) -> list[str]:
+def _of_perturbed_images(failed: Sequence[Check], accuracy: QuantityChange) -> list[str]:
     """Why only perturbed images may be answered worse."""
-    failed = [check for check in checks if check.verdict == "drift"]
     names = dict.fromkeys(filter(None, (perturbed_by(check.where) for check in failed)))
     if not names or (accuracy.change < 0 and accuracy.moved):
         return []
     return [
-        f"clean images are answered as well as before, but not those under {', '.join(names)}: "
+        f"clean images are not shown to be answered worse, but those under {' and '.join(names)}: "
         "augmentation of that kind may have been left out of the training, or made weaker"
     ]
 

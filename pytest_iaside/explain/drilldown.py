@@ -19,6 +19,7 @@ from pytest_iaside.testing.red import OPTION, RedGate
 
 Drawn = NDArray[np.uint8]
 FEW = 3  # images that are explained where nobody asks for more
+EVEN = 0.05  # of its highest value: a map that differs by less is one colour
 SIDE = 112  # pixels of the longer side of a picture in a report
 
 
@@ -195,7 +196,11 @@ def _percent(value: float | None) -> str:
 def map_pictures(explanation: Explanation, at: int) -> dict[str, Drawn]:
     """The maps of the image at ``at`` as pictures (H, W, 3), by the names of section.TITLES."""
     wavelet, lens = explanation.wavelet, explanation.lens
-    found = {"wcam": heat(_logarithm(wavelet.map[at])), "spatial": heat(wavelet.spatial[at])}
+    found = {"wcam": heat(_logarithm(wavelet.map[at]))}
+    spatial = wavelet.spatial[at]
+    # Of few cells it is the same everywhere: a square of one colour says nothing.
+    if np.ptp(spatial) > EVEN * np.abs(spatial).max():
+        found["spatial"] = heat(spatial)
     if lens is not None:
         found["sl2"] = heat(np.sqrt(lens.sl2[at]))
         found["arglens"] = heat(lens.arglens[at], top=max(lens.scales) or 1.0)

@@ -105,7 +105,7 @@ def test_hardly_an_answer_left_is_statistics_or_the_order_of_classes() -> None:
 def test_worse_under_a_perturbation_alone_is_augmentation_left_out() -> None:
     (told,) = causes((1.0, 0.0, 0.0, 0.0, -0.36, 0.0, 0.0))
     assert told.startswith(
-        "clean images are answered as well as before, but not those under contrast (severity 3): "
+        "clean images are not shown to be answered worse, but those under contrast (severity 3): "
         "augmentation of that kind may have been left out"
     )
 
@@ -115,6 +115,17 @@ def test_the_same_weights_are_told_before_anything_else() -> None:
     (told,) = causes(CHANNELS, **both)
     assert told.startswith("the weights are those of the baseline: look at what is around them")
     assert told.endswith("(torch 2.1 → 2.2, numpy unknown → 2.0)")
+
+
+def test_a_check_that_failed_counts_where_few_images_hide_what_moved() -> None:
+    accuracy = replace(drift("accuracy, clean"), name="clean accuracy")
+    answers = [
+        change("accuracy, clean", "clean accuracy", 1.0, -0.4),
+        replace(change("log-likelihood, clean", "clean log-likelihood", 0, -1.1), moved=False),
+        change("log-likelihood under contrast 3", "perturbed log-likelihood", 0, -0.7),
+    ]
+    (told,) = causes(CHANNELS, answers=tuple(answers), checks=(accuracy,))
+    assert told.startswith("answers are worse on clean images and under every perturbation")
 
 
 def test_nothing_is_suggested_where_nothing_suggests_it() -> None:
