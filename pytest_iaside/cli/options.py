@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_iaside.errors import SettingsError
 from pytest_iaside.report.recorded import written_by as written_by
 from pytest_iaside.settings import (
     INI_ONLY,
@@ -61,6 +62,11 @@ def add_reference(
     for name, (_, told) in READING.items():
         parser.add_argument(f"--{dashes(name)}", metavar="VALUE", help=told)
     parser.add_argument(
+        "--grey",
+        action="store_true",
+        help="one channel, as --channels 1: for models of grey images",
+    )
+    parser.add_argument(
         "--limit-seed", type=int, help="draw those images at random instead of taking the first"
     )
 
@@ -74,6 +80,10 @@ def read_reference(options: argparse.Namespace) -> ReferenceSample:
         for name in READING
         if (text := getattr(options, name)) is not None
     }
+    if options.grey and how.setdefault("channels", 1) != 1:
+        raise SettingsError(
+            f"--grey is one channel, --channels is {how['channels']}: give one of the two"
+        )
     if options.limit_seed is not None:
         how["seed"] = options.limit_seed
     return named_reference(options.reference, Path(), **how)

@@ -20,6 +20,7 @@ from pytest_iaside.testing.red import OPTION, RedGate
 Drawn = NDArray[np.uint8]
 FEW = 3  # images that are explained where nobody asks for more
 EVEN = 0.05  # of its highest value: a map that differs by less is one colour
+TELLING = 0.01  # of an answer: a level that gives less is not told of
 SIDE = 112  # pixels of the longer side of a picture in a report
 
 
@@ -148,10 +149,16 @@ def sentence(
     """Where, and at which scale, the candidate leans on details more than the baseline does."""
     if baseline is None:
         # Of the details: the coarsest level is most of every answer.
+        coarsest = changes[0]
+        told = (
+            f"The candidate takes {_percent(coarsest['candidate'])} of its answer from "
+            f"{coarsest['title']}"
+        )
         most = max(changes[1:], key=lambda each: each["candidate"] or 0.0)
+        if (most["candidate"] or 0.0) < TELLING:
+            return f"{told}."
         return (
-            f"The candidate takes {_percent(changes[0]['candidate'])} of its answer from "
-            f"{changes[0]['title']}; of finer ones most, {_percent(most['candidate'])}, from "
+            f"{told}, and of the rest most, {_percent(most['candidate'])}, from "
             f"{most['title']}{_around(candidate, image, most, ', ')}."
         )
     risen = [each for each in changes if records.moved(each) and (each["change"] or 0.0) > 0]

@@ -87,6 +87,8 @@ class Gate:
     needs_baseline: bool = True
     """Whether anything is compared with a baseline; if not, none is stored."""
     needs_reference: bool = True
+    fitted: tuple[str, ...] = ()
+    """Settings that are the baseline's where they are None."""
     predicts_labels: bool = False
     """Whether labels are the model's predictions, whatever the sample's are."""
     compare: Callable[[Measurement, Measurement], Comparison] | None = None
@@ -362,10 +364,10 @@ def _require_fit(gate: Gate, model: Any, sample: ReferenceSample, old: Measureme
     digests, reference = images.digests, ReferenceInfo.of(sample)
     labels = None if images.labels is None else images.labels.numpy()
     # How the coalitions of ``latin`` are read is the baseline's: the same are played.
-    read = {"ways": old.settings["ways"]} if "ways" in old.settings else {}
-    settings = (
-        {**gate.settings, **read} if gate.settings.get("design") == "latin" else gate.settings
-    )
+    latin = gate.settings.get("design") == "latin"
+    read = [name for name in gate.fitted if gate.settings.get(name) is None]
+    read += ["ways"] * latin
+    settings = {**gate.settings, **{n: old.settings[n] for n in read if n in old.settings}}
     differences = differences_of(gate.kind, settings, reference, digests, old, labels=labels)
     differences += fed_otherwise(as_classifier(model).fed, old)
     missing = len(set(digests) - set(old.digests))

@@ -119,3 +119,15 @@ def test_levels_are_told_in_pixels() -> None:
         "details of 2–4 px",
         "details of 1–2 px",
     ]
+
+
+def test_a_grid_that_fits_is_found_for_small_images(network: nn.Module) -> None:
+    small = ReferenceSample(torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0)))
+    found = measure_scale_reliance(network, small, points=4)
+    # 28 can be halved twice, and 4 cells a side are the most below 8 that divide it.
+    assert (found.settings["grid"], found.settings["wavelet_levels"]) == (4, 2)
+    # A candidate is measured as its baseline was, whatever would be found.
+    before = measure_scale_reliance(network, SAMPLE, **SMALL)
+    now = measure_scale_reliance(network, SAMPLE, points=4, labels_from=before)
+    assert (now.settings["grid"], now.settings["wavelet_levels"]) == (8, 2)
+    np.testing.assert_array_equal(now.values, before.values)
