@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from pytest_iaside.checks import is_number, is_whole
-from pytest_iaside.errors import SettingsError
+from pytest_iaside.errors import SettingsError, quoted
 from pytest_iaside.execute.execution import Execution, gathered, is_executor
 from pytest_iaside.images.loaded import OnError
 from pytest_iaside.thresholds import LEVEL, Direction, FailOn, Thresholds
@@ -284,7 +284,7 @@ class Layer:
         for name, value in self.values.items():
             if name not in SETTINGS:
                 raise SettingsError(f"{self.source}: {unknown('setting', name, SETTINGS)}")
-            SETTINGS[name][0].check(value, f"{self.source}: {name}={value!r}")
+            SETTINGS[name][0].check(value, f"{self.source}: {name}={quoted(value)}")
         try:
             Thresholds(**{name: v for name, v in self.values.items() if name in THRESHOLDS})
         except SettingsError as error:

@@ -6,6 +6,7 @@ from pytest_iaside.compare.check import WORST_FIRST, Check, Verdict, worst
 from pytest_iaside.compare.drivers import ImageChanges
 from pytest_iaside.compare.headline import headline
 from pytest_iaside.compare.quantity_change import QuantityChange as QuantityChange
+from pytest_iaside.measure.as_html import as_html
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.thresholds import Direction, FailOn, Limits
 
@@ -108,6 +109,10 @@ class Comparison:
     def told_answers(self) -> tuple[QuantityChange, ...]:
         """How right images are answered, also of measurements that are answers themselves."""
         return self.answers or (() if self.kind == "spectral" else self.quantities)
+
+    def _repr_html_(self) -> str:
+        rows = [(check.name, check.verdict, check.sentence) for check in self.checks]
+        return as_html(f"{self.verdict}: {self.summary()}", ("check", "verdict", ""), rows)
 
     def summary(self) -> str:
         """The verdict in one line, the line that CI annotations show: first what decides it.
