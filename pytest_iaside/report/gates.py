@@ -145,8 +145,14 @@ class Gate:
     @property
     def full_label(self) -> str:
         """The label, and the quantity of the score where it is not signed SRC."""
-        quantity = printable(self.score.quantity)
+        quantity = self.quantity
         return f"{self.label}: {quantity}" if quantity else self.label
+
+    @property
+    def quantity(self) -> str:
+        """What the score is of; empty of signed SRC, and where the label says it already."""
+        quantity = printable(self.score.quantity)
+        return "" if self.label.endswith(quantity) else quantity
 
     @property
     def row(self) -> tuple[str, str, str, str, str]:

@@ -355,3 +355,17 @@ class TestKept:
         network = Waves(0.3)
         self.found(tmp_path, Classifier(lambda pixels: network(pixels)))
         assert list(tmp_path.iterdir()) == []
+
+
+def test_few_recipes_say_nothing(
+    study: CorrelationStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = correlation_page.page(study)
+    count = len(study.recipes)
+    assert count < 8
+    assert found.headline == (
+        f"{count} recipes are too few to say what follows mean mPE: compare 8 or more."
+    )
+    assert not any("r = " in line for line in correlation_page.lines(study))
+    monkeypatch.setattr(correlation_page, "FEWEST_TOLD", count)
+    assert correlation_page.page(study).headline.startswith("The signed SRC ")
