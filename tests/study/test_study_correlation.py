@@ -32,6 +32,7 @@ from pytest_iaside.measure.metrics import (
 from pytest_iaside.measure.response import spectral_response
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats.score import signed_src
+from pytest_iaside.study import correlation_page
 from pytest_iaside.study import robustness as robust
 from pytest_iaside.study.correlation import (
     CorrelationStudy,
@@ -357,9 +358,7 @@ class TestKept:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_few_recipes_say_nothing(
-    study: CorrelationStudy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_few_recipes_say_nothing(study: CorrelationStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     found = correlation_page.page(study)
     count = len(study.recipes)
     assert count < 8
