@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from pytest_iaside.checks import is_number, is_whole
-from pytest_iaside.errors import SettingsError
+from pytest_iaside.errors import SettingsError, quoted
 from pytest_iaside.execute.execution import Execution, gathered, is_executor
 from pytest_iaside.images.loaded import OnError
 from pytest_iaside.thresholds import LEVEL, Direction, FailOn, Thresholds
@@ -284,7 +284,7 @@ class Layer:
         for name, value in self.values.items():
             if name not in SETTINGS:
                 raise SettingsError(f"{self.source}: {unknown('setting', name, SETTINGS)}")
-            SETTINGS[name][0].check(value, f"{self.source}: {name}={value!r}")
+            SETTINGS[name][0].check(value, f"{self.source}: {name}={quoted(value)}")
         try:
             Thresholds(**{name: v for name, v in self.values.items() if name in THRESHOLDS})
         except SettingsError as error:
@@ -371,10 +371,13 @@ UNSET = object()
 
 def ini_value(config: pytest.Config, name: str, otherwise: Any = None) -> Any:
     """What the ini file says of ``iaside_<name>``, ``otherwise`` where it is silent."""
+    import pytest  # Commands read settings without it.
+
     key = f"iaside_{name}"
     try:
         found = config.getini(key)
-    except (TypeError, ValueError) as error:  # pytest's own check of int and float keys
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        # pytest's own check of int and float keys; from version 9 on it raises the last.
         expected = (SETTINGS | INI_ONLY)[name][0].expected
         raise SettingsError(f"{_ini_name(config)}: {key}: {error}; expected {expected}") from error
     if found is None:

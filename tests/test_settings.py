@@ -119,3 +119,15 @@ def test_an_execution_stands_for_its_fields() -> None:
     with pytest.raises(SettingsError, match="execution='cpu' cannot be used"):
         scattered({"execution": "cpu"})
     assert scattered({"execution": Execution(executor="process:2")}) == {"executor": "process:2"}
+
+
+def test_a_modules_repr_is_no_message() -> None:
+    long = "Sequential(\n" + "  (0): Linear(in_features=3, out_features=3, bias=True)\n" * 80 + ")"
+
+    class Module:
+        def __repr__(self) -> str:
+            return long
+
+    with pytest.raises(SettingsError) as raised:
+        Layer("keywords", {"bands": Module()})
+    assert len(str(raised.value)) < 200 and "\n" not in str(raised.value)

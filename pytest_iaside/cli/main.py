@@ -20,6 +20,7 @@ from pytest_iaside.cli import (
     measure,
     plan,
 )
+from pytest_iaside.cli.doctor import command as doctor
 from pytest_iaside.cli.options import UNUSABLE
 from pytest_iaside.errors import SpectralRobustnessError
 from pytest_iaside.report.printing import tell
@@ -70,16 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     of_wings = [command for wing in wings() for command in wing.commands]
-    for command in (
-        measure,
-        compare,
-        equivalence,
-        baseline,
-        accept,
-        calibrate,
-        plan,
-        *of_wings,
-        cache,
-    ):
+    own = (measure, compare, equivalence, baseline, accept, calibrate, plan)
+    for command in (*own, *of_wings, cache, doctor):
         command.add(commands)
     return parser

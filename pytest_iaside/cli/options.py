@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_iaside.errors import SettingsError
 from pytest_iaside.report.recorded import written_by as written_by
 from pytest_iaside.settings import (
     INI_ONLY,
@@ -49,15 +50,22 @@ def read_settings(options: argparse.Namespace, names: Sequence[str]) -> Settings
     return Settings.of([Layer("command line", values)])
 
 
-def add_reference(parser: argparse.ArgumentParser, *, flag: bool = False) -> None:
+def add_reference(
+    parser: argparse.ArgumentParser, *, flag: bool = False, optional: bool = False
+) -> None:
     """The reference sample, an argument or the option ``--reference``, and how it is read."""
     about = INI_ONLY["reference"][1].removeprefix("reference sample: ")
     if flag:
         parser.add_argument("--reference", metavar="REFERENCE", required=True, help=about)
     else:
-        parser.add_argument("reference", help=about)
+        parser.add_argument("reference", help=about, nargs="?" if optional else None)
     for name, (_, told) in READING.items():
         parser.add_argument(f"--{dashes(name)}", metavar="VALUE", help=told)
+    parser.add_argument(
+        "--grey",
+        action="store_true",
+        help="one channel, as --channels 1: for models of grey images",
+    )
     parser.add_argument(
         "--limit-seed", type=int, help="draw those images at random instead of taking the first"
     )
@@ -72,6 +80,10 @@ def read_reference(options: argparse.Namespace) -> ReferenceSample:
         for name in READING
         if (text := getattr(options, name)) is not None
     }
+    if options.grey and how.setdefault("channels", 1) != 1:
+        raise SettingsError(
+            f"--grey is one channel, --channels is {how['channels']}: give one of the two"
+        )
     if options.limit_seed is not None:
         how["seed"] = options.limit_seed
     return named_reference(options.reference, Path(), **how)
@@ -105,13 +117,19 @@ def add_no_cache(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def terminal_progress(name: str) -> Iterator[Callable[[Progress], None] | None]:
-    """A callback that keeps one line up to date on a terminal; None where there is none."""
+    """A callback that keeps one line up to date on a terminal; else a log gets some lines."""
+    from pytest_iaside.report.printing import fitting, tell
+
     if not sys.stderr.isatty() or on_ci():
-        yield None
+        from pytest_iaside.execute.passes import Passes, counted
+        from pytest_iaside.report.pass_log import PassLog
+
+        log = PassLog(lambda line: tell(line, to=sys.stderr), name)
+        with counted(Passes(seen=log)):
+            yield None
         return
     import shutil
 
-    from pytest_iaside.report.printing import fitting
     from pytest_iaside.report.terminal import ProgressLine
 
     def write(text: str) -> None:

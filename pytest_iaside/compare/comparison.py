@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from pytest_iaside.compare.check import WORST_FIRST, Check, Verdict, worst
 from pytest_iaside.compare.drivers import ImageChanges
+from pytest_iaside.compare.headline import headline
+from pytest_iaside.compare.quantity_change import QuantityChange as QuantityChange
+from pytest_iaside.measure.as_html import as_html
 from pytest_iaside.measure.measurement import Measurement
-from pytest_iaside.measure.quantities import Better
 from pytest_iaside.thresholds import Direction, FailOn, Limits
 
 FEW = 2
@@ -14,35 +16,12 @@ OF_BANDS = ("src", "min_src", "sid", "value", "band", "upper")
 """The checks of what a model makes of each band; all others are of its answers."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class QuantityChange:
-    """The mean of one quantity in both measurements, and its change.
-
-    ``low``…``high`` holds for all quantities of the family together; ``p_value`` is Holm's over
-    all quantities; ``moved`` says whether the change can be told from none.
-    """
-
-    index: int
-    name: str
-    family: str
-    better: Better
-    baseline: float
-    candidate: float
-    change: float
-    low: float
-    high: float
-    p_value: float
-    moved: bool
-    of_seeds: float = float("nan")
-    """Which share of the interval's square is other seeds; NaN where trainings are not compared."""
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Comparison:
     """A candidate against its baseline, immutable.
 
     ``images`` is how many decided it, and ``groups`` how many groups of them; None where none were
-    given. ``lead`` is what a summary begins with whatever the verdict.
+    given. ``lead`` is what a summary begins with where nothing is red.
     """
 
     candidate: Measurement
@@ -68,6 +47,8 @@ class Comparison:
     """The names of the checks that ``lead`` tells of."""
     tail: tuple[str, ...] = ()
     """What a summary ends with."""
+    in_words: bool = False
+    """Whether the sentences of its checks are in words already."""
     answered_at: float | None = None
     """The level of the answers' intervals, where they have one of their own (coarse.py)."""
     on_the_same_images: tuple[Measurement, Measurement] | None = None
@@ -114,20 +95,51 @@ class Comparison:
             or (fail_on == "any-change" and self.changed)
         )
 
+    @property
+    def headline(self) -> str:
+        """What got worse, in a sentence without symbols; empty where nothing is red."""
+        if self.in_words:
+            return ""
+        agreement = self.candidate.labels_predicted or self.baseline.labels_predicted
+        return headline(
+            self.checks, self.verdict, self.bands, self.told_answers, agreement=agreement
+        )
+
+    @property
+    def told_answers(self) -> tuple[QuantityChange, ...]:
+        """How right images are answered, also of measurements that are answers themselves."""
+        return self.answers or (() if self.kind == "spectral" else self.quantities)
+
+    def _repr_html_(self) -> str:
+        rows = [(check.name, check.verdict, check.sentence) for check in self.checks]
+        return as_html(f"{self.verdict}: {self.summary()}", ("check", "verdict", ""), rows)
+
     def summary(self) -> str:
-        """The verdict in one line, the line that CI annotations show: first what decides it."""
+        """The verdict in one line, the line that CI annotations show: first what decides it.
+
+        Where something is red: what got worse in words, and the checks that failed.
+        """
         verdict = self.verdict
-        shown = [c for c in self.checks if c.verdict == verdict in ("drift", "inconclusive")]
-        if verdict == "nothing found":
-            shown = self._widest()
+        if verdict in ("drift", "inconclusive"):
+            return self._red()
+        shown = self._widest() if verdict == "nothing found" else []
         if self.lead:
-            # Answers that are worse come before the score, what the lead tells of after it.
-            answers = _few([c.sentence for c in shown if c.name not in OF_BANDS])
+            # Answers come before the score, what the lead tells of after it.
+            answers = [c.sentence for c in shown if c.name not in OF_BANDS]
             others = [c.sentence for c in shown if c.name in OF_BANDS and c.name not in self.led]
             return "; ".join([*answers, *self.lead, *others, *self.tail])
         worst_first = sorted(self.checks, key=lambda check: WORST_FIRST.index(check.verdict))
         sentences = _few([check.sentence for check in shown or worst_first[:1]])
         return "; ".join([*sentences, *self.tail])
+
+    def _red(self) -> str:
+        deciding = [check for check in self.checks if check.verdict == self.verdict]
+        answers = _few([check.sentence for check in deciding if check.name not in OF_BANDS])
+        led = dict(zip(self.led, self.lead, strict=False))
+        others = [led.get(c.name, c.sentence) for c in deciding if c.name in OF_BANDS]
+        numbers = "; ".join([*answers, *others, *self.tail])
+        word = "Undecided" if self.verdict == "inconclusive" else "Failed"
+        return f"{self.headline}. {word}: {numbers}" if self.headline else numbers
 
     def _widest(self) -> list[Check]:
         """The check that found nothing and takes the most images to pass; scores only if alone."""

@@ -148,6 +148,7 @@ def compare_trend(
         answers=answers,
         notes=tuple(notes),
         tail=moved_most(changes, last.model.unit),
+        in_words=True,
     )
 
 

@@ -30,7 +30,8 @@ def within(check: Check, level: float, show: Callable[[float], str]) -> str:
 def interval_of(check: Check, level: float, show: Callable[[float], str]) -> str:
     """The interval of ``check``, cut to what is possible; undetermined where it holds all that."""
     found = possible(check.low, check.high, POSSIBLE.get(check.name, math.inf))
-    told = "undetermined" if found is None else f"{show(found[0])}…{show(found[1])}"
+    determined = found is not None and all(map(math.isfinite, found))
+    told = f"{show(found[0])}…{show(found[1])}" if found and determined else "undetermined"
     return f"{confidence(level)} {told}"
 
 
@@ -103,4 +104,4 @@ def share(value: float) -> str:
 
 def _known(text: str) -> str:
     # Of a degenerate profile, or of one image, some numbers do not exist.
-    return "n/a" if "nan" in text else text.replace("-", "−").replace("inf", "∞")
+    return "n/a" if "n" in text else text.replace("-", "−")

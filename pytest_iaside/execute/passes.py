@@ -5,7 +5,7 @@ Nothing heavy is imported here: a test session knows it before anything is measu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,6 +17,17 @@ class Passes:
     """Forward passes that came back to this thread."""
 
     done: int = 0
+    seen: Callable[[int], None] | None = None
+    """Is told how many are done, whenever some came back."""
+    outer: Passes | None = None
+    """Who counts them as well."""
+
+    def add(self, some: int) -> None:
+        self.done += some
+        if self.seen is not None:
+            self.seen(self.done)
+        if self.outer is not None:
+            self.outer.add(some)
 
 
 _PASSES: ContextVar[Passes | None] = ContextVar("passes", default=None)
@@ -25,6 +36,7 @@ _PASSES: ContextVar[Passes | None] = ContextVar("passes", default=None)
 @contextmanager
 def counted(passes: Passes) -> Iterator[None]:
     """Add what is run in here to ``passes``."""
+    passes.outer = _PASSES.get()
     before = _PASSES.set(passes)
     try:
         yield
@@ -35,7 +47,7 @@ def counted(passes: Passes) -> Iterator[None]:
 def count_elsewhere(done: int) -> None:
     """Add passes that another thread or process ran for this one."""
     if (passes := _PASSES.get()) is not None:
-        passes.done += done
+        passes.add(done)
 
 
 def counting(outputs: Iterator[Any]) -> Iterator[Any]:
@@ -48,5 +60,5 @@ def _counted(outputs: Iterator[Any], passes: Passes) -> Iterator[Any]:
     from pytest_iaside.models.outputs import batch_of
 
     for output in outputs:
-        passes.done += batch_of(output)
+        passes.add(batch_of(output))
         yield output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     option = parser.add_argument
     usual = "(default %(default)s)"
     option("model", help="package.module:factory, or an .onnx file")
-    option("image", help="a file with a picture")
+    option("images", metavar="IMAGE", nargs="+", help="a file with a picture, or several")
     folder = "iaside-explanation"
     option("--output", metavar="FOLDER", default=folder, help=f"where to write {usual}")
     option("--class", dest="label", type=int, help="explain this class, not the predicted one")
@@ -47,14 +47,32 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace, command: str) -> int:
+    from pytest_iaside.testing.factories import named_model
+
+    samples = [_image(Path(each), options) for each in options.images]
+    model, folder = named_model(options.model, Path()), Path(options.output)
+    for sample, to in zip(samples, _folders(folder, options.images), strict=True):
+        _tell(_explained(model, sample, options), to, command)
+    return PASSED
+
+
+def _folders(folder: Path, images: Sequence[str]) -> list[Path]:
+    """Where the page of each of ``images`` goes: several have a folder each, by their names."""
+    if len(images) == 1:
+        return [folder]
+    names = [Path(each).stem for each in images]
+    # Two of one name are told apart by their number.
+    return [
+        folder / (name if names.count(name) == 1 else f"{name}-{number}")
+        for number, name in enumerate(names, 1)
+    ]
+
+
+def _tell(found: Explained, folder: Path, command: str) -> None:
     from pytest_iaside.explain.page import page, pictures
     from pytest_iaside.report.charts.heat import png
     from pytest_iaside.report.pages import write_page
-    from pytest_iaside.testing.factories import named_model
 
-    folder = Path(options.output)
-    sample = _image(options)
-    found = _explained(named_model(options.model, Path()), sample, options)
     drawn = pictures(found)
     shown = page(found, drawn, 0.95)
     written = write_page(shown, folder / "index.html", meta=written_by(command))
@@ -71,14 +89,12 @@ def run(options: argparse.Namespace, command: str) -> int:
     if found.perturbed is not None:
         tell(f"\n{found.perturbed.sentence(0)}")
     tell(f"\nwritten: {written}, and {len(drawn)} pictures beside it")
-    return PASSED
 
 
-def _image(options: argparse.Namespace) -> ReferenceSample:
+def _image(path: Path, options: argparse.Namespace) -> ReferenceSample:
     from pytest_iaside.images.pictures import read_image
     from pytest_iaside.images.reference import ReferenceSample
 
-    path = Path(options.image)
     if not path.is_file():
         raise SettingsError(f"{path} is no file; give a picture, such as photo.jpg")
     sides = {name: _size(f"--{name}", getattr(options, name)) for name in ("resize", "crop")}

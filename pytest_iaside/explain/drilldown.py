@@ -19,6 +19,8 @@ from pytest_iaside.testing.red import OPTION, RedGate
 
 Drawn = NDArray[np.uint8]
 FEW = 3  # images that are explained where nobody asks for more
+EVEN = 0.05  # of its highest value: a map that differs by less is one colour
+TELLING = 0.01  # of an answer: a level that gives less is not told of
 SIDE = 112  # pixels of the longer side of a picture in a report
 
 
@@ -147,10 +149,16 @@ def sentence(
     """Where, and at which scale, the candidate leans on details more than the baseline does."""
     if baseline is None:
         # Of the details: the coarsest level is most of every answer.
+        coarsest = changes[0]
+        told = (
+            f"The candidate takes {_percent(coarsest['candidate'])} of its answer from "
+            f"{coarsest['title']}"
+        )
         most = max(changes[1:], key=lambda each: each["candidate"] or 0.0)
+        if (most["candidate"] or 0.0) < TELLING:
+            return f"{told}."
         return (
-            f"The candidate takes {_percent(changes[0]['candidate'])} of its answer from "
-            f"{changes[0]['title']}; of finer ones most, {_percent(most['candidate'])}, from "
+            f"{told}, and of the rest most, {_percent(most['candidate'])}, from "
             f"{most['title']}{_around(candidate, image, most, ', ')}."
         )
     risen = [each for each in changes if records.moved(each) and (each["change"] or 0.0) > 0]
@@ -195,7 +203,11 @@ def _percent(value: float | None) -> str:
 def map_pictures(explanation: Explanation, at: int) -> dict[str, Drawn]:
     """The maps of the image at ``at`` as pictures (H, W, 3), by the names of section.TITLES."""
     wavelet, lens = explanation.wavelet, explanation.lens
-    found = {"wcam": heat(_logarithm(wavelet.map[at])), "spatial": heat(wavelet.spatial[at])}
+    found = {"wcam": heat(_logarithm(wavelet.map[at]))}
+    spatial = wavelet.spatial[at]
+    # Of few cells it is the same everywhere: a square of one colour says nothing.
+    if np.ptp(spatial) > EVEN * np.abs(spatial).max():
+        found["spatial"] = heat(spatial)
     if lens is not None:
         found["sl2"] = heat(np.sqrt(lens.sl2[at]))
         found["arglens"] = heat(lens.arglens[at], top=max(lens.scales) or 1.0)

@@ -21,8 +21,8 @@ from pytest_iaside.testing.kinds import GateKind, LimitOption, assert_kind, own_
 class WaveletKeywords(AccuracyKeywords, total=False):
     """Options of gates on wavelet attributions; ``wcam`` explains them."""
 
-    grid: int
-    wavelet_levels: int
+    grid: int | None
+    wavelet_levels: int | None
     points: int
     wavelet: str
 
@@ -57,6 +57,7 @@ def _row(kind: str, measure: Callable[..., Measurement], limit: LimitOption) -> 
         measure=measure,
         settings=settings,
         predicts_labels=True,
+        fitted=("grid", "wavelet_levels"),
     )
 
 

@@ -9,6 +9,7 @@ from typing_extensions import Unpack
 from pytest_iaside.checks import is_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.explain.explanation import fitting
 from pytest_iaside.explain.lens import SCALES, spectral_lens
 from pytest_iaside.explain.wcam import reconstruction_depth, wcam
 from pytest_iaside.images.reference import ReferenceSample
@@ -37,8 +38,8 @@ def measure_scale_reliance(
     reference: ReferenceSample,
     *,
     fine: int = 1,
-    grid: int = COARSE,
-    wavelet_levels: int = 3,
+    grid: int | None = None,
+    wavelet_levels: int | None = None,
     points: int = 8,
     wavelet: str = "haar",
     **images: Unpack[ImageKeywords],
@@ -49,10 +50,12 @@ def measure_scale_reliance(
     details are 1–2 pixels wide; and ``fine share``, that of the ``fine`` finest together. The
     class explained is the one predicted for the clean image, or that of ``labels_from``; other
     keywords are ``samples``, ``seed`` and ``execution``. Costs points·(grid² + 2) forward passes
-    an image.
+    an image. ``grid`` and ``wavelet_levels`` are what fits the images where none are given, 8 and 3
+    at most, or those of ``labels_from``.
 
     Raises as ``wcam``.
     """
+    wavelet_levels, grid = _fitting(reference, wavelet_levels, grid, images.get("labels_from"))
     if not is_whole(fine) or not 1 <= fine <= wavelet_levels:
         raise SettingsError(
             f"fine={fine!r} must be a whole number from 1 to wavelet_levels={wavelet_levels}: how "
@@ -81,8 +84,8 @@ def measure_reconstruction_depth(
     model: Any,
     reference: ReferenceSample,
     *,
-    grid: int = COARSE,
-    wavelet_levels: int = 3,
+    grid: int | None = None,
+    wavelet_levels: int | None = None,
     points: int = 8,
     wavelet: str = "haar",
     **images: Unpack[ImageKeywords],
@@ -90,10 +93,12 @@ def measure_reconstruction_depth(
     """How many cells of wavelet coefficients suffice for each image's prediction (SPEC.md 3.2).
 
     Cells of ``grid`` × ``grid``, the most important first; the quantity is ``reconstruction
-    depth``. Costs as ``measure_scale_reliance`` and at most grid² + 1 passes more.
+    depth``. Costs as ``measure_scale_reliance`` and at most grid² + 1 passes more; what fits the
+    images is found as there.
 
     Raises as ``wcam``.
     """
+    wavelet_levels, grid = _fitting(reference, wavelet_levels, grid, images.get("labels_from"))
     explained = _Explained(model, reference, **images)
     found = explained.by(
         wcam, grid=grid, wavelet_levels=wavelet_levels, points=points, wavelet=wavelet
@@ -136,6 +141,16 @@ def level_title(level: int, levels: int) -> str:
         return f"structures of {1 << levels} px and more"
     size = 1 << (levels - level)
     return f"details of {size}–{2 * size} px"
+
+
+def _fitting(
+    reference: ReferenceSample, levels: int | None, grid: int | None, before: Any
+) -> tuple[int, int]:
+    """Levels and grid where none are given: those of the measurement ``before``, or what fits."""
+    known = before.settings if isinstance(before, Measurement) else {}
+    levels = known.get("wavelet_levels") if levels is None else levels
+    grid = known.get("grid") if grid is None else grid
+    return fitting(sample_of(reference), levels, grid, most=COARSE)
 
 
 class _Explained:

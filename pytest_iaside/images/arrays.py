@@ -24,6 +24,7 @@ from pytest_iaside.images.values import (
 
 # Resizing or blending in float32 oversteps [0, 1] by rounding; that much is clamped.
 ROUNDING = 1e-5
+USUAL_CHANNELS = (1, 3, 4)
 EXPECTED_SHAPE = "expected a tensor or array (images, channels, height, width)"
 
 
@@ -110,7 +111,11 @@ def _check_shape(images: Any) -> None:
             "ReferenceSample.from_folder or .from_dataset"
         )
     if images.ndim != 4:
-        hint = "add the first dimension with images[None]" if images.ndim == 3 else "reshape them"
+        hint = "reshape them"
+        if images.ndim == 3:
+            hint = "add the channels of grey images with images[:, None]"
+            if images.shape[0] in USUAL_CHANNELS:
+                hint += ", or the first dimension of a single image with images[None]"
         raise ReferenceSampleError(
             f"images have shape {tuple(images.shape)}, {EXPECTED_SHAPE}; {hint}"
         )

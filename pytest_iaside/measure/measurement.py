@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Self
 
 from pytest_iaside.errors import BaselineError, printable, quoted, shortened
+from pytest_iaside.measure.as_html import as_html
 from pytest_iaside.measure.loaded import check_numbers, check_summary, check_types
 from pytest_iaside.measure.provenance import ModelInfo, ReferenceInfo
 from pytest_iaside.measure.quantities import ANSWERS, Quantity, Unit, answer_quantities
@@ -108,6 +109,14 @@ class Measurement:
             for quantity, mean in zip(self.quantities, self.means, strict=True)
         )
         return f"Measurement({self.kind} of {self.model.name}: {means}; {self.size})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (quantity.name, f"{mean:.4g}", quantity.unit, f"{quantity.better} is better")
+            for quantity, mean in zip(self.quantities, self.means, strict=True)
+        ]
+        caption = f"{self.kind} of {self.model.name}: {self.size}"
+        return as_html(caption, ("quantity", "mean", "unit", ""), rows)
 
     @property
     def size(self) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import special
 
 from pytest_iaside.images.bands import BandPartition
+from pytest_iaside.measure.as_html import as_html
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement, chance_of, distinct_labels
 from pytest_iaside.measure.quantities import Quantity, Unit
@@ -55,6 +56,15 @@ class SpectralProfile(Measurement, kind="spectral"):
             f"SpectralProfile({self.model.name}: SRC {self.src:.3f}, "
             f"v(all) {self.value:.2f} {self.model.unit}, {self.size}, {self.rules.bands} bands)"
         )
+
+    def _repr_html_(self) -> str:
+        bands = zip(self.partition.labels, self.psi, self.standard_error, self.sid, strict=True)
+        rows = [
+            (f"{band}", label, *(f"{number:.3f}" for number in numbers))
+            for band, (label, *numbers) in enumerate(bands)
+        ]
+        head = ("band", "frequencies", f"ψ ({self.model.unit})", "± se", "SID")
+        return as_html(repr(self), head, rows)
 
     @property
     def partition(self) -> BandPartition:

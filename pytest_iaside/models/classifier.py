@@ -110,22 +110,28 @@ class Classifier:
         object.__setattr__(self, "image_argument", image_argument)
 
     @classmethod
-    def from_timm(cls, name_or_model: str | nn.Module) -> Classifier:
+    def from_timm(cls, model: str | nn.Module) -> Classifier:
         """A timm model, or the pretrained one of that name, with the normalisation it brings."""
-        return cls._of(adapters.from_timm(name_or_model))
+        return cls._of(adapters.from_timm(model))
 
     @classmethod
-    def from_torchvision(cls, weights: Any) -> Classifier:
-        """The torchvision classifier of ``weights``, with the normalisation they bring.
+    def from_torchvision(cls, model: Any = None, *, weights: Any = None) -> Classifier:
+        """A torchvision classifier with the normalisation of its weights.
 
-        ``weights`` is a member of a weights enumeration (``ResNet18_Weights.IMAGENET1K_V1``)
-        or its name as a string (``"ResNet18_Weights.DEFAULT"``).
+        ``model`` is its name (``"resnet18"``, whose ``weights`` are the default ones where none are
+        given), or a model of torchvision's, whose ``weights`` say how it was normalised, or the
+        weights themselves: a member of a weights enumeration (``ResNet18_Weights.IMAGENET1K_V1``)
+        or its name (``"ResNet18_Weights.DEFAULT"``).
         """
-        return cls._of(adapters.from_torchvision(weights))
+        return cls._of(adapters.from_torchvision(model, weights=weights))
 
     @classmethod
-    def from_transformers(cls, model: nn.Module, processor: Any) -> Classifier:
-        """A transformers image classifier, with the normalisation of its image processor."""
+    def from_transformers(cls, model: str | nn.Module, processor: Any = None) -> Classifier:
+        """A transformers image classifier, with the normalisation of its image processor.
+
+        ``model`` may be the name of one, or the folder where it was saved. The ``processor`` that
+        was saved with the model is taken where none is given.
+        """
         return cls._of(adapters.from_transformers(model, processor))
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import torch
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 KEEP = 1 << 30
+TRACE = "TORCH_TRACE"
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -106,6 +108,22 @@ def limited_threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def no_trace_in_logs() -> Iterator[None]:
+    """PyTorch's trace of what it compiles does not go to whoever collects all logs, as pytest does.
+
+    Its records are empty lines there. Who asks for the trace (TORCH_TRACE) gets it.
+    """
+    logger = logging.getLogger("torch.__trace")
+    before = logger.disabled
+    # pytest's own handler is on loggers that do not propagate as well.
+    logger.disabled = before or TRACE not in os.environ
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _cgroup_cores(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> float:

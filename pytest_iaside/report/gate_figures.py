@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from pytest_iaside.compare.check_order import order
 from pytest_iaside.compare.words import NATS, confidence
 from pytest_iaside.report.charts import gate as charts
 from pytest_iaside.report.charts.gate import Series
@@ -15,7 +16,7 @@ from pytest_iaside.report.figures import (
     in_the_unit,
     interval_text,
 )
-from pytest_iaside.report.gates import Gate, signed_src_score
+from pytest_iaside.report.gates import VERDICTS, Gate, signed_src_score
 from pytest_iaside.report.numbers import finite, finite_list, fixed, share, signed
 from pytest_iaside.report.origin_figures import interaction_figures, loss_figures, trade_figure
 from pytest_iaside.report.record import (
@@ -57,6 +58,35 @@ def gate_figures(gate: Gate, ident: str) -> list[Figure]:
         found += spectrum_figures(spectrum, ident)
     unit = gate.comparison["candidate"]["model"]["unit"] if gate.comparison else NATS
     return [in_the_unit(each, unit) for each in found]
+
+
+# How the figure begins that shows a check of bands.
+SHOWN_BY = {
+    "src": "Spectral robustness score",
+    "min_src": "Spectral robustness score",
+    "sid": "Spectral importance",
+    "value": "Raw ψ",
+    "band": "Raw ψ",
+    "upper": "Raw ψ",
+}
+
+
+def leading(gate: Gate, figures: Sequence[Figure]) -> Figure | None:
+    """The figure of what failed, of a failed gate: the one picture that is looked at first."""
+    worst = next((word for word in VERDICTS if any(c["verdict"] == word for c in gate.checks)), "")
+    deciding = [check for check in gate.checks if check["verdict"] == worst]
+    if not gate.failed or not figures or not deciding:
+        return None
+    check = min(deciding, key=lambda each: order(each["name"]))
+    begins = SHOWN_BY.get(check["name"], "")
+    if not begins:
+        told = [
+            each
+            for each in figures
+            if each.table and any(row[0].text == check["where"] for row in each.table.rows)
+        ]
+        return told[0] if told else figures[0]
+    return next((each for each in figures if each.title.startswith(begins)), figures[0])
 
 
 def _answer_figures(gate: Gate, ident: str) -> list[Figure]:

@@ -116,6 +116,8 @@ class Gate:
         self.mark = MARKS[self.word]
         self.meaning = MEANINGS.get(self.word, "")
         self.sentence = self._sentence()
+        self.headline = self._headline()
+        self.causes: Sequence[str] = self.comparison["causes"] if self.comparison else ()
         self.forward_passes: int | None = None
         if cost := self.candidate:
             known = cost["passes_from_cache"] - cost["passes_replayed"]
@@ -135,11 +137,22 @@ class Gate:
             told += "" if because in told else f"; unstructured: {because}"
         return told
 
+    def _headline(self) -> str:
+        """What got worse in words, where it failed; else the whole sentence."""
+        told = self.comparison["headline"] if self.comparison and self.failed else ""
+        return printable(told[:1].upper() + told[1:]) if told else self.sentence
+
     @property
     def full_label(self) -> str:
         """The label, and the quantity of the score where it is not signed SRC."""
-        quantity = printable(self.score.quantity)
+        quantity = self.quantity
         return f"{self.label}: {quantity}" if quantity else self.label
+
+    @property
+    def quantity(self) -> str:
+        """What the score is of; empty of signed SRC, and where the label says it already."""
+        quantity = printable(self.score.quantity)
+        return "" if self.label.endswith(quantity) else quantity
 
     @property
     def row(self) -> tuple[str, str, str, str, str]:

@@ -7,13 +7,14 @@ import base64
 import hashlib
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from markupsafe import Markup
 
+from pytest_iaside.compare.glossary import glossary
 from pytest_iaside.compare.words import NATS, confidence, in_unit
 from pytest_iaside.report.figures import Cell, Table, interval_text, settings_table
-from pytest_iaside.report.gate_figures import gate_figures
+from pytest_iaside.report.gate_figures import gate_figures, leading
 from pytest_iaside.report.gates import (
     BOUNDS,
     Gate,
@@ -131,6 +132,8 @@ def _has(gate: Gate, part: str) -> bool:
 def _section(gate: Gate, number: int, parts: Collection[str]) -> dict[str, Any]:
     """What gate.html.j2 shows of ``gate``; ``ident`` is unique in the page, as ``number`` is."""
     ident, drawn = f"gate-{number}", "charts" in parts and bool(gate.measurements)
+    figures = gate_figures(gate, ident) if drawn else []
+    lead = leading(gate, figures)
     settings, differences = settings_table(gate.measurements) if drawn else (None, 0)
     return {
         "ident": ident,
@@ -138,7 +141,9 @@ def _section(gate: Gate, number: int, parts: Collection[str]) -> dict[str, Any]:
         "charts": "charts" in parts,
         "warnings": _warnings(gate),
         "checks": _checks_table(gate),
-        "figures": gate_figures(gate, ident) if drawn else [],
+        "lead": lead,
+        "figures": [each for each in figures if each is not lead],
+        "words": glossary(" ".join([gate.sentence, *gate.notes, *gate.causes])),
         "images": images_of(gate, "thumbnails" in parts, "examples" in parts) if drawn else None,
         "sections": _sections_of_wings(gate, ident, "maps" in parts) if drawn else [],
         "settings": settings,
@@ -177,7 +182,8 @@ def _checks_table(gate: Gate) -> Table | None:
     interval = confidence(level)
     if answers != level:
         interval += f" (answers: {confidence(answers)})"
-    head = ("check", "baseline", "candidate", "change", interval, "allowed", "verdict")
+    # The verdict stands where a phone shows it without scrolling.
+    head = ("check", "verdict", "baseline", "candidate", "change", interval, "allowed")
     spectral = gate.candidate["spectral"] if gate.candidate else None
     unit = spectral["unit"] if spectral else NATS
     return Table(head, [_in_unit(_check_row(check, either), unit) for check in gate.checks])
@@ -195,24 +201,38 @@ def _check_row(check: CheckRecord, either: bool) -> list[str | Cell]:
     if name == "structured":
         both = check["baseline"], check["candidate"]
         words = ["structured" if each else "unstructured" for each in both]
-        return ["told from noise", *words, NONE, NONE, "structured", verdict]
+        return ["told from noise", verdict, *words, NONE, NONE, "structured"]
     title = {
         "min_src": "signed SRC, least",
         "src": "signed SRC",
-        "sid": f"importance below {check['where']}",
+        "sid": f"importance above {check['where']}",
         "value": "v(all), nats",
         "band": f"ψ of {check['where']}, nats",
         "upper": f"upper half: ψ of {check['where']}, nats",
     }.get(name, check["where"])
+    if name == "sid":
+        check = _moved_upwards(check)
     show: Callable[[Any], str] = share if name == "sid" else fixed
     values = show(check["baseline"]), show(check["candidate"])
     if name in BOUNDS:
         sign = "≤" if check["better"] == "lower" else "≥"
         interval = interval_text(check["low"], check["high"])
-        return [title, *values, NONE, interval, f"{sign} {fixed(check['limit'])}", verdict]
+        return [title, verdict, *values, NONE, interval, f"{sign} {fixed(check['limit'])}"]
     form, plain = (percent, share) if name in SHARES else (signed, fixed)
     change = form(check["change"]) + (" of v(all)" if name in ("value", "band", "upper") else "")
     two_sided = either or name == "upper"
     allowed = f"±{plain(abs(check['limit'] or 0.0))}" if two_sided else form(check["limit"])
     interval = interval_text(check["low"], check["high"], form)
-    return [title, *values, change, interval, allowed, verdict]
+    return [title, verdict, *values, change, interval, allowed]
+
+
+def _moved_upwards(check: CheckRecord) -> CheckRecord:
+    """The check of the SID as its sentence tells it: what moved upwards, not what is left below."""
+
+    def turned(value: Any, start: float = 0.0) -> float | None:
+        return None if value is None else start - value
+
+    numbers = {key: turned(check[key]) for key in ("change", "limit")}
+    ends = {"low": turned(check["high"]), "high": turned(check["low"])}
+    values = {key: turned(check[key], 1.0) for key in ("baseline", "candidate")}
+    return cast(CheckRecord, {**check, **numbers, **ends, **values})

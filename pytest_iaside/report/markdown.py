@@ -62,9 +62,11 @@ def _details(gate: Gate) -> str:
     if reasons:
         lines += ["", *reasons]
     lines += _bands(gate)
+    if gate.causes:
+        lines += ["", "What to try:", "", *(f"- {_escape(cause)}" for cause in gate.causes)]
     commands = {
-        "Accept the change": gate.record["accept"],
         "Reproduce it": gate.record["reproduce"],
+        "Accept the change, if it is meant to be so": gate.record["accept"],
     }
     for what, text in commands.items():
         if command := printable(text):

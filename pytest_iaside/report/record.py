@@ -191,6 +191,8 @@ class ComparisonRecord(TypedDict):
     verdict: Verdict  # The worst of the checks: drift, inconclusive, nothing found, pass.
     changed: bool  # Whether anything changed at all, allowed or not.
     summary: str  # The verdict in one line.
+    headline: str  # What got worse in a sentence without symbols; empty where nothing is red.
+    causes: list[str]  # Likely causes, each with what suggests it; empty where nothing does.
     level: float  # Confidence of the intervals.
     answers_level: float  # The same of answers and effective robustness.
     images: int  # How many images decided.

@@ -67,6 +67,7 @@ def gate_record(
 
 def comparison_record(comparison: Comparison) -> ComparisonRecord:
     """``comparison`` in plain values."""
+    from pytest_iaside.compare.likely import likely_causes
     from pytest_iaside.compare.trades import trades
 
     changes, level = comparison.image_changes, comparison.level
@@ -79,6 +80,7 @@ def comparison_record(comparison: Comparison) -> ComparisonRecord:
         ComparisonRecord,
         comparison,
         summary=comparison.summary(),
+        causes=list(likely_causes(comparison)),
         checks=[_check_record(check) for check in comparison.checks],
         image_changes=shown,
         trades=[

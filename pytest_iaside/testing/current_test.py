@@ -22,6 +22,7 @@ from pytest_iaside.testing.watch import noted
 
 if TYPE_CHECKING:
     from pytest_iaside.measure.spectral import Progress
+    from pytest_iaside.report.pass_log import PassLog
     from pytest_iaside.report.record import GateRecord
 
 
@@ -128,6 +129,21 @@ class CurrentTest:
         line = ProgressLine(write, self.item.name, self.config.get_terminal_writer().fullwidth)
         with contextlib.closing(line):
             yield noted(line)
+
+    def pass_log(self) -> PassLog | None:
+        """What tells of passes as they come back; None in a worker of xdist, which nobody reads."""
+        reporter: Any = self.config.pluginmanager.getplugin("terminalreporter")
+        if reporter is None or is_worker(self.config):
+            return None
+        from pytest_iaside.report.pass_log import STEP_ON_TERMINAL, STEPS, PassLog
+
+        def write(line: str) -> None:
+            with self.uncaptured():
+                reporter.ensure_newline()
+                reporter.write_line(line)
+
+        terminal = reporter.isatty and not on_ci()
+        return PassLog(write, self.item.name, steps=(STEP_ON_TERMINAL,) if terminal else STEPS)
 
     def uncaptured(self) -> contextlib.AbstractContextManager[None]:
         """What is written in there is not captured by pytest."""

@@ -1,14 +1,16 @@
-"""The message of a red gate: its verdict in the first line, and below it why."""
+"""The message of a red gate: what got worse, what failed, why it may be, and what to do next."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_iaside.compare.glossary import glossary
+from pytest_iaside.compare.headline import CLEAN_ACCURACY, percents
 from pytest_iaside.compare.words import confidence
 from pytest_iaside.errors import visible
-from pytest_iaside.report.numbers import fixed, signed
+from pytest_iaside.report.numbers import finite, fixed, signed
 from pytest_iaside.report.record import ComparisonRecord
 
 if TYPE_CHECKING:
@@ -21,26 +23,49 @@ MOST = 6  # quantities that moved, of those a failure names
 
 
 def failure_message(
-    comparison: ComparisonRecord, place: Place, details: Sequence[str], report: str | None
+    comparison: ComparisonRecord,
+    place: Place,
+    details: Sequence[str],
+    report: str | None,
+    reproduce: str | None = None,
 ) -> str:
-    """What a red gate raises; ``details`` stand between its checks and where to read on."""
+    """What a red gate raises; ``details`` stand between what changed and what to try."""
     measured = f"{place.title}: {place.shown}" if place.shown else "measured on its own"
     lines = [
         comparison["summary"],
+        *_part("what failed:", _checks(comparison)),
+        *_part(
+            "what else was seen:",
+            [
+                *_clean_accuracy(comparison),
+                *_changed(comparison),
+                *_moved(comparison),
+                *_images(comparison),
+                *_each("note: ", comparison["notes"]),
+                *details,
+            ],
+        ),
+        *_part("what to try:", _each("- ", comparison["causes"])),
         "",
-        "what did not pass, or changed:",
-        *_checks(comparison),
-        *_moved(comparison),
-        *_images(comparison),
-        *(line for note in comparison["notes"] for line in wrapped(f"note: {note}")),
-        *details,
         f"{measured} ({_size(comparison)})",
     ]
     if report is not None:
         lines.append(f"report: {report}")
+    if reproduce:
+        lines.append(f"reproduce: {reproduce}")
+    words = glossary("\n".join(lines))
+    lines += _part("words:", _each("", (f"{word}: {told}" for word, told in words.items())))
     if place.accept:
-        lines += ["to accept the change:", f"    {place.accept}"]
+        lines += _part("to accept the change, if it is meant to be so:", [f"    {place.accept}"])
     return visible("\n".join(lines))
+
+
+def _part(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", title, *lines] if lines else []
+
+
+def _each(before: str, texts: Iterable[str]) -> list[str]:
+    return [line for text in texts for line in wrapped(f"{before}{text}")]
 
 
 def _size(comparison: ComparisonRecord) -> str:
@@ -62,13 +87,38 @@ def wrapped(text: str) -> list[str]:
 
 
 def _checks(comparison: ComparisonRecord) -> list[str]:
-    lines = []
-    for check in comparison["checks"]:
-        failing = check["verdict"] in ("drift", "inconclusive")
-        if failing or check["changed"]:
-            word = check["verdict"] if failing else "changed"
-            lines += wrapped(f"{check['name']}: {word}: {check['sentence']}")
-    return lines
+    return _each(
+        "",
+        (
+            f"{check['name']}: {check['verdict']}: {check['sentence']}"
+            for check in comparison["checks"]
+            if check["verdict"] in ("drift", "inconclusive")
+        ),
+    )
+
+
+def _changed(comparison: ComparisonRecord) -> list[str]:
+    """The checks that passed, of something that changed all the same."""
+    return _each(
+        "",
+        (
+            f"{check['name']}: changed: {check['sentence']}"
+            for check in comparison["checks"]
+            if check["changed"] and check["verdict"] not in ("drift", "inconclusive")
+        ),
+    )
+
+
+def _clean_accuracy(comparison: ComparisonRecord) -> list[str]:
+    """How often clean images are answered right, before and after, where no check tells."""
+    told = {check["where"] for check in comparison["checks"] if check["verdict"] != "pass"}
+    for each in comparison["answers"]:
+        if each["name"] in CLEAN_ACCURACY and each["name"] not in told:
+            before, after = finite(each["baseline"]), finite(each["candidate"])
+            if before is None or after is None:
+                break
+            return wrapped(f"accuracy on clean images: {percents(before, after)}")
+    return []
 
 
 def _moved(comparison: ComparisonRecord) -> list[str]:

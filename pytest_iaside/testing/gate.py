@@ -31,6 +31,7 @@ from pytest_iaside.errors import (
     UndecidedWarning,
     visible,
 )
+from pytest_iaside.execute.passes import Passes, counted
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference, first_images
 from pytest_iaside.images.similar import SIMILAR
@@ -39,6 +40,9 @@ from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.provenance import ReferenceInfo
 from pytest_iaside.measure.trainings import mean_of, trainings_of
 from pytest_iaside.models.classifier import as_classifier
+from pytest_iaside.report.gates import BOUNDS
+from pytest_iaside.report.numbers import clock
+from pytest_iaside.report.pass_log import SLOW, PassLog
 from pytest_iaside.report.record import ComparisonRecord, Status
 from pytest_iaside.report.recorded import comparison_record, gate_record, measurement_record
 from pytest_iaside.store.baselines import ForeignBaselineError
@@ -79,9 +83,13 @@ class Gate:
     samples: Any = None
     whole: Callable[[], bool] = lambda: True
     """Whether all was measured that a baseline holds, or only what decided."""
+    cost: Callable[[ReferenceSample], int | None] = lambda _: None
+    """At most how many forward passes a first measurement takes; None where nobody knows."""
     needs_baseline: bool = True
     """Whether anything is compared with a baseline; if not, none is stored."""
     needs_reference: bool = True
+    fitted: tuple[str, ...] = ()
+    """Settings that are the baseline's where they are None."""
     predicts_labels: bool = False
     """Whether labels are the model's predictions, whatever the sample's are."""
     compare: Callable[[Measurement, Measurement], Comparison] | None = None
@@ -129,6 +137,9 @@ class Told:
     lost: int = 0
     """How many the baseline held that is replaced, where that were more."""
     status: Status = "compared"
+    passes: Passes = field(default_factory=Passes)
+    log: PassLog | None = None
+    """Tells of the passes as they come back."""
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -225,8 +236,11 @@ def _decided(
     gate: Gate, told: Told, reference: ReferenceSample | None, watch: Watch | None
 ) -> tuple[Comparison, str]:
     """The gate's comparison, recorded, and the message of its failure."""
+    told.log = told.test.pass_log() if told.test else None
+    told.passes.seen = told.log
     judge = _judged if told.place.proposals is None else _judged_and_proposed
-    comparison = told.comparison = judge(gate, told, reference)
+    with counted(told.passes):
+        comparison = told.comparison = judge(gate, told, reference)
     return comparison, _recorded(gate, told, comparison, watch)
 
 
@@ -267,6 +281,8 @@ def _as_a_first_one(gate: Gate, told: Told, sample: ReferenceSample) -> Comparis
     partly = count < len(first_images(sample, gate.samples)) or not gate.whole()
     measured = told.measured
     if measured is None or partly or sample.labels is None or gate.predicts_labels:
+        if told.log is not None and (cost := gate.cost(sample)) is not None:
+            told.log.expected = told.passes.done + cost * len(told.models)
         measured = told.measured = _measured(gate, told.models, sample, None)
     if not measured.structured:
         raise BaselineError(
@@ -370,6 +386,8 @@ def _against(
     drifts = comparison.fails("drift")
     if drifts and place.accept_drift:
         told.place = replace(place, accept=place.accept_drift)
+    if not _mended_by_a_baseline(comparison):
+        told.place = replace(place, accept="")
     outdated = comparison.fails(gate.fail_on) or _better(comparison)
     replaces = place.mode == "all" or (place.mode == "changed" and outdated)
     if not replaces or (drifts and not place.accepts_drift):
@@ -378,16 +396,23 @@ def _against(
     return None
 
 
+def _mended_by_a_baseline(comparison: Comparison) -> bool:
+    """Whether a new baseline would be written, and the candidate pass against itself."""
+    bounds = [check for check in comparison.checks if check.name in BOUNDS]
+    failing = any(check.verdict != "pass" for check in bounds)
+    return comparison.candidate.structured and not failing
+
+
 def _require_fit(gate: Gate, model: Any, sample: ReferenceSample, old: Measurement) -> None:
     """Raise BaselineError where ``old`` cannot be compared with what is to be measured."""
     images = first_images(sample, gate.samples)
     digests, reference = images.digests, ReferenceInfo.of(sample)
     labels = None if images.labels is None else images.labels.numpy()
     # How the coalitions of ``latin`` are read is the baseline's: the same are played.
-    read = {"ways": old.settings["ways"]} if "ways" in old.settings else {}
-    settings = (
-        {**gate.settings, **read} if gate.settings.get("design") == "latin" else gate.settings
-    )
+    latin = gate.settings.get("design") == "latin"
+    read = [name for name in gate.fitted if gate.settings.get(name) is None]
+    read += ["ways"] * latin
+    settings = {**gate.settings, **{n: old.settings[n] for n in read if n in old.settings}}
     differences = differences_of(gate.kind, settings, reference, digests, old, labels=labels)
     differences += fed_otherwise(as_classifier(model).fed, old)
     missing = len(set(digests) - set(old.digests))
@@ -496,6 +521,20 @@ def _what_is_seen(gate: Gate, told: Told) -> str:
     return in_words(told.measured, gate.limits, gate.level)
 
 
+def _next_run(told: Told) -> str:
+    """How long a run against the new baseline takes; empty where this one took no time."""
+    measured = told.measured
+    passes = 0 if measured is None else measured.forward_passes - measured.passes_from_cache
+    if measured is None or measured.answers is None or passes < 1 or measured.seconds < SLOW:
+        return ""
+    answers = len(measured.answers) * (1 + len(measured.answers.settings["panel"]))
+    least = measured.seconds * min(answers / passes, 1.0)
+    return (
+        f"this took {passes:,} forward passes, {clock(measured.seconds)}; the next run takes from "
+        f"{answers:,} of them, about {clock(least)}, where the answers decide, to as many as this"
+    )
+
+
 def _outside() -> int:
     """The level in the stack of what called the assertion, for a warning."""
     frame, level = sys._getframe(2), 2
@@ -550,7 +589,10 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison, watch: Watch | Non
     elif told.incomparable:
         written += f"; nothing was compared with the old one ({told.incomparable})"
     else:
-        told_more = (_too_few(gate, comparison), "" if compares else _what_is_seen(gate, told))
+        told_more = (
+            _too_few(gate, comparison),
+            *(() if compares else (_what_is_seen(gate, told), _next_run(told))),
+        )
         written = "; ".join([written, *filter(None, told_more)])
     written += "".join(f"; {note}" for note in comparison.notes if note.startswith(SIMILAR))
     told.record(
@@ -567,4 +609,5 @@ def _recorded(gate: Gate, told: Told, comparison: Comparison, watch: Watch | Non
         text = f"{named}cannot decide at {comparison.size}: {undecided[0].sentence}"
         warnings.warn(visible(text), UndecidedWarning, stacklevel=_outside())
     report = told.test.config.getoption("iaside_report") or REPORT if told.test else None
-    return failure_message(compared, place, gate.details(), report) if failed else ""
+    reproduce = told.test.command() if told.test else None
+    return failure_message(compared, place, gate.details(), report, reproduce) if failed else ""

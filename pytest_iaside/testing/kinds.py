@@ -53,6 +53,8 @@ class GateKind:
     measure: Callable[..., Measurement]
     settings: Callable[..., Mapping[str, Any]]
     predicts_labels: bool = False
+    fitted: tuple[str, ...] = ()
+    """Options that the images decide where they are None; a baseline has them already."""
     tell_more: Callable[..., dict[str, Any]] = lambda *_, **__: {}
     storable: Callable[..., Measurement] = lambda measured, *_, **__: measured
     """What a baseline holds: of a measurement, how it was run, with ``execution`` and options."""
@@ -136,6 +138,7 @@ def _prepared(
         samples=running.get("samples"),
         needs_baseline=any(limit.change is not None for limit in allowed.values()),
         predicts_labels=row.predicts_labels,
+        fitted=row.fitted,
         tell_more=lambda gate, told, record: row.tell_more(
             gate, told, record["notes"], execution=settings.execution, **seeded
         ),

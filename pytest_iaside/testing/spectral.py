@@ -19,6 +19,7 @@ from pytest_iaside.execute.runner import kept_open
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import first_images
 from pytest_iaside.measure.game.cached import CHANGED_MODEL
+from pytest_iaside.measure.game.coalitions import plan
 from pytest_iaside.measure.game.replay import Again
 from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement
@@ -173,11 +174,22 @@ def _prepared(
         level=level,
         fail_on=settings.fail_on,
         timeout=settings.timeout,
+        cost=partial(cost_of_the_first, settings.measure),
         samples=settings.measure.get("samples"),
         whole=lambda: looks.last == "everything",
         storable=lambda measured, _: storable(measured),
         tell_more=partial(_tell_more, settings, baseline_model),
     )
+
+
+def cost_of_the_first(options: Mapping[str, Any], sample: ReferenceSample) -> int:
+    """Forward passes of the answers and of the whole game, which begins with a clean one."""
+    rules = Rules.of(options)
+    game = len(plan(rules.design, rules.bands, "").coalitions)
+    samples = options.get("samples")
+    played = len(first_images(sample, None if samples == "auto" else samples))
+    panel = panel_of(options.get("panel", AUTO), sample.shape)
+    return played * (1 + game) + len(sample) * (1 + len(panel))
 
 
 def _answered(

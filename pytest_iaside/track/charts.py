@@ -19,7 +19,7 @@ from pytest_iaside.report.charts.heat import colours, encoded
 from pytest_iaside.report.charts.svg import RIGHT, TOP, Scale
 from pytest_iaside.report.figures import Figure, Table, interval_text
 from pytest_iaside.report.numbers import finite_list, fixed, share
-from pytest_iaside.track.records import PointRecord
+from pytest_iaside.track.records import PointRecord, unit_of
 
 HUNDREDTHS = partial(fixed, digits=2)
 Values = Sequence[float | None]
@@ -53,7 +53,7 @@ def sid_figure(
     ident: str, title: str, points: Sequence[PointRecord], bands: Sequence[str] = ()
 ) -> Figure:
     """The SIDs of checkpoints as a heat map, and in numbers; ``bands`` are their frequencies."""
-    steps = [point["step"] for point in points]
+    steps, unit = [point["step"] for point in points], unit_of([each["name"] for each in points])
     shares = np.array([point["sid"] for point in points], dtype=np.float64)
     names = [f"band {band}" for band in range(shares.shape[1])]
     if bands:
@@ -66,8 +66,8 @@ def sid_figure(
         title,
         "The share of importance (SID) of each frequency band, a column for each checkpoint, low "
         "frequencies at the bottom. The more of it lies there, the higher the score.",
-        Table(("step", *names), rows),
-        sid_heat_map(ident, shares, steps, bands or names),
+        Table((unit, *names), rows),
+        sid_heat_map(ident, shares, steps, bands or names, unit),
     )
 
 
@@ -82,8 +82,8 @@ def scores_figure(
     more: Mapping[str, Sequence[str]] | None = None,
 ) -> Figure:
     """Quantities of checkpoints as curves, and in numbers; ``more`` are columns of the table."""
-    steps = [point["step"] for point in points]
-    columns: list[tuple[str, Iterable[str]]] = [("step", map(str, steps))]
+    steps, unit = [point["step"] for point in points], unit_of([each["name"] for each in points])
+    columns: list[tuple[str, Iterable[str]]] = [(unit, map(str, steps))]
     for curve in curves:
         columns.append((curve.name, map(curve.form, curve.values)))
         if curve.low:
@@ -92,7 +92,7 @@ def scores_figure(
     head, texts = zip(*columns, *(more or {}).items(), strict=True)
     table = Table(head, zip(*texts, strict=True))
     known = [curve for curve in curves if any(value is not None for value in curve.values)]
-    return Figure(title, about, table, curves_chart(ident, known, steps))
+    return Figure(title, about, table, curves_chart(ident, known, steps, unit))
 
 
 def curves_of(
@@ -129,9 +129,15 @@ def curves_of(
 
 
 def sid_heat_map(
-    ident: str, shares: NDArray[np.float64], steps: Sequence[int], bands: Sequence[str]
+    ident: str,
+    shares: NDArray[np.float64],
+    steps: Sequence[int],
+    bands: Sequence[str],
+    counted: str = "step",
 ) -> Markup:
     """SIDs (N, M) of N checkpoints at ``steps``: a column each, the lowest band at the bottom.
+
+    ``counted`` is what steps count.
 
     A checkpoint without a SID (NaN) leaves its column empty.
     """
@@ -148,7 +154,7 @@ def sid_heat_map(
         y = bottom - (band + 0.5) * height / rows
         name = bands[band].removesuffix(" cycles/px")
         parts.append(svg.text(LEFT - 5, y + 3.5, name, "", "end"))
-    parts += _columns(steps, bottom)
+    parts += _columns(steps, bottom, counted)
     scale = bottom + 44
     parts.append(svg.text(LEFT - 5, scale + SCALE_BAR, "SID", "note", "end"))
     parts.append(_coloured(np.linspace(0, 1, 64)[None], scale, SCALE_BAR))
@@ -159,16 +165,18 @@ def sid_heat_map(
     return svg.document(ident, title, described, scale + SCALE_BAR + 20, parts)
 
 
-def curves_chart(ident: str, curves: Sequence[Curve], steps: Sequence[int]) -> Markup:
+def curves_chart(
+    ident: str, curves: Sequence[Curve], steps: Sequence[int], unit: str = "step"
+) -> Markup:
     """``curves`` one below the other, each on a scale of its own."""
     parts: list[str] = []
     for number, curve in enumerate(curves):
         parts += _panel(curve, TOP + number * (PANEL + GAP))
     bottom = TOP + len(curves) * (PANEL + GAP) - GAP
-    parts += _columns(steps, bottom)
+    parts += _columns(steps, bottom, unit)
     described = " ".join(
-        f"{curve.name}: {curve.form(curve.values[0])} at step {steps[0]}, "
-        f"{curve.form(curve.values[-1])} at step {steps[-1]}."
+        f"{curve.name}: {curve.form(curve.values[0])} at {unit} {steps[0]}, "
+        f"{curve.form(curve.values[-1])} at {unit} {steps[-1]}."
         for curve in curves
     )
     title = f"{', '.join(curve.name for curve in curves)} over {len(steps)} checkpoints"
@@ -221,7 +229,7 @@ def _middle(place: int, count: int) -> float:
     return LEFT + (place + 0.5) * (RIGHT - LEFT) / count
 
 
-def _columns(steps: Sequence[int], bottom: float) -> list[str]:
+def _columns(steps: Sequence[int], bottom: float, unit: str) -> list[str]:
     """The steps under a chart, as many as there is room for, and where the pointer finds them."""
     count = len(steps)
     widest = max(len(str(step)) for step in steps) * LABEL_WIDTH + 6
@@ -233,7 +241,7 @@ def _columns(steps: Sequence[int], bottom: float) -> list[str]:
     wide = (RIGHT - LEFT) / count
     return [
         svg.line(LEFT, bottom, RIGHT, bottom, "axis"),
-        svg.text(RIGHT, bottom + 29, "step", "note", "end"),
+        svg.text(RIGHT, bottom + 29, unit, "note", "end"),
         svg.strokes(ticks, "axis"),
         *(svg.text(_middle(place, count), bottom + 15, str(steps[place])) for place in shown),
         *(svg.hit(LEFT + i * wide, LEFT + (i + 1) * wide, TOP, bottom, i) for i in range(count)),

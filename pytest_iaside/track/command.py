@@ -101,11 +101,12 @@ def _line(point: Point, status: Status, path: str, level: float) -> str:
     """What is known of the checkpoint at ``path``."""
     from pytest_iaside.report.figures import interval_text
     from pytest_iaside.report.numbers import fixed, share, signed
+    from pytest_iaside.track.records import unit_of
 
     profile = point.profile
     found = profile.interval("signed_src", level)
     parts = [
-        f"step {point.step:>4}",
+        f"{unit_of([path])} {point.step:>4}",
         f"signed SRC {signed(profile.signed_src)} "
         f"({confidence(level)} {interval_text(found.low, found.high, signed)})",
         f"v(all) {fixed(profile.value, 2)} nats",

@@ -10,7 +10,7 @@ from pytest_iaside.report.pages import Page
 from pytest_iaside.report.recorded import measurement_record
 from pytest_iaside.track.charts import curves_of, scores_figure, sid_figure
 from pytest_iaside.track.history import Point
-from pytest_iaside.track.records import trend_record
+from pytest_iaside.track.records import trend_record, unit_of
 from pytest_iaside.track.trend import LAST, unlike
 
 WORDS = {
@@ -71,11 +71,12 @@ def track_page(
         hollow=[point.step in unstructured for point in alike],
         line=line,
     )
+    unit = unit_of([point.name for point in alike])
     return Page(
         title="robustness over checkpoints",
         headline=headline,
         about=(
-            f"{trend.summary() if trend else no_trend}. Run {points[-1].run}, step "
+            f"{trend.summary() if trend else no_trend}. Run {points[-1].run}, {unit} "
             f"{alike[0].step} to {alike[-1].step}, each checkpoint measured on {len(profile)} "
             f"images in {profile.rules.bands} bands."
         ),

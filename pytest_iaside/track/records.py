@@ -33,6 +33,11 @@ class TrendRecord(TypedDict):
     points: list[PointRecord]  # By ascending step.
 
 
+def unit_of(names: Sequence[str]) -> str:
+    """What the steps of checkpoints of such ``names`` count: epochs where all names say so."""
+    return "epoch" if names and all("epoch" in name.lower() for name in names) else "step"
+
+
 def trend_record(points: Sequence[Point], level: float) -> TrendRecord:
     """``points``, of one run, in plain values with intervals at ``level``."""
     found = []

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gate_records import META
 from PIL import Image
 from playwright.sync_api import expect
+
+from pytest_iaside.report.html import write_html
+from pytest_iaside.report.record import GateRecord
 
 from .conftest import HOSTILE, Opened, Report
 
@@ -163,10 +167,67 @@ def test_without_scripts(open_report: Open, report: Report) -> None:
 def test_on_paper(open_report: Open, report: Report) -> None:
     # A4 within margins of 1 cm.
     opened = open_report(report.path, viewport={"width": 718, "height": 1047})
-    assert opened.page.evaluate(UNSEEN) != []
     opened.page.emulate_media(media="print")
-    assert opened.page.evaluate(UNSEEN) == []
     assert opened.page.evaluate(LOST_ON_PAPER) == []
+    # Of a gate that failed: its sentence, the one picture, its checks, and what to do next.
+    for label, word in report.words.items():
+        if word != "drift":
+            continue
+        gate = opened.gate(label)
+        for part in (".sentence", ".first", ".next", "table.checks"):
+            expect(gate.locator(part).first).to_be_visible()
+        expect(gate.locator(".figures").first).to_be_hidden()
+
+
+def test_a_failed_gate_takes_two_pages(open_report: Open, tmp_path: Path, red: GateRecord) -> None:
+    path = write_html([red], tmp_path / "red.html", meta=META)
+    opened = open_report(path)
+    pages = opened.page.pdf(format="A4").count(b"/Type /Page\n")
+    assert 1 <= pages <= 2
+
+
+def test_the_first_screen_says_what_got_worse_and_what_to_do(
+    open_report: Open, tmp_path: Path, red: GateRecord
+) -> None:
+    path = write_html([red], tmp_path / "red.html", meta=META)
+    opened = open_report(path, viewport={"width": 1280, "height": 900})
+    gate = opened.page.locator("article.gate")
+    told = gate.locator(".sentence").first
+    assert told.inner_text() == "The model relies less on structures of medium size (band 5)"
+    assert not set("ψ±∞ΔΣ") & set(told.inner_text())
+    for part in (told, gate.locator(".first svg[role=img]"), gate.locator(".next h3")):
+        expect(part).to_be_in_viewport()
+    # Accepting comes last.
+    commands = gate.locator(".command > span").all_inner_texts()
+    assert commands == ["Reproduce it", "Accept the change, if it is meant to be so"]
+
+
+def test_a_phone_shows_every_verdict(open_report: Open, report: Report) -> None:
+    opened = open_report(report.path, viewport={"width": 360, "height": 740})
+    opened.unfold()
+    for cell in opened.page.locator("table.checks td[class^=is-], .overview .badge").all():
+        box = cell.bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 360
+
+
+def test_no_line_stands_right_of_a_table(open_report: Open, report: Report, tmp_path: Path) -> None:
+    """The shadow of a table that can be scrolled is covered where there is nothing to scroll."""
+    for width in (1281, 1283, 1367):
+        opened = open_report(report.path, viewport={"width": width, "height": 900})
+        opened.unfold()
+        table = opened.page.locator(".images .scroll").first
+        if not table.count():
+            continue
+        assert table.evaluate("one => one.scrollWidth <= one.clientWidth")
+        file = tmp_path / "table.png"
+        table.screenshot(path=file)
+        with Image.open(file) as image:
+            ground = max(image.convert("RGB").getcolors(image.width * image.height) or [])[1]
+            for x in range(image.width - 12, image.width):
+                column = image.convert("RGB").crop((x, 0, x + 1, image.height))
+                found = {colour: count for count, colour in column.getcolors(1000) or []}
+                # Lines between rows cross it, and nothing else.
+                assert found[ground] > 0.9 * image.height, (width, x)
 
 
 def test_a_hostile_name_is_text(open_report: Open, report: Report) -> None:

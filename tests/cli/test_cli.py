@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from pytest_iaside.cli import options
 from pytest_iaside.cli.main import main
+from pytest_iaside.errors import SettingsError
 from pytest_iaside.measure.profile import SpectralProfile
 
 MODULE = """
@@ -89,7 +94,9 @@ def test_compare_exits_with_the_verdict(both: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.startswith("pass: SRC 0.051 → 0.051 (+0.000, ")
     assert main([*NARROW, "--max-value-drop=0.05"]) == 1
     output = capsys.readouterr().out
-    assert output.startswith("drift: SRC 0.051 → 0.044 (−0.007, ")
+    assert output.startswith(
+        "drift: the model relies much less on coarse structures (band 1). Failed: "
+    )
     lines = [line for line in output.splitlines()[1:] if " note: " not in line]
     verdicts = dict(re.split(r"\s{2,}", line.strip())[:2] for line in lines)
     assert verdicts["structured"] == "pass"
@@ -213,3 +220,14 @@ def test_cache_says_where_it_cannot_be_used(
     monkeypatch.setenv("IASIDE_CACHE_DIR", str(folder))
     assert main(["cache"]) == 2
     assert "cannot be used (file is not a database); make its folder" in capsys.readouterr().err
+
+
+def test_pictures_of_a_folder_can_be_made_grey(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((20, 24, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    parser = argparse.ArgumentParser()
+    options.add_reference(parser)
+    read = [str(tmp_path), "--labels", "none", "--resize", "none", "--crop", "16"]
+    found = options.read_reference(parser.parse_args([*read, "--grey"]))
+    assert found.shape == (1, 16, 16)
+    with pytest.raises(SettingsError, match="--grey is one channel, --channels is 3"):
+        options.read_reference(parser.parse_args([*read, "--grey", "--channels", "3"]))

@@ -65,7 +65,10 @@ def test_harm_under_one_perturbation_is_seen_and_where() -> None:
     found = {check.name: check for check in comparison.checks}
     assert found["perturbed accuracy"].where == "accuracy under contrast 2"
     assert found["clean accuracy"].change == 0
-    assert comparison.summary().startswith("accuracy, clean and perturbed 1.000 → 0.7")
+    assert comparison.summary().startswith(
+        "the model finds the right class much less often under contrast (severity 2): accuracy "
+        "100 % → 33 %"
+    )
 
 
 def test_answers_on_more_images_than_the_game() -> None:

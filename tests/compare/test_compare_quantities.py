@@ -159,7 +159,9 @@ def test_the_one_that_got_the_most_worse_decides_and_is_told_first() -> None:
     comparison = compare(new, old, {"error": Limit(change=0.02)})
     (check,) = comparison.checks
     assert check.where == "second"
-    assert comparison.summary().startswith("second 0.313 → 0.413 (+0.100")
+    assert comparison.summary().startswith(
+        "second rose by more than is allowed. Failed: second 0.313 → 0.413 (+0.100"
+    )
     assert "allowed +0.020)" in comparison.summary()
     assert comparison.notes == ()  # The third is better, but nobody is told to accept the second.
     alone = compare(new, old, {"error": Limit(change=0.15)})

@@ -108,3 +108,16 @@ def test_beside_the_image_under_a_perturbation(
     assert "expected a corruption and its severity" in capsys.readouterr().err
     assert explained("explained_nets:network", "photo.png", "--perturb", "mist:3") == 2
     assert "mist" in capsys.readouterr().err
+
+
+def test_several_images_have_a_page_each(folder: Path) -> None:
+    (folder / "other").mkdir()
+    for name in ("second.png", "other/photo.png"):
+        (folder / name).write_bytes((folder / "photo.png").read_bytes())
+    images = ("photo.png", "second.png", "other/photo.png")
+    assert explained("explained_nets:plain", *images, "--output", "out") == 0
+    pages = sorted(path.parent.name for path in (folder / "out").glob("*/index.html"))
+    assert pages == ["photo-1", "photo-3", "second"]
+    # What cannot be read is told before the first is explained.
+    assert explained("explained_nets:plain", "photo.png", "none.png", "--output", "more") == 2
+    assert not (folder / "more").exists()

@@ -150,7 +150,7 @@ def test_alone_the_candidate_is_described(explanation: Explanation) -> None:
     alone = with_map(explanation, fine)
     text = sentence(alone, None, 0, level_changes(alone, None, [0], 0.95))
     assert text == (
-        "The candidate takes 75% of its answer from structures of 4 px and more; of finer ones "
+        "The candidate takes 75% of its answer from structures of 4 px and more, and of the rest "
         "most, 25%, from details of 1–2 px, around the bottom left."
     )
 

@@ -87,7 +87,9 @@ def test_a_model_that_leans_on_fine_detail_is_told() -> None:
     assert other["fine share (details up to 2 px)"].min() > 0.95
     comparison = compare(other, baseline, {"fine": Limit(change=0.05)})
     assert comparison.verdict == "drift"
-    assert comparison.summary().startswith("fine share (details up to 2 px) 0.000 → ")
+    assert comparison.summary().startswith(
+        "fine share (details up to 2 px) rose by more than is allowed. Failed: fine share"
+    )
 
 
 def test_the_classes_are_the_baselines(network: nn.Module) -> None:
@@ -117,3 +119,15 @@ def test_levels_are_told_in_pixels() -> None:
         "details of 2–4 px",
         "details of 1–2 px",
     ]
+
+
+def test_a_grid_that_fits_is_found_for_small_images(network: nn.Module) -> None:
+    small = ReferenceSample(torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0)))
+    found = measure_scale_reliance(network, small, points=4)
+    # 28 can be halved twice, and 4 cells a side are the most below 8 that divide it.
+    assert (found.settings["grid"], found.settings["wavelet_levels"]) == (4, 2)
+    # A candidate is measured as its baseline was, whatever would be found.
+    before = measure_scale_reliance(network, SAMPLE, **SMALL)
+    now = measure_scale_reliance(network, SAMPLE, points=4, labels_from=before)
+    assert (now.settings["grid"], now.settings["wavelet_levels"]) == (8, 2)
+    np.testing.assert_array_equal(now.values, before.values)

@@ -310,3 +310,13 @@ def test_what_is_changed_in_place_is_another_sample() -> None:
     assert sample.digest == digest
     sample.images[1] = sample.images[1].flip(-1)
     assert sample.digests[::2] == digests[::2] and sample.digests[1] != digests[1]
+
+
+def test_grey_images_without_channels_are_told_where_these_go() -> None:
+    with pytest.raises(ReferenceSampleError, match=r"grey images with images\[:, None\]$"):
+        ReferenceSample(torch.rand(6, 28, 28))
+    # Of three, each may be an image or a channel.
+    with pytest.raises(
+        ReferenceSampleError, match=r"\[:, None\], or .* single image with images\[N"
+    ):
+        ReferenceSample(torch.rand(3, 28, 28))

@@ -288,9 +288,35 @@ class TestTorchvision:
         assert classifier.network(torch.zeros(2, 3, 64, 64)).shape == (2, 1000)
 
     def test_weights_that_do_not_exist(self, models: Any) -> None:
-        for spelling in ("resnet18", "ResNet18_Weights.NONE", "NoNet_Weights.DEFAULT"):
+        for spelling in ("ResNet18_Weights.NONE", "NoNet_Weights.DEFAULT"):
             with pytest.raises(ModelError, match=f"no weights '{spelling}'.*ResNet18_Weights"):
                 Classifier.from_torchvision(spelling)
+
+    def test_a_name_has_its_default_weights(self, models: Any) -> None:
+        for given in ((), ("ResNet18_Weights.IMAGENET1K_V1",), ("IMAGENET1K_V1",)):
+            weights = dict(zip(("weights",), given, strict=False))
+            classifier = Classifier.from_torchvision("resnet18", **weights)
+            assert classifier.name == "ResNet18_Weights.IMAGENET1K_V1"
+            assert classifier.mean is not None
+            assert torch.equal(classifier.mean, torch.tensor(IMAGENET_MEAN))
+        assert Classifier.from_torchvision(weights="ResNet18_Weights.DEFAULT").name == (
+            "ResNet18_Weights.IMAGENET1K_V1"
+        )
+        with pytest.raises(ModelError, match="has no classifier 'resnet17'"):
+            Classifier.from_torchvision("resnet17")
+        with pytest.raises(ModelError, match=r"are no weights of resnet18, but of resnet50"):
+            Classifier.from_torchvision("resnet18", weights=models.ResNet50_Weights.DEFAULT)
+        with pytest.raises(ModelError, match="are weights; give one of the two"):
+            Classifier.from_torchvision("ResNet18_Weights.DEFAULT", weights="DEFAULT")
+
+    def test_a_model_needs_weights_for_its_normalisation(self, models: Any) -> None:
+        model = models.resnet18(weights=None)
+        classifier = Classifier.from_torchvision(model, weights="ResNet18_Weights.DEFAULT")
+        assert classifier.network is model and classifier.name == "ResNet"
+        assert classifier.std is not None
+        assert torch.equal(classifier.std, torch.tensor(IMAGENET_STD))
+        with pytest.raises(ModelError, match="how images for this ResNet are normalised"):
+            Classifier.from_torchvision(model)
 
     def test_weights_of_another_task(self, models: Any) -> None:
         weights = models.segmentation.FCN_ResNet50_Weights.DEFAULT
@@ -378,10 +404,26 @@ class TestTransformers:
         assert classifier.std.tolist() == [0.25] * 3
 
     def test_what_is_no_model_or_no_processor(self, model: Any) -> None:
-        with pytest.raises(ModelError, match="given a str as the model; load it"):
-            Classifier.from_transformers("vit", None)  # type: ignore[arg-type]  # the point
-        with pytest.raises(ModelError, match="given a NoneType as the processor"):
-            Classifier.from_transformers(model, None)
+        with pytest.raises(ModelError, match="given a int as the model; give its name"):
+            Classifier.from_transformers(3, None)  # type: ignore[arg-type]  # the point
+        with pytest.raises(ModelError, match="given a int as the processor"):
+            Classifier.from_transformers(model, 3)
+        with pytest.raises(ModelError, match="how images for this ViTForImageClassification are"):
+            Classifier.from_transformers(model)
+
+    def test_a_folder_brings_both(self, model: Any, tmp_path: Path) -> None:
+        transformers = pytest.importorskip("transformers")
+        model.save_pretrained(tmp_path)
+        with pytest.raises(ModelError, match="cannot load the image processor"):
+            Classifier.from_transformers(str(tmp_path))
+        transformers.ViTImageProcessor(image_mean=[0.1, 0.2, 0.3]).save_pretrained(tmp_path)
+        classifier = Classifier.from_transformers(str(tmp_path))
+        assert classifier.mean is not None
+        assert torch.equal(classifier.mean, torch.tensor([0.1, 0.2, 0.3]))
+        assert classifier.name == str(tmp_path)
+        loaded = transformers.AutoModelForImageClassification.from_pretrained(tmp_path)
+        again = Classifier.from_transformers(loaded)
+        assert again.mean is not None and torch.equal(again.mean, classifier.mean)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from pytest_iaside.models import tuning
-from pytest_iaside.models.tuning import limited_threads, usable_threads
+from pytest_iaside.models.tuning import limited_threads, no_trace_in_logs, usable_threads
 
 
 @pytest.fixture
@@ -89,3 +90,17 @@ def test_limits_of_older_control_groups(tmp_path: Path, quota: str, cores: float
     (root / "cpu" / "cpu.cfs_quota_us").write_text(quota)
     (root / "cpu" / "cpu.cfs_period_us").write_text("100000")
     assert tuning._cgroup_cores(root, own) == cores
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_pytorchs_trace_is_in_nobodys_log_unless_asked_for(
+    asked: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if asked:
+        monkeypatch.setenv("TORCH_TRACE", "folder")
+    else:
+        monkeypatch.delenv("TORCH_TRACE", raising=False)
+    logger = logging.getLogger("torch.__trace")
+    with caplog.at_level(logging.DEBUG, "torch.__trace"), no_trace_in_logs():
+        logger.debug("")
+    assert len(caplog.records) == asked and not logger.disabled

@@ -108,3 +108,21 @@ def test_all_of_them_stand_in_one_test(project: Project) -> None:
     project.run("--iaside-update=new").assert_outcomes(passed=1)
     assert len(project.baselines) == 3
     assert {record["kind"] for record in project.records("-n2")} == set(CALLS)
+
+
+def test_a_grid_that_nobody_gave_is_the_baselines(project: Project) -> None:
+    def written(settings: str) -> None:
+        project.write(
+            "import models\nfrom pytest_iaside.explain import assert_scale_reliance\n"
+            f"def test_robust():\n    assert_scale_reliance(models.model, samples=6{settings})\n"
+        )
+
+    written(", points=4, grid=4, wavelet_levels=1")
+    project.run("--iaside-update=new").assert_outcomes(passed=1)
+    written(", points=4")
+    (record,) = project.records()
+    assert record["verdict"] == "pass"
+    assert record["comparison"]["candidate"]["settings"]["grid"] == 4
+    written(", points=4, grid=8")
+    (record,) = project.records()
+    assert "grid: candidate 8, baseline 4" in record["summary"]

@@ -22,10 +22,14 @@ def test_drift_fails_with_the_verdict_in_its_first_line(gated: Project) -> None:
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     errors = [line for line in result.outlines if line.startswith("E  ")]
     assert errors[0] == f"E       AssertionError: {record['summary']}"
-    assert record["summary"].startswith("SRC 0.051 → 0.044 (−0.007, 95% CI −0.0")
+    assert record["summary"].startswith(
+        "the model relies much less on coarse structures (band 1). Failed: v(all) 1.02 → 0.86 nats"
+    )
     assert "band 1 (0.12–0.25 cycles/px) −0.16 nats" in record["summary"]
     # The line that CI annotations show.
-    result.stdout.fnmatch_lines(["FAILED test_it.py::test_robust - AssertionError: SRC 0.051*"])
+    result.stdout.fnmatch_lines(
+        ["FAILED test_it.py::test_robust - AssertionError: the model relies much less o*"]
+    )
 
 
 def test_a_failure_says_what_why_and_what_to_do_in_eighty_columns(gated: Project) -> None:
@@ -42,6 +46,8 @@ def test_a_failure_says_what_why_and_what_to_do_in_eighty_columns(gated: Project
     baseline = gated.baseline.relative_to(gated.root)
     assert f"baseline: {baseline} (24 images)" in said
     assert "report: iaside-report/index.html" in said
+    assert "ψ: what a band adds to the log-likelihood of the right class" in said
+    assert said.index("reproduce: ") < said.index("to accept the change")
     assert said.endswith('pytest "test_it.py::test_robust" --iaside-accept-drift')
 
 
@@ -104,7 +110,9 @@ def test_junit_has_small_properties_and_not_the_record(gated: Project) -> None:
     interval = json.loads(found["iaside_interval"])
     assert interval == pytest.approx([check["low"], check["high"]], abs=1e-4)
     (failure,) = root.iter("failure")
-    assert failure.get("message", "").startswith("AssertionError: SRC 0.051 → 0.044 (−0.007")
+    assert failure.get("message", "").startswith(
+        "AssertionError: the model relies much less on coarse structures (band 1). Failed: v(all)"
+    )
 
 
 def test_the_step_summary_is_appended_to(gated: Project, monkeypatch: pytest.MonkeyPatch) -> None:

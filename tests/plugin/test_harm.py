@@ -59,7 +59,8 @@ def test_the_first_line_says_what_decides(gated: Project) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E*AssertionError: accuracy, clean and perturbed 0.986 → 0.*allowed −0.020*",
+            "E*AssertionError: the model finds the right class much less often under contrast*",
+            "E*drift: accuracy, clean and perturbed 0.986 → 0.*",
             "*0.986 → 0.* ✗ drift*",
         ]
     )

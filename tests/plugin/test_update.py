@@ -137,7 +137,11 @@ def test_no_baseline_is_written_that_does_not_pass_against_itself(project: Proje
     project.call("models.model, min_src=0.5")
     result = project.run("--iaside-update=new")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["E *AssertionError: SRC *at least +0.500*"])
+    result.stdout.fnmatch_lines(
+        ["E *AssertionError: the model relies too little on *. Failed: signed SRC *least +0.500*"]
+    )
+    # No baseline mends that: none is offered.
+    result.stdout.no_fnmatch_line("*to accept*")
     assert project.baselines == []
 
 
@@ -207,3 +211,33 @@ def test_a_baseline_that_cannot_be_read_is_replaced_with_a_word(gated: Project) 
     assert gated.contents() == before
     (record,) = gated.records("--iaside-update=changed")
     assert "nothing was compared with the old one (it could not be read)" in record["summary"]
+
+
+def test_a_long_first_measurement_says_what_it_costs_and_how_long_the_next_one_takes(
+    project: Project,
+) -> None:
+    # The clock of what tells is the test's own: every look takes a second.
+    project.write(
+        "import itertools, models, pytest\n"
+        "from pytest_iaside import assert_spectral_robustness\n"
+        "from pytest_iaside.report import pass_log\n"
+        "from pytest_iaside.testing import gate\n"
+        "@pytest.fixture(autouse=True)\n"
+        "def slow(monkeypatch):\n"
+        "    seconds = itertools.count()\n"
+        "    init = pass_log.PassLog.__init__\n"
+        "    def slowly(self, *given, **how):\n"
+        "        init(self, *given, **how, now=lambda: 1.0 * next(seconds))\n"
+        "    monkeypatch.setattr(pass_log.PassLog, '__init__', slowly)\n"
+        "    monkeypatch.setattr(gate, 'SLOW', 0.0)\n"
+        "def test_robust():\n"
+        "    assert_spectral_robustness(models.model)\n"
+    )
+    result = project.run("--iaside-update=new", "-p", "no:xdist")
+    # 24 images: clean and under five perturbations, clean again, and 16 coalitions of each.
+    result.stdout.fnmatch_lines(
+        ["iaside test_robust: up to 552 forward passes, about *:* at * a second"]
+    )
+    said = " ".join(line.strip() for line in result.outlines)
+    assert "this took 552 forward passes, 0:0" in said
+    assert "the next run takes from 144 of them, about 0:0" in said

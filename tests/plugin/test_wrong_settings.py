@@ -22,7 +22,7 @@ VALID = ", ".join(SETTINGS)
             "Valid are iaside_bands, *, iaside_report_mb",
         ),
         ("iaside_samples = few", "iaside_samples: 'few' cannot be used; expected a whole number*"),
-        ("iaside_bands = four", "*four*"),
+        ("iaside_bands = four", "tox.ini: iaside_bands: *four*; expected a whole number"),
         (
             "iaside_level = 95",
             "level=95.0 cannot be used; expected a number between 0 and 1: write *",

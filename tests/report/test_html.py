@@ -9,11 +9,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from gate_records import META, make_record
+from gate_records import META, fallen_band, make_profile, make_record
 
 from pytest_iaside.errors import SpectralRobustnessError
+from pytest_iaside.report.figures import interval_text
 from pytest_iaside.report.html import render, write_html
-from pytest_iaside.report.numbers import fixed, signed
+from pytest_iaside.report.numbers import fixed, percent, signed
 from pytest_iaside.report.record import GateRecord
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -89,7 +90,9 @@ def test_gates_stand_worst_first(
         "gate is-pass",
     ]
     targets = {one["href"] for one in page.all("a")} - {"#gates"}
-    assert targets == {f"#gate-{number}-name" for number in range(1, 5)}
+    links = {f"#gate-{number}-name" for number in range(1, 5)}
+    # And from a red gate to its own checks.
+    assert targets == links | {"#gate-1-checks"}
     assert targets <= {f"#{attributes.get('id')}" for _, attributes in page.elements}
 
 
@@ -156,7 +159,7 @@ def test_user_text_is_never_markup(red: GateRecord) -> None:
 
 def test_size_without_pictures(red: GateRecord) -> None:
     source = render([red] * 6, meta=META)
-    assert len(source.encode()) < 300_000
+    assert len(source.encode()) < 310_000
     script = re.findall(r"<script>(.*?)</script>", source, flags=re.DOTALL)
     assert len(script) == 1 and len(script[0]) < 15_000
 
@@ -253,3 +256,19 @@ def test_a_new_baseline_of_another_kind_shows_how_it_was_measured(perturbed: Gat
     texts = set(page.texts)
     assert {"created", "settings: temperature", "Spectrum of the images"} <= texts
     assert not {"Checks", "Change of mPE", "≠ differs"} & texts
+
+
+def test_the_sid_has_the_signs_of_its_sentence() -> None:
+    """A table that says what is left below a frequency would turn them round."""
+    baseline = make_profile()
+    record = make_record(fallen_band(baseline, band=0, by=2.0), baseline)
+    assert record["comparison"] is not None
+    (sid,) = [check for check in record["comparison"]["checks"] if check["name"] == "sid"]
+    text = render([record], meta=META).split("importance above ")[1].partition("</tr>")[0]
+    cells = [cell.partition("</td>")[0] for cell in text.split("<td>")[1:]]
+    assert sid["sentence"].startswith(cells[2].removeprefix("+"))
+    assert cells[2:5] == [
+        percent(-(sid["change"] or 0.0)),
+        interval_text(-(sid["high"] or 0.0), -(sid["low"] or 0.0), percent),
+        "+5.0%",
+    ]

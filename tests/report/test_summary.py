@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_iaside.report.columns import cells, shorten
+from pytest_iaside.report.gates import gates
 from pytest_iaside.report.json_document import json_document
 from pytest_iaside.report.markdown import markdown
 from pytest_iaside.report.record import GateRecord
@@ -242,3 +243,16 @@ def test_reports_are_drawn_without_torch(
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, input=records, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["4", "False"]
+
+
+def test_a_quantity_that_the_label_names_is_not_named_again(red: GateRecord) -> None:
+    check = {**red["comparison"]["checks"][1], "where": "reconstruction depth", "name": "depth"}
+    comparison = {**red["comparison"], "checks": [check]}
+    spectral = {"spectral": None}
+    for role in ("candidate", "baseline"):
+        comparison[role] = {**comparison[role], **spectral}
+    record = named(red, "t.py::a", name="reconstruction depth", comparison=comparison)
+    (gate,) = gates([record])
+    assert gate.full_label == "a · reconstruction depth"
+    (other,) = gates([named(record, "t.py::a", name="b")])
+    assert other.full_label == "a · b: reconstruction depth"

@@ -32,6 +32,7 @@ from pytest_iaside.measure.metrics import (
 from pytest_iaside.measure.response import spectral_response
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.stats.score import signed_src
+from pytest_iaside.study import correlation_page
 from pytest_iaside.study import robustness as robust
 from pytest_iaside.study.correlation import (
     CorrelationStudy,
@@ -355,3 +356,15 @@ class TestKept:
         network = Waves(0.3)
         self.found(tmp_path, Classifier(lambda pixels: network(pixels)))
         assert list(tmp_path.iterdir()) == []
+
+
+def test_few_recipes_say_nothing(study: CorrelationStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = correlation_page.page(study)
+    count = len(study.recipes)
+    assert count < 8
+    assert found.headline == (
+        f"{count} recipes are too few to say what follows mean mPE: compare 8 or more."
+    )
+    assert not any("r = " in line for line in correlation_page.lines(study))
+    monkeypatch.setattr(correlation_page, "FEWEST_TOLD", count)
+    assert correlation_page.page(study).headline.startswith("The signed SRC ")

@@ -191,7 +191,7 @@ class TestVerdicts:
         checkpoints = details[details.index("checkpoints:") + 1 :]
         assert checkpoints[0].startswith("  step 12: signed SRC +0.")
         assert checkpoints[4].endswith("epoch16.pt")
-        assert checkpoints[5] == "measured on its own (60 images)"
+        assert checkpoints[5:7] == ["", "measured on its own (60 images)"]
 
     def test_what_is_allowed_passes_and_is_returned(self) -> None:
         trend = assert_no_robustness_decline(falling(by=0.05))

@@ -26,6 +26,7 @@ from pytest_iaside.report.charts.heat import COLOURS
 from pytest_iaside.track.charts import Curve, curves_chart, sid_heat_map
 from pytest_iaside.track.history import History, Point
 from pytest_iaside.track.page import track_page
+from pytest_iaside.track.records import unit_of
 from pytest_iaside.track.trend import trend_of
 
 MODULE = """
@@ -116,7 +117,7 @@ def test_every_checkpoint_is_measured_with_its_weights(
         # Every picture is told right by its own wave, which the noise does not drown.
         assert point.accuracy == 1.0
         score = f"{expected.signed_src:+.3f}".replace("-", "−")
-        assert line.startswith(f"step    {epoch}  signed SRC {score} (95% CI ")
+        assert line.startswith(f"epoch    {epoch}  signed SRC {score} (95% CI ")
         value = f"v(all) {expected.value:.2f} nats  accuracy 100.0%  epoch{epoch}.pt"
         assert line.endswith(value)
     trend = trend_of(points)
@@ -420,3 +421,8 @@ class TestCharts:
         assert heights[0] > heights[2] > heights[1]
         assert heights[1] == heights[3] == heights[5]
         assert len(list(chart.iter(f"{SVG}polygon"))) == 2
+
+
+def test_steps_are_called_what_the_names_call_them() -> None:
+    assert unit_of(["run/epoch1.pt", "Epoch-02.ckpt"]) == "epoch"
+    assert unit_of(["epoch1.pt", "last.pt"]) == unit_of(["a1.pt"]) == unit_of([]) == "step"

@@ -28,7 +28,7 @@ from pytest_iaside.models.backends.onnx import OnnxBackend
 from pytest_iaside.models.backends.others import names_of_others
 from pytest_iaside.models.backends.probe import Workshop, choose
 from pytest_iaside.models.classifier import Classifier
-from pytest_iaside.models.tuning import keep_freed_memory, limited_threads
+from pytest_iaside.models.tuning import keep_freed_memory, limited_threads, no_trace_in_logs
 
 __all__ = [
     "Backend",
@@ -84,7 +84,7 @@ def open_backend(
     _check_fits(classifier, backend, dtype)
     keep_freed_memory()
     # What a network draws at random is not missing from what the caller draws afterwards.
-    with alone(network), limited_threads(), randomness_kept():
+    with alone(network), limited_threads(), randomness_kept(), no_trace_in_logs():
         if isinstance(network, nn.Module):
             target = module_device(network, device)
             if backend == "openvino" and target.type != "cpu":

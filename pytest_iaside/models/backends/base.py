@@ -19,6 +19,11 @@ AT_ONCE = {"cpu": 8, "cuda": 256}
 USUAL_ADVICE = "check that it takes a batch of such images"
 ADVICE = (
     (
+        re.compile(r"scalar types: Long, Int"),
+        "networks are fed floats from 0 to 1, or less mean, by std: let forward() make whole "
+        "numbers of them, (255 * x).round().long()",
+    ),
+    (
         re.compile(r"uint8|ByteTensor|\bByte\b"),
         "networks are fed floats from 0 to 1, or less mean, by std: let forward() make bytes of "
         "them, (255 * x).round().to(torch.uint8)",

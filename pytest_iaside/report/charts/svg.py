@@ -216,13 +216,17 @@ def whisker(
     *,
     along: Literal["x", "y"],
 ) -> str:
-    """An interval at ``cross`` on the other axis; an end beyond the scale has no cap."""
+    """An interval at ``cross`` on the other axis; an end beyond the scale is an arrowhead."""
     if low is None or high is None or high < scale.low or low > scale.high:
         return ""
     near, far = scale(scale.clip(low)), scale(scale.clip(high))
-    caps = [place for bound, place in ((low, near), (high, far)) if scale.covers(bound)]
     segments = [(near, cross, far - near, 0.0)]
-    segments += [(place, cross - CAP, 0.0, 2 * CAP) for place in caps]
+    outwards = CAP if scale.end > scale.start else -CAP
+    for bound, place, back in ((low, near, outwards), (high, far, -outwards)):
+        if scale.covers(bound):
+            segments.append((place, cross - CAP, 0.0, 2 * CAP))
+        else:
+            segments += [(place, cross, back, side) for side in (-CAP, CAP)]
     if along == "y":
         segments = [(y, x, dy, dx) for x, y, dx, dy in segments]
     return strokes(segments, f"whisker {css}".rstrip())

@@ -1,0 +1,1 @@
+"""``iaside doctor``: what is installed, what works, what a gate would cost, what is wrong."""

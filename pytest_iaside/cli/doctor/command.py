@@ -1,0 +1,53 @@
+"""The command ``iaside doctor``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from pytest_iaside.cli import options as cli
+from pytest_iaside.cli.doctor import installed, project
+from pytest_iaside.cli.doctor.cost import cost
+from pytest_iaside.cli.doctor.finding import Finding
+from pytest_iaside.errors import SettingsError
+from pytest_iaside.report.printing import tell
+
+
+def add(commands: cli.Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="say what is installed, what works, what a gate costs, and what is wrong here",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", nargs="?", help="package.module:factory, or an .onnx file")
+    cli.add_reference(parser, optional=True)
+    cli.add_settings(parser, cli.MEASURING)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, command: str) -> int:
+    if options.model and not options.reference:
+        raise SettingsError("a model costs as its images do: give the reference sample after it")
+    settings = cli.read_settings(options, cli.MEASURING)
+    wrong = _told("installed", installed.versions())
+    wrong += _told("back ends", installed.back_ends())
+    wrong += _told("this project", project.set_up(*project.collected()))
+    wrong += _told("this machine", [project.cache()])
+    if options.model:
+        from pytest_iaside.testing.factories import named_models
+
+        models, reference = named_models(options.model, Path()), cli.read_reference(options)
+        wrong += _told("a gate of this model", cost(models[0], reference, dict(settings.measure)))
+    tell("", f"{wrong} thing{'s' * (wrong != 1)} to mend" if wrong else "nothing is wrong")
+    return cli.DRIFTED if wrong else cli.PASSED
+
+
+def _told(title: str, findings: Iterable[Finding]) -> int:
+    """Tell each of ``findings`` as soon as it is there; how many are wrong."""
+    tell(f"{title}:")
+    wrong = 0
+    for each in findings:
+        tell(each.line)
+        wrong += each.kind == "wrong"
+    return wrong

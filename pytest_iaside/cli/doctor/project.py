@@ -1,0 +1,195 @@
+"""What is wrong with the set-up of a project: its ini file, baselines, cache and workers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_iaside.cli.doctor.finding import Finding
+from pytest_iaside.errors import SpectralRobustnessError, one_line, printable
+from pytest_iaside.settings import READING, ini_value
+from pytest_iaside.store import baselines as store
+
+SHOWN = 10
+"""Baselines of one kind that are named."""
+THREADS = "OMP_NUM_THREADS"
+
+
+class Collected:
+    """What pytest collects in the folder, without running it."""
+
+    def __init__(self) -> None:
+        self.config: pytest.Config | None = None
+        self.tests: set[str] = set()
+        self.broken: list[str] = []
+        self.workers: Any = None
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.broken.append(report.nodeid or "the project")
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.tests |= {item.nodeid for item in session.items}
+
+
+def collected() -> tuple[Collected, str]:
+    """What pytest collects, and why it could not; empty where it could."""
+    found, said = Collected(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        status = pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider"], plugins=[found])
+    if status == pytest.ExitCode.USAGE_ERROR:
+        lines = [line for line in said.getvalue().splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("ERROR: ")] or lines[-1:]
+        return found, printable(" ".join(errors).removeprefix("ERROR: "))
+    return found, ""
+
+
+def set_up(found: Collected, refused: str) -> Iterator[Finding]:
+    """Findings on the project whose tests are ``found``; pytest ``refused`` to read it, or not."""
+    if refused:
+        yield Finding("pytest's settings", refused, "wrong")
+        return
+    config = found.config
+    if config is None:
+        yield Finding("tests", "pytest did not start here", "wrong")
+        return
+    name = config.inipath.name if config.inipath else "no ini file"
+    yield Finding("settings", f"read ({name})")
+    for each in found.broken[:SHOWN]:
+        yield Finding("tests", f"{printable(each)} cannot be collected; run pytest on it", "wrong")
+    yield Finding("tests", f"{len(found.tests)} collected")
+    yield from _named(config)
+    yield from _baselines(config, found)
+    yield from _workers(config)
+
+
+def _named(config: pytest.Config) -> Iterator[Finding]:
+    """The reference sample and the model that the ini file names."""
+    from pytest_iaside.testing.factories import named_reference
+
+    if text := ini_value(config, "reference"):
+        how = {
+            name: value
+            for name in READING
+            if (value := ini_value(config, f"reference_{name}")) is not None
+        }
+        made = partial(named_reference, text, config.rootpath, **how)
+        yield _tried("iaside_reference", lambda: repr(made()))
+    for key in ("model", "baseline_model"):
+        if text := ini_value(config, key):
+            yield _tried(f"iaside_{key}", partial(_names, text, config.rootpath))
+
+
+def _names(text: str, base: Path) -> str:
+    from pytest_iaside.testing.factories import named_models
+
+    return ", ".join(printable(model.name) for model in named_models(text, base))
+
+
+def _tried(what: str, work: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, work())
+    except Exception as error:  # A factory is the user's own code.
+        told = str(error) if isinstance(error, SpectralRobustnessError) else one_line(error)
+        return Finding(what, told, "wrong")
+
+
+def _baselines(config: pytest.Config, found: Collected) -> Iterator[Finding]:
+    from pytest_iaside.measure.measurement import Measurement
+
+    paths = list(store.baselines([config.rootpath], config.getini("norecursedirs")))
+    if not paths:
+        yield Finding("baselines", "none yet; pytest --iaside-update=new makes them", "note")
+        return
+    good = 0
+    for path in paths:
+        shown = os.path.relpath(path, config.rootpath)
+        try:
+            Measurement.load(path)
+        except SpectralRobustnessError as error:
+            yield Finding(shown, f"cannot be used: {error}", "wrong")
+            continue
+        owner = store.owner_of(path)
+        if owner is None:
+            yield Finding(shown, "names no test; a gate reads it where it is named", "note")
+        elif not found.broken and _is_gone(owner, path, config.rootpath, found.tests):
+            yield Finding(
+                shown, f"belongs to no test ({owner} is gone): pytest --iaside-prune", "wrong"
+            )
+        else:
+            good += 1
+    yield Finding("baselines", f"{good} of {len(paths)} belong to a test and can be read")
+    for path in _ignored(paths, config.rootpath)[:SHOWN]:
+        shown = os.path.relpath(path, config.rootpath)
+        yield Finding(shown, "git ignores it, so that it is never committed: .gitignore", "wrong")
+
+
+def _is_gone(owner: store.Owner, path: Path, root: Path, tests: set[str]) -> bool:
+    """Whether the test file is gone, or was collected without that test."""
+    file, test, _ = owner.key
+    module = path.parent.parent.parent / file
+    if not os.path.exists(module):
+        return True
+    split = [name.partition("::") for name in tests]
+    there = {name for at, _, name in split if (root / at) == module}
+    return bool(there) and test not in there
+
+
+def _ignored(paths: Sequence[Path], root: Path) -> list[Path]:
+    """Those of ``paths`` that git ignores, their arrays included; none where there is no git."""
+    git = shutil.which("git")
+    if git is None:
+        return []
+    every = [each for path in paths for each in (path, path.with_suffix(".npz"))]
+    asked = "\0".join(map(str, every)).encode()
+    done = subprocess.run(
+        [git, "check-ignore", "-z", "--stdin"], cwd=root, input=asked, capture_output=True
+    )
+    return [Path(os.fsdecode(each)) for each in done.stdout.split(b"\0") if each]
+
+
+def _workers(config: pytest.Config) -> Iterator[Finding]:
+    count = config.getoption("numprocesses", None)
+    cores = os.cpu_count() or 1
+    if count and not os.environ.get(THREADS):
+        yield Finding(
+            f"pytest -n {count}",
+            f"each worker takes up to {cores} threads, and they wait for each other; set "
+            f"{THREADS}={max(1, cores // int(count))}",
+            "wrong" if int(count) > 1 else "note",
+        )
+
+
+def cache() -> Finding:
+    """Whether what is found can be kept for the next run."""
+    from pytest_iaside.store.cache import ResultCache
+    from pytest_iaside.store.machine import FOLDER_VARIABLE, cache_folder
+
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        results = ResultCache()
+        kept = sum(game.size for game in results.contents())
+    except (OSError, SpectralRobustnessError) as error:
+        told = str(error) if isinstance(error, SpectralRobustnessError) else one_line(error)
+        return Finding(
+            "cache", f"{folder} cannot be written ({told}); set {FOLDER_VARIABLE}", "wrong"
+        )
+    if results.broken:
+        return Finding("cache", f"{results.path} cannot be used ({results.broken})", "wrong")
+    return Finding("cache", f"{folder}, {kept / 1e6:.1f} MB")
