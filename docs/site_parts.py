@@ -39,9 +39,9 @@ def measured() -> dict[str, Any]:
 
 
 def value(name: str) -> str:
-    """The value ``name`` with its unit, as a sentence has it; raises KeyError."""
+    """The value ``name``, with a percent sign where that is its unit; raises KeyError."""
     entry = measured()["values"][name]
-    return f"{entry['value']}{entry['unit'] if entry['unit'] == '%' else ''}"
+    return f"{entry['value']} %" if entry["unit"] == "%" else str(entry["value"])
 
 
 def table(name: str) -> str:

