@@ -12,7 +12,7 @@ BROWSER := $(VENV)/.browser
 FLOORS := .venv-floors
 
 .DEFAULT_GOAL := help
-.PHONY: cluster help venv browser test lint floors schema demo studies bench soak package release clean
+.PHONY: cluster help venv browser test lint floors schema docs demo studies bench soak package release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -63,6 +63,16 @@ floors: ## the tests with the oldest versions that pyproject.toml allows (long; 
 
 schema: venv ## write the JSON schema of a session anew from the types of its records
 	$(BIN)/python tests/report/session_schema.py
+
+SITE := docs/_build/html
+
+# Reports, outputs and numbers first: pages and the README show them. -n: every reference must be found.
+docs: venv ## build the site into docs/_build/html: warnings are errors, links are checked
+	OMP_WAIT_POLICY=passive $(BIN)/python docs/gallery.py
+	$(BIN)/python docs/pictures.py
+	$(BIN)/python docs/readme.py
+	$(BIN)/python -m sphinx -W --keep-going -n -q docs $(SITE)
+	$(BIN)/python docs/links.py $(SITE)
 
 # Threads that wait asleep: where other processes want the same cores, the usual way of waiting
 # makes a measurement several times slower.
@@ -122,5 +132,5 @@ release: venv ## VERSION=0.2.0: changelog, version, commit and tag; pushing the 
 
 clean: ## remove .venv, caches and reports
 	rm -rf $(VENV) $(FLOORS) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
-	rm -rf iaside-report example_project/iaside-report example_project/.pytest_cache
+	rm -rf docs/_build docs/_extra iaside-report example_project/iaside-report example_project/.pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""README, CONTRIBUTING and the decisions: files that they name are there, and examples run."""
+"""README, CONTRIBUTING and all pages: files that they name are there, and examples run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pytest_iaside.report import figures, wings
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "example_project/README.md")),
-    *sorted((ROOT / "docs" / "decisions").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 BASES = (ROOT, ROOT / "pytest_iaside", ROOT / "example_project")
 NAMED = re.compile(r"`((?:\w+/)+[\w.]*\w\.(?:py|json|md|png|yml))`")

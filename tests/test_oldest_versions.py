@@ -37,7 +37,7 @@ def test_what_has_no_oldest_version_is_refused(line: str) -> None:
 
 def test_extras_of_the_package_are_pinned_and_those_of_its_makers_are_not() -> None:
     extras = set(project()["optional-dependencies"])
-    assert extras - set(EXTRAS) == {"example", "test", "bench", "dev"}
+    assert extras - set(EXTRAS) == {"example", "test", "bench", "docs", "dev"}
 
 
 def test_the_makefile_installs_these_pins() -> None:

@@ -1,4 +1,4 @@
-"""What README says of every wrong thing, line by line."""
+"""What the page of wrong things says of each of them, line by line."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from pytest_iaside.errors import OutOfTimeError
 from pytest_iaside.testing.factories import named_reference
 from pytest_iaside.testing.session import CI_VARIABLES
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "when-something-is-wrong.md"
 SIDE, CLASSES = 16, 3
 USUAL = ("-p", "no:hypothesispytest", "-p", "no:anyio", "-p", "no:html")
 HELPERS = """
@@ -417,9 +417,8 @@ LINES = {
 
 
 def test_every_line_has_its_test() -> None:
-    section = README.read_text(encoding="utf-8").partition("## When something is wrong")[2]
-    table = section.partition("\n## ")[0]
-    found = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    found = [line.split("|")[1].strip() for line in lines if line.startswith("| ")]
     assert len(found[1:]) == len(LINES)
     for line, words in zip(found[1:], LINES, strict=True):
         assert line.startswith(words)

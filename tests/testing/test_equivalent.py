@@ -62,6 +62,7 @@ def test_a_copy_is_equivalent_in_every_check_at_any_margin() -> None:
 
 
 NEW = "assert_preprocessing_robustness"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "deployed-models.md"
 
 
 def exported(path: Path) -> Path:
@@ -291,9 +292,9 @@ def test_the_deployed_model_runs_as_it_is_and_is_never_taken_from_the_cache() ->
     assert found.baseline.passes_from_cache > 0
 
 
-def test_the_blocks_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     (block,) = [each for each in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if NEW in each]
     monkeypatch.chdir(tmp_path)
     exported(tmp_path / "model.onnx")

@@ -1,4 +1,4 @@
-"""What a backend promises, to be run against one of another package (README, "Backends")."""
+"""What a backend promises, to be run against one of another package (docs/explanation/speed.md)."""
 
 from __future__ import annotations
 
