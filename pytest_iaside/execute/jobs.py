@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -16,7 +16,13 @@ from torch import Tensor
 from pytest_iaside.execute.crew import Crew
 from pytest_iaside.execute.engines import engine_of
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.runner import BackendRunner, PreparedExecution, open_runner, pieces
+from pytest_iaside.execute.runner import (
+    BackendRunner,
+    PreparedExecution,
+    open_runner,
+    pieces,
+    prepared,
+)
 from pytest_iaside.execute.steady import AT_ONCE, check_answers
 from pytest_iaside.execute.witness import Witness, witness_of
 from pytest_iaside.images.reference import ReferenceSample
@@ -144,17 +150,34 @@ def _spread(
     crew = Crew(engine_of(execution.executor), classifier)
     alone = replace(execution, executor=None)
     witness = witness_of(classifier, alone, first.sample)
-    start = crew.ask(_begin, alone, first, steady, witness)
-    prepared = PreparedExecution(
-        **{each.name: getattr(alone, each.name) for each in fields(Execution)}
-        | {"device": start.device, "backend": start.setup.backend},
-        setup=start.setup,
-    )
+    start, execution = _started(crew, alone, first, steady, witness)
     at_once = max(start.batch_size, int(UNIT_SECONDS * start.speed))
     cut = _Cut(chain([first], rest), start.batch_size, at_once)
     units = (None if each is None else (*each, witness) for each in cut.units())
-    for found in crew.map(_rows, prepared, units, passes=first.passes):
+    for found in crew.map(_rows, execution, units, passes=first.passes):
         yield from cut.take(found)
+
+
+def _started(
+    crew: Crew, alone: Execution, first: Job[Any], steady: bool, witness: Witness | None
+) -> tuple[Start, PreparedExecution]:
+    """How the network of ``crew`` is run, found by one of its workers, once for all measurements.
+
+    A conversion that one measurement is worth may not be worth it in a shorter one, so the longest
+    counts. Whether the network is steady is asked each time that it is not known.
+    """
+    key = (crew.engine.label, crew.parcel.key, repr(alone), first.sample.shape)
+    known = _STARTS.pop(key, None)
+    begun = known is None or first.passes > known.passes
+    start = crew.ask(_begin, alone, first, steady, witness) if begun else known
+    assert start is not None
+    _STARTS[key] = start
+    while len(_STARTS) > STARTS:
+        del _STARTS[next(iter(_STARTS))]
+    execution = prepared(alone, start.device, start.setup)
+    if not (begun or steady):
+        crew.ask(_steady, execution, first)
+    return start, execution
 
 
 class _Cut:
@@ -252,6 +275,19 @@ class Start:
     batch_size: int
     speed: float
     """Forward passes a second."""
+    passes: int
+    """Of the measurement that it was found for."""
+
+
+STARTS = 8
+_STARTS: dict[tuple[Hashable, ...], Start] = {}
+"""Those used last, by engine, network and how it was asked to be run."""
+
+
+def _steady(classifier: Classifier, execution: Execution, job: Job[Any]) -> None:
+    inputs = job.first_inputs(classifier)
+    with open_runner(classifier, execution, inputs=inputs, passes=job.passes) as runner:
+        _check_steady(runner, execution, job)
 
 
 def _begin(
@@ -275,4 +311,5 @@ def _begin(
             for _ in runner.forward_many([batch]):
                 pass
             least = min(least, time.perf_counter() - began)
-        return Start(runner.backend.setup, runner.device.type, size, size / max(least, 1e-6))
+        speed = size / max(least, 1e-6)
+        return Start(runner.backend.setup, runner.device.type, size, speed, job.passes)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -173,6 +173,13 @@ class GradientRunner(Runner):
         return torch.log_softmax(logits, dim=1).gather(1, classes[:, None])[:, 0]
 
 
+def prepared(execution: Execution, device: str, setup: Setup) -> PreparedExecution:
+    """``execution`` where it is known what it comes to."""
+    found = {each.name: getattr(execution, each.name) for each in fields(Execution)}
+    found |= {"device": device, "backend": setup.backend}
+    return PreparedExecution(**found, setup=setup)
+
+
 @contextmanager
 def open_runner(
     classifier: Classifier, execution: Execution, *, inputs: Tensor, passes: int
@@ -203,7 +210,11 @@ def open_runner(
         asked = (classifier.task.name, classifier.image_argument, *classifier.arguments)
         what = (id(classifier.network), *map(id, read), *asked)
         key = (what, execution, inputs.shape[1:])
-        yield BackendRunner(classifier, kept.backend(key, opened))
+        backend = kept.backend(key, opened)
+        # Whoever asks for what was chosen is given this one.
+        chosen = prepared(execution, backend.device.type, backend.setup)
+        kept.known_as((what, chosen, inputs.shape[1:]), backend)
+        yield BackendRunner(classifier, backend)
         return
     with opened as backend:
         yield BackendRunner(classifier, backend)
@@ -226,6 +237,10 @@ class KeptBackends:
         if key not in self._backends:
             self._backends[key] = self._stack.enter_context(opened)
         return self._backends[key]
+
+    def known_as(self, key: Hashable, backend: Backend) -> None:
+        """``backend``, which is open, is what ``key`` asks for as well."""
+        self._backends.setdefault(key, backend)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

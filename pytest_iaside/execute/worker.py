@@ -81,14 +81,17 @@ class _Mine(threading.local):
 _MINE = _Mine()
 
 
-def work(home: Home, payload: bytes, key: str, content: bytes | None) -> Reply:
+def work(
+    home: Home, payload: bytes, key: str, content: bytes | None, *, stored: bool = False
+) -> Reply:
     """Make the Call that ``payload`` holds about the classifier of ``key``.
 
-    ``content`` is the classifier itself, where the worker may not have it yet. What the call
-    raises is in the reply; whatever is raised here is about the worker.
+    ``content`` is the classifier itself, where the worker may not have it yet; it came with this
+    call unless it was ``stored`` beside the worker before. What the call raises is in the reply;
+    whatever is raised here is about the worker.
     """
-    received = len(payload) + len(content or b"")
     opened = key not in _MINE.opened
+    received = len(payload) + (len(content or b"") if opened or not stored else 0)
     if opened and content is None:
         return Reply(worker_name(), missing=True, received=received)
     _settle(home)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -51,6 +51,10 @@ class Task:
         if self.score is not None:
             # Before it is called: an object may count its calls.
             object.__setattr__(self, "score_code", code_digest(self.score))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Not what was derived: the same task is always the same bytes.
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @property
     def scored(self) -> bool:

@@ -137,6 +137,30 @@ def _where(classifier: Classifier, execution: Execution, number: int) -> tuple[i
     return number, os.getpid()
 
 
+def test_a_network_is_begun_once_for_all_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And it is the same to workers before and after it was measured."""
+    asked: list[str] = []
+    ask = Crew.ask
+
+    def told(self: Crew, function: Any, *rest: Any) -> Any:
+        asked.append(function.__name__)
+        return ask(self, function, *rest)
+
+    monkeypatch.setattr(Crew, "ask", told)
+    monkeypatch.setattr(jobs, "_STARTS", {})
+    model, execution = Classifier(Net()), Execution(executor="process:1")
+    key = packed(model).key
+    first = measure(model, sample(3), bands=4, cache=False, execution=execution)
+    begun = asked.count("_begin")
+    assert 1 <= begun <= 2  # The answers first, and once more for the longer game.
+    again = measure(model, sample(3), bands=4, cache=False, execution=execution)
+    assert asked.count("_begin") == begun
+    assert packed(model).key == key
+    np.testing.assert_array_equal(first.values, again.values)
+    # Whether it answers the same each time is asked of every measurement.
+    assert asked.count("_steady") >= 1
+
+
 def test_answers_are_shared_too() -> None:
     asked = [None, ("white_noise", 3), _attack, _darker]
     alone, shared = (

@@ -72,7 +72,9 @@ class DaskEngine(Engine):
         self._lent[parcel.key] = lent
         while len(self._lent) > LENT:  # The cluster lets go of what nobody holds.
             del self._lent[next(iter(self._lent))]
-        asked = self._client.submit(work, home, payload, parcel.key, lent, pure=False, retries=2)
+        asked = self._client.submit(
+            work, home, payload, parcel.key, lent, stored=True, pure=False, retries=2
+        )
         return _as_future(asked)
 
     def mend(self) -> None:

@@ -143,7 +143,7 @@ class _Worker:
     """An actor: one call at a time."""
 
     def work(self, home: Home, payload: bytes, key: str, content: bytes) -> Reply:
-        return work(home, payload, key, content)
+        return work(home, payload, key, content, stored=True)
 
     def ready(self) -> bool:
         return True
