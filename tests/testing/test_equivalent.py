@@ -57,6 +57,7 @@ def test_a_copy_is_equivalent_in_every_check_at_any_margin() -> None:
     assert len(found.checks) == 1 + 9 + 1 + 2
     assert all(check.change == 0 for check in found.checks)
     assert found.summary().startswith("equivalent to the original Sequential in all 12 checks")
+    assert found.headline == ""
     # The rule of three: what none of 60 images shows may be in 5 % of others.
     assert any("may still be in 5.0% of others" in note for note in found.notes)
 
