@@ -320,7 +320,7 @@ def test_a_red_gate_names_the_first_layer_that_differs() -> None:
     told = " ".join(red(changed("head", 2.0), network()).split())
     assert "the first layer that differs is head" in told
     assert "1 of 3 layers differ" in told
-    assert "layer" not in red(changed("head", 2.0), network(), where=False)
+    assert "layers differ" not in red(changed("head", 2.0), network(), where=False)
 
 
 class TestScores:
