@@ -39,6 +39,18 @@ class Equivalence(Comparison):
     temperature: float | None = None
     """The ratio of the two temperatures, where these alone tell the answers apart."""
 
+    @property
+    def headline(self) -> str:
+        """That the two differ, or are not shown not to; empty where they are equivalent."""
+        return "" if self.verdict == "pass" else f"the candidate is {self._told}"
+
+    @property
+    def _told(self) -> str:
+        differs = self.verdict == "drift"
+        word = "different from" if differs else "not shown to be equivalent to"
+        alone = "" if self.temperature is None else " in confidence alone"
+        return f"{word} {self.original}{alone}"
+
     def summary(self) -> str:
         """The verdict in one line, and first what decides it."""
         verdict = self.verdict
@@ -48,9 +60,7 @@ class Equivalence(Comparison):
         told, more = deciding[:FEW], len(deciding) - FEW
         if more > 0:
             told.append(f"{more} more check{'s' * (more > 1)}")
-        word = "different from" if verdict == "drift" else "not shown to be equivalent to"
-        alone = "" if self.temperature is None else " in confidence alone"
-        return f"{word} {self.original}{alone}: {'; '.join(told)}"
+        return f"{self._told}: {'; '.join(told)}"
 
     def _equivalent(self) -> str:
         checks = [check for check in self.checks if check.name != "structured"]

@@ -7,6 +7,7 @@ GLOSSES = {
     "ψ": "what a band adds to the log-likelihood of the right class",
     "v(all)": "what all bands add together; the ψ of all bands, summed up",
     "L(∅)": "the log-likelihood of an image without any band",
+    "L(all)": "the log-likelihood of the whole image, as the model gives it",
     "nats": "unit of log-likelihoods; 0.7 nats less is half the probability",
     "log-likelihood": "logarithm of the probability of the right class",
     "mPE": "mean prediction error: how far answers move under a perturbation",

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from pytest_iaside.compare.check import Check, Verdict
 from pytest_iaside.compare.check_order import ANSWERS, kind_of, order
 from pytest_iaside.compare.quantity_change import QuantityChange
+from pytest_iaside.measure.quantities import AS_ANSWERED
 
 MUCH = 3.0
 """Times what is allowed, from which on a change is called much."""
+LOST = " lost "
+"""In the names of what perturbations cost: the more, the worse."""
+AS_ANSWERED_TOLD = "the log-likelihood as the model answers"
 CLEAN_ACCURACY = ("accuracy, clean", "clean accuracy")
 # A perturbation's name and its severity, at the end of a quantity's name.
 UNDER = re.compile(r" under (?P<name>.+?)(?: (?P<severity>[1-5]))?$")
@@ -33,7 +37,7 @@ def headline(
     check = min(deciding, key=lambda each: order(each.name))
     if check.name == "structured":
         return "nothing can be told from noise"
-    of_answers = kind_of(check.name) in ANSWERS
+    of_answers = kind_of(check.name) in ANSWERS and LOST not in check.where
     told = _answered(check, answers, agreement) if of_answers else _relied(check, bands)
     if verdict == "inconclusive":
         return f"it cannot be decided whether {told}"
@@ -116,8 +120,9 @@ def _relied(check: Check, bands: Sequence[QuantityChange]) -> str:
             return "the model relies too little on coarse structures"
     if check.name == "bound":
         return f"{check.where} is {'above' if check.better == 'lower' else 'below'} its bound"
-    way = "rose" if check.change > 0 else "fell"
-    return f"{check.where or check.name} {way} by more than is allowed"
+    way = "rose" if check.change > 0 else "fell" if check.change < 0 else "differs"
+    what = AS_ANSWERED_TOLD if check.where == AS_ANSWERED else check.where or check.name
+    return f"{what} {way} by more than is allowed"
 
 
 def _lost_where(bands: Sequence[QuantityChange]) -> str:

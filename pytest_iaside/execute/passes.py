@@ -36,7 +36,8 @@ _PASSES: ContextVar[Passes | None] = ContextVar("passes", default=None)
 @contextmanager
 def counted(passes: Passes) -> Iterator[None]:
     """Add what is run in here to ``passes``."""
-    passes.outer = _PASSES.get()
+    outer = _PASSES.get()
+    passes.outer = None if outer is passes else outer
     before = _PASSES.set(passes)
     try:
         yield

@@ -38,7 +38,6 @@ class PassLog:
         self._began: float | None = None
         self._before = 0
         self._last: float | None = None
-        self._told = False
 
     def __call__(self, done: int) -> None:
         """``done`` passes came back by now."""
@@ -73,5 +72,4 @@ class PassLog:
                 )
 
     def _say(self, text: str) -> None:
-        self._told = True
         self._write(f"iaside {self._name}: {text}")

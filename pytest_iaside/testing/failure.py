@@ -12,6 +12,7 @@ from pytest_iaside.compare.words import confidence
 from pytest_iaside.errors import visible
 from pytest_iaside.report.numbers import finite, fixed, signed
 from pytest_iaside.report.record import ComparisonRecord
+from pytest_iaside.testing.session import on_ci
 
 if TYPE_CHECKING:
     from pytest_iaside.testing.place import Place
@@ -55,8 +56,11 @@ def failure_message(
         lines.append(f"reproduce: {reproduce}")
     words = glossary("\n".join(lines))
     lines += _part("words:", _each("", (f"{word}: {told}" for word, told in words.items())))
+    # There updates are refused.
+    where = " on your own machine" if on_ci() else ""
     if place.accept:
-        lines += _part("to accept the change, if it is meant to be so:", [f"    {place.accept}"])
+        title = f"to accept the change{where}, if it is meant to be so:"
+        lines += _part(title, [f"    {place.accept}"])
     return visible("\n".join(lines))
 
 

@@ -106,6 +106,15 @@ def test_a_loss_of_likelihood_is_told_beside_the_accuracy_of_clean_images() -> N
             check("mpe", "mPE under fog 3", change=0.1, better="lower", limit=0.05),
             "the model errs more under fog (severity 3)",
         ),
+        (
+            check("log-likelihood", "log-likelihood lost in band 2", change=0.1, better="lower"),
+            "log-likelihood lost in band 2 rose by more than is allowed",
+        ),
+        (
+            check("L(all)", "L(all)", change=-0.1),
+            "the log-likelihood as the model answers fell by more than is allowed",
+        ),
+        (check("images", "images", change=float("nan")), "images differs by more than is allowed"),
         (check("structured", change=0.0), "nothing can be told from noise"),
     ],
     ids=lambda value: value.name if isinstance(value, Check) else "",

@@ -32,6 +32,14 @@ def test_drift_fails_with_the_verdict_in_its_first_line(gated: Project) -> None:
     )
 
 
+def test_in_ci_the_change_is_accepted_elsewhere(
+    gated: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "1")
+    result = gated.run(gain=WORSE)
+    result.stdout.fnmatch_lines(["E *to accept the change on your own machine, if it is meant *"])
+
+
 def test_a_failure_says_what_why_and_what_to_do_in_eighty_columns(gated: Project) -> None:
     result = gated.run(gain=WORSE)
     errors = [line for line in result.outlines if line.startswith("E  ")][1:]

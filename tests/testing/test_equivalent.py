@@ -57,6 +57,7 @@ def test_a_copy_is_equivalent_in_every_check_at_any_margin() -> None:
     assert len(found.checks) == 1 + 9 + 1 + 2
     assert all(check.change == 0 for check in found.checks)
     assert found.summary().startswith("equivalent to the original Sequential in all 12 checks")
+    assert found.headline == ""
     # The rule of three: what none of 60 images shows may be in 5 % of others.
     assert any("may still be in 5.0% of others" in note for note in found.notes)
 
@@ -320,7 +321,7 @@ def test_a_red_gate_names_the_first_layer_that_differs() -> None:
     told = " ".join(red(changed("head", 2.0), network()).split())
     assert "the first layer that differs is head" in told
     assert "1 of 3 layers differ" in told
-    assert "layer" not in red(changed("head", 2.0), network(), where=False)
+    assert "layers differ" not in red(changed("head", 2.0), network(), where=False)
 
 
 class TestScores:
