@@ -82,14 +82,17 @@ def bands() -> bytes:
     image = found.images[found.taken_from.index("astronaut")].float() / 255
     parts = split(image[None], BandPartition(image.shape[1], image.shape[2], BANDS))[0]
     shown = [image.numpy(), *(_stretched(part.numpy()) for part in parts)]
-    width = len(shown) * SIDE + (len(shown) - 1) * GAP
-    row = np.full((SIDE, width, 3), 255, np.uint8)
+    # Two rows of three, which a phone shows large enough.
+    step = SIDE + GAP
+    whole = np.full((2 * step - GAP, 3 * step - GAP, 3), 255, np.uint8)
     for place, picture in enumerate(shown):
         pixels = (picture.transpose(1, 2, 0) * 255).round().astype(np.uint8)
-        left = place * (SIDE + GAP)
-        row[:, left : left + SIDE] = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE)))
+        top, left = step * (place // 3), step * (place % 3)
+        whole[top : top + SIDE, left : left + SIDE] = np.asarray(
+            Image.fromarray(pixels).resize((SIDE, SIDE))
+        )
     written = io.BytesIO()
-    Image.fromarray(row).quantize(128).save(written, "PNG", optimize=True)
+    Image.fromarray(whole).quantize(128).save(written, "PNG", optimize=True)
     return written.getvalue()
 
 
