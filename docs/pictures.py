@@ -69,7 +69,7 @@ def _styles() -> str:
     """Colours and rules of charts, as the report has them in its light scheme."""
     css = CSS.read_text(encoding="utf-8")
     root = css[css.index(":root") : css.index("}") + 1]
-    rules = css[css.index(".chart {") : css.index(".hit {")]
+    rules = css[css.index(".chart {") : css.index(".hit:hover")]
     return re.sub(r"\s+", " ", root + rules)
 
 
