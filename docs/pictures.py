@@ -61,8 +61,14 @@ def _svg(
         series.append(Series(role, values, found.low.tolist(), found.high.tolist()))
     edges = next(iter(profiles.values())).partition.edges.tolist()
     text = str(chart(ident, edges, series))
+    # Alone, a picture shows nothing below its frame: room for what hangs below the last line.
+    text = re.sub(r'viewBox="0 0 (\d+) (\d+)"', lambda m: _taller(m[1], m[2]), text, count=1)
     head, tag, rest = text.partition(">")
     return f"{head}{tag}<style>{_styles()}</style>{rest}\n".encode()
+
+
+def _taller(width: str, height: str) -> str:
+    return f'viewBox="0 0 {width} {int(height) + 5}"'
 
 
 def _styles() -> str:
