@@ -71,7 +71,7 @@ docs: venv ## build the site into docs/_build/html: warnings are errors, links a
 	OMP_WAIT_POLICY=passive $(BIN)/python docs/gallery.py
 	$(BIN)/python docs/pictures.py
 	$(BIN)/python docs/readme.py
-	$(BIN)/python -m sphinx -W --keep-going -n -q docs $(SITE)
+	$(BIN)/python -m sphinx -W --keep-going -n -q -d docs/_build/doctrees docs $(SITE)
 	$(BIN)/python docs/links.py $(SITE)
 
 # Threads that wait asleep: where other processes want the same cores, the usual way of waiting

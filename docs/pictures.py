@@ -61,15 +61,21 @@ def _svg(
         series.append(Series(role, values, found.low.tolist(), found.high.tolist()))
     edges = next(iter(profiles.values())).partition.edges.tolist()
     text = str(chart(ident, edges, series))
+    # Alone, a picture shows nothing below its frame: room for what hangs below the last line.
+    text = re.sub(r'viewBox="0 0 (\d+) (\d+)"', lambda m: _taller(m[1], m[2]), text, count=1)
     head, tag, rest = text.partition(">")
     return f"{head}{tag}<style>{_styles()}</style>{rest}\n".encode()
+
+
+def _taller(width: str, height: str) -> str:
+    return f'viewBox="0 0 {width} {int(height) + 5}"'
 
 
 def _styles() -> str:
     """Colours and rules of charts, as the report has them in its light scheme."""
     css = CSS.read_text(encoding="utf-8")
     root = css[css.index(":root") : css.index("}") + 1]
-    rules = css[css.index(".chart {") : css.index(".hit {")]
+    rules = css[css.index(".chart {") : css.index(".hit:hover")]
     return re.sub(r"\s+", " ", root + rules)
 
 
@@ -82,14 +88,17 @@ def bands() -> bytes:
     image = found.images[found.taken_from.index("astronaut")].float() / 255
     parts = split(image[None], BandPartition(image.shape[1], image.shape[2], BANDS))[0]
     shown = [image.numpy(), *(_stretched(part.numpy()) for part in parts)]
-    width = len(shown) * SIDE + (len(shown) - 1) * GAP
-    row = np.full((SIDE, width, 3), 255, np.uint8)
+    # Two rows of three, which a phone shows large enough.
+    step = SIDE + GAP
+    whole = np.full((2 * step - GAP, 3 * step - GAP, 3), 255, np.uint8)
     for place, picture in enumerate(shown):
         pixels = (picture.transpose(1, 2, 0) * 255).round().astype(np.uint8)
-        left = place * (SIDE + GAP)
-        row[:, left : left + SIDE] = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE)))
+        top, left = step * (place // 3), step * (place % 3)
+        whole[top : top + SIDE, left : left + SIDE] = np.asarray(
+            Image.fromarray(pixels).resize((SIDE, SIDE))
+        )
     written = io.BytesIO()
-    Image.fromarray(row).quantize(128).save(written, "PNG", optimize=True)
+    Image.fromarray(whole).quantize(128).save(written, "PNG", optimize=True)
     return written.getvalue()
 
 

@@ -253,8 +253,13 @@ class Runner:
         exec(compile(PREAMBLE, "preamble", "exec"), self.names)
 
     def run(self, page: Path, block: Block) -> None:
-        """Run a block of Python or commands; those of other languages are shown only."""
-        if block.language == "python":
+        """Run a block of Python or commands, and the commands of pytest in a CI's file."""
+        if block.language in ("yaml", "groovy"):
+            found = re.findall(r"(?:- |sh ')(pytest [^'\n]+)", block.text)
+            assert found
+            for command in found:
+                self.command(command)
+        elif block.language == "python":
             self.python(page, block)
         elif not block.language:
             for command in block.commands():

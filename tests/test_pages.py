@@ -74,7 +74,8 @@ def runner(project: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("page", WITH_BLOCKS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_runs(page: Path, runner: Runner) -> None:
     for block in blocks(page):
-        if not block.not_run:
+        # Of a CI's file its commands of pytest run all the same.
+        if not block.not_run or block.language in ("yaml", "groovy"):
             runner.run(page, block)
 
 
