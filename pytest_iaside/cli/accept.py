@@ -64,7 +64,9 @@ def run(options: argparse.Namespace, command: str) -> int:
                     tell(line)
         if refused:
             raise BaselineError(
-                "nothing was written, for this cannot be accepted:\n  " + "\n  ".join(refused)
+                # No line begins with what a proposal says: a CI may take that for a command.
+                "nothing was written, for this cannot be accepted:"
+                + "".join(f"\n- {each}" for each in refused)
             )
         if options.check:
             tell(f"all {len(checked)} can be accepted; nothing was written (--check)")

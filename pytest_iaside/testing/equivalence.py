@@ -29,9 +29,10 @@ from pytest_iaside.models.classifier import as_classifier
 from pytest_iaside.report.record import ComparisonRecord
 from pytest_iaside.settings import Layer, Settings, unknown
 from pytest_iaside.testing.current_test import CurrentTest
-from pytest_iaside.testing.gate import Gate, Told, run_gate
+from pytest_iaside.testing.gate import Gate, Told
 from pytest_iaside.testing.place import Place
 from pytest_iaside.testing.red import RedGate, surviving, told_by_wings
+from pytest_iaside.testing.running import run_gate
 from pytest_iaside.testing.score_limits import check_score_limits
 from pytest_iaside.testing.two_models import measured_both
 from pytest_iaside.thresholds import FailOn, check_limits

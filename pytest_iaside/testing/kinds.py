@@ -16,7 +16,8 @@ from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import measure_answers, with_answers
 from pytest_iaside.settings import AccuracyKeywords, Layer, Settings, unknown
 from pytest_iaside.testing.current_test import CurrentTest
-from pytest_iaside.testing.gate import Gate, run_gate
+from pytest_iaside.testing.gate import Gate
+from pytest_iaside.testing.running import run_gate
 from pytest_iaside.testing.score_limits import check_score_limits
 from pytest_iaside.thresholds import Limit, check_limits
 

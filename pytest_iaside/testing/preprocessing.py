@@ -41,9 +41,10 @@ from pytest_iaside.settings import Settings
 from pytest_iaside.stats.arrays import Floats
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.equivalence import read_settings
-from pytest_iaside.testing.gate import Gate, Told, run_gate
+from pytest_iaside.testing.gate import Gate, Told
 from pytest_iaside.testing.place import Place
 from pytest_iaside.testing.red import surviving
+from pytest_iaside.testing.running import run_gate
 from pytest_iaside.testing.two_models import as_it_is
 from pytest_iaside.thresholds import FailOn, check_limits
 

@@ -33,8 +33,9 @@ from pytest_iaside.settings import BUDGETS, THRESHOLDS, Layer, SettingKeywords, 
 from pytest_iaside.testing.coarse import CoarseToFine
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.drawn import in_drawing_order
-from pytest_iaside.testing.gate import Gate, Told, run_gate
+from pytest_iaside.testing.gate import Gate, Told
 from pytest_iaside.testing.red import RedGate, surviving, told_by_wings
+from pytest_iaside.testing.running import run_gate
 from pytest_iaside.testing.score_limits import check_score_limits
 from pytest_iaside.testing.session import update_mode
 from pytest_iaside.thresholds import Thresholds, check_limits

@@ -12,8 +12,9 @@ from pytest_iaside.compare.words import nats, signed
 from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.testing.current_test import CurrentTest
-from pytest_iaside.testing.gate import Gate, run_gate
+from pytest_iaside.testing.gate import Gate
 from pytest_iaside.testing.place import Place
+from pytest_iaside.testing.running import run_gate
 from pytest_iaside.thresholds import LEVEL, FailOn, Thresholds
 from pytest_iaside.track.history import History, Point
 from pytest_iaside.track.records import trend_record

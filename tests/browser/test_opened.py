@@ -15,6 +15,7 @@ from pytest_iaside.report.html import write_html
 from pytest_iaside.report.record import GateRecord
 
 from .conftest import HOSTILE, Opened, Report
+from .validity import invalid
 
 Open = Callable[..., Opened]
 
@@ -63,6 +64,14 @@ def test_needs_no_network_and_says_nothing(open_report: Open, report: Report) ->
     assert opened.page.title().endswith("spectral robustness")
     assert opened.messages == []
     assert opened.requests == []
+
+
+def test_is_valid_html(report: Report, tmp_path: Path) -> None:
+    assert invalid(report.path) == []
+    # And what is not is found.
+    wrong = tmp_path / "wrong.html"
+    wrong.write_text("<!DOCTYPE html><html lang=en><title>x</title><p><div></p></html>")
+    assert invalid(wrong) != []
 
 
 def test_what_a_page_without_network_would_say(open_report: Open, tmp_path: Path) -> None:

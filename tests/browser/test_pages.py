@@ -15,6 +15,7 @@ from PIL import Image
 
 from .conftest import Opened
 from .test_opened import BEYOND_THE_EDGE, LOST_ON_PAPER, UNSEEN, _severe
+from .validity import invalid
 
 Open = Callable[..., Opened]
 
@@ -114,6 +115,10 @@ def test_needs_no_network_and_says_nothing(open_report: Open, page: Path) -> Non
     opened.unfold()
     assert opened.messages == []
     assert opened.requests == []
+
+
+def test_is_valid_html(page: Path) -> None:
+    assert invalid(page) == []
 
 
 @pytest.mark.parametrize("width", [320, 360, 1280])

@@ -221,7 +221,7 @@ def test_a_long_first_measurement_says_what_it_costs_and_how_long_the_next_one_t
         "import itertools, models, pytest\n"
         "from pytest_iaside import assert_spectral_robustness\n"
         "from pytest_iaside.report import pass_log\n"
-        "from pytest_iaside.testing import gate\n"
+        "from pytest_iaside.testing import recording\n"
         "@pytest.fixture(autouse=True)\n"
         "def slow(monkeypatch):\n"
         "    seconds = itertools.count()\n"
@@ -229,7 +229,7 @@ def test_a_long_first_measurement_says_what_it_costs_and_how_long_the_next_one_t
         "    def slowly(self, *given, **how):\n"
         "        init(self, *given, **how, now=lambda: 1.0 * next(seconds))\n"
         "    monkeypatch.setattr(pass_log.PassLog, '__init__', slowly)\n"
-        "    monkeypatch.setattr(gate, 'SLOW', 0.0)\n"
+        "    monkeypatch.setattr(recording, 'SLOW', 0.0)\n"
         "def test_robust():\n"
         "    assert_spectral_robustness(models.model)\n"
     )
