@@ -51,6 +51,12 @@ def eager(model: nn.Module, inputs: Tensor) -> Tensor:
         return copy.deepcopy(model).eval()(inputs)
 
 
+def test_its_threads_are_tied_to_no_core() -> None:
+    """Two processes with one thread each would share the first core: half the speed for both."""
+    with opened(network()) as backend:
+        assert backend._compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
 SIGNALLED = """
 import gc, os, signal, threading
 import torch

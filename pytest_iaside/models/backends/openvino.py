@@ -45,6 +45,8 @@ class OpenVinoBackend(Backend):
             # By default it takes bfloat16 for float32 where the CPU has it.
             "INFERENCE_PRECISION_HINT": asked,
             "INFERENCE_NUM_THREADS": self.threads,
+            # Threads of several processes (xdist, workers) would be tied to the same first cores.
+            "ENABLE_CPU_PINNING": False,
         }
         image = [side.get_length() for side in list(converted.inputs[0].partial_shape)[1:]]
         try:
