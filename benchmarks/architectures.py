@@ -2,7 +2,7 @@
 
     python benchmarks/architectures.py [--networks resnet50 …] [--images 1]
 
-Networks with random weights, at 224×224. ``share`` is of the bare network on the same back end;
+Networks with random weights, at 224×224, and the example's digit reader at 28×28 (50 digits). ``share`` is of the bare network on the same back end;
 "ready after" is conversion and probes; "seconds" is one game with all that. Each way runs in a
 process of its own; ``auto`` should be the fastest of them, within noise.
 """
@@ -13,7 +13,7 @@ import argparse
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from common.network_speeds import HEAD, rows_of
+from common.network_speeds import DIGIT_READER, HEAD, rows_of
 from common.side_by_side import machine, print_table
 
 WAYS = {
@@ -21,7 +21,7 @@ WAYS = {
     "openvino": ("openvino", "float32"),
     "auto": ("auto", "float32"),
 }
-NETWORKS = ["resnet50", "vit_s_16", "convnext_tiny", "mobilenet_v3_large", "lite0"]
+NETWORKS = ["resnet50", "vit_s_16", "convnext_tiny", "mobilenet_v3_large", "lite0", DIGIT_READER]
 
 
 def main() -> None:
@@ -32,9 +32,11 @@ def main() -> None:
     print(machine(), "\n", flush=True)
     rows = []
     for name in options.networks:
+        # Small images: what feeds the network counts there.
+        images, side = (50 * options.images, 28) if name == DIGIT_READER else (options.images, 224)
         for way, how in WAYS.items():
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-                rows += alone.submit(rows_of, name, {way: how}, "cpu", options.images, 224).result()
+                rows += alone.submit(rows_of, name, {way: how}, "cpu", images, side).result()
             print(rows[-1], flush=True)
     print()
     print_table(HEAD, rows)

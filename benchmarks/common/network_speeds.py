@@ -18,6 +18,7 @@ from pytest_iaside.measure.game.rules import Rules
 ROUNDS = 3
 PASSES = 12_850
 """Of 50 images at 8 bands: what a back end is chosen for, however few are played here."""
+DIGIT_READER = "digit_reader"
 HEAD = [
     *("network", "way", "batch", "bare img/s", "game img/s", "share", "ready after s"),
     *("seconds", "peak GiB"),
@@ -25,7 +26,7 @@ HEAD = [
 
 
 def network_of(name: str) -> nn.Module:
-    """A network of torchvision, or a ViT-S/16 or EfficientNet-Lite0, with random weights."""
+    """A network of torchvision or a ViT-S/16 of random weights, or one of the example project's."""
     from torchvision import models
 
     torch.manual_seed(0)
@@ -33,6 +34,10 @@ def network_of(name: str) -> nn.Module:
         from scrapbook.models import load_photo_tagger
 
         return load_photo_tagger().eval()
+    if name == DIGIT_READER:
+        from scrapbook.models import load_digit_reader
+
+        return load_digit_reader().eval()
     if name == "vit_s_16":
         # Of the sizes that the name stands for; torchvision starts at the next larger one.
         sizes = {"num_layers": 12, "num_heads": 6, "hidden_dim": 384, "mlp_dim": 1536}
@@ -59,8 +64,9 @@ def rows_of(
 ) -> list[list[str]]:
     """A row a way: batch, bare and game images a second, the share, and the whole game's time."""
     network = network_of(name)
+    channels = 1 if name == DIGIT_READER else 3
     generator = torch.Generator().manual_seed(0)
-    sample = ReferenceSample(torch.rand(images, 3, side, side, generator=generator))
+    sample = ReferenceSample(torch.rand(images, channels, side, side, generator=generator))
     rows, size = [], 0
     for way, (backend, dtype) in ways.items():
         rules = Rules(bands=8, dtype=dtype)
@@ -71,7 +77,7 @@ def rows_of(
         try:
             with ready(Classifier(network), rules, execution, shard) as opened:
                 prepared, size = time.perf_counter() - began, opened.batch_size
-                batch = torch.rand(size, 3, side, side, device=opened.device)
+                batch = torch.rand(size, channels, side, side, device=opened.device)
                 batch = batch.to(memory_format=opened.memory_format)
 
                 def bare(opened=opened, batch=batch) -> int:

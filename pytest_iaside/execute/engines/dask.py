@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import Counter
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
@@ -45,7 +47,10 @@ class DaskEngine(Engine):
                 ) from error
         self._client = client
         self._lent: dict[str, Any] = {}
-        self._workers, self._asked = 1, -HOLDS
+        self._threads: dict[str, int] = {}
+        self._busy: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._asked = -HOLDS
         try:
             client.wait_for_workers(1, timeout=PATIENCE)
         except Exception as error:
@@ -57,12 +62,33 @@ class DaskEngine(Engine):
 
     @property
     def workers(self) -> int:
+        return max(1, sum(self._known().values()))
+
+    def _known(self) -> dict[str, int]:
+        """The threads of every worker, by its address."""
         # They come and go; but asking takes as long as a small call.
         if time.monotonic() > self._asked + HOLDS:
             self._asked = time.monotonic()
             with suppress(Exception):  # Who has gone is told where calls fail.
-                self._workers = max(1, sum(self._client.nthreads().values()))
-        return self._workers
+                self._threads = dict(self._client.nthreads())
+        return self._threads
+
+    def _least_busy(self) -> str | None:
+        """The worker that has the fewest of our calls; None where none is known.
+
+        Dask itself prefers workers that have the classifier already, whatever they have to do.
+        """
+        known = self._known()
+        with self._lock:
+            chosen = min(known, key=lambda each: self._busy[each] / known[each], default=None)
+            if chosen is not None:
+                self._busy[chosen] += 1
+        return chosen
+
+    def _is_done(self, worker: str | None) -> None:
+        with self._lock:
+            if worker is not None:
+                self._busy[worker] -= 1
 
     def submit(self, home: Home, payload: bytes, parcel: Parcel) -> Future[Reply]:
         # As an argument that lies in the cluster it travels to each worker once.
@@ -72,10 +98,18 @@ class DaskEngine(Engine):
         self._lent[parcel.key] = lent
         while len(self._lent) > LENT:  # The cluster lets go of what nobody holds.
             del self._lent[next(iter(self._lent))]
-        asked = self._client.submit(
-            work, home, payload, parcel.key, lent, stored=True, pure=False, retries=2
-        )
-        return _as_future(asked)
+        worker = self._least_busy()
+        place = {} if worker is None else {"workers": [worker], "allow_other_workers": True}
+        try:
+            asked = self._client.submit(
+                work, home, payload, parcel.key, lent, stored=True, pure=False, retries=2, **place
+            )
+        except BaseException:
+            self._is_done(worker)
+            raise
+        found = _as_future(asked)
+        found.add_done_callback(lambda _: self._is_done(worker))
+        return found
 
     def mend(self) -> None:
         # What was lent may have died with its worker.
