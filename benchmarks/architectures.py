@@ -2,9 +2,10 @@
 
     python benchmarks/architectures.py [--networks resnet50 …] [--images 1]
 
-Networks with random weights, at 224×224, and the example's digit reader at 28×28 (50 digits). ``share`` is of the bare network on the same back end;
-"ready after" is conversion and probes; "seconds" is one game with all that. Each way runs in a
-process of its own; ``auto`` should be the fastest of them, within noise.
+Networks with random weights at 224×224, and the example's digit reader at 28×28 (50 digits).
+``share`` is of the bare network on the same back end; "ready after" is conversion and probes;
+"seconds" is one game with all that. Each way runs in a process of its own; ``auto`` should be the
+fastest of them, within noise.
 """
 
 from __future__ import annotations
