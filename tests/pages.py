@@ -174,7 +174,7 @@ def write_project(root: Path) -> None:
         ("package/__init__.py", ""),
         ("package/module.py", MODULE),
         ("tests/test_model.py", TEST.format(model="model")),
-        ("tests/test_retrained.py", TEST.format(model="model_a")),
+        ("tests/test_new_training.py", TEST.format(model="model_a")),
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
@@ -209,7 +209,7 @@ def write_project(root: Path) -> None:
 
 def retrain(root: Path) -> None:
     """The model of the second test is from now on a training with another seed."""
-    test = root / "tests" / "test_retrained.py"
+    test = root / "tests" / "test_new_training.py"
     test.write_text(TEST.format(model="model_b"), encoding="utf-8")
 
 

@@ -6,6 +6,7 @@ import ctypes
 import logging
 import math
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -116,14 +117,39 @@ def no_trace_in_logs() -> Iterator[None]:
 
     Its records are empty lines there. Who asks for the trace (TORCH_TRACE) gets it.
     """
-    logger = logging.getLogger("torch.__trace")
-    before = logger.disabled
+    if TRACE in os.environ:
+        yield
+        return
     # pytest's own handler is on loggers that do not propagate as well.
-    logger.disabled = before or TRACE not in os.environ
+    _SILENT.enter()
     try:
         yield
     finally:
-        logger.disabled = before
+        _SILENT.leave()
+
+
+class _Silenced:
+    """PyTorch's trace is disabled as long as anybody is in here, in whichever order they leave."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, False
+
+    def enter(self) -> None:
+        logger = logging.getLogger("torch.__trace")
+        with self._lock:
+            if not self._inside:
+                self._before = logger.disabled
+            self._inside += 1
+            logger.disabled = True
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                logging.getLogger("torch.__trace").disabled = self._before
+
+
+_SILENT = _Silenced()
 
 
 def _cgroup_cores(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> float:

@@ -104,3 +104,14 @@ def test_pytorchs_trace_is_in_nobodys_log_unless_asked_for(
     with caplog.at_level(logging.DEBUG, "torch.__trace"), no_trace_in_logs():
         logger.debug("")
     assert len(caplog.records) == asked and not logger.disabled
+
+
+def test_who_is_done_first_does_not_decide_for_the_others() -> None:
+    logger = logging.getLogger("torch.__trace")
+    first, second = no_trace_in_logs(), no_trace_in_logs()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert logger.disabled
+    second.__exit__(None, None, None)
+    assert not logger.disabled

@@ -26,9 +26,7 @@ EXPORTS = (
     "--iaside-markdown=out/comment.md",
     "--junit-xml=out/junit.xml",
 )
-GATE_WORKFLOW = (
-    Path(__file__).parents[2] / "example_project" / ".github" / "workflows" / "robustness.yml"
-)
+ACTION = Path(__file__).parents[2] / "action.yml"
 
 
 class Page(HTMLParser):
@@ -347,17 +345,19 @@ def test_what_a_test_is_called_changes_nothing(project: Project, workers: tuple[
 
 
 def test_what_the_workflow_of_the_example_takes_is_written(gated: Project) -> None:
-    steps = yaml.safe_load(GATE_WORKFLOW.read_text("utf-8"))["jobs"]["gate"]["steps"]
-    (command,) = [step["run"] for step in steps if step.get("name") == "Gate"]
-    program, *arguments = shlex.split(command)
-    assert program == "pytest"
+    steps = yaml.safe_load(ACTION.read_text("utf-8"))["runs"]["steps"]
+    (script,) = [step["run"] for step in steps if step.get("name") == "Gate"]
+    options = script.partition("options=(")[2].partition(")")[0]
+    arguments = shlex.split(options)
+    assert len(arguments) == 4
     for gain in (1.0, WORSE):
         gated.run(*arguments, gain=gain)
         folder = gated.root / "iaside-report"
         written = sorted(path.name for path in folder.iterdir() if path.name != ".gitignore")
-        assert written == ["comment.md", "index.html", "junit.xml", "session.json"]
+        assert written == ["comment.md", "junit.xml", "session.json", "spectral-robustness.html"]
         (upload,) = [step for step in steps if step.get("name") == "Upload the comment"]
-        assert (gated.root / upload["with"]["path"]).is_file()
+        path = upload["with"]["path"].removeprefix("${{ inputs.working-directory }}/")
+        assert (gated.root / path).is_file()
 
 
 def test_an_export_that_fails_leaves_the_earlier_one(gated: Project) -> None:

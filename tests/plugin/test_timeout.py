@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -162,7 +163,10 @@ def wait_for_rows(cache: Path, more_than: int) -> None:
 def started(project: Project) -> subprocess.Popen[str]:
     """The project's tests, in a process of their own that makes the baseline."""
     command = [sys.executable, "-m", "pytest", *OTHERS_OFF, "-p", "no:cacheprovider"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    if os.name == "posix":
+        # A shell that starts tests in the background has them ignore Ctrl-C, and what they start.
+        pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
         [*command, "--iaside-update=new"], cwd=project.root, start_new_session=True, **pipes
     )
