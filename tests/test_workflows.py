@@ -501,6 +501,7 @@ class TestAccepting:
             "REPOSITORY": str(work),
             "FOLDER": "sub",
             "BRANCH": "branch",
+            "CHANGED_SETTINGS": "false",
         }
         script = f"bash {ACTIONS / 'accept' / 'push.sh'}"
         done = bash(script, tmp_path, **told)
@@ -510,7 +511,7 @@ class TestAccepting:
             "first n",
         ]
         said = git("show", "branch:sub/said", at=origin)
-        assert said == f"accept proposals --root {work}/sub --changed-settings --commit\n"
+        assert said == f"accept proposals --root {work}/sub --commit\n"
         # Where somebody has pushed meanwhile, nothing is overwritten.
         git("commit", "-q", "--allow-empty", "-m", "other", at=work)
         git("push", "-q", "origin", "HEAD:refs/heads/branch", at=work)
