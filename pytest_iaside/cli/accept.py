@@ -88,6 +88,7 @@ def _measured(proposal: Proposal, folder: Path, options: argparse.Namespace) -> 
     """What is proposed; raises BaselineError where it is not of what it should be."""
     from pytest_iaside.compare.fit import differences_of
     from pytest_iaside.measure.measurement import Measurement
+    from pytest_iaside.measure.trainings import trainings_of
 
     new = Measurement.load(folder / proposal.path)
     found = new.model.fingerprint
@@ -109,6 +110,11 @@ def _measured(proposal: Proposal, folder: Path, options: argparse.Namespace) -> 
     differences = differences_of(
         new.kind, new.settings, new.reference, new.digests, old, labels=labels
     )
+    held, holds = (len(trainings_of(each)) for each in (old, new))
+    if holds < held:
+        differences.append(
+            f"trainings: it holds {holds}, the old one {held}; what those differ by would be lost"
+        )
     if differences:
         raise BaselineError(
             f"it was measured otherwise than the old baseline: {'; '.join(differences)}. Where "

@@ -233,6 +233,16 @@ class TestRefused:
         arguments = ["accept", str(folder), "--root", str(gated.root), "--changed-settings"]
         assert main(arguments) == 0
 
+    def test_a_single_training_in_place_of_several(
+        self, gated: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        gated.run("--iaside-update=add", "--iaside-accept-drift", gain=0.98)
+        folder = tmp_path / "single"
+        result = gated.run(f"--iaside-propose={folder}", gain=0.15)
+        result.stdout.fnmatch_lines(["*a new baseline is proposed in*"])
+        told = refused(gated, folder, capsys)
+        assert "trainings: it holds 1, the old one 2; what those differ by would be lost" in told
+
     @pytest.mark.parametrize(
         "path",
         [
