@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from common.lite0 import lite0, photographs
+from common.saved import kept, table, value
 from common.side_by_side import machine, print_table, ratio, spread, time_side_by_side
 
 from pytest_iaside import ReferenceSample
@@ -82,9 +83,17 @@ def compare_speed(backends: list[str], settings: dict, rounds: int) -> None:
         way, how, _ = bare.split("|")
         whole = f"{way}|{how}|wcam"
         share = f"{ratio(speeds, whole, bare):.1%}"
+        said = f"WCAM of Lite0 at 224×224, {way}, {settings['grid']}×{settings['grid']} cells"
+        both = f"{spread(speeds[whole])[0]} of {spread(speeds[bare])[0]}"
+        value(f"wcam-{way}", both, "images a second", f"{said}, against bare forward passes")
+        what = f"{said}: its passes as a share of bare ones"
+        value(f"wcam-{way}-share", share.rstrip("%"), "%", what)
         rows.append([way, how, *spread(speeds[bare]), *spread(speeds[whole]), share])
     head = ["way", "runs on, batch", "bare img/s", "least–most", "wcam img/s", "least–most"]
-    print_table([*head, "wcam / bare"], rows)
+    what = (
+        f"WCAM of Lite0 at 224×224 beside bare passes, {settings['grid']}×{settings['grid']} cells"
+    )
+    print_table([*head, "wcam / bare"], rows, name="wcam-speed", what=what)
 
 
 def study(folder: Path, count: int, grids: list[int]) -> None:
@@ -105,6 +114,21 @@ def study(folder: Path, count: int, grids: list[int]) -> None:
             for by, shares in shares_of(found).items():
                 rows.append([reading, str(grid), by, *with_errors(shares), speed])
     print_table(head, rows)
+    paper = ["the WCAM paper, ResNet-50", *(_short(f"{share:.3f}") for share in TABLE_1)]
+    names = {"sums": "sums of cells, the default", "means": "means over cells"}
+    first = {by: [*map(_short, row)] for by, row in ((r[2], r[3:7]) for r in reversed(rows[1:]))}
+    table(
+        "wavelet-levels",
+        f"Shares of wavelet levels in the answers of Lite0 on {count} photographs, {grids[0]}×"
+        f"{grids[0]} cells, {POINTS} Sobol points (± standard error over images), beside the "
+        "published table",
+        ["share of level", "0 (8 px and more)", "1", "2", "3 (1–2 px)"],
+        [*([names[by], *first[by]] for by in names), paper],
+    )
+
+
+def _short(share: str) -> str:
+    return share.replace("0.", ".")
 
 
 def shares_of(found: WaveletAttribution) -> dict[str, np.ndarray]:
@@ -138,4 +162,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

@@ -1,6 +1,6 @@
 """What band augmentations and the spectral penalty do for a digit reader.
 
-    python benchmarks/cure.py [--seeds 8] [--tables FOLDER]
+    python benchmarks/cure.py [--seeds 8] [--networks NAME …] [--tables FOLDER]
 
 Readers are trained without and with each cure, all else the same, seed by seed. What counts is
 accuracy on held-out digits under corruptions that no training saw; the interval is over seeds, of
@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from common.saved import kept as keeping
+from common.saved import table, value
 from common.side_by_side import machine, print_table
 from common.trainings import NETWORKS
 from scrapbook import zoo
@@ -114,36 +116,66 @@ def accuracies(model: nn.Module, versions: dict[str, Tensor], labels: Tensor) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--network", default="convolutional", choices=list(NETWORKS))
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--tables", type=Path, default=Path(tempfile.gettempdir()) / "iaside-cure")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    began = time.perf_counter()
     print(machine(), "\n")
+    options.tables.mkdir(parents=True, exist_ok=True)
+    gains = {network: cured(network, options.tables, options.seeds) for network in options.networks}
+    keep(gains, options.seeds)
+
+
+Gains = dict[str, tuple[Estimate, Estimate]]
+"""By cure, accuracy points gained under corruptions and on clean images."""
+
+
+def keep(gains: dict[str, Gains], seeds: int) -> None:
+    """What pages show: the gains under corruptions, and what the usual cure costs."""
+    cures = ("spectral penalty", "band noise", "band dropout", "white noise 0.3")
+    rows = [[cure, *(_shown(found[cure][0]) for found in gains.values())] for cure in cures]
+    table(
+        "cure",
+        f"Accuracy over {len(CORRUPTIONS)} corruptions that no training saw, gained in points, "
+        f"with an interval over {seeds} seeds; networks for digits",
+        ["", *gains],
+        rows,
+    )
+    clean = [_shown(found[cures[-1]][1]) for found in gains.values()]
+    what = f"clean accuracy gained by white noise 0.3: {', '.join(gains)}"
+    value("clean-cost-cure", "; ".join(clean), "points", what)
+
+
+def _shown(gain: Estimate) -> str:
+    return f"{gain.value:+.1f} ({gain.low:+.1f}…{gain.high:+.1f})".replace("-", "−")
+
+
+def cured(network: str, tables: Path, seeds: int) -> Gains:
+    """Train the readers of one network that ``tables`` has not, and print what each cure does."""
+    began = time.perf_counter()
     held_out = digits()[1]
     labels = held_out.labels[:IMAGES]
     sample = ReferenceSample(held_out.images[:IMAGES], labels)
     versions = {"clean": sample.pixels()}
     for name in CORRUPTIONS:
         versions[name] = corrupt(sample.pixels(), name, SEVERITY, seed=0).float()
-    options.tables.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[dict[str, float]]] = {}
     profiles = {}
     for cure in CURES:
         found[cure] = []
-        for seed in range(options.seeds):
-            kept = options.tables / f"{options.network}, {cure}, {seed}"
+        for seed in range(seeds):
+            kept = tables / f"{network}, {cure}, {seed}"
             file = kept.with_suffix(".json")
             if not file.exists():
-                model = trained(options.network, cure, seed)
+                model = trained(network, cure, seed)
                 named = Classifier(model, name=f"{cure}, {seed}")
                 measure(named, sample, samples=PLAYED, panel="auto").save(kept)
                 file.write_text(json.dumps(accuracies(model, versions, labels)))
             found[cure].append(json.loads(file.read_text()))
-        names = (f"{options.network}, {cure}, {seed}" for seed in range(options.seeds))
-        profiles[cure] = [SpectralProfile.load(options.tables / name) for name in names]
+        names = (f"{network}, {cure}, {seed}" for seed in range(seeds))
+        profiles[cure] = [SpectralProfile.load(tables / name) for name in names]
     baseline = mean_of(profiles["plain"][:TRAININGS])
-    rows, each_row = [], []
+    rows, each_row, gains = [], [], {}
     for cure, runs in found.items():
         mean = np.array([np.mean([v for k, v in run.items() if k != "clean"]) for run in runs])
         before = np.array(
@@ -151,7 +183,8 @@ def main() -> None:
         )
         clean = np.array([run["clean"] for run in runs]) - [r["clean"] for r in found["plain"]]
         gain = [Estimate.of_mean(each, 0.95) for each in (mean - before, clean)]
-        told = [f"{e.value:+.1f} ({e.low:+.1f}…{e.high:+.1f})" for e in gain]
+        gains[cure] = (gain[0], gain[1])
+        told = [_shown(each) for each in gain]
         judged = profiles[cure][TRAININGS:] if cure == "plain" else profiles[cure]
         verdicts = Counter(compare(one, baseline).verdict for one in judged)
         judged_as = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.items())
@@ -164,8 +197,10 @@ def main() -> None:
     print()
     print_table(["accuracy in %, severity 3", *CURES], each_row)
     took = time.perf_counter() - began
-    print(f"\n{options.network}, {options.seeds} seeds, {IMAGES} digits; {took:.0f} seconds")
+    print(f"\n{network}, {seeds} seeds, {IMAGES} digits; {took:.0f} seconds")
+    return gains
 
 
 if __name__ == "__main__":
-    main()
+    with keeping(__file__):
+        main()

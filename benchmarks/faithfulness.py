@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from common.lite0 import lite0
+from common.saved import kept, table, value
 from common.side_by_side import machine, print_table
 
 from pytest_iaside import Classifier, Estimate, ReferenceSample
@@ -76,17 +78,38 @@ def maps_of(
     }, lens
 
 
+NAMES = {
+    "SL2": "SL2 (SpectralLens)",
+    "SG2, optimal scale": "SG2 at the optimal scale",
+    "WCAM": "WCAM in place",
+    "WAM": "WAM in place, smooth",
+    "WAM, integrated": "WAM in place, integrated",
+}
+"""Maps as pages name them."""
+
+
 def print_areas(areas: Areas) -> None:
     rows = []
     for name, estimates in areas.items():
         published = [f"{value:.3f}" for value in PUBLISHED.get(name, ())] or ["", ""]
         found = [f"{each.value:.3f} ± {each.standard_error:.3f}" for each in estimates]
         rows.append([name, *found, *published])
+    shown = sorted(areas.items(), key=lambda each: -each[1][0].value)
+    table(
+        "faithfulness",
+        "Insertion (high is good) and deletion (low is good) of Lite0: top-1 accuracy, mean over "
+        f"{len(next(iter(areas.values()))[0].image_values)} photographs and its standard error",
+        ["map", "insertion", "deletion"],
+        [
+            [NAMES.get(name, name), *(f"{e.value:.3f} ± {e.standard_error:.3f}" for e in both)]
+            for name, both in shown
+        ],
+    )
     head = ["map", "insertion ± SE", "deletion ± SE", "ViT-B/16, insertion", "deletion"]
     print_table(head, rows)
 
 
-def print_orderings(areas: Areas) -> None:
+def print_orderings(areas: Areas, images: int) -> None:
     """For each pair that is clearly apart in the publication, whether it is so here."""
     rows = []
     names = list(PUBLISHED)
@@ -109,12 +132,25 @@ def print_orderings(areas: Areas) -> None:
                     [f"{what}: {first} before {second}", f"{published:+.3f}", gain, verdict]
                 )
     print_table(["ordering", "ViT-B/16", "here, paired ± SE", "beyond 2 SE"], rows)
+    of = f"of the {len(rows)} orderings that the SpectralLens paper's table implies"
+    counts = Counter(row[-1] for row in rows)
+    for name, verdict, said in (
+        ("orderings-hold", "holds", "those that hold beyond two standard errors"),
+        ("orderings-open", "cannot be told", f"those that cannot be told on {images} images"),
+        ("orderings-fail", "does not hold", "those that are contradicted"),
+    ):
+        value(name, str(counts[verdict]), "orderings", f"{of}, {said}")
 
 
 def _timed(name: str, method, *arguments, **settings):
     began = time.perf_counter()
     found = method(*arguments, **settings)
-    print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
+    seconds = time.perf_counter() - began
+    print(f"{name}: {seconds:.0f} s", flush=True)
+    if name in ("WCAM", "WAM"):
+        images = len(arguments[1])
+        what = f"{name} in place on {images} photographs"
+        value(f"{name.lower()}-seconds", f"{seconds:.0f}", "s", what)
     return found
 
 
@@ -154,8 +190,9 @@ def main() -> None:
         f"{lens.optimum_at_end.sum()} images\n"
     )
     print_areas(areas)
-    print_orderings(areas)
+    print_orderings(areas, len(sample))
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from common.saved import kept, value
 from scrapbook.data import digits
 from scrapbook.models import load_digit_reader
 from scrapbook.train import train_digit_reader
@@ -153,6 +154,20 @@ def alike(values: Floats) -> float:
     return float(max(between, 0) / (between + values.var(axis=1, ddof=1).mean()))
 
 
+def keep(rows: list[tuple[object, ...]], draws: int) -> None:
+    """How often an interval of v(all) holds with ten images a group, with and without groups."""
+    chosen = [row for row in rows if row[0] == "v(all), change" and row[2] == COPIES]
+    for name, column, how in (("with", 3, "with groups="), ("without", 4, "without groups=")):
+        covered = [round(float(str(row[column]).split(" ")[0])) for row in chosen]
+        value(
+            f"groups-{name}",
+            f"{min(covered)}–{max(covered)}",
+            "%",
+            f"samples in which a 95 % interval of a change of v(all) covered the truth, {how} and "
+            f"ten images a group ({draws} samples)",
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -197,6 +212,7 @@ def main() -> None:
                 alarms = red[name] if name.endswith("change") else ()
                 cells = [*map(percent, ways), *(map(percent, alarms) if alarms else ("", ""))]
                 rows.append((name, count, size or f"1 to {COPIES}", *cells))
+    keep(rows, draws)
     rows.sort(key=lambda row: row[0])
     head = ("of", "groups", "images in each", "covered, %", "groups ignored, %")
     print_table((*head, "red for nothing, %", "groups ignored, %"), rows)
@@ -205,4 +221,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

@@ -22,6 +22,7 @@ from unittest import mock
 
 import torch
 from common.lite0 import lite0, photographs
+from common.saved import kept, value
 from common.side_by_side import machine, print_table, ratio, spread, time_side_by_side
 
 from pytest_iaside import ReferenceSample, measure
@@ -91,7 +92,11 @@ def memory(quick: bool) -> None:
             passes, found = pool.apply(way)
         least = least or found
         rows.append([name, f"{passes:,}", f"{found:.0f}", f"{found - least:+.0f}"])
-    print_table(["peak memory", "forward passes", "MiB", "more than bare"], rows)
+    what = "Peak memory of processes of their own, EfficientNet-Lite0 at 224×224"
+    head = ["peak memory", "forward passes", "MiB", "more than bare"]
+    print_table(head, rows, name="memory", what=what)
+    for name, row in (("memory-model", rows[0]), ("memory-game", rows[1])):
+        value(name, f"{round(float(row[2])):,}", "MiB", f"peak memory: {row[0]}")
 
 
 def games(stack: ExitStack, settings: dict) -> Mapping[str, Callable[[], int]]:
@@ -129,8 +134,15 @@ def main() -> None:
         [name, *spread(values), f"{ratio(speeds, first, name):.3f}"]
         for name, values in speeds.items()
     ]
-    print_table(["game", "img/s", "least–most", "time for a pass × 8 bands"], rows)
+    what = "Time for a forward pass of EfficientNet-Lite0 by the number of bands"
+    head = ["game", "img/s", "least–most", "time for a pass × 8 bands"]
+    print_table(head, rows, name="time-by-bands", what=what)
+    for name, row in (("pass-12", rows[1]), ("pass-16", rows[2])):
+        more = 100 * (float(row[-1]) - 1)
+        what = f"how much longer a forward pass takes than with 8 bands: {row[0]}"
+        value(name, f"{more:.0f}".replace("-", "−"), "%", what)
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

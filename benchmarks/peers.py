@@ -20,6 +20,7 @@ from unittest import mock
 import numpy as np
 import torch
 from common.lite0 import lite0, photographs
+from common.saved import kept, table
 from common.side_by_side import machine, print_table, ratio, spread, time_side_by_side
 
 from pytest_iaside.execute.execution import Execution
@@ -91,6 +92,9 @@ def games(options: argparse.Namespace) -> None:
     ]
     head = ["whole game", "img/s", "least–most", "× plain, batch 64", "× plain, batch 10"]
     print_table(head, rows)
+    what = "Passes a second of the whole game against the algorithm as the paper writes it down"
+    head = [f"whole game, {settings['bands']} bands", "passes a second", *head[3:]]
+    table("peers-game", what, head, [[way, f"{x} ({y})", *z] for way, x, y, *z in rows])
 
 
 def solvers(options: argparse.Namespace) -> None:
@@ -116,7 +120,9 @@ def solvers(options: argparse.Namespace) -> None:
             rows.append(
                 [name, str(bands), _milliseconds(partial(solve, values), images), f"{gap:.0e}"]
             )
-    print_table(["Shapley values", "bands", "ms an image", "relative difference"], rows)
+    head = ["Shapley values", "bands", "ms an image", "relative difference"]
+    what = "Milliseconds an image for Shapley values of a table of coalition values"
+    print_table(head, rows, name="peers-shapley", what=what)
 
 
 def _shapiq(values: np.ndarray) -> np.ndarray:
@@ -125,9 +131,9 @@ def _shapiq(values: np.ndarray) -> np.ndarray:
     bands = values.shape[1].bit_length() - 1
     bits = 2 ** np.arange(bands)
     found = []
-    for table in values:
+    for game in values:
         # shapiq takes the empty coalition's value for zero.
-        relative = table - table[0]
+        relative = game - game[0]
         computer = ExactComputer(lambda some, v=relative: v[some.astype(int) @ bits], bands)
         result = computer("SV")
         found.append([result[(player,)] for player in range(bands)])
@@ -140,8 +146,8 @@ def _captum(values: np.ndarray) -> np.ndarray:
     bands = values.shape[1].bit_length() - 1
     bits = 2 ** torch.arange(bands)
     found = []
-    for table in torch.from_numpy(values):
-        solver = ShapleyValues(lambda some, v=table: v[some.long() @ bits])
+    for game in torch.from_numpy(values):
+        solver = ShapleyValues(lambda some, v=game: v[some.long() @ bits])
         found.append(solver.attribute(torch.ones(1, bands))[0].numpy())
     return np.array(found)
 
@@ -166,4 +172,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

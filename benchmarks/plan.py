@@ -19,6 +19,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from common.changes import noisy_weights
+from common.saved import kept, value
 from common.side_by_side import print_table
 from scrapbook.data import digits
 from scrapbook.models import load_digit_reader
@@ -153,7 +154,11 @@ def main() -> None:
                 lines.append([title, str(images), told, f"{100 * said:.1f} %", *shown])
                 lines[-1].append(f"{elsewhere_said:.1f} %")
     head = ["check", "images", "fall", "predicted", "simulated", "off by", "by 100 others"]
-    print_table(head, lines)
+    what = f"What a plan says a gate finds, beside {gates} simulated gates each"
+    print_table(head, lines, name="plan", what=what)
+    value(
+        "plan-points", f"{worst:.1f}", "points", "largest error of a plan against simulated gates"
+    )
     inside = sum(abs(float(line[-2].replace("−", "-"))) <= BEYOND for line in lines)
     print(
         f"{inside} of {len(lines)} within {BEYOND:g} points, {worst:.1f} at the most; {gates} gates"
@@ -162,4 +167,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

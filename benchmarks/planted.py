@@ -24,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from common.saved import kept, value
 from common.side_by_side import machine, print_table
 from scrapbook.data import digits
 from scrapbook.networks import convolutional
@@ -231,10 +232,25 @@ def main() -> None:
         print(rows[-1], flush=True)
     head = ["fault", "red", "inconclusive", "expected", "costs most, band (its share)", "right"]
     print()
-    print_table(head, rows)
+    what = f"Planted faults, {options.seeds} trainings each, and {options.honest} honest ones"
+    print_table(head, rows, name="planted", what=what)
+    faults = [row for row in rows if row[0] != "honest"]
+    (honest,) = [row for row in rows if row[0] == "honest"]
+    right = sum(int(row[-1].split(" ")[0]) for row in faults)
+    value(
+        "faults-found",
+        f"{right} of {len(faults) * options.seeds}",
+        "trainings",
+        f"trainings with one of {len(faults)} planted faults whose perturbation and band are named",
+    )
+    what = "honest trainings that are red there"
+    value("faults-honest", honest[1], "trainings", what)
+    what = f"of these {options.honest} honest trainings, those that are inconclusive"
+    value("faults-inconclusive", honest[2], "trainings", what)
     print(f"\n{TRAININGS} trainings in the baseline, {IMAGES} digits, {DIVIDED} of them divided.")
     print(f"{time.perf_counter() - began:.0f} seconds.")
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

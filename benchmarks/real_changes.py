@@ -42,6 +42,7 @@ from common.measured import (
     photograph_pool,
     twenty_pool,
 )
+from common.saved import kept, table, value
 from common.side_by_side import machine, print_table
 
 from pytest_iaside import Classifier, compare, measure
@@ -104,7 +105,42 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "better": (("better",), ("drift",)),
 }
 """Kinds of change that belong together, and the verdicts that are wrong about them."""
+SHORT = dict(
+    zip(
+        GROUPS,
+        (
+            "worse by 5 points or more",
+            "harmless elsewhere",
+            "and on other images under the panel, too",
+            "better",
+        ),
+        strict=True,
+    )
+)
 COUNTS = (50, 100)
+SETS: dict[str, tuple[str, str, Named]] = {
+    "chosen": (
+        "Changes that the limits were chosen on",
+        "the limits were chosen on them",
+        CHOSEN_ON,
+    ),
+    "aside": ("Changes set aside", "set aside", SET_ASIDE),
+    "late": (
+        "Changes set aside after the limits were chosen, looked at once",
+        "set aside after the limits were chosen",
+        FRESH,
+    ),
+}
+"""Of each set of changes its title, the same in few words, and the changes."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """What gates say of changes that belong together: how many changes, and the shares of
+    VERDICTS in percent by the number of images."""
+
+    size: int
+    shares: dict[int, np.ndarray]
 
 
 def row_of(name: str, tables: Path, base: str, draws: int) -> Row:
@@ -135,14 +171,15 @@ def _mean(values: np.ndarray) -> tuple[float, float]:
 # ------------------------------------------------------------------- tables
 
 
-def real_changes(title: str, changes: Named, tables: Path, draws: int) -> None:
+def real_changes(name: str, tables: Path, draws: int) -> dict[str, Group]:
     """A row a change, and how well gates tell those that are worse from harmless ones."""
+    title, _, changes = SETS[name]
     rows, missing = [], []
-    for name, change in changes.items():
+    for each, change in changes.items():
         try:
-            rows.append(row_of(name, tables, change.base, draws))
+            rows.append(row_of(each, tables, change.base, draws))
         except FileNotFoundError:
-            missing.append(name)
+            missing.append(each)
     rows.sort(key=lambda row: row.elsewhere)
     print(f"\n## {title}\n\n{draws} gates a row; at 100 photographs one, they are the whole pool.")
     print(f"Verdicts in %: {' / '.join(VERDICTS)}\n")
@@ -160,21 +197,107 @@ def real_changes(title: str, changes: Named, tables: Path, draws: int) -> None:
             line += [" / ".join(f"{share:.0f}" for share in found)]
             line += [usual_check(drawn, VERDICTS[int(found.argmax())])]
         lines.append(line)
-    print_table(head, lines)
+    what = f"{title}: verdicts in % ({' / '.join(VERDICTS)}), {draws} gates a row"
+    print_table(head, lines, name=f"changes-{name}", what=what)
+    groups = {group: group_of(rows, kinds) for group, (kinds, _) in GROUPS.items()}
+    lines = []
     for group, (kinds, wrong) in GROUPS.items():
         chosen = [row for row in rows if row.kind in kinds]
         for count in COUNTS if chosen else ():
-            found = np.mean([shares(row.at[count]) for row in chosen], axis=0)
-            told = ", ".join(f"{v} {share:.1f} %" for v, share in zip(VERDICTS, found, strict=True))
-            told += f"; green {found[2:].sum():.1f} %"
-            print(f"- {group}, {len(chosen)} changes, {count} images: {told}")
+            found = groups[group].shares[count]
             names = [
                 f"{row.name} ({usual_check(row.at[count], *wrong)})"
                 for row in chosen
                 if any(verdict in wrong for verdict, _ in row.at[count])
             ]
-            if names:
-                print(f"  - some are {' or '.join(wrong)}: {'; '.join(names)}")
+            told = [*found, found[2:].sum()]
+            line = [group, str(len(chosen)), str(count), *(f"{share:.1f}" for share in told)]
+            lines.append([*line, "; ".join(names)])
+    head = ["changes", "how many", "images", *VERDICTS, "green", "red, or green where worse"]
+    what = f"{title}: verdicts in %, mean over changes; changes of which some gates are wrong"
+    print_table(head, lines, name=f"groups-of-{name}", what=what)
+    if name == "late":
+        keep_missed(rows)
+    return groups
+
+
+def group_of(rows: list[Row], kinds: tuple[str, ...]) -> Group:
+    """What gates say of the changes of these kinds, each change alike."""
+    chosen = [row for row in rows if row.kind in kinds]
+    found = {
+        count: np.mean([shares(row.at[count]) for row in chosen], axis=0)
+        for count in (COUNTS if chosen else ())
+    }
+    return Group(len(chosen), found)
+
+
+# ------------------------------------------------------------------- what pages show
+
+
+def keep_missed(rows: list[Row]) -> None:
+    """The change that gates miss most, of those that are worse."""
+    row = min((row for row in rows if row.kind == "worse"), key=lambda row: shares(row.at[100])[0])
+    for name, gain, where in (
+        ("missed-elsewhere", row.elsewhere[0], "under corruptions that are not in the panel"),
+        ("missed-panel", row.panel[0], "under the panel"),
+    ):
+        what = f"accuracy gained {where} by the change that gates miss most: {row.name}"
+        value(name, f"{gain:+.1f}".replace("-", "−"), "points", what)
+    value("missed-change", row.name, "", "the worse change, set aside, that gates miss most")
+    value(
+        "missed-red-100",
+        _percent(shares(row.at[100])[0]),
+        "%",
+        f"gates of 100 images that are red on that change ({row.name})",
+    )
+
+
+def keep_groups(found: dict[str, dict[str, Group]]) -> None:
+    """The error rates of all sets, in one table and by name."""
+    lines = []
+    for group, short in SHORT.items():
+        if group == "better":
+            continue
+        of_sets = [groups[group] for groups in found.values()]
+        cells = [
+            " / ".join(_percent(of(each.shares)) if each.size else "–" for each in of_sets) + " %"
+            for of in (lambda by: by[50][0], lambda by: by[100][0], lambda by: by[100][2:].sum())
+        ]
+        sizes = " / ".join(str(each.size) for each in of_sets)
+        lines.append([f"{short} ({sizes})", *cells])
+    few = " / ".join(short for _, short, _ in SETS.values())
+    table(
+        "error-rates",
+        f"Verdicts of the default gate on changes of real models, photographs and digits ({few})",
+        [f"changes ({few})", "red at 50 images", "red at 100", "pass or nothing found at 100"],
+        lines,
+    )
+    for name, (_, short, _) in SETS.items():
+        worse, _, harmless, _ = found[name].values()
+        for count in COUNTS:
+            value(
+                f"{name}-worse-red-{count}",
+                _percent(worse.shares[count][0]),
+                "%",
+                f"gates of {count} images that are red on changes that lose 5 points of accuracy "
+                f"or more ({worse.size} changes of real models, {short})",
+            )
+        for key, of, said in (
+            ("red", lambda by: by[0], "are red"),
+            ("pass", lambda by: by[2:].sum(), "pass, or find nothing,"),
+        ):
+            value(
+                f"{name}-harmless-{key}-100",
+                _percent(of(harmless.shares[100])),
+                "%",
+                f"gates of 100 images that {said} on harmless changes "
+                f"({harmless.size} changes of real models, {short})",
+            )
+
+
+def _percent(share: float) -> str:
+    """A share as pages show it: 0 and 100 are exact."""
+    return f"{share:.0f}" if share in (0, 100) else f"{share:.1f}"
 
 
 def same_models(tables: Path, draws: int) -> None:
@@ -187,7 +310,8 @@ def same_models(tables: Path, draws: int) -> None:
             for count in (24, 50, 100):
                 found = shares(gates(*pair, count, draws))
                 lines.append([name, str(count), *(f"{share:.1f}" for share in found)])
-    print_table(["change", "K", *VERDICTS], lines)
+    what = f"The same model, computed otherwise: verdicts in % of {draws} gates of K images"
+    print_table(["change", "K", *VERDICTS], lines, name="changes-same", what=what)
 
 
 def cost(pools: dict[str, Pool], count: int = 50) -> None:
@@ -206,15 +330,14 @@ def cost(pools: dict[str, Pool], count: int = 50) -> None:
             compare(profile, profile)
             seconds = time.perf_counter() - began
             lines.append([base, str(len(panel)), f"{seconds:.1f}", f"{profile.forward_passes:,}"])
-    print_table(["model", "perturbations", "seconds", "passes"], lines)
+    head = ["model", "perturbations", "seconds", "passes"]
+    what = f"What measuring {count} images costs, without and with the panel"
+    print_table(head, lines, name="cost-of-panel", what=what)
 
 
 def print_tables(tables: Path, draws: int = 40) -> None:
     """Every table that the measurements in ``tables`` give."""
-    real_changes("Changes that the limits were chosen on", CHOSEN_ON, tables, draws)
-    real_changes("Changes set aside", SET_ASIDE, tables, draws)
-    title = "Changes set aside after the limits were chosen, looked at once"
-    real_changes(title, FRESH, tables, draws)
+    keep_groups({name: real_changes(name, tables, draws) for name in SETS})
     same_models(tables, 5 * draws)
     passes_of_noise(tables, draws)
     images_to_pass(tables)
@@ -234,8 +357,9 @@ def main() -> None:
     arguments.tables.mkdir(parents=True, exist_ok=True)
     for changes in (CHOSEN_ON, SET_ASIDE, FRESH, SAME, MOVED_ON, ONE_CLASS):
         measure_all(arguments.tables, pools, changes)
-    print_tables(arguments.tables, arguments.gates)
-    cost(pools)
+    with kept(__file__):
+        print_tables(arguments.tables, arguments.gates)
+        cost(pools)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,16 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from common import heads
+from common.saved import kept, value
+from common.saved import table as keep_table
 from common.side_by_side import machine, print_table
-from common.trainings import NETWORKS, RECIPES, measured, seeds_of
+from common.trainings import IMAGES, NETWORKS, PLAYED, RECIPES, SEEDS, measured, seeds_of
 
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.measure.profile import SpectralProfile
@@ -31,6 +34,15 @@ SHARED = Path(__file__).parents[2] / "shared" / "imagenet100"
 GATES, GATES_SAME = 100, 300
 SIZES = ((1, 1), (3, 1), (3, 3), (5, 1), (5, 3), (8, 1), (8, 3))
 Trainings = dict[str, list[SpectralProfile]]
+SAID = {
+    "the recipe": "trained as the baseline was",
+    "10 % wrong labels": "with 10 % wrong labels",
+    "30 % wrong labels": "with 30 % wrong labels",
+    "no noise augmentation": "without noise augmentation",
+    "shortcut": "with a shortcut in the images",
+    "half the data": "with half the data",
+}
+"""Recipes as pages name them."""
 
 
 def gates(
@@ -55,31 +67,53 @@ def gates(
     return found
 
 
-def table(network: str, trainings: Trainings) -> None:
+@dataclass(frozen=True)
+class Found:
+    """Of the gates of one row: red ones in percent with an interval, and inconclusive ones."""
+
+    red: float
+    low: float
+    high: float
+    inconclusive: float
+
+    def __str__(self) -> str:
+        return f"{self.red:.1f} ({self.low:.1f}–{self.high:.1f})"
+
+
+Table = dict[tuple[str, int, int], Found]
+"""By recipe, trainings in the baseline, and trainings of the candidate."""
+
+
+def table(network: str, trainings: Trainings) -> Table:
+    """Print what gates say of every recipe."""
     print(f"\n## {network}: {', '.join(f'{len(some)} of {r}' for r, some in trainings.items())}\n")
-    rows = []
+    rows, kept_of = [], {}
     for recipe, some in trainings.items():
         for baselines, candidates in SIZES:
             count = GATES_SAME if recipe == "the recipe" else GATES
             found = gates(trainings, recipe, baselines, candidates, count)
             counts = Counter(verdict for verdict, _, _ in found)
             by = Counter(name for verdict, name, _ in found if verdict == "drift").most_common(2)
+            told = _told(found, len(some), 100 * counts["inconclusive"] / count)
+            kept_of[recipe, baselines, candidates] = told
             rows.append(
                 [
                     recipe,
                     str(baselines),
                     str(candidates),
-                    _red(found, len(some)),
-                    f"{100 * counts['inconclusive'] / count:.0f}",
+                    str(told),
+                    f"{told.inconclusive:.0f}",
                     f"{100 * (counts['pass'] + counts['nothing found']) / count:.0f}",
                     ", ".join(name for name, _ in by),
                 ]
             )
     head = ["recipe", "S", "T", "red %", "inconclusive %", "pass or nothing found %", "red by"]
-    print_table(head, rows)
+    what = f"Retrained {network}: gates of S trainings in the baseline and T of the candidate"
+    print_table(head, rows, name=f"retraining-{network.partition(',')[0]}", what=what)
+    return kept_of
 
 
-def _red(found: list[tuple[str, str, list[int]]], count: int) -> str:
+def _told(found: list[tuple[str, str, list[int]]], count: int, inconclusive: float) -> Found:
     """The share of red gates, with an interval that counts trainings and not gates."""
     red, drawn = np.zeros(count), np.zeros(count)
     for verdict, _, own in found:
@@ -87,8 +121,63 @@ def _red(found: list[tuple[str, str, list[int]]], count: int) -> str:
         drawn[own] += 1
     told = Estimate.of_mean(red[drawn > 0] / drawn[drawn > 0], 0.95)
     low, high = (100 * min(max(each, 0.0), 1.0) for each in (told.low, told.high))
-    share = 100 * np.mean([verdict == "drift" for verdict, _, _ in found])
-    return f"{share:.1f} ({low:.1f}–{high:.1f})"
+    share = 100 * float(np.mean([verdict == "drift" for verdict, _, _ in found]))
+    return Found(share, low, high, inconclusive)
+
+
+def keep(found: dict[str, Table]) -> None:
+    """What pages show of the digit readers."""
+    honest = [
+        {(s, t): each for (recipe, s, t), each in of.items() if recipe == "the recipe"}
+        for of in found.values()
+    ]
+    single = [f"{each[1, 1].red:.0f}" for each in honest]
+    value(
+        "seed-red",
+        f"{', '.join(single[:-1])} and {single[-1]}",
+        "%",
+        "gates that are red when one training is compared with one of another seed "
+        f"({len(found)} networks for digits, {SEEDS} trainings each)",
+    )
+    value(
+        "honest-red-most",
+        str(max((each[5, 3] for each in honest), key=lambda told: told.red)),
+        "%",
+        f"gates that are red on an honest retraining, at most over {len(found)} networks (three "
+        "trainings against a baseline of five; interval over trainings)",
+    )
+    most = max(
+        of.inconclusive for each in honest for (s, t), of in each.items() if s >= 5 and t == 3
+    )
+    value(
+        "honest-inconclusive",
+        f"{most:.0f}",
+        "%",
+        "honest retrainings that are inconclusive at most, with five trainings or more in the "
+        "baseline and three new ones",
+    )
+    few = [each[3, 1].inconclusive for each in honest]
+    value(
+        "honest-inconclusive-few",
+        f"{min(few):.0f} to {max(few):.0f}",
+        "%",
+        "honest retrainings that are inconclusive with three trainings in the baseline and a "
+        "single new one",
+    )
+    rows = [
+        [said, *(str(of[recipe, 5, 3]) for of in found.values())] for recipe, said in SAID.items()
+    ]
+    keep_table(
+        "retraining",
+        "Red gates in percent with an interval over trainings: three trainings of a candidate, "
+        f"five in the baseline, {IMAGES} digits, the game on {PLAYED} of them",
+        ["the candidate (three trainings; five in the baseline)", *map(_network, found)],
+        rows,
+    )
+
+
+def _network(name: str) -> str:
+    return f"{name}, set aside" if name == "perceptron" else name
 
 
 def main() -> None:
@@ -101,12 +190,14 @@ def main() -> None:
     print(machine())
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.tables or Path(temporary)
+        found: dict[str, Table] = {}
         for network in NETWORKS:
             trainings = {
                 recipe: [measured(folder, network, recipe, seed) for seed in seeds_of(recipe)]
                 for recipe in RECIPES
             }
-            table(network, trainings)
+            found[network] = table(network, trainings)
+        keep(found)
         if options.photographs is not None:
             trained = heads.Heads(options.photographs, options.labels)
             trainings = {
@@ -117,4 +208,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

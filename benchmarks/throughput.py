@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from common.lite0 import lite0, photographs
+from common.saved import kept, table
 from common.side_by_side import machine, print_table, ratio, spread, time_side_by_side
 
 from pytest_iaside import Classifier
@@ -106,7 +107,7 @@ def main() -> None:
     print(f"{machine()}\n")
     groups = [GroupOf(way, backend) for way, backend in ways.items()]
     speeds = time_side_by_side(groups, settings, rounds=1 if options.quick else 5)
-    rows = []
+    rows, shown = [], []
     for bare in (name for name in speeds if name.endswith("|bare")):
         way, how, _ = bare.split("|")
         game = f"{way}|{how}|game"
@@ -114,9 +115,16 @@ def main() -> None:
         first = next(iter(speeds)).replace("|bare", "|game")
         gain = f"{ratio(speeds, game, first):.2f}"
         rows.append([way, how, *spread(speeds[bare]), *spread(speeds[game]), share, gain])
+        backend, batch, _ = how.split(", ")
+        named = f"auto, which took {backend}" if way == "auto" else way
+        both = ("{} ({})".format(*spread(speeds[each])) for each in (bare, game))
+        shown.append([named, batch, *both, share.replace("%", " %"), gain])
     head = ["way", "runs on, batch", "bare img/s", "least–most", "game img/s", "least–most"]
     print_table([*head, "game / bare", "game × eager"], rows)
+    what = "Forward passes a second of EfficientNet-Lite0 at 224×224 (least–most of the rounds)"
+    table("backends", what, ["back end", "batch", "bare", "game", "game / bare", "× eager"], shown)
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -30,6 +31,7 @@ import torch
 from common import changes as by
 from common.change_sets import baseline
 from common.changes import PHOTO_MEAN, PHOTO_STD, digits
+from common.saved import kept, value
 from common.side_by_side import machine, print_table
 from torch import Tensor, nn
 
@@ -209,11 +211,31 @@ def main() -> None:
             print(mine[-1], flush=True)
         for row in mine if not options.everything else ():
             row[-2] = f"≈ {slow[1] / slow[0] * whole:.0f}"
+        keep(name, mine[0])
         rows += mine
     head = ["model", "candidate", "verdict", "passes", "seconds"]
     print()
-    print_table([*head, "passes of everything", "seconds of it", "its verdict"], rows)
+    head += ["passes of everything", "seconds of it", "its verdict"]
+    what = f"Passes and seconds to the verdict, {IMAGES} images, nothing cached"
+    print_table(head, rows, name="" if options.only else "time-to-verdict", what=what)
     print(f"\nMedian {np.median(passes):,.0f} passes of {IMAGES} images, panel and game.")
+
+
+SHOWN = {
+    "Lite0": ("verdict-lite0", "an unchanged EfficientNet-Lite0"),
+    "ResNet-50, fitted": ("verdict-resnet", "an unchanged ResNet-50"),
+}
+"""What pages call the numbers of these models."""
+
+
+def keep(name: str, row: list[str]) -> None:
+    """The seconds of the first gate of a model, of which nothing was changed."""
+    _, _, _, passes, seconds, whole, of_whole, _ = row
+    for key, subject in [SHOWN[name]] if name in SHOWN else ():
+        cores = f"nothing cached, {os.cpu_count()} CPU cores"
+        told = f"{subject}: {IMAGES} photographs at 224×224, {cores}"
+        value(f"{key}-s", seconds, "s", f"until the verdict on {told} ({passes} passes)")
+        value(f"{key}-full-s", of_whole, "s", f"the whole game of {told} ({whole} passes)")
 
 
 class Counting:
@@ -245,4 +267,5 @@ class Counting:
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

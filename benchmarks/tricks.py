@@ -21,6 +21,7 @@ from unittest import mock
 from xml.etree import ElementTree
 
 import torch
+from common.saved import kept, value
 from common.side_by_side import machine, print_table
 from scipy import stats
 from scrapbook.data import digits
@@ -62,7 +63,12 @@ def tricks() -> None:
         good, bad = found[file.stem, True], found[file.stem, False]
         rows.append([about.partition("\n")[0], str(good + bad), str(good)])
     total = [str(sum(int(row[column]) for row in rows)) for column in (1, 2)]
-    print_table(["tricks", "how many", "found, refused or impossible"], [*rows, ["all", *total]])
+    head = ["tricks", "how many", "found, refused or impossible"]
+    print_table(head, [*rows, ["all", *total]], name="tricks", what="Tricks that were tried")
+    passed = int(total[0]) - int(total[1])
+    what = f"ways to deceive the gate that were tried; {passed or 'none'} of them pass"
+    value("tricks", total[0], "tricks", what)
+    value("tricks-that-pass", str(passed), "tricks", "of these, those that pass")
 
 
 class Otherwise(nn.Module):
@@ -144,7 +150,24 @@ def detection(runs: int) -> None:
             )
     print(f"\nWhat a verification finds, of {runs} each; {machine()}\n")
     print(f"Agreement within {AGREEMENT['float32']} (relative, absolute) in log-probabilities.\n")
-    print_table(["answered otherwise", "where", "found, %", "95 % interval"], lines)
+    (image, half, one), by_class = ([line[2] for line in lines[at : at + 3]] for at in (0, 3))
+    for name, found_of, unit, what in (
+        ("image", image, "%", "found a changed clean answer of one image of 50"),
+        ("half", half, "%", "found one image changed under half of its coalitions"),
+        ("one", one, "%", "found one image changed under a single perturbation"),
+        (
+            "class",
+            f"{by_class[0]}, {by_class[1]} and {by_class[2]}",
+            "%",
+            f"found the same three changes of a class of {len(threes)} images in {IMAGES}",
+        ),
+    ):
+        value(
+            f"replay-{name}", found_of, unit, f"verifications of the cache, of {runs}, that {what}"
+        )
+    what = f"Verifications that find a stale cache, of {runs} each"
+    head = ["answered otherwise", "where", "found, %", "95 % interval"]
+    print_table(head, lines, name="replay", what=what)
 
 
 def main() -> None:
@@ -162,4 +185,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from common.change_sets import CHOSEN_ON, MOVED_ON, SAME
-from common.gates import VERDICTS, Told, auto_gate, gate, usual_check
+from common.gates import GREEN, VERDICTS, Told, auto_gate, gate, usual_check
 from common.measured import Measured
+from common.saved import value
 from common.side_by_side import print_table
 from pytest_iaside.measure.profile import SpectralProfile
 
@@ -68,6 +69,14 @@ def whole_changes(tables: Path) -> Iterator[tuple[str, list[Pair]]]:
             yield name, [(candidate, before)]
 
 
+UNCHANGED = "reader, reordered"
+LOCAL = {
+    broken_classes: ("one-class-gates", "with one class of 20 broken"),
+    wrong_images: ("one-image-gates", "with one image of 50 answered wrongly"),
+}
+"""Of changes that few images meet, what pages call the number of gates, and what was done."""
+
+
 def auto_and_fixed(tables: Path) -> None:
     """Verdicts and images of both, of local changes and of those that every image meets."""
     print('\n## samples="auto" beside all images\n')
@@ -77,15 +86,28 @@ def auto_and_fixed(tables: Path) -> None:
     print("the game alone to stop, and compares the answers to all images.\n")
     lines = []
     for kind in (broken_classes, wrong_images, whole_changes):
+        verdicts: list[str] = []
         for title, pairs in kind(tables):
             fixed = [gate(*pair) for pair in pairs]
+            verdicts += [verdict for verdict, _ in fixed]
             orders = max(1, GATES // len(pairs))
             lines.append([title, "all", *_counted(fixed), str(len(pairs[0][0]))])
             told, used = zip(
                 *(auto_gate(*pair, seed) for pair in pairs for seed in range(orders)), strict=True
             )
             lines.append([title, "auto", *_counted(list(told)), _spread(used)])
-    print_table(["change", "samples", *VERDICTS, "decides", "images"], lines)
+            if title == UNCHANGED:
+                what = 'images that samples="auto" took for an unchanged digit reader'
+                found = f"{_spread(used)} of {len(pairs[0][0])}"
+                value("auto-samples", found, "images", what)
+        if kind in LOCAL:
+            green = sum(verdict in GREEN for verdict in verdicts)
+            what = f"gates on a model {LOCAL[kind][1]}; {green or 'none'} of them green"
+            value(LOCAL[kind][0], str(len(verdicts)), "gates", what)
+            value(f"{LOCAL[kind][0]}-green", str(green), "gates", f"green {what.partition(';')[0]}")
+    head = ["change", "samples", *VERDICTS, "decides", "images"]
+    what = 'How many gates say what, with all images and with samples="auto"'
+    print_table(head, lines, name="samples-auto", what=what)
 
 
 def _counted(told: list[Told]) -> list[str]:

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from importlib import metadata
 from multiprocessing.connection import Connection
-from pathlib import Path
 from unittest import mock
+
+from common import saved
 
 # Sets a group of ways up; each does its work and returns how much it was.
 Group = Callable[[ExitStack, dict], Mapping[str, Callable[[], int]]]
@@ -69,8 +68,13 @@ def ratio(speeds: dict[str, list[float]], way: str, other: str) -> float:
     return statistics.median(a / b for a, b in zip(speeds[way], speeds[other], strict=True))
 
 
-def print_table(head: list[str], rows: list[list[str]]) -> None:
-    """A Markdown table, the first column to the left and numbers to the right."""
+def print_table(head: list[str], rows: list[list[str]], *, name: str = "", what: str = "") -> None:
+    """A Markdown table, the first column to the left and numbers to the right.
+
+    One with a ``name`` is kept by it, as the table of ``what``.
+    """
+    if name:
+        saved.table(name, what, head, rows)
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     for row in [head, rule, *rows]:
@@ -87,21 +91,4 @@ def spread(values: list[float]) -> list[str]:
 
 def machine() -> str:
     """The machine and the versions, for the line above a table."""
-    import torch
-
-    processor = platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [x for x in info.read_text().splitlines() if x.startswith("model name")]
-        processor = names[0].partition(":")[2].strip() if names else processor
-    versions = [f"torch {torch.__version__}"]
-    for package in ("openvino", "onnxruntime"):
-        try:
-            versions.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            versions.append(f"no {package}")
-    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
-    return (
-        f"{processor}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python "
-        f"{platform.python_version()}, {', '.join(versions)}; load before the start {load}"
-    )
+    return f"{saved.machine()}; {saved.versions()}"
