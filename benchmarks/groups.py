@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from common.saved import kept, value
+from common.saved import kept, table, value
 from scrapbook.data import digits
 from scrapbook.models import load_digit_reader
 from scrapbook.train import train_digit_reader
@@ -137,7 +137,10 @@ def drawn(
     return Evidence(*sides, QUANTITIES, 0.95, groups=numbers), Evidence(*sides, QUANTITIES, 0.95)
 
 
-def print_table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+def print_table(
+    head: tuple[str, ...], rows: list[tuple[object, ...]], name: str, what: str
+) -> None:
+    table(name, what, head, [[*map(str, row)] for row in rows])
     for row in (head, ("---",) * len(head), *rows):
         print(f"| {' | '.join(map(str, row))} |")
     print(flush=True)
@@ -192,6 +195,8 @@ def main() -> None:
                 *(("log-likelihood", LIKELIHOOD), ("hits", HITS)),
             )
         ],
+        "groups-variance",
+        "Images in groups: what share of a change's variance lies between groups",
     )
     rows = []
     for count in COUNTS:
@@ -215,7 +220,11 @@ def main() -> None:
     keep(rows, draws)
     rows.sort(key=lambda row: row[0])
     head = ("of", "groups", "images in each", "covered, %", "groups ignored, %")
-    print_table((*head, "red for nothing, %", "groups ignored, %"), rows)
+    head += ("red for nothing, %", "groups ignored, %")
+    what = (
+        f"Intervals with images in groups: how often they hold (± standard error, {draws} samples)"
+    )
+    print_table(head, rows, "groups", what)
     took = f"{measured:.0f} s to measure, {time.perf_counter() - began:.0f} s in all"
     print(f"{draws} samples each, {took}; after ± one standard error")
 

@@ -58,7 +58,9 @@ def passes_of_noise(tables: Path, draws: int) -> None:
                     found = shares(gates(*pair, count, draws, times(factor)))
                     line.append(" / ".join(f"{share:.0f}" for share in found))
                 lines.append(line)
-    print_table(["change", "limits ×", *(f"{count} images" for count in COUNTS)], lines)
+    head = ["change", "limits ×", *(f"{count} images" for count in COUNTS)]
+    what = f"Three kinds of noise: verdicts in % ({' / '.join(VERDICTS)}), by limits and images"
+    print_table(head, lines, name="noise-by-limits", what=what)
 
 
 def images_to_pass(tables: Path) -> None:
@@ -81,7 +83,9 @@ def images_to_pass(tables: Path) -> None:
                     images = _images(deviation, allowed, places, often, hits=hits)
                     line.append(f"{images:,} ({each * images:,})")
                 lines.append(line)
-    print_table(["change", "quantity", "deviation", "allowed", "half", f"{OFTEN:.0%}"], lines)
+    head = ["change", "quantity", "deviation", "allowed", "half", f"{OFTEN:.0%}"]
+    what = "Images (forward passes) that a pass takes where the mean stays as it is"
+    print_table(head, lines, name="images-to-pass", what=what)
 
 
 def _pair(name: str, tables: Path) -> tuple[Measured, Measured]:
