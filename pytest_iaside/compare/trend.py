@@ -81,8 +81,11 @@ def compare_trend(
     thresholds: Thresholds,
     *,
     level: float = LEVEL,
+    counted: str = "step",
 ) -> Comparison:
     """The trend over ``profiles`` of one run, by ascending ``steps``, on the images all have.
+
+    ``counted`` is what the steps count: epochs, say.
 
     Of each check and quantity a line is fitted by least squares; ``baseline`` and ``candidate``
     are its values at the first step and the last. Intervals count images, left out of all profiles
@@ -129,7 +132,7 @@ def compare_trend(
         known = families_of(clean_answers(last.answers)) if last.answers else {}
         checks += run_checks(answered, known, asked, thresholds.direction)
         answers, limits = quantity_changes(answered), {**asked, **limits}
-    over = f" over the last {len(steps)} checkpoints (step {steps[0]} to {steps[-1]})"
+    over = f" over the last {len(steps)} checkpoints ({counted} {steps[0]} to {steps[-1]})"
     # The one that decides is told first, and says over which checkpoints.
     head = min(checks, key=lambda check: WORST_FIRST.index(check.verdict))
     told = head.sentence.replace("), allowed", f"){over}, allowed")

@@ -28,7 +28,7 @@ from pytest_iaside.study.pages import (
 from pytest_iaside.track.charts import Curve, curves_of, scores_figure, sid_figure
 from pytest_iaside.track.history import Point
 from pytest_iaside.track.page import some_steps
-from pytest_iaside.track.records import trend_record
+from pytest_iaside.track.records import trend_record, unit_of
 
 # Of its final SID a run is said to have settled within so much, in total variation.
 SETTLED = 0.05
@@ -153,9 +153,14 @@ def _check_alike(points: Sequence[Point]) -> None:
             )
 
 
+def _counted(study: TrainingStudy) -> str:
+    """What the steps of the checkpoints count."""
+    return unit_of([point.name for point in study.points])
+
+
 def page(study: TrainingStudy) -> Page:
     """The page of ``study``."""
-    points, last = study.points, study.points[-1].profile
+    points, last, counted = study.points, study.points[-1].profile, _counted(study)
     records = trend_record(points, study.level)["points"]
     # A few checkpoints, evenly spaced, the first and the last among them.
     places = np.unique(np.linspace(0, len(study.structured) - 1, 5).round().astype(int))
@@ -166,7 +171,7 @@ def page(study: TrainingStudy) -> Page:
     warnings = []
     if silent := [point.step for point in points if not point.profile.structured]:
         warnings.append(
-            f"The ψ of {len(silent)} checkpoints cannot be told from noise (step "
+            f"The ψ of {len(silent)} checkpoints cannot be told from noise ({counted} "
             f"{some_steps(silent)}): their SID and SRC mean nothing, and nothing is concluded "
             "from them."
         )
@@ -174,7 +179,7 @@ def page(study: TrainingStudy) -> Page:
         title="SIDs over training",
         headline=sentence(study),
         about=(
-            f"Run {study.run}: {len(points)} checkpoints, step {points[0].step} to "
+            f"Run {study.run}: {len(points)} checkpoints, {counted} {points[0].step} to "
             f"{points[-1].step}, each measured on the same {last.size}. Changes are paired "
             f"by image, with {confidence(study.level)}."
         ),
@@ -185,7 +190,7 @@ def page(study: TrainingStudy) -> Page:
                 "SID of some checkpoints",
                 "The later the checkpoint, the stronger the line.",
                 last,
-                [Line(f"step {point.step}", point.profile.sid.tolist()) for point in curves],
+                [Line(f"{counted} {point.step}", point.profile.sid.tolist()) for point in curves],
                 ordered=True,
                 head=("checkpoint",),
             ),
@@ -198,7 +203,7 @@ def page(study: TrainingStudy) -> Page:
                 interval=confidence(study.level),
             ),
             _changes(study),
-            information_figure({str(point.step): point.profile for point in points}, "step"),
+            information_figure({str(point.step): point.profile for point in points}, counted),
         ],
         settings=study_settings(last),
     )
@@ -206,7 +211,7 @@ def page(study: TrainingStudy) -> Page:
 
 def lines(study: TrainingStudy) -> list[str]:
     """The main table for a terminal, at most 80 columns."""
-    rows = [("step", "signed SRC", "v(all)", "distance to last SID", "accuracy", "loss")]
+    rows = [(_counted(study), "signed SRC", "v(all)", "distance to last SID", "accuracy", "loss")]
     for point in study.points:
         scores = signed(point.profile.signed_src), fixed(point.profile.value, 2)
         distance = fixed(study.distance_at.get(point.step))
@@ -217,14 +222,16 @@ def lines(study: TrainingStudy) -> list[str]:
 def sentence(study: TrainingStudy) -> str:
     """How the signed SRC moved from the first checkpoint to the last, and when the SID settled."""
     moved, first, last = study.signed_src, study.structured[0], study.structured[-1]
+    counted = _counted(study)
     interval = interval_text(moved.low, moved.high, signed)
+    since = f"from {counted} {study.settled.step} on"
     settled = (
         "the SID was still moving at the end"
         if study.settled is last
-        else f"from step {study.settled.step} on the SID stays within {SETTLED:g} of the last one"
+        else f"{since} the SID stays within {SETTLED:g} of the last one"
     )
     return (
-        f"From step {first.step} to {last.step} the signed SRC went from "
+        f"From {counted} {first.step} to {last.step} the signed SRC went from "
         f"{signed(first.profile.signed_src)} to {signed(last.profile.signed_src)}, by "
         f"{signed(moved.change)} ({confidence(study.level)} {interval}); {settled}."
     )
@@ -241,4 +248,4 @@ def _changes(study: TrainingStudy) -> Figure:
     interval = confidence(study.level)
     about = f"What each band gained or lost, paired by image; {interval} for each band by itself."
     table = Table(("", "change in ψ, nats", interval, "change in SID", interval), rows)
-    return Figure(f"From step {first} to {last}", about, table, wide=True)
+    return Figure(f"From {_counted(study)} {first} to {last}", about, table, wide=True)

@@ -42,10 +42,12 @@ def track_page(
             f"{len(left_out)} checkpoints are left out, they were not measured as the last one: "
             f"{left_out[0]}"
         )
+    unit = unit_of([point.name for point in alike])
     unstructured = [point.step for point in alike if not point.profile.structured]
     if unstructured:
+        which = f"{unit} {some_steps(unstructured)}"
         warnings.append(
-            f"{len(unstructured)} checkpoints are unstructured (step {some_steps(unstructured)}): "
+            f"{len(unstructured)} checkpoints are unstructured ({which}): "
             "their ψ cannot be told from noise, and their SID and SRC mean nothing. Their marks "
             "are hollow."
         )
@@ -71,7 +73,6 @@ def track_page(
         hollow=[point.step in unstructured for point in alike],
         line=line,
     )
-    unit = unit_of([point.name for point in alike])
     return Page(
         title="robustness over checkpoints",
         headline=headline,

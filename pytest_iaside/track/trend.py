@@ -17,7 +17,7 @@ from pytest_iaside.testing.place import Place
 from pytest_iaside.testing.running import run_gate
 from pytest_iaside.thresholds import LEVEL, FailOn, Thresholds
 from pytest_iaside.track.history import History, Point
-from pytest_iaside.track.records import trend_record
+from pytest_iaside.track.records import trend_record, unit_of
 
 KIND = "trend"
 LAST = 5
@@ -87,7 +87,7 @@ def assert_no_robustness_decline(
             details=lambda: [
                 "checkpoints:",
                 *(
-                    f"  step {point.step}: signed SRC {signed(point.profile.signed_src)}, "
+                    f"  {_place(point)}: signed SRC {signed(point.profile.signed_src)}, "
                     f"v(all) {nats(point.profile.value)} nats, {point.name}"
                     for point in points
                 ),
@@ -136,11 +136,12 @@ def trend_of(
         )
     ordered = sorted(points, key=lambda point: point.step)
     steps = [point.step for point in ordered]
+    counted = unit_of([point.name for point in ordered])
     for step, following in pairwise(steps):
         if step == following:
             raise BaselineError(
-                f"two checkpoints have step {step}; give points of a single run, each with a step "
-                "of its own"
+                f"two checkpoints have {counted} {step}; give points of a single run, each with "
+                f"{'an' if counted == 'epoch' else 'a'} {counted} of its own"
             )
     if differences := unlike(ordered):
         raise BaselineError(
@@ -152,9 +153,15 @@ def trend_of(
         first = unstructured[0]
         raise BaselineError(
             f"{len(unstructured)} of {len(points)} checkpoints are unstructured, so their scores "
-            f"say nothing; step {first.step} ({first.name}): {first.profile.unstructured_because}"
+            f"say nothing; {_place(first)} ({first.name}): {first.profile.unstructured_because}"
         )
-    return compare_trend([point.profile for point in ordered], steps, thresholds, level=level)
+    profiles = [point.profile for point in ordered]
+    return compare_trend(profiles, steps, thresholds, level=level, counted=counted)
+
+
+def _place(point: Point) -> str:
+    """Where in the run ``point`` is, as "epoch 3"."""
+    return f"{unit_of([point.name])} {point.step}"
 
 
 def unlike(points: Sequence[Point]) -> list[str]:
@@ -174,7 +181,7 @@ def unlike(points: Sequence[Point]) -> list[str]:
                 f"classes: this one {this.model.classes}, the last one {last.model.classes}"
             )
         if found:
-            differences.append(f"step {point.step} ({point.name}): {'; '.join(found)}")
+            differences.append(f"{_place(point)} ({point.name}): {'; '.join(found)}")
     return differences
 
 

@@ -192,7 +192,7 @@ def test_training(iaside: Command, lab: Path, capsys: pytest.CaptureFixture[str]
         history.add(point)
     assert iaside("training", "history.sqlite") == 0
     lines = lines_of(capsys)
-    assert lines[1].split()[0] == "step"
+    assert lines[1].split()[0] == "epoch"
     assert [line.split()[0] for line in lines[2:5]] == ["1", "2", "3"]
     found = document("training")
     assert found["moved"]["psi"]["change"] == pytest.approx([-1, 0, 0, 0], abs=1e-6)

@@ -185,11 +185,11 @@ class TestVerdicts:
         assert first == trend.summary()
         assert first.startswith(
             f"SRC fell by {-check.change:.3f} (95% CI {-check.high:.3f}…{-check.low:.3f}) over the "
-            "last 5 checkpoints (step 12 to 16), allowed 0.020; "
+            "last 5 checkpoints (epoch 12 to 16), allowed 0.020; "
         )
         assert first.endswith("; band 0 (0.00–0.06 cycles/px) −0.60 nats")
         checkpoints = details[details.index("checkpoints:") + 1 :]
-        assert checkpoints[0].startswith("  step 12: signed SRC +0.")
+        assert checkpoints[0].startswith("  epoch 12: signed SRC +0.")
         assert checkpoints[4].endswith("epoch16.pt")
         assert checkpoints[5:7] == ["", "measured on its own (60 images)"]
 
@@ -197,7 +197,7 @@ class TestVerdicts:
         trend = assert_no_robustness_decline(falling(by=0.05))
         assert trend.verdict == "pass"
         assert (trend.candidate.names, trend.images) == (falling()[0].profile.names, 60)
-        assert "over the last 5 checkpoints (step 0 to 4)" in trend.summary()
+        assert "over the last 5 checkpoints (epoch 0 to 4)" in trend.summary()
         assert assert_no_robustness_decline(falling(), max_src_drop=1, max_value_drop=1)
 
     def test_a_rise_passes_and_reads_like_one(self) -> None:
@@ -217,7 +217,7 @@ class TestVerdicts:
         fallen = [checkpoint(s, CLEAR + 1.5 * FALLING) for s in range(5, 9)]
         points = [*falling(range(5), by=1.5), *fallen]
         assert_no_robustness_decline(points, last=4)
-        with pytest.raises(AssertionError, match=r"the last 9 checkpoints \(step 0 to 8\)"):
+        with pytest.raises(AssertionError, match=r"the last 9 checkpoints \(epoch 0 to 8\)"):
             assert_no_robustness_decline(points, last=20)
 
     def test_fail_on(self) -> None:
@@ -280,10 +280,10 @@ class TestRefusals:
         [
             ([], "needs at least 2 checkpoints, there are 0"),
             ([checkpoint(0)], "needs at least 2 checkpoints, there are 1"),
-            ([checkpoint(3), checkpoint(3)], "two checkpoints have step 3"),
+            ([checkpoint(3), checkpoint(3)], "two checkpoints have epoch 3"),
             (
                 [checkpoint(0, rules=Rules(bands=8, absence="gaussian")), checkpoint(1)],
-                r"1 of 2 .* step 0 \(epoch0\.pt\): absence: this one 'gaussian', the last one "
+                r"1 of 2 .* epoch 0 \(epoch0\.pt\): absence: this one 'gaussian', the last one "
                 "'zero'",
             ),
             (
@@ -292,7 +292,7 @@ class TestRefusals:
             ),
             (
                 [checkpoint(0), checkpoint(1, information=0.0)],
-                r"1 of 2 checkpoints are unstructured.*step 1 \(epoch1\.pt\): an image tells",
+                r"1 of 2 checkpoints are unstructured.*epoch 1 \(epoch1\.pt\): an image tells",
             ),
             (
                 [
@@ -383,7 +383,7 @@ class TestAnswers:
         # The line through 0, 5, 10, 15 and 20 of 40 wrong answers.
         assert verdicts["clean accuracy"].change == pytest.approx(-0.5)
         assert verdicts["src"].verdict == "pass"
-        assert "over the last 5 checkpoints (step 0 to 4)" in found.summary()
+        assert "over the last 5 checkpoints (epoch 0 to 4)" in found.summary()
         assert [each.name for each in found.answers][:1] == ["accuracy, clean"]
         with pytest.raises(AssertionError, match="accuracy, clean"):
             assert_no_robustness_decline(self.points(wrong=0.5))
