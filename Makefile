@@ -12,7 +12,7 @@ BROWSER := $(VENV)/.browser
 FLOORS := .venv-floors
 
 .DEFAULT_GOAL := help
-.PHONY: cluster help venv browser test lint floors schema docs demo studies bench soak package release clean
+.PHONY: cluster help venv browser test lint floors schema docs demo studies bench numbers soak package release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -98,6 +98,13 @@ bench: venv ## print the tables of benchmarks/
 	@for script in $(wildcard benchmarks/*.py); do \
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
+
+# Not everything: some want photographs, or hours. Each script says what it needs.
+numbers: venv ## run benchmarks again, and write what they find into docs/measured.json (hours)
+	@for script in $(or $(SCRIPTS),$(wildcard benchmarks/*.py)); do \
+		echo "== $$script"; SAVE=1 $(BIN)/python "$$script" || exit 1; \
+	done
+	$(BIN)/python docs/readme.py
 
 CLUSTER = dask://127.0.0.1:8786
 

@@ -357,10 +357,10 @@ def main() -> None:
     arguments.tables.mkdir(parents=True, exist_ok=True)
     for changes in (CHOSEN_ON, SET_ASIDE, FRESH, SAME, MOVED_ON, ONE_CLASS):
         measure_all(arguments.tables, pools, changes)
-    with kept(__file__):
-        print_tables(arguments.tables, arguments.gates)
-        cost(pools)
+    print_tables(arguments.tables, arguments.gates)
+    cost(pools)
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()
