@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +111,22 @@ class Classifier:
         object.__setattr__(self, "image_argument", image_argument)
 
     @classmethod
-    def from_timm(cls, model: str | nn.Module) -> Classifier:
-        """A timm model, or the pretrained one of that name, with the normalisation it brings."""
+    def from_timm(
+        cls, model: str | nn.Module | None = None, *, name_or_model: str | nn.Module | None = None
+    ) -> Classifier:
+        """A timm model, or the pretrained one of that name, with the normalisation it brings.
+
+        ``name_or_model`` is what 0.1 called ``model``: it warns, and goes in 0.3.
+        """
+        if name_or_model is not None:
+            warnings.warn(
+                "from_timm(name_or_model=…) is from_timm(model=…) now; the old name goes in 0.3",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            model = name_or_model
+        if model is None:
+            raise ModelError("from_timm() was given no model; give its name, or the model itself")
         return cls._of(adapters.from_timm(model))
 
     @classmethod

@@ -255,6 +255,14 @@ class TestTimm:
         assert Classifier.from_timm("test_vit").name == "test_vit"
         assert asked == [("test_vit", True)]
 
+    def test_the_old_name_of_the_parameter_warns(self) -> None:
+        timm = pytest.importorskip("timm")
+        model: Any = timm.create_model("test_vit", pretrained=False, num_classes=7)
+        with pytest.warns(DeprecationWarning, match=r"from_timm\(model=…\) now; .* goes in 0\.3"):
+            assert Classifier.from_timm(name_or_model=model).network is model
+        with pytest.raises(ModelError, match="was given no model; give its name, or the model"):
+            Classifier.from_timm()
+
     def test_unknown_names(self) -> None:
         pytest.importorskip("timm")
         with pytest.raises(ModelError, match=r"timm cannot create 'no_such_net'.*list_models"):
