@@ -109,7 +109,7 @@ def table(network: str, trainings: Trainings) -> Table:
             )
     head = ["recipe", "S", "T", "red %", "inconclusive %", "pass or nothing found %", "red by"]
     what = f"Retrained {network}: gates of S trainings in the baseline and T of the candidate"
-    print_table(head, rows, name=f"retraining-{network.partition(',')[0]}", what=what)
+    print_table(head, rows, name=f"retraining-{network.partition(' ')[0].rstrip(',')}", what=what)
     return kept_of
 
 

@@ -41,7 +41,7 @@ def measured() -> dict[str, Any]:
 def value(name: str) -> str:
     """The value ``name``, with a percent sign where that is its unit; raises KeyError."""
     entry = measured()["values"][name]
-    return f"{entry['value']} %" if entry["unit"] == "%" else str(entry["value"])
+    return f"{entry['value']}\N{NO-BREAK SPACE}%" if entry["unit"] == "%" else str(entry["value"])
 
 
 def table(name: str) -> str:

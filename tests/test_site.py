@@ -65,7 +65,9 @@ def test_a_name_that_is_not_there_is_refused() -> None:
 
 def test_a_value_and_a_table_are_put_in() -> None:
     entry = MEASURED["values"]["chosen-harmless-red-100"]
-    assert site_parts.replaced("a {{ chosen-harmless-red-100 }} b") == f"a {entry['value']} % b"
+    assert (
+        site_parts.replaced("a {{ chosen-harmless-red-100 }} b") == f"a {entry['value']}\u00a0% b"
+    )
     shown = site_parts.replaced("<!-- table: cure -->").splitlines()
     columns, rows = MEASURED["tables"]["cure"]["columns"], MEASURED["tables"]["cure"]["rows"]
     assert [cell.strip() for cell in shown[0].split("|")[1:-1]] == columns

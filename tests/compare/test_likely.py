@@ -44,11 +44,15 @@ def change(name: str, family: str, before: float, by: float) -> QuantityChange:
     )
 
 
-def causes(planted: tuple[float, ...], **more: Any) -> tuple[str, ...]:
+def causes(planted: tuple[float, ...], moved: bool = True, **more: Any) -> tuple[str, ...]:
+    """Causes of a change that is planted; ``moved``: that of clean images is known to be one."""
     accuracy, clean, *under = planted
     answers = [
         change("accuracy, clean", "clean accuracy", 1.0, accuracy - 1),
-        change("log-likelihood, clean", "clean log-likelihood", -0.29, clean),
+        replace(
+            change("log-likelihood, clean", "clean log-likelihood", -0.29, clean),
+            moved=moved and clean != 0,
+        ),
         *(
             change(f"log-likelihood under {name}", "perturbed log-likelihood", -2.0, by)
             for name, by in zip(PANEL, under, strict=True)
@@ -80,20 +84,20 @@ def drift(where: str) -> Check:
 
 
 @pytest.mark.parametrize("planted", [CHANNELS, UNNORMALISED, OTHER_NORM, SIX_BITS])
-def test_worse_on_clean_images_alone_is_what_images_are_fed_as(planted: tuple[float, ...]) -> None:
+def test_better_under_a_perturbation_is_how_images_are_fed(planted: tuple[float, ...]) -> None:
     fed, weights = causes(planted)
-    assert "not under white noise (severity 3)" in fed
+    assert "worse on clean images, but better under white noise (severity 3)" in fed
     assert "the order of the channels (RGB or BGR), mean and std" in fed
     assert "quantised or pruned weights can look the same" in weights
-    low = planted in (UNNORMALISED,)
-    assert ("look at mean and std first" in fed) == low
 
 
-def test_worse_everywhere_is_coarser_weights() -> None:
-    (told,) = causes(FIVE_BITS)
-    assert told.startswith(
-        "answers are worse on clean images and under every perturbation: coarser"
-    )
+def test_worse_everywhere_names_every_cause() -> None:
+    """Which one it was the answers do not tell: benchmarks/causes.py."""
+    fed, weights, training = causes(FIVE_BITS)
+    assert fed.startswith("many causes make answers worse on clean images and under perturbations")
+    assert fed.endswith("and how images are resized and decoded")
+    assert "(quantisation, pruning), and at batch-norm statistics" in weights
+    assert training.startswith("compare the training: its labels")
 
 
 def test_hardly_an_answer_left_is_statistics_or_the_order_of_classes() -> None:
@@ -102,12 +106,23 @@ def test_hardly_an_answer_left_is_statistics_or_the_order_of_classes() -> None:
     assert "order of the classes" in told and "batch-norm statistics" in told
 
 
-def test_worse_under_a_perturbation_alone_is_augmentation_left_out() -> None:
-    (told,) = causes((1.0, 0.0, 0.0, 0.0, -0.36, 0.0, 0.0))
-    assert told.startswith(
-        "clean images are not shown to be answered worse, but those under contrast (severity 3): "
-        "augmentation of that kind may have been left out"
+def test_worse_under_few_perturbations_alone() -> None:
+    (told,) = causes((1.0, 0.0, 0.0, 0.0, -0.36, 0.0, -0.1))
+    assert told == (
+        "clean images and those under other perturbations are hardly answered worse, but those "
+        "under contrast (severity 3) and brightness (severity 3): look at what scales the images "
+        "(mean, std, their range), and at augmentation that the training left out or made weaker, "
+        "and at weights that became coarser (quantisation, pruning)"
     )
+    (told,) = causes((1.0, 0.0, -0.4, 0.0, 0.0, 0.0, 0.0))
+    assert told.partition(": ")[2].startswith("look at augmentation")
+    assert "under white noise (severity 3)" in told and "scales" not in told
+
+
+def test_worse_under_all_perturbations_is_not_called_few() -> None:
+    """Noise of 2 % on the weights of Lite0: a fifth of what others lose is lost on clean images."""
+    (told,) = causes((1.0, -0.08, -0.41, -0.22, -0.87, -0.30, -0.20), moved=False)
+    assert told.startswith("clean images are not shown to be answered worse, but those under white")
 
 
 def test_the_same_weights_are_told_before_anything_else() -> None:
@@ -124,8 +139,8 @@ def test_a_check_that_failed_counts_where_few_images_hide_what_moved() -> None:
         replace(change("log-likelihood, clean", "clean log-likelihood", 0, -1.1), moved=False),
         change("log-likelihood under contrast 3", "perturbed log-likelihood", 0, -0.7),
     ]
-    (told,) = causes(CHANNELS, answers=tuple(answers), checks=(accuracy,))
-    assert told.startswith("answers are worse on clean images and under every perturbation")
+    told, *_ = causes(CHANNELS, answers=tuple(answers), checks=(accuracy,))
+    assert told.startswith("many causes make answers worse on clean images")
 
 
 def test_nothing_is_suggested_where_nothing_suggests_it() -> None:
