@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from common.network_speeds import DIGIT_READER, HEAD, rows_of
+from common.saved import kept
 from common.side_by_side import machine, print_table
 
 WAYS = {
@@ -40,8 +41,11 @@ def main() -> None:
                 rows += alone.submit(rows_of, name, {way: how}, "cpu", images, side).result()
             print(rows[-1], flush=True)
     print()
-    print_table(HEAD, rows)
+    what = "How fast the game is by network and back end, networks with random weights"
+    whole = options.networks == NETWORKS
+    print_table(HEAD, rows, name="architectures" if whole else "", what=what)
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

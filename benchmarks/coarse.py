@@ -10,6 +10,7 @@ and coarse to fine, as a test does by default. Both see the same images.
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 from collections import Counter
 from contextlib import suppress
@@ -22,6 +23,7 @@ import numpy as np
 from common.change_sets import CHOSEN_ON, FRESH, ONE_CLASS, SAME, SET_ASIDE, Named
 from common.gates import GREEN, VERDICTS
 from common.measured import Measured, Pool, digit_pool, measure_all, photograph_pool, twenty_pool
+from common.saved import kept
 from common.side_by_side import machine, print_table
 
 from pytest_iaside import Thresholds, compare
@@ -112,7 +114,9 @@ def printed(title: str, changes: Named, tables: Path, count: int, draws: int) ->
         return
     print(f"\n## {title}\n\n{draws} gates of {count} images a row; in %: {' / '.join(VERDICTS)}\n")
     head = ["change", "kind", "everything", "coarse to fine", "otherwise", "looks", "median passes"]
-    print_table(head, rows)
+    name = re.sub(r"\W+", "-", title.lower()).strip("-")
+    what = f"Coarse to fine: {title}; gates of {count} images, in % ({' / '.join(VERDICTS)})"
+    print_table(head, rows, name=f"coarse-{name}", what=what)
     print()
     for kind, found in kinds.items():
         lost = [each for each in found if each.everything == "drift" and each.coarse in GREEN]
@@ -178,4 +182,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from common.change_sets import CHOSEN_ON, FRESH, SAME, SET_ASIDE
 from common.measured import Measured
+from common.saved import kept
 from common.side_by_side import machine, print_table
 from scipy import stats
 
@@ -114,7 +115,8 @@ def main() -> None:
             rows.append(row)
     rows.sort(key=lambda row: float(row[1]))
     images = [f"{name} ({options.passes // passes})" for name, (passes, _) in DESIGNS.items()]
-    print_table(["change", "points elsewhere", *images], rows)
+    what = f"Designs for {options.passes:,} passes: in % of draws, which see a change"
+    print_table(["change", "points elsewhere", *images], rows, name="designs-each", what=what)
     print(
         f"\nSeen in % of draws, for {options.passes:,} passes; images of a draw in parentheses.\n"
     )
@@ -132,7 +134,8 @@ def main() -> None:
             ]
         )
     head = ["design", f"worse by 5 ({bad.sum()})", f"within 1 point ({fine.sum()})"]
-    print_table([*head, f"all ({len(harm)})", "ρ of the largest fall with points"], summary)
+    head += [f"all ({len(harm)})", "ρ of the largest fall with points"]
+    print_table(head, summary, name="designs", what=what)
     same = []
     for name, change in SAME.items():
         with suppress(FileNotFoundError):
@@ -147,8 +150,10 @@ def main() -> None:
                 row.append(f"{100 * seen(np.round(ours - theirs, 3), count, options.draws):.0f}")
             same.append(row)
     print()
-    print_table(["the same function", *images], same)
+    what = "Designs where the function is the same: in % of draws, which see a change"
+    print_table(["the same function", *images], same, name="designs-same", what=what)
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

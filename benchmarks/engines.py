@@ -19,6 +19,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from common.network_speeds import network_of
+from common.saved import kept
 from common.side_by_side import machine, print_table
 
 from pytest_iaside import Classifier, Execution, ReferenceSample, measure
@@ -113,8 +114,11 @@ def main() -> None:
         print(rows[-1], flush=True)
     print()
     head = ["engine", "passes/s, 1", "2 workers", "ratio", "first time s, 1", "2"]
-    print_table([*head, "overhead ms, 1", "2", "MB sent", "same bits"], rows)
+    head += ["overhead ms, 1", "2", "MB sent", "same bits"]
+    what = f"One worker against two of each engine, Lite0, {options.images} images"
+    print_table(head, rows, name="engines", what=what)
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

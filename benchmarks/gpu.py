@@ -15,6 +15,7 @@ import argparse
 
 import torch
 from common.network_speeds import HEAD, network_of, rows_of, timed
+from common.saved import kept
 from common.side_by_side import machine, print_table
 from torch import nn
 
@@ -64,8 +65,10 @@ def main() -> None:
             size = int(rows[-1][2])
             speed = bare_tf32(network_of(name), torch.device(options.device), side, size)
             rows.append([name, "tf32, bare alone", str(size), f"{speed:.0f}", *5 * [""]])
-    print_table(HEAD, rows)
+    what = f"How fast the game is on {options.device}"
+    print_table(HEAD, rows, name="" if options.quick else "gpu", what=what)
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

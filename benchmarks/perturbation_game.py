@@ -16,6 +16,7 @@ from contextlib import ExitStack
 
 import torch
 from common.lite0 import lite0, photographs
+from common.saved import kept
 from common.side_by_side import machine, print_table, ratio, spread, time_side_by_side
 
 from pytest_iaside import BandPartition
@@ -88,8 +89,10 @@ def main() -> None:
         share = f"{ratio(speeds, way, bare):.1%}"
         rows.append([what, how, *spread(speeds[bare]), *spread(speeds[way]), share])
     head = ["what", "runs on, batch", "bare img/s", "least–most", "all img/s", "least–most"]
-    print_table([*head, "all / bare"], rows)
+    what = "The perturbation game and the band response beside bare passes, Lite0 at 224×224"
+    print_table([*head, "all / bare"], rows, name="perturbation-game", what=what)
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from common.saved import kept
 from common.side_by_side import machine, print_table
 
 from pytest_iaside.report.html import write_html
@@ -74,8 +75,10 @@ def main() -> None:
             ["seconds until shown, from file://", *seconds_to_load(path, options.rounds)],
             ["size in KB", f"{path.stat().st_size / 1000:.0f}", ""],
         ]
-    print_table(["report", "median", "range"], rows)
+    what = f"The report of {options.gates} gates, {red} of them red"
+    print_table(["report", "median", "range"], rows, name="report", what=what)
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

@@ -10,6 +10,7 @@ corruptions that no gate looks at (benchmarks/real_changes.py).
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from common.change_sets import CHOSEN_ON, FRESH, PHOTOGRAPHS, SET_ASIDE, Change, Named
 from common.measured import TRUTH, Models, Pool, digit_pool, photograph_pool
+from common.saved import kept
 from common.side_by_side import machine, print_table
 
 from pytest_iaside import Classifier, compare, measure, spectral_response
@@ -71,7 +73,9 @@ def table(title: str, changes: Named, pools: dict[str, Pool], images: int, *, ga
     print(f"\n## {title}: {images} images\n")
     nats, points = ([f"{each:g}" for each in some] for some in (NATS, POINTS))
     head = ["change", "", "elsewhere", "clean", "default gate", *nats, "nats", *points, "points"]
-    print_table(head, rows)
+    name = re.sub(r"\W+", "-", title.lower())
+    what = f"The gate on band response: {title}, {images} images"
+    print_table(head, rows, name=f"response-each-{name}", what=what)
     print("\nRed and pass or nothing found, of so many:\n")
     names = list(dict.fromkeys(check for _, check, _ in counts))
     lines = []
@@ -82,7 +86,8 @@ def table(title: str, changes: Named, pools: dict[str, Pool], images: int, *, ga
             good = some.get("pass", 0) + some.get("nothing found", 0)
             line.append(f"{some.get('drift', 0)} / {good} of {sum(some.values())}")
         lines.append(line)
-    print_table(["limit", "worse", "harmless"], lines)
+    what = f"{what}: red / pass or nothing found, of so many"
+    print_table(["limit", "worse", "harmless"], lines, name=f"response-{name}", what=what)
 
 
 def found_of(
@@ -125,4 +130,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

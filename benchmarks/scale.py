@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from common.lite0 import _scrapbook, lite0
+from common.saved import kept as keeping
 from common.schedule import Crew, echo, stragglers
 from common.side_by_side import machine, print_table
 
@@ -178,7 +179,8 @@ def costs(units: Units, passes: float) -> None:
     print_table(
         ["game", "passes an image", "10⁹ passes", "accelerator hours", "core hours of pictures",
          "kB a table", "GB of tables"],
-        rows,
+        rows, name="scale-costs",
+        what=f"What {CHECKPOINTS:,} checkpoints on {IMAGES:,} images take",
     )  # fmt: skip
 
 
@@ -204,7 +206,8 @@ def limits(units: Units, passes: float) -> None:
     print_table(
         ["game", "ms an image", "coordinator", "cache", "a core that decodes", "s a checkpoint",
          "units a checkpoint"],
-        rows,
+        rows, name="scale-limits",
+        what="Up to how many workers what one process does alone keeps up",
     )  # fmt: skip
 
 
@@ -227,7 +230,9 @@ def crews() -> None:
                 crew = Crew(workers=workers, held=held, deaths=deaths, restart=RESTART)
                 row.append(f"{crew.run(units).busy(workers):.1%}")
             rows.append(row)
-    print_table(["busy with units that were finished", "8", "64", "512 workers"], rows)
+    what = "Simulated crews: how much of the workers' time was used"
+    head = ["busy with units that were finished", "8", "64", "512 workers"]
+    print_table(head, rows, name="scale-crews", what=what)
 
 
 def teams(units: Units, passes: float, workers: int) -> None:
@@ -253,7 +258,9 @@ def teams(units: Units, passes: float, workers: int) -> None:
             ideal = CHECKPOINTS * seconds / workers
             row.append(f"{whole / 3600:,.1f} h, {ideal / whole:.0%}")
         rows.append(row)
-    print_table([f"{workers} workers in teams of", "1", "4", "16", "64"], rows)
+    what = "Simulated teams: hours, and how much of the workers' time was used"
+    head = [f"{workers} workers in teams of", "1", "4", "16", "64"]
+    print_table(head, rows, name="scale-teams", what=what)
 
 
 def main() -> None:
@@ -292,7 +299,7 @@ def main() -> None:
         [f"a call with {images} images, process:2", f"{1e3 * call:,.1f} ms", f"{size:,.1f} MB"]
     )
     rows.append(["a call with 1 image", f"{1e3 * few:,.1f} ms", ""])
-    print_table(["unit", "takes", "size"], rows)
+    print_table(["unit", "takes", "size"], rows, name="scale-units", what="Units, one core")
 
     units = Units(picture[8], decoding, opening, call, put, full)
     print(f"{CHECKPOINTS:,} checkpoints × {IMAGES:,} images, {passes:,.0f} passes a second:\n")
@@ -306,4 +313,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with keeping(__file__):
+        main()

@@ -138,7 +138,9 @@ def main() -> None:
             f"{passes / 1e6:.1f} million passes"
         )
         value("track-60", f"{seconds:.0f}", "s", what)
-        print_table(["killed in the middle, and started again", ""], interrupted(folder))
+        what = "iaside track, killed in the middle and started again"
+        head = ["killed in the middle, and started again", ""]
+        print_table(head, interrupted(folder), name="track-killed", what=what)
 
 
 if __name__ == "__main__":
