@@ -276,6 +276,12 @@ def keep_groups(found: dict[str, dict[str, Group]]) -> None:
         worse, _, harmless, _ = found[name].values()
         for count in COUNTS:
             value(
+                f"{name}-worse-green-{count}",
+                _percent(worse.shares[count][2:].sum()),
+                "%",
+                f"gates of {count} images that are green on such changes ({worse.size}, {short})",
+            )
+            value(
                 f"{name}-worse-red-{count}",
                 _percent(worse.shares[count][0]),
                 "%",
