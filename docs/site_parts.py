@@ -29,6 +29,8 @@ MODULES = (
 OF_A_GATE = {"cache": "true", "panel": "auto"}
 # What is measured where, in the order in which the page of all numbers shows it.
 ORIGIN = ("benchmark", "machine", "versions", "date")
+UNKNOWN = "not recorded"
+BENCHMARK = re.compile(r"^Measured by `([^`]+)`")
 
 
 @cache
@@ -54,8 +56,10 @@ def table(name: str) -> str:
 
 def origin(entry: dict[str, Any]) -> str:
     """Where a number comes from, in one line."""
-    told = [f"{key}: {entry[key]}" for key in ORIGIN[1:]]
-    return f"Measured by `{entry['benchmark']}`; {'; '.join(told)}."
+    known = [f"{key}: {entry[key]}" for key in ORIGIN[1:] if entry[key] != UNKNOWN]
+    unknown = [key for key in ORIGIN[1:] if entry[key] == UNKNOWN]
+    told = "; ".join([f"Measured by `{entry['benchmark']}`", *known])
+    return f"{told}; {UNKNOWN}: {', '.join(unknown)}." if unknown else f"{told}."
 
 
 def replaced(text: str) -> str:
@@ -69,19 +73,25 @@ def replaced(text: str) -> str:
 
 
 def all_numbers() -> str:
-    """Every value and every table of measured.json."""
-    lines = [
-        "| what | value | unit | benchmark | machine | versions | date |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """Every value and every table of measured.json, by the run that they are of."""
+    runs: dict[str, tuple[list[str], list[str]]] = {}
     for entry in measured()["values"].values():
-        benchmark = f"`{entry['benchmark']}`"
-        where = [entry[key] for key in ORIGIN[1:]]
-        cells = [entry["what"], entry["value"], entry["unit"], benchmark, *where]
-        lines.append(f"| {' | '.join(cells)} |")
-    parts = ["\n".join(lines)]
+        shown = f"{entry['value']} {entry['unit']}".strip()
+        runs.setdefault(origin(entry), ([], []))[0].append(f"| {entry['what']} | {shown} |")
     for name, entry in measured()["tables"].items():
-        parts.append(f"## {entry['what']}\n\n{table(name)}")
+        rows = table(name).partition("\n\n")[0]
+        runs.setdefault(origin(entry), ([], []))[1].append(f"### {entry['what']}\n\n{rows}")
+    parts, titled = [], set()
+    for told in sorted(runs):
+        values, tables = runs[told]
+        (benchmark,) = BENCHMARK.findall(told)
+        if benchmark not in titled:
+            titled.add(benchmark)
+            parts.append(f"## {benchmark}")
+        parts.append(told)
+        if values:
+            parts.append("\n".join(["| | |", "|---|---|", *values]))
+        parts += tables
     return "\n\n".join(parts)
 
 
