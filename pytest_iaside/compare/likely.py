@@ -104,10 +104,11 @@ def _of_perturbed_images(
     """Why only perturbed images may be answered worse."""
     worst = max((-each.change for each in under), default=0.0)
     costly = [each.name for each in under if 0 < worst <= MUCH * -each.change]
-    if not costly:
-        # The log-likelihood was not looked at, or did not fall: the checks name what did.
-        costly = [check.where for check in failed]
     names = list(dict.fromkeys(filter(None, map(perturbed_by, costly))))
+    if not names:
+        # The log-likelihood was not looked at, or did not fall: checks name what did.
+        fell = [check.where for check in failed if check.change < 0]
+        names = list(dict.fromkeys(filter(None, map(perturbed_by, fell))))
     if not names:
         return []
     told = "clean images are not shown to be answered worse"

@@ -125,6 +125,15 @@ def test_worse_under_all_perturbations_is_not_called_few() -> None:
     assert told.startswith("clean images are not shown to be answered worse, but those under white")
 
 
+def test_nothing_is_suggested_for_what_got_better() -> None:
+    """A gate of equivalence is red for that, too."""
+    better = replace(drift("log-likelihood under brightness 3"), change=0.47)
+    assert causes((1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.47), checks=(better,)) == ()
+    fell = replace(drift("accuracy under brightness 3"), change=-0.1)
+    (told,) = causes((1.0, *6 * [0.0]), checks=(better, fell))
+    assert "those under brightness (severity 3): look at" in told
+
+
 def test_the_same_weights_are_told_before_anything_else() -> None:
     both = {"candidate": profile("same", torch="2.2", numpy="2.0"), "baseline": profile("same")}
     (told,) = causes(CHANNELS, **both)
