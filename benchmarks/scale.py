@@ -31,8 +31,8 @@ from pytest_iaside.execute.crew import HELD
 from pytest_iaside.execute.crew import Crew as WorkingCrew
 from pytest_iaside.execute.engines import close_engines, engine_of
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.jobs import UNIT_SECONDS
 from pytest_iaside.execute.runner import open_runner
+from pytest_iaside.execute.spreading import UNIT_SECONDS
 from pytest_iaside.images.filters import components
 from pytest_iaside.images.pictures import read_image
 from pytest_iaside.measure.game.coalitions import plan

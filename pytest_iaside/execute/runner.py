@@ -2,9 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution, check_execution
+from pytest_iaside.execute.kept_open import kept_here
 from pytest_iaside.execute.passes import counting
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.models.backends import Backend, open_backend
@@ -192,7 +192,7 @@ def open_runner(
     check_execution(execution)
     if isinstance(classifier.network, nn.Module):
         check_loaded(classifier.network)
-    kept = _KEPT.get()
+    kept = kept_here()
     passes = passes if kept is None else max(passes, kept.passes)
     opened = open_backend(
         classifier,
@@ -218,63 +218,6 @@ def open_runner(
         return
     with opened as backend:
         yield BackendRunner(classifier, backend)
-
-
-class KeptBackends:
-    """Backends that stay open, by what they run and how, until they are closed.
-
-    ``passes`` are those of all that is run on them: what a conversion has to be worth.
-    """
-
-    def __init__(self, passes: int) -> None:
-        self.passes = passes
-        self._stack = ExitStack()
-        self._backends: dict[Hashable, Backend] = {}
-        self.agreed: set[str] = set()
-        """What was found to be in order, by whatever name."""
-
-    def backend(self, key: Hashable, opened: AbstractContextManager[Backend]) -> Backend:
-        if key not in self._backends:
-            self._backends[key] = self._stack.enter_context(opened)
-        return self._backends[key]
-
-    def known_as(self, key: Hashable, backend: Backend) -> None:
-        """``backend``, which is open, is what ``key`` asks for as well."""
-        self._backends.setdefault(key, backend)
-
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """What is opened by ``open_runner`` in here is taken from these, or becomes one."""
-        before = _KEPT.set(self)
-        try:
-            yield
-        finally:
-            _KEPT.reset(before)
-
-    def close(self) -> None:
-        self._backends.clear()
-        self._stack.close()
-
-
-_KEPT: ContextVar[KeptBackends | None] = ContextVar("kept", default=None)
-
-
-def agreed() -> set[str]:
-    """What was found to be in order of the backends that are kept open here; it may be added to."""
-    kept = _KEPT.get()
-    return set() if kept is None else kept.agreed
-
-
-@contextmanager
-def kept_open(passes: int) -> Iterator[None]:
-    """What is opened by ``open_runner`` in here stays open for the next who opens the same.
-
-    So that a network is converted once, for ``passes`` in all, and not again for each part of a
-    measurement. Nothing else may touch the network in here.
-    """
-    kept = KeptBackends(passes)
-    with closing(kept), kept.in_use():
-        yield
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from torch.jit import ScriptModule
 
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.runner import BackendRunner, agreed, open_runner
+from pytest_iaside.execute.kept_open import agreed
+from pytest_iaside.execute.runner import BackendRunner, open_runner
 from pytest_iaside.execute.steady import AGREEMENT
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.models.classifier import Classifier

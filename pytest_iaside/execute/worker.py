@@ -19,9 +19,9 @@ import torch
 
 from pytest_iaside.errors import ModelError, SpectralRobustnessError, one_line
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.kept_open import KeptBackends
 from pytest_iaside.execute.parcel import dumped, unpacked
 from pytest_iaside.execute.passes import Passes, counted
-from pytest_iaside.execute.runner import KeptBackends
 from pytest_iaside.models.classifier import Classifier
 from pytest_iaside.models.tuning import own_copy
 

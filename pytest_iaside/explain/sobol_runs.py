@@ -22,8 +22,9 @@ from torch import Tensor
 from pytest_iaside.checks import check_choice, check_whole
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.jobs import CutByImages, run_jobs
+from pytest_iaside.execute.jobs import CutByImages
 from pytest_iaside.execute.runner import BackendRunner, not_finite, open_runner, pieces
+from pytest_iaside.execute.running import run_jobs
 from pytest_iaside.explain import sobol
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import classes_of

@@ -18,8 +18,9 @@ from typing_extensions import Unpack
 
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.jobs import CutByImages, run_jobs
+from pytest_iaside.execute.jobs import CutByImages
 from pytest_iaside.execute.runner import BackendRunner, Runner, check_finite
+from pytest_iaside.execute.running import run_jobs
 from pytest_iaside.explain import sobol_runs, wavelets
 from pytest_iaside.explain.wavelet_map import WaveletMap
 from pytest_iaside.images.reference import ReferenceSample

@@ -19,8 +19,9 @@ from pytest_iaside.errors import (
     one_line,
 )
 from pytest_iaside.execute.execution import Execution, check_execution
-from pytest_iaside.execute.jobs import AT_A_TIME, CutByImages, run_jobs
+from pytest_iaside.execute.jobs import AT_A_TIME, CutByImages
 from pytest_iaside.execute.runner import BackendRunner, Runner, check_finite, open_gradient_runner
+from pytest_iaside.execute.running import run_jobs
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import check_reference
 from pytest_iaside.images.targets import numbers_of

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.jobs import AT_A_TIME, run_jobs
+from pytest_iaside.execute.jobs import AT_A_TIME
 from pytest_iaside.execute.runner import pieces
+from pytest_iaside.execute.running import run_jobs
 from pytest_iaside.images.bands import BandPartition, Norm
 from pytest_iaside.images.filters import Components, band_energies, changed, split
 from pytest_iaside.images.reference import ReferenceSample

@@ -15,8 +15,9 @@ from torch import Tensor
 from pytest_iaside.checks import check_positive, check_whole
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.jobs import AT_A_TIME, run_jobs
+from pytest_iaside.execute.jobs import AT_A_TIME
 from pytest_iaside.execute.runner import pieces
+from pytest_iaside.execute.running import run_jobs
 from pytest_iaside.images.bands import BandPartition, Norm
 from pytest_iaside.images.filters import Components, changed, split
 from pytest_iaside.images.reference import ReferenceSample

@@ -11,7 +11,8 @@ from typing import Any, Literal, cast
 
 from pytest_iaside.checks import check_positive
 from pytest_iaside.execute.execution import Execution, check_execution
-from pytest_iaside.execute.jobs import AT_A_TIME, run_jobs
+from pytest_iaside.execute.jobs import AT_A_TIME
+from pytest_iaside.execute.running import run_jobs
 from pytest_iaside.images.bands import BandPartition, Norm
 from pytest_iaside.images.filters import Absence, Space
 from pytest_iaside.images.reference import ReferenceSample

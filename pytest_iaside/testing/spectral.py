@@ -15,7 +15,7 @@ from pytest_iaside.compare.comparison import Comparison
 from pytest_iaside.compare.sequential import compare_sequentially, stopping_rule
 from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.execute.execution import scattered
-from pytest_iaside.execute.runner import kept_open
+from pytest_iaside.execute.kept_open import kept_open
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.images.selection import first_images
 from pytest_iaside.measure.game.cached import CHANGED_MODEL

@@ -12,7 +12,7 @@ from torch import nn
 from pytest_iaside.compare.answers import explained_by_temperature
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute.execution import Execution
-from pytest_iaside.execute.runner import kept_open
+from pytest_iaside.execute.kept_open import kept_open
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.panel import AUTO, measure_answers, panel_of, with_answers

@@ -17,7 +17,7 @@ from workers_models import Net, Slow, sample
 
 from pytest_iaside import Execution, SpectralProfile, measure
 from pytest_iaside.errors import ModelError
-from pytest_iaside.execute import jobs
+from pytest_iaside.execute import spreading
 from pytest_iaside.execute.engines import close_engines, dask, engine_of
 
 BANDS = 5
@@ -25,7 +25,7 @@ BANDS = 5
 
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(jobs, "UNIT_SECONDS", 1e-6)
+    monkeypatch.setattr(spreading, "UNIT_SECONDS", 1e-6)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -124,9 +124,9 @@ def test_a_scheduler_that_is_killed(
 
 ON_RAY = """
 import test_clusters
-from pytest_iaside.execute import jobs
+from pytest_iaside.execute import spreading
 from pytest_iaside.execute.engines import close_engines
-jobs.UNIT_SECONDS = 1e-6
+spreading.UNIT_SECONDS = 1e-6
 found = test_clusters.bits(test_clusters.played("ray:2"))
 close_engines()
 print(found == test_clusters.bits(test_clusters.played()))

@@ -28,7 +28,7 @@ from workers_models import Failing, Hanging, Modes, Mortal, Net, Slow, sample
 from pytest_iaside import Classifier, Execution, SpectralProfile, measure
 from pytest_iaside.errors import ModelError, SettingsError
 from pytest_iaside.execute import crew as crews
-from pytest_iaside.execute import jobs
+from pytest_iaside.execute import spreading
 from pytest_iaside.execute.crew import Crew
 from pytest_iaside.execute.engines import close_engines, dask, engine_of, process
 from pytest_iaside.execute.engines.connected import ConnectedEngine
@@ -48,7 +48,7 @@ BANDS = 6
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Units of a batch each, so that small measurements have many."""
-    monkeypatch.setattr(jobs, "UNIT_SECONDS", 1e-6)
+    monkeypatch.setattr(spreading, "UNIT_SECONDS", 1e-6)
     monkeypatch.setattr(crews, "TRIES", 3)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     before = torch.get_num_threads()
@@ -86,7 +86,7 @@ def test_as_many_workers_give_the_same_bits(executor: str, design: str) -> None:
 
 def test_large_units_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     small = played("process:2")
-    monkeypatch.setattr(jobs, "UNIT_SECONDS", 1e6)
+    monkeypatch.setattr(spreading, "UNIT_SECONDS", 1e6)
     assert same(played("process:2"), small)
 
 
@@ -147,7 +147,7 @@ def test_a_network_is_begun_once_for_all_measurements(monkeypatch: pytest.Monkey
         return ask(self, function, *rest)
 
     monkeypatch.setattr(Crew, "ask", told)
-    monkeypatch.setattr(jobs, "_STARTS", {})
+    monkeypatch.setattr(spreading, "_STARTS", {})
     model, execution = Classifier(Net()), Execution(executor="process:1")
     key = packed(model).key
     first = measure(model, sample(3), bands=4, cache=False, execution=execution)

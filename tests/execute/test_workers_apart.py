@@ -21,13 +21,14 @@ from workers_models import Net, sample
 
 from pytest_iaside import Classifier, Execution, SpectralProfile, measure
 from pytest_iaside.errors import ModelError, SettingsError
-from pytest_iaside.execute import jobs
+from pytest_iaside.execute import spreading
 from pytest_iaside.execute.engines import close_engines, engine_of
 from pytest_iaside.execute.engines.base import Engine, WorkersLost
 from pytest_iaside.execute.engines.connected import _local_listener
 from pytest_iaside.execute.engines.process import ProcessEngine
+from pytest_iaside.execute.kept_open import KeptBackends
 from pytest_iaside.execute.parcel import packed, unpacked
-from pytest_iaside.execute.runner import KeptBackends, open_runner
+from pytest_iaside.execute.runner import open_runner
 from pytest_iaside.execute.witness import Witness, witness_of
 from pytest_iaside.explain import wcam
 
@@ -36,7 +37,7 @@ HERE = Execution(device="cpu", backend="eager", batch_size=8)
 
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "UNIT_SECONDS", 1e-6)
+    monkeypatch.setattr(spreading, "UNIT_SECONDS", 1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +199,7 @@ def test_a_measurement_that_is_left_takes_its_calls_back() -> None:
         executor.submit(gate.wait, 20)
         engine = engine_of(executor)
         parcel = packed(Classifier(Net()))
-        asked = engine.submit(jobs.Crew(engine, Classifier(Net())).home, b"no call", parcel)
+        asked = engine.submit(spreading.Crew(engine, Classifier(Net())).home, b"no call", parcel)
         assert asked.cancel()
         executor.submit(began.set)
         gate.set()

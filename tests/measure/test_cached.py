@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_iaside import Classifier, ReferenceSample, compare, measure
-from pytest_iaside.execute import jobs
+from pytest_iaside.execute import spreading
 from pytest_iaside.execute.execution import gathered
 from pytest_iaside.measure.game import replay
 from pytest_iaside.measure.profile import SpectralProfile
@@ -53,7 +53,7 @@ def sample(images: int = 6, *, start: int = 0, **settings: Any) -> ReferenceSamp
 def few_replays(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a large game: of a small one all is replayed. Whether it is steady is tested apart."""
     monkeypatch.setattr(replay, "LEAST", 1)
-    monkeypatch.setattr(jobs, "check_answers", lambda *of: None)
+    monkeypatch.setattr(spreading, "check_answers", lambda *of: None)
 
 
 def played(model: Any = None, reference: ReferenceSample | None = None, **settings: Any) -> Any:

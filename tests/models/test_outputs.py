@@ -175,7 +175,8 @@ class TestNetworks:
 
     def test_one_network_read_in_two_ways_stays_open_as_two(self) -> None:
         from pytest_iaside.execute.execution import Execution
-        from pytest_iaside.execute.runner import kept_open, open_runner
+        from pytest_iaside.execute.kept_open import kept_open
+        from pytest_iaside.execute.runner import open_runner
 
         network, images = Head(lambda z: (z, z + 1)), torch.rand(2, 3, 4, 4)
         found = []

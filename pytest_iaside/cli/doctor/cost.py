@@ -17,7 +17,7 @@ TIMES = 2
 
 def cost(model: Any, reference: Any, options: dict[str, Any]) -> Iterator[Finding]:
     """How many forward passes a gate takes, and how long, from the pace of a few images."""
-    from pytest_iaside.execute.runner import kept_open
+    from pytest_iaside.execute.kept_open import kept_open
     from pytest_iaside.measure.answers import answers
     from pytest_iaside.measure.panel import AUTO, panel_of
     from pytest_iaside.models.classifier import as_classifier

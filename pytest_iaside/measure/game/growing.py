@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_iaside.execute.jobs import AT_A_TIME, run_jobs
+from pytest_iaside.execute.jobs import AT_A_TIME
+from pytest_iaside.execute.running import run_jobs
 from pytest_iaside.measure.game.cached import CachedGame
 from pytest_iaside.measure.game.coalitions import columns_of, exact_coalitions, plan
 from pytest_iaside.measure.game.parts import Coalitions
