@@ -74,6 +74,7 @@ def _as_a_first_one(gate: Gate, told: Told, sample: ReferenceSample) -> Comparis
 def judged_and_proposed(gate: Gate, told: Told, reference: ReferenceSample | None) -> Comparison:
     """As ``judged``; a baseline that is missing, or that fails, gets a proposal to replace it."""
     verdict, comparison, missing = "", None, None
+    told.place.withdraw()
     try:
         comparison = judged(gate, told, reference)
     except ForeignBaselineError:
