@@ -125,10 +125,9 @@ def _refusal(config: pytest.Config) -> str:
             "proposals, the other baselines; give one of them"
         )
     proposals = config.getoption("iaside_propose")
-    if proposals is not None and (
-        not proposals
-        or state.proposals_of(config) in (config.rootpath, config.invocation_params.dir)
-    ):
+    folder = state.proposals_of(config)
+    own = [each.resolve() for each in (config.rootpath, config.invocation_params.dir)]
+    if folder is not None and (not proposals or folder.resolve() in own):
         return (
             f"--iaside-propose={proposals} would overwrite the baselines themselves; give a folder "
             "of its own, such as iaside-report/proposals"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import shlex
 import subprocess
 import tempfile
@@ -23,6 +24,7 @@ SHOWN = 5
 """Quantities that got worse and are named."""
 LONGEST_LINE = 400
 """Characters of a line of the commit's message."""
+SKIPPING = re.compile(r"\[(?=skip|no |ci|actions)", re.IGNORECASE)
 CAREFUL = (
     # A folder of the repository may look like a repository of its own, whose settings run commands.
     *("-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false"),
@@ -185,11 +187,10 @@ def _compared(new: Measurement, old: Measurement) -> list[str]:
 def _commit(root: Path, paths: list[Path], accepted: list[list[str]]) -> None:
     # What a reviewer of the pull request sees, too. Each line is a short one that is indented or
     # begins with a dash: what a proposal says makes no trailer and no other paragraph.
-    tests = "\n".join(
-        f"{'' if line.startswith(' ') else '- '}{shortened(printable(line), LONGEST_LINE)}"
-        for lines in accepted
-        for line in lines
-    )
+    shown = [shortened(printable(line), LONGEST_LINE) for lines in accepted for line in lines]
+    # GitHub and GitLab take [skip ci] for a wish that nothing checks the commit.
+    shown = [SKIPPING.sub("[ ", line) for line in shown]
+    tests = "\n".join(line if line.startswith(" ") else f"- {line}" for line in shown)
     message = f"Accept {len(accepted)} spectral baseline(s) that CI measured\n\n{tests}\n"
     names = [str(path.relative_to(root)) for path in paths]
     for arguments in (["add", "--", *names], ["commit", "-q", "-m", message, "--", *names]):

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_iaside.errors import BaselineError, quoted
+from pytest_iaside.errors import BaselineError, printable, quoted
 from pytest_iaside.store import archive, files, numbers_file, plain_yaml
 from pytest_iaside.store.baselines import PROPOSED, Owner, owner_of, path_for
 
@@ -281,13 +281,18 @@ def _read(path: Path) -> Proposal:
             raise ValueError(f"its format is not {FORMAT}")
         found = Proposal(**document)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BaselineError(f"{path} is no proposal ({error}); {ADVICE}") from error
+        # Of an artifact, the names of folders as well.
+        raise BaselineError(
+            f"{printable(path)} is no proposal ({printable(error)}); {ADVICE}"
+        ) from error
     texts = (found.path, found.node_id, found.sha256, found.verdict, found.summary)
     may_be_none = (found.name, found.replaces, found.fingerprint)
     if not all(isinstance(each, str) for each in texts) or not all(
         isinstance(each, str | None) for each in may_be_none
     ):
-        raise BaselineError(f"{path} is no proposal (a value is of the wrong type); {ADVICE}")
+        raise BaselineError(
+            f"{printable(path)} is no proposal (a value is of the wrong type); {ADVICE}"
+        )
     return found
 
 
@@ -297,6 +302,8 @@ def _plain(text: str) -> PurePosixPath:
     odd = not text or path.is_absolute() or not path.parts or ".." in path.parts
     if odd or any(character in text for character in "\\:\0") or len(text) > 1000:
         raise BaselineError(f"the path {quoted(text)} leads out of the folder; {ADVICE}")
+    if not text.isprintable():  # A line break in it would begin a line of every message.
+        raise BaselineError(f"the path {quoted(text)} is not one of plain characters; {ADVICE}")
     return path
 
 

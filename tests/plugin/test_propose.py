@@ -306,7 +306,7 @@ class TestTold:
     def test_nor_a_trailer_of_the_commit(self, gated: Project, proposed: Path) -> None:
         from pytest_iaside.cli import accept
 
-        told = ["__iaside__/x.yaml, of x[a\n\nSigned-off-by: b <b@x>\n]", "  new: y\n\nz"]
+        told = ["__iaside__/x.yaml, of x[a\n\nSigned-off-by: b <b@x>\n]", "  new: [Skip CI]\n\nz"]
         subprocess.run(["git", "init", "-q"], cwd=gated.root, check=True)
         for key in ("user.name", "user.email"):
             subprocess.run(["git", "config", key, "n@x"], cwd=gated.root, check=True)
@@ -317,6 +317,7 @@ class TestTold:
         head, empty, *lines = done.stdout.rstrip("\n").split("\n")
         assert (head, empty) == ("Accept 1 spectral baseline(s) that CI measured", "")
         assert [line[:2] for line in lines] == ["- ", "  "]
+        assert "[skip ci]" not in done.stdout.lower()
 
 
 def test_a_folder_that_looks_like_a_repository_runs_nothing(
@@ -516,6 +517,18 @@ class TestRefused:
     ) -> None:
         edited(proposed, lambda told: told.update(path=path))
         assert "leads out of the folder" in refused(gated, proposed, capsys)
+
+    @pytest.mark.parametrize("text", ["a\nb", "a\x1b[2J", "\ud800"])
+    def test_a_path_that_would_command_a_terminal(
+        self, gated: Project, proposed: Path, capsys: pytest.CaptureFixture[str], text: str
+    ) -> None:
+        edited(proposed, lambda told: told.update(path=f"{text}/{told['path']}"))
+        assert "is not one of plain characters" in refused(gated, proposed, capsys)
+        folder = proposed / "a\n::error::b"
+        folder.mkdir()
+        (folder / "x.proposal.json").write_text("x")
+        assert main(["accept", str(proposed)]) == 2
+        assert "\n::error" not in capsys.readouterr().err
 
     def test_links_in_the_repository(
         self, gated: Project, proposed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
