@@ -142,6 +142,8 @@ def told(proposal: Proposal, target: Path, new: Measurement) -> list[str]:
     from pytest_iaside.store.proposals import gone_beside
 
     lines = [f"{proposal.path}, of {proposal.owner}", f"  new: {new!r}"]
+    if len(new) < new.reference.images:
+        lines.append(f"  measured: {len(new)} of the {new.reference.images} images of its sample")
     if proposal.verdict:
         lines.append(f"  the gate, as the artifact says: {proposal.verdict}: {proposal.summary}")
     if proposal.replaces is not None:

@@ -282,14 +282,20 @@ class TestTold:
         self, gated: Project, proposed: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         another(proposed, Owner("test_it.py::test_renamed"))
-        first = manifest(proposed) if len(list(proposed.rglob("*.json"))) == 1 else None
-        assert first is None
         next(proposed.rglob("test_robust-*.proposal.json")).unlink()
         gated.call(test="test_renamed")
         said = accepted(gated.root, proposed, capsys, "--check")
         assert "there is no baseline yet, so it was compared with nothing" in said
         assert "beside it: that of test_it.py::test_robust, a test that is gone" in said
         assert "worse, and not by chance: band 1" in said
+
+    def test_how_much_of_the_sample_was_measured(
+        self, gated: Project, proposed: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert "measured:" not in accepted(gated.root, proposed, capsys, "--check")
+        forged(proposed, lambda found: found.take(range(5)))
+        said = accepted(gated.root, proposed, capsys, "--check", "--changed-settings")
+        assert "\n  measured: 5 of the 24 images of its sample\n" in said
 
     @pytest.mark.parametrize("text", ["x\n  pass: all is well\n::error::x", "\x1b[2Jx"])
     def test_no_line_is_made_up(
