@@ -85,10 +85,10 @@ def propose(
         ) from None
     target = folder / place
     note = target.with_suffix(PROPOSED)
-    if os.path.lexists(target) and not note.exists():
+    if os.path.lexists(target.parent.parent.parent / owner.key[0]):
         raise BaselineError(
-            f"{target} is a baseline already, and no proposed one; give --iaside-propose a folder "
-            "of its own, such as iaside-report/proposals"
+            f"{folder} holds tests, and {target} would be the baseline of one; give "
+            "--iaside-propose a folder of its own, such as iaside-report/proposals"
         )
     written = save(target)
     proposal = Proposal(

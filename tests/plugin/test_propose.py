@@ -19,6 +19,8 @@ from pytest_iaside.cli.main import main
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.store.baselines import Owner, path_for
 from pytest_iaside.store.proposals import digest_of
+from pytest_iaside.testing import judging
+from pytest_iaside.testing.watch import TimeIsUp
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -236,10 +238,35 @@ def test_it_is_not_written_over_the_baselines(gated: Project, folder: str) -> No
 
 def test_nor_over_those_of_tests_in_that_folder(gated: Project) -> None:
     shutil.copytree(gated.root / "__iaside__", gated.root / "sub" / "__iaside__")
+    shutil.copy(gated.root / "test_it.py", gated.root / "sub" / "test_it.py")
     before = gated.contents()
-    result = gated.run("--iaside-propose=sub", gain=0.3)
-    result.stdout.fnmatch_lines(["*no new baseline is proposed:*"])
-    assert gated.contents() == before
+    for run in range(2):
+        result = gated.run("--iaside-propose=sub", "test_it.py", gain=0.3)
+        result.stdout.fnmatch_lines(["*no new baseline is proposed:*"])
+        assert gated.contents() == before
+        if not run:  # Nor is it the first one there.
+            shutil.rmtree(gated.root / "sub" / "__iaside__")
+            before = gated.contents()
+
+
+def test_what_a_killed_run_left_is_replaced(gated: Project, proposed: Path) -> None:
+    manifest(proposed).unlink()
+    gated.run(f"--iaside-propose={proposed}", gain=0.3).assert_outcomes(failed=1)
+    assert manifest(proposed).is_file()
+
+
+def test_the_verdict_stands_where_the_time_is_up_for_a_proposal(
+    gated: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: Any) -> None:
+        raise TimeIsUp
+
+    monkeypatch.setattr(judging, "_as_a_first_one", late)
+    (record,) = gated.records("--iaside-propose=ci", "--iaside-timeout=1h", gain=0.3)
+    assert record["verdict"] == "drift"
+    told = "no new baseline is proposed: timeout=1h was over before all was measured"
+    assert [note for note in record["comparison"]["notes"] if note.startswith(told)]
+    assert not (gated.root / "ci").exists()
 
 
 def accepted(root: Path, folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
