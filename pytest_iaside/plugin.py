@@ -124,6 +124,14 @@ def _refusal(config: pytest.Config) -> str:
             f"--iaside-propose and --iaside-update={update} exclude each other: one writes "
             "proposals, the other baselines; give one of them"
         )
+    proposals = config.getoption("iaside_propose")
+    folder = state.proposals_of(config)
+    own = [each.resolve() for each in (config.rootpath, config.invocation_params.dir)]
+    if folder is not None and (not proposals or folder.resolve() in own):
+        return (
+            f"--iaside-propose={proposals} would overwrite the baselines themselves; give a folder "
+            "of its own, such as iaside-report/proposals"
+        )
     report = config.getoption("iaside_report")
     if report and not report.endswith((".html", ".htm")):
         return (

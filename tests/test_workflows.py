@@ -52,6 +52,11 @@ def gate() -> dict[Any, Any]:
 
 
 @pytest.fixture(scope="module")
+def proposing() -> dict[Any, Any]:
+    return read("robustness-propose.yml")
+
+
+@pytest.fixture(scope="module")
 def comment() -> dict[Any, Any]:
     return read("robustness-comment.yml")
 
@@ -98,7 +103,7 @@ def actionlint(*files: Path) -> str:
 
 def test_actionlint_finds_nothing(tmp_path: Path) -> None:
     files = sorted([*WORKFLOWS.glob("*.yml"), *(ROOT / ".github" / "workflows").glob("*.yml")])
-    assert len(files) == 6
+    assert len(files) == 7
     assert actionlint(*files) == ""
     wrong = tmp_path / "wrong.yml"
     text = (WORKFLOWS / "robustness.yml").read_text("utf-8")
@@ -136,22 +141,51 @@ class TestGate:
         python = tmp_path / "python"
         python.write_text('#!/bin/sh\necho "$PYTEST_ADDOPTS $@"\nexit 3\n')
         python.chmod(0o755)
-        told = {"PYTHON": str(python), "PYTEST_ADDOPTS": "-k 'a b'", "PROPOSE": propose}
-        done = bash(action(ROOT)[0]["run"], tmp_path, **told)
+        told = {"PYTHON": str(python), "ARGUMENTS": "-k 'a b'", "PROPOSE": propose}
+        (step, *_) = action(ROOT)
+        assert set(step["env"]) == set(told)
+        # What the job's own environment says goes before.
+        done = bash(step["run"], tmp_path, **told, PYTEST_ADDOPTS="-q")
         assert done.returncode == 3
-        assert done.stdout.startswith("-k 'a b' -m pytest --iaside-report=iaside-report/")
+        assert done.stdout.startswith("-q -k 'a b' -m pytest --iaside-report=iaside-report/")
         assert ("--iaside-propose=iaside-report/proposals" in done.stdout) == (propose == "true")
 
+    def test_no_label_makes_it_green(self, gate: dict[Any, Any]) -> None:
+        """GitHub takes a job that is skipped for a success, also where it is required."""
+        assert gate[ON]["pull_request"]["types"] == ["opened", "synchronize", "reopened"]
+        assert "if" not in gate["jobs"]["gate"]
+        (run,) = using(gate, OWN)
+        assert "with" not in run
+
+
+class TestProposing:
+    def test_rights(self, gate: dict[Any, Any], proposing: dict[Any, Any]) -> None:
+        assert proposing[ON] == {"pull_request": {"types": ["labeled"]}}
+        assert proposing["permissions"] == {"contents": "read"}
+        (checkout,) = using(proposing, "actions/checkout")
+        assert checkout["with"]["persist-credentials"] is False
+        # A job that is skipped for other labels must not have the name of one that is required.
+        assert proposing["name"] != gate["name"] and set(proposing["jobs"]) == {"propose"}
+        # Another label does not end a run of this one.
+        assert "github.event.label.name" in proposing["concurrency"]["group"]
+
     def test_it_proposes_where_the_label_is(
-        self, gate: dict[Any, Any], accept: dict[Any, Any]
+        self, proposing: dict[Any, Any], accept: dict[Any, Any]
     ) -> None:
         described = yaml.safe_load((ACTIONS / "accept" / "action.yml").read_text("utf-8"))
         label = described["inputs"]["label"]["default"]
-        (run,) = using(gate, OWN)
-        assert f"'{label}'" in run["with"]["propose"]
-        assert f"label.name == '{label}'" in gate["jobs"]["gate"]["if"]
+        assert proposing["jobs"]["propose"]["if"] == f"github.event.label.name == '{label}'"
+        (run,) = using(proposing, OWN)
+        assert run["with"] == {"propose": True} and run["continue-on-error"] is True
         assert described["inputs"]["artifact"]["default"] == action(ROOT)[-1]["with"]["name"]
-        assert "labeled" in gate[ON]["pull_request"]["types"]
+        # Of a run that was skipped or cancelled there is nothing, or not all.
+        assert "workflow_run.conclusion == 'success'" in accept["jobs"]["accept"]["if"]
+
+    def test_it_runs_as_the_gate_does(
+        self, gate: dict[Any, Any], proposing: dict[Any, Any]
+    ) -> None:
+        for one, other in zip(steps(gate)[1:], steps(proposing)[1:], strict=True):
+            assert one.get("run") == other.get("run") and one.get("uses") == other.get("uses")
 
 
 def bash(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -206,6 +240,7 @@ class GitHub(ThreadingHTTPServer):
         self.comments: list[dict[str, Any]] = []
         self.asked: list[tuple[str, str, dict[str, list[str]]]] = []
         self.events: list[dict[str, Any]] = []
+        self.runs: list[dict[str, Any]] = []
         self.rights = {"owner": "admin", "writer": "write", "reader": "read", "triager": "read"}
 
     def says(self, login: str, body: str) -> None:
@@ -219,9 +254,15 @@ class Answer(BaseHTTPRequestHandler):
         path, query = self._asked()
         if path.endswith("/permission"):
             who = path.removeprefix("/repos/o/r/collaborators/").removesuffix("/permission")
+            if who.endswith("%5Bbot%5D"):  # GitHub knows no such user.
+                self.send_error(404)
+                return
             self._answer({"permission": self.server.rights.get(who, "none")})
             return
-        found = {
+        if path == "/repos/o/r/actions/runs":
+            self._answer({"workflow_runs": self.server.runs if query["page"] == ["1"] else []})
+            return
+        found: list[dict[str, Any]] = {
             "/repos/o/r/pulls": self.server.pulls,
             "/repos/o/r/issues/7/comments": self.server.comments,
             "/repos/o/r/issues/7/events": self.server.events,
@@ -243,7 +284,10 @@ class Answer(BaseHTTPRequestHandler):
         self._answer({})
 
     def do_DELETE(self) -> None:
-        self._asked()
+        path, _ = self._asked()
+        if path.endswith("/gone"):
+            self.send_error(404)
+            return
         self._answer([])
 
     def _asked(self) -> tuple[str, dict[str, list[str]]]:
@@ -285,7 +329,7 @@ def text(tmp_path: Path) -> Path:
     return tmp_path / "comment.md"
 
 
-def post(github: GitHub, text: Path) -> subprocess.CompletedProcess[str]:
+def post(github: GitHub, text: Path, **more: str) -> subprocess.CompletedProcess[str]:
     """Run the step that comments as GitHub runs it."""
     script = ACTIONS / "comment" / "comment.py"
     environment = {
@@ -298,6 +342,7 @@ def post(github: GitHub, text: Path) -> subprocess.CompletedProcess[str]:
         "COMMIT": COMMIT,
         "RUN": "run-url",
         "no_proxy": "*",
+        **more,
     }
     return subprocess.run(
         [sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False
@@ -351,6 +396,36 @@ class TestPosting:
         assert page.tags.count("a") == 1  # to the run
         assert page.tags.count("table") == 1
 
+    @pytest.mark.parametrize(
+        ("text_of_it", "posted"),
+        [
+            ("#12 o/r#12 GH-12 \\#12", "#\u200b12 o/r#\u200b12 GH-\u200b12 \\#\u200b12"),
+            ("&#64;a &commat;a &#x40;a", "@\u200ba &amp;commat;a &amp;#x40;a"),
+            ("&#35;12 &#124; &amp;", "&amp;#\u200b35;12 &#124; &amp;"),
+            ("```mermaid\ngraph\n```", "```\ngraph\n```"),
+            ("- ~~~ mermaid `~\nx", "- ~~~\nx"),
+            ("````sh\n`x`\n````", "````sh\n`x`\n````"),
+            ("```a``` is code", "```a``` is code"),
+            ("http:\\/\\/h.org www\\.h.org", "http:\u200b\\/\\/h.org www\u200b\\.h.org"),
+        ],
+    )
+    def test_what_github_would_make_of_it(
+        self, github: GitHub, text: Path, text_of_it: str, posted: str
+    ) -> None:
+        text.write_text(text_of_it, encoding="utf-8")
+        assert post(github, text).returncode == 0
+        assert github.comments[0]["body"].endswith(f"whole report.\n\n{posted}")
+
+    def test_it_finds_its_own_comment_where_it_is_an_app_s(
+        self, github: GitHub, text: Path
+    ) -> None:
+        github.says("robot[bot]", f"{MARKER}\nold")
+        text.write_text("new")
+        assert post(github, text, AUTHOR="robot[bot]").returncode == 0
+        assert len(github.comments) == 1 and github.comments[0]["body"].endswith("new")
+        (step,) = (s for s in action(ACTIONS / "comment") if "comment.py" in s.get("run", ""))
+        assert step["env"]["AUTHOR"] == "${{ inputs.author }}"
+
     def test_only_a_plain_file_is_read(self, github: GitHub, text: Path) -> None:
         secret = text.with_name("secret")
         secret.write_text("secret")
@@ -363,14 +438,34 @@ class TestPosting:
 LABEL = "accept-robustness"
 
 
-def labeled(who: str, label: str = LABEL) -> dict[str, Any]:
-    return {"event": "labeled", "label": {"name": label}, "actor": {"login": who}}
+def head(**more: Any) -> dict[str, Any]:
+    """What a pull request says of its branch."""
+    repository = {"full_name": "o/r", "default_branch": "main"}
+    return {"sha": COMMIT, "ref": "branch", "repo": repository, **more}
+
+
+def labeled(who: str | None, label: str = LABEL, minute: int = 30) -> dict[str, Any]:
+    actor = None if who is None else {"login": who}
+    told = {"event": "labeled", "label": {"name": label}, "actor": actor}
+    return {**told, "created_at": at(minute)}
+
+
+def at(minute: int) -> str:
+    return f"2026-01-31T12:{minute:02}:00Z"
+
+
+def began(minute: int, repository: str = "o/r", branch: str = "branch") -> dict[str, Any]:
+    """A run of a workflow for the commit."""
+    head = {"head_branch": branch, "head_repository": {"full_name": repository}}
+    return {**head, "created_at": at(minute)}
 
 
 class TestAccepting:
     """Who may accept, and what is pushed then."""
 
-    def run(self, github: GitHub, folder: Path, script: str = "accepted.py") -> tuple[str, str]:
+    def run(
+        self, github: GitHub, folder: Path, script: str = "accepted.py", label: str = LABEL
+    ) -> tuple[str, str]:
         """What the script prints, and its outputs."""
         outputs = folder / "outputs"
         outputs.write_text("")
@@ -382,7 +477,7 @@ class TestAccepting:
             "TOKEN": "token",
             "HEAD": "o:branch",
             "COMMIT": COMMIT,
-            "LABEL": LABEL,
+            "LABEL": label,
             "NUMBER": "7",
             "no_proxy": "*",
         }
@@ -398,13 +493,11 @@ class TestAccepting:
     @pytest.fixture
     def pull(self, github: GitHub) -> dict[str, Any]:
         """A pull request with the label, which its owner put there."""
-        found = {
-            "number": 7,
-            "head": {"sha": COMMIT, "repo": {"full_name": "o/r"}},
-            "labels": [{"name": "other"}, {"name": LABEL}],
-        }
+        found = {"number": 7, "head": head(), "labels": [{"name": "other"}, {"name": LABEL}]}
         github.pulls = [found]
         github.events = [labeled("reader", "other"), labeled("owner")]
+        # That of the push, and the one that the label started.
+        github.runs = [began(31), began(10)]
         return found
 
     def test_who_may_write_accepts(
@@ -416,7 +509,7 @@ class TestAccepting:
             assert told == f"{who} accepts the baselines of #7\n"
             assert outputs == "accepted=true\nnumber=7\n"
 
-    @pytest.mark.parametrize("who", ["reader", "triager", "stranger", "a/../../b"])
+    @pytest.mark.parametrize("who", ["reader", "triager", "stranger", "a/../../b", "robot[bot]"])
     def test_nobody_else_does(
         self, github: GitHub, pull: dict[str, Any], tmp_path: Path, who: str
     ) -> None:
@@ -429,9 +522,10 @@ class TestAccepting:
         ("change", "told"),
         [
             ({"labels": [{"name": "other"}]}, "#7 has no label accept-robustness"),
-            ({"head": {"sha": "f" * 40, "repo": {"full_name": "o/r"}}}, "another commit by now"),
-            ({"head": {"sha": COMMIT, "repo": {"full_name": "x/r"}}}, "comes from a fork"),
-            ({"head": {"sha": COMMIT, "repo": None}}, "comes from a fork"),
+            ({"head": head(sha="f" * 40)}, "another commit by now"),
+            ({"head": head(repo={"full_name": "x/r"})}, "comes from a fork"),
+            ({"head": head(repo=None)}, "comes from a fork"),
+            ({"head": head(ref="main")}, "is of the default branch"),
         ],
     )
     def test_other_pull_requests_are_left_alone(
@@ -447,6 +541,46 @@ class TestAccepting:
         assert told in found
         assert outputs == "accepted=false\n"
 
+    @pytest.mark.parametrize(
+        ("runs", "moved"),
+        [
+            ([began(31)], []),  # Pushed after the label was there.
+            ([began(31), began(30)], []),  # Who can tell within a second?
+            ([began(31), began(10, "fork/r")], []),  # Known before, but elsewhere.
+            ([began(31), began(10, branch="other")], []),
+            ([began(10)], ["head_ref_force_pushed"]),  # Was there, taken back, and pushed again.
+            ([began(10)], ["head_ref_deleted"]),
+            ([], []),
+        ],
+    )
+    def test_what_is_pushed_after_the_label_is_not_accepted(
+        self,
+        github: GitHub,
+        pull: dict[str, Any],
+        tmp_path: Path,
+        runs: list[dict[str, Any]],
+        moved: list[str],
+    ) -> None:
+        github.runs = runs
+        github.events += [{"event": each, "created_at": at(20)} for each in moved]
+        told, outputs = self.run(github, tmp_path)
+        assert "owner put accept-robustness on #7 before a workflow had run for this commit" in told
+        assert outputs == "accepted=false\n"
+
+    def test_what_was_force_pushed_before_its_run_and_the_label_is(
+        self, github: GitHub, pull: dict[str, Any], tmp_path: Path
+    ) -> None:
+        github.events.append({"event": "head_ref_force_pushed", "created_at": at(5)})
+        assert self.run(github, tmp_path)[1] == "accepted=true\nnumber=7\n"
+        asked = [query for _, path, query in github.asked if path.endswith("/actions/runs")]
+        assert asked[0]["head_sha"] == [COMMIT] and asked[0]["branch"] == ["branch"]
+
+    def test_a_label_of_nobody_who_is_left(
+        self, github: GitHub, pull: dict[str, Any], tmp_path: Path
+    ) -> None:
+        github.events.append(labeled(None))
+        assert "nobody is known" in self.run(github, tmp_path)[0]
+
     def test_a_label_that_nobody_put_there(
         self, github: GitHub, pull: dict[str, Any], tmp_path: Path
     ) -> None:
@@ -456,10 +590,17 @@ class TestAccepting:
     def test_the_label_is_taken_off(self, github: GitHub, tmp_path: Path) -> None:
         self.run(github, tmp_path, "unlabel.py")
         assert github.asked[-1][:2] == ("DELETE", f"/repos/o/r/issues/7/labels/{LABEL}")
+        self.run(github, tmp_path, "unlabel.py", label="gone")
+
+    def test_the_label_goes_also_where_nothing_could_be_accepted(self) -> None:
+        _, download, *push, unlabel = action(ACTIONS / "accept")
+        assert download["continue-on-error"] is True  # A green gate proposes nothing.
+        assert all("steps.download.outcome == 'success'" in step["if"] for step in push)
+        assert unlabel["if"] == "${{ !cancelled() && steps.decide.outputs.accepted == 'true' }}"
 
     def test_rights(self, accept: dict[Any, Any]) -> None:
         assert accept["permissions"] == {}
-        assert accept[ON]["workflow_run"]["workflows"] == ["Spectral robustness"]
+        assert accept[ON]["workflow_run"]["workflows"] == [read("robustness-propose.yml")["name"]]
         assert accept["jobs"]["accept"]["permissions"] == {
             "actions": "read",
             "contents": "write",
@@ -483,6 +624,16 @@ class TestAccepting:
         git("clone", "-q", str(origin), str(work), at=tmp_path)
         (work / "sub").mkdir()
         (work / "sub" / "file").write_text("x")
+        # Git takes such a folder for a repository, and would run the command.
+        for name in ("objects", "refs"):
+            (work / "sub" / name).mkdir()
+            (work / "sub" / name / "file").write_text("x")
+        (work / "sub" / "HEAD").write_text("ref: refs/heads/main\n")
+        (work / "sub" / "config").write_text(
+            "[core]\nrepositoryformatversion = 0\nbare = false\nworktree = .\n"
+            f'fsmonitor = "touch {tmp_path}/ran; echo"\n'
+        )
+        (work / "link").symlink_to(tmp_path)
         # Were it imported, the step would fail.
         (work / "pytest_iaside.py").write_text("raise SystemExit('of the pull request')")
         git("add", ".", at=work)
@@ -506,12 +657,15 @@ class TestAccepting:
         script = f"bash {ACTIONS / 'accept' / 'push.sh'}"
         done = bash(script, tmp_path, **told)
         assert done.returncode == 0, done.stderr
+        assert not (tmp_path / "ran").exists()
         assert git("log", "--format=%s %an", "branch", at=origin).splitlines() == [
             "accepted github-actions[bot]",
             "first n",
         ]
         said = git("show", "branch:sub/said", at=origin)
         assert said == f"accept proposals --root {work}/sub --commit\n"
+        away = bash(script, tmp_path, **{**told, "FOLDER": "link"})
+        assert away.returncode == 1 and "is a link that leads out of it" in away.stderr
         # Where somebody has pushed meanwhile, nothing is overwritten.
         git("commit", "-q", "--allow-empty", "-m", "other", at=work)
         git("push", "-q", "origin", "HEAD:refs/heads/branch", at=work)

@@ -12,7 +12,10 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 MARKER = "<!-- spectral-robustness -->"
-AUTHOR = "github-actions[bot]"
+AUTHOR = os.environ.get("AUTHOR") or "github-actions[bot]"
+# The only entities that the plugin writes. GitHub looks for mentions, issues and addresses in what
+# is rendered, where an entity is its character again.
+ENTITIES = r"&(?!(?:amp|#124|#96|#60|#62|#8203|#64);)"
 MOST = 64_000  # bytes; GitHub refuses comments of more than 65,536 characters
 
 
@@ -35,6 +38,13 @@ def pages(path, **query):
         page += 1
 
 
+def fence(found):
+    """A line that may begin a block of code, without what the block is to be shown as."""
+    indent, marks, shown_as = found.groups()
+    code = marks[0] == "`" and "`" in shown_as  # Within a line.
+    return found[0] if code or shown_as.strip() in ("", "sh") else f"{indent}{marks}"
+
+
 def untrusted(path):
     """The text of a file that anybody may have written, as nothing but formatted text."""
     if path.is_symlink() or not path.is_file():
@@ -42,9 +52,14 @@ def untrusted(path):
     with path.open("rb") as file:
         text = file.read(MOST).decode("utf-8", "replace")
     text = "".join(c for c in text if c.isprintable() or c == "\n")
+    text = re.sub(ENTITIES, "&amp;", text)
     text = re.sub(r"<(?!/?code>)", "&lt;", text)  # the only HTML that the plugin writes
-    text = text.replace("@", "@\u200b").replace("](", "]\\(").replace("]:", "]\\:")
-    return re.sub(r"(?i)(:(?=//)|www(?=\.))", "\\1\u200b", text)
+    text = text.replace("&#64;", "@").replace("@", "@\u200b")
+    text = text.replace("](", "]\\(").replace("]:", "]\\:")
+    # A number of an issue would leave a trace there; a fence of `mermaid` would be a drawing.
+    text = re.sub(r"(?i)(#(?=[\\\d])|GH-(?=\d))(?<!&#)", "\\1\u200b", text)
+    text = re.sub(r"(?m)^([ >\d.*+-]*)(`{3,}|~{3,})([^\n]*)$", fence, text)
+    return re.sub(r"(?i)(:(?=\\*/\\*/)|www(?=\\*\.))", "\\1\u200b", text)
 
 
 commit = os.environ["COMMIT"]

@@ -13,6 +13,7 @@ from pytest_iaside.measure.game.rules import Rules
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.perturbation import DRAWS, FACTS, MADE
 from pytest_iaside.measure.provenance import ReferenceInfo
+from pytest_iaside.measure.trainings import trainings_of
 from pytest_iaside.stats.groups import Groups, joined
 
 Pairs = NDArray[np.int64]
@@ -30,6 +31,13 @@ def require_same_measurement(
     candidate: Measurement, baseline: Measurement, *, paired: bool = True
 ) -> None:
     """Raise BaselineError, naming every difference, unless both measured the same thing."""
+    refuse(all_differences(candidate, baseline, paired=paired))
+
+
+def all_differences(
+    candidate: Measurement, baseline: Measurement, *, paired: bool = True
+) -> list[str]:
+    """One line for each difference of what the two measured, and of what kind of model."""
     differences = differences_of(
         candidate.kind,
         candidate.settings,
@@ -51,7 +59,47 @@ def require_same_measurement(
         ours, theirs = (getattr(one.model, what) for one in (candidate, baseline))
         if ours != theirs:
             differences.append(f"{what}: candidate {ours or 'none'}, baseline {theirs or 'none'}")
-    refuse([*differences, *fed_otherwise(candidate.model.fed, baseline)])
+    return [*differences, *fed_otherwise(candidate.model.fed, baseline)]
+
+
+def less_than(candidate: Measurement, baseline: Measurement) -> list[str]:
+    """One line for each thing that ``baseline`` holds and ``candidate`` does not.
+
+    A gate compares what both sides have: what a new baseline leaves out is never looked at again,
+    and coarser groups make every interval wider.
+    """
+    found = [*_images_less(candidate, baseline)]
+    own, other = candidate.answers, baseline.answers
+    if other is not None and own is None:
+        found.append("answers: it holds none, so that accuracy would never be compared again")
+    if own is not None and other is not None:
+        names = {each.name for each in own.quantities}
+        if missing := [each.name for each in other.quantities if each.name not in names]:
+            found.append(f"answers: it does not hold {', '.join(missing[:3])}")
+        found += [f"answers: {each}" for each in _images_less(own, other)]
+    before, now = (
+        dict(zip(each.digests, each.groups or (), strict=False)) for each in (baseline, candidate)
+    )
+    if (baseline.groups is None) != (candidate.groups is None) or any(
+        now[each] != before[each] for each in now.keys() & before.keys()
+    ):
+        found.append("groups: images belong together otherwise than before")
+    held, holds = (len(trainings_of(each)) for each in (baseline, candidate))
+    if holds < held:
+        found.append(
+            f"trainings: it holds {holds}, the old one {held}; what those differ by would be lost"
+        )
+    return found
+
+
+def _images_less(candidate: Measurement, baseline: Measurement) -> list[str]:
+    predicted = candidate.labels_predicted or baseline.labels_predicted
+    own, other = (
+        Counter(_keys(each.digests, None if predicted else each.labels))
+        for each in (candidate, baseline)
+    )
+    missing = (other - own).total()
+    return [f"images: {missing} of the {len(baseline)} of the old one are missing"] * bool(missing)
 
 
 def fed_otherwise(fed: str | None, baseline: Measurement) -> list[str]:

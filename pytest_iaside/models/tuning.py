@@ -64,15 +64,20 @@ def usable_threads() -> int:
     Never more than PyTorch was told, the process may run on, or its cgroup is given; and
     under pytest-xdist each worker takes its share, unless OMP_NUM_THREADS says how many.
     """
-    cores = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    quota = _cgroup_cores()
-    cores = max(1, cores if math.isinf(quota) else min(cores, math.ceil(quota)))
+    cores = usable_cores()
     if "OMP_NUM_THREADS" not in os.environ:
         with suppress(KeyError, ValueError):
             cores = max(1, cores // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
     return min(cores, torch.get_num_threads())
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on, and its cgroup is given."""
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    quota = _cgroup_cores()
+    return max(1, cores if math.isinf(quota) else min(cores, math.ceil(quota)))
 
 
 _OWN_COPY: ContextVar[bool] = ContextVar("own copy", default=False)

@@ -8,19 +8,22 @@ proposal says is compared with the repository that is to take it.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_iaside.errors import BaselineError, quoted
-from pytest_iaside.store import files, numbers_file, plain_yaml
+from pytest_iaside.errors import BaselineError, printable, quoted
+from pytest_iaside.store import archive, files, numbers_file, plain_yaml
 from pytest_iaside.store.baselines import PROPOSED, Owner, owner_of, path_for
 
 FORMAT = "iaside-proposal/1"
@@ -28,6 +31,11 @@ FORMAT = "iaside-proposal/1"
 LARGEST = 100_000
 MOST_FILES = 10_000
 MOST_BYTES = 4 * 2**30
+# How zipfile fails on files that are damaged; names that are no UTF-8 are ValueErrors.
+UNREADABLE = (
+    *(OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError),
+    *(ValueError, OverflowError, MemoryError),
+)
 ADVICE = "give the artifact as it was downloaded: a folder, or a .zip file"
 
 
@@ -75,7 +83,14 @@ def propose(
             f"{path} lies outside of {root}, so its baseline cannot be proposed; run pytest from "
             "the root of the repository"
         ) from None
-    written = save(folder / place)
+    target = folder / place
+    note = target.with_suffix(PROPOSED)
+    if os.path.lexists(target.parent.parent.parent / owner.key[0]):
+        raise BaselineError(
+            f"{folder} holds tests, and {target} would be the baseline of one; give "
+            "--iaside-propose a folder of its own, such as iaside-report/proposals"
+        )
+    written = save(target)
     proposal = Proposal(
         path=place.as_posix(),
         node_id=owner.node_id,
@@ -87,13 +102,25 @@ def propose(
         summary=summary,
     )
     text = json.dumps({"format": FORMAT, **asdict(proposal)}, indent=1) + "\n"
-    files.write_bytes(written.with_suffix(PROPOSED), text.encode("utf-8", "backslashreplace"))
+    files.write_bytes(note, text.encode("utf-8", "backslashreplace"))
     return written
+
+
+def withdraw(folder: Path, root: Path, path: Path) -> None:
+    """Remove what an earlier run wrote to ``folder`` for the baseline ``path`` below ``root``."""
+    with contextlib.suppress(ValueError, OSError):
+        target = folder / path.relative_to(root)
+        note = target.with_suffix(PROPOSED)
+        if note.is_file():
+            archive.remove(target)
+            note.unlink()
 
 
 def proposals(folder: Path) -> list[Proposal]:
     """All that ``folder`` holds, by their paths; raises BaselineError where one cannot be read."""
     found = [_read(path) for path in sorted(_below(folder)) if path.name.endswith(PROPOSED)]
+    if twice := [path for path, count in Counter(each.path for each in found).items() if count > 1]:
+        raise BaselineError(f"{folder} proposes {quoted(twice[0])} twice; {ADVICE}")
     if not found:
         raise BaselineError(
             f"{folder} holds no proposed baselines (no file ends with {PROPOSED}); {ADVICE}"
@@ -114,17 +141,28 @@ def check(proposal: Proposal, folder: Path, root: Path) -> Path:
     test_file = target.parent.parent.parent / file
     if not file or path_for(test_file, proposal.owner) != target:
         raise BaselineError(f"{proposal.path} is not where the baseline of {proposal.owner} lies")
-    at = root
-    for part in place.parts:
-        at = at / part
-        if at.is_symlink():
-            raise BaselineError(f"{at} is a link; nothing is written through links")
+    expected = place.parent.parent.parent.joinpath(file).as_posix()
+    if proposal.node_id.partition("::")[0] != expected:
+        raise BaselineError(
+            f"{proposal.owner} is not the test whose baseline lies there, which is in {expected}; "
+            "run pytest in the folder that is given as --root"
+        )
+    for top, what in ((root, "written"), (folder, "read")):
+        at = top
+        for part in place.parts:
+            at = at / part
+            if at.is_symlink():
+                raise BaselineError(f"{at} is a link; nothing is {what} through links")
     if not _holds(test_file, proposal.owner):
         raise BaselineError(
             f"{test_file} holds no test {proposal.owner.key[1]!r}; check out the commit that the "
             "baseline was measured at"
         )
     proposed = folder.joinpath(*place.parts)
+    if proposed.with_suffix(".npz").is_symlink():
+        raise BaselineError(f"the arrays of {proposed} are a link; nothing is read through links")
+    if not proposed.exists():
+        raise BaselineError(f"{proposed} is missing; {ADVICE}")
     if digest_of(proposed) != proposal.sha256:
         raise BaselineError(f"{proposed} is not the file that was proposed: its SHA-256 differs")
     owner = owner_of(proposed)
@@ -147,8 +185,8 @@ def unpacked(artifact: Path, into: Path) -> Path:
     if artifact.is_dir():
         return artifact
     try:
-        with zipfile.ZipFile(artifact) as archive:
-            members = archive.infolist()
+        with zipfile.ZipFile(artifact) as packed:
+            members = packed.infolist()
             size = sum(member.file_size for member in members)
             if len(members) > MOST_FILES or size > MOST_BYTES:
                 raise BaselineError(
@@ -157,8 +195,8 @@ def unpacked(artifact: Path, into: Path) -> Path:
                 )
             for member in members:
                 if not member.is_dir():
-                    _unpack(archive, member, into)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+                    _unpack(packed, member, into)
+    except UNREADABLE as error:
         raise BaselineError(f"cannot read {artifact}: {error}; {ADVICE}") from error
     return into
 
@@ -175,16 +213,50 @@ def digest_of(path: Path) -> str | None:
     return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
 
 
-def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, into: Path) -> None:
+def gone_beside(target: Path) -> Iterator[tuple[Path, Owner]]:
+    """Baselines in the folder of ``target`` whose test is gone, and those tests.
+
+    A test that was given another name leaves such a one behind.
+    """
+    for path in sorted(target.parent.glob("*.yaml")):
+        owner = None if path == target or path.is_symlink() else owner_of(path)
+        if owner is None or not owner.key[0]:
+            continue
+        if not _holds(target.parent.parent.parent / owner.key[0], owner):
+            yield path, owner
+
+
+@contextlib.contextmanager
+def all_or_none(paths: Iterable[Path]) -> Iterator[None]:
+    """The baselines ``paths`` are as they were where anything goes wrong in here."""
+    before = {}
+    for path in paths:
+        for file in (path.with_suffix(".npz"), path):  # The YAML file says which record stands.
+            before[file] = file.read_bytes() if file.exists() else None
+    try:
+        yield
+    except BaseException:
+        for file, content in before.items():
+            with contextlib.suppress(OSError):
+                if content is not None:
+                    files.write_bytes(file, content)
+                elif file.suffix == ".yaml":
+                    archive.remove(file)
+        raise
+
+
+def _unpack(packed: zipfile.ZipFile, member: zipfile.ZipInfo, into: Path) -> None:
     place = _plain(member.filename)
     if stat.S_ISLNK(member.external_attr >> 16):
         raise BaselineError(f"{quoted(member.filename)} is a link; {ADVICE}")
+    if member.compress_type not in numbers_file.COMPRESSIONS:
+        raise BaselineError(f"{quoted(member.filename)} is packed as no artifact is; {ADVICE}")
     most = max(numbers_file.LARGEST, plain_yaml.LARGEST)
     if member.file_size > most:
         raise BaselineError(f"{quoted(member.filename)} is larger than a baseline; {ADVICE}")
     target = into.joinpath(*place.parts)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with archive.open(member) as source, target.open("xb") as file:
+    with packed.open(member) as source, target.open("xb") as file:
         shutil.copyfileobj(_Limited(source, member.file_size), file)
 
 
@@ -209,13 +281,18 @@ def _read(path: Path) -> Proposal:
             raise ValueError(f"its format is not {FORMAT}")
         found = Proposal(**document)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BaselineError(f"{path} is no proposal ({error}); {ADVICE}") from error
+        # Of an artifact, the names of folders as well.
+        raise BaselineError(
+            f"{printable(path)} is no proposal ({printable(error)}); {ADVICE}"
+        ) from error
     texts = (found.path, found.node_id, found.sha256, found.verdict, found.summary)
     may_be_none = (found.name, found.replaces, found.fingerprint)
     if not all(isinstance(each, str) for each in texts) or not all(
         isinstance(each, str | None) for each in may_be_none
     ):
-        raise BaselineError(f"{path} is no proposal (a value is of the wrong type); {ADVICE}")
+        raise BaselineError(
+            f"{printable(path)} is no proposal (a value is of the wrong type); {ADVICE}"
+        )
     return found
 
 
@@ -225,6 +302,8 @@ def _plain(text: str) -> PurePosixPath:
     odd = not text or path.is_absolute() or not path.parts or ".." in path.parts
     if odd or any(character in text for character in "\\:\0") or len(text) > 1000:
         raise BaselineError(f"the path {quoted(text)} leads out of the folder; {ADVICE}")
+    if not text.isprintable():  # A line break in it would begin a line of every message.
+        raise BaselineError(f"the path {quoted(text)} is not one of plain characters; {ADVICE}")
     return path
 
 

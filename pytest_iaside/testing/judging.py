@@ -21,6 +21,7 @@ from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.gate import Gate, Told
 from pytest_iaside.testing.recording import answer_limits, is_better
 from pytest_iaside.testing.trainings import measure_each, worse_training
+from pytest_iaside.testing.watch import TimeIsUp, Watch
 
 
 def judged(gate: Gate, told: Told, reference: ReferenceSample | None) -> Comparison:
@@ -71,9 +72,15 @@ def _as_a_first_one(gate: Gate, told: Told, sample: ReferenceSample) -> Comparis
     return gate.compared(measured, measured)
 
 
-def judged_and_proposed(gate: Gate, told: Told, reference: ReferenceSample | None) -> Comparison:
-    """As ``judged``; a baseline that is missing, or that fails, gets a proposal to replace it."""
+def judged_and_proposed(
+    gate: Gate, told: Told, reference: ReferenceSample | None, watch: Watch | None
+) -> Comparison:
+    """As ``judged``; a baseline that is missing, or that fails, gets a proposal to replace it.
+
+    The verdict stands also where there is no time left for that.
+    """
     verdict, comparison, missing = "", None, None
+    told.place.withdraw()
     try:
         comparison = judged(gate, told, reference)
     except ForeignBaselineError:
@@ -98,6 +105,13 @@ def judged_and_proposed(gate: Gate, told: Told, reference: ReferenceSample | Non
         told.proposal = f"a new baseline is proposed in {told.test.relative(path)}"
     except (BaselineError, OSError) as error:
         told.proposal = f"no new baseline is proposed: {error}"
+    except TimeIsUp:
+        assert watch is not None
+        watch.leave()
+        told.proposal = (
+            f"no new baseline is proposed: timeout={gate.timeout} was over before all was "
+            "measured; give it more time: --iaside-timeout=1h"
+        )
     told.measured = decided
     if comparison is None:
         raise BaselineError(f"{missing}\n{told.proposal}")

@@ -8,7 +8,7 @@ from pytest_iaside.errors import BaselineError, SettingsError
 from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.store import baselines as store
-from pytest_iaside.store.proposals import propose
+from pytest_iaside.store.proposals import propose, withdraw
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.session import proposals_of, update_mode
 
@@ -85,6 +85,12 @@ class Place:
             verdict=verdict,
             summary=summary,
         )
+
+    def withdraw(self) -> None:
+        """Remove what an earlier run proposed: it is of another model, and may be of none."""
+        if None not in (self.path, self.owner, self.proposals, self.root):
+            assert self.path is not None and self.proposals is not None and self.root is not None
+            withdraw(self.proposals, self.root, self.path)
 
     def advised(self, error: BaselineError) -> BaselineError:
         """``error``, and the command that mends it."""

@@ -88,9 +88,12 @@ def _decided(
     """The gate's comparison, recorded, and the message of its failure."""
     told.log = told.test.pass_log() if told.test else None
     told.passes.seen = told.log
-    judge = judged if told.place.proposals is None else judged_and_proposed
     with counted(told.passes):
-        comparison = told.comparison = judge(gate, told, reference)
+        if told.place.proposals is None:
+            comparison = judged(gate, told, reference)
+        else:
+            comparison = judged_and_proposed(gate, told, reference, watch)
+        told.comparison = comparison
     return comparison, recorded(gate, told, comparison, watch)
 
 

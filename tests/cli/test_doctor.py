@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import pytest_iaside.cli.doctor.threads as doctor_threads
 from pytest_iaside.cli.doctor import command, installed
 from pytest_iaside.cli.doctor.finding import Finding
 from pytest_iaside.cli.main import main
@@ -143,14 +144,210 @@ def test_what_a_gate_costs(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "give the reference sample after it" in capsys.readouterr().err
 
 
-def test_workers_that_fight_for_cores_are_told(
+def test_a_folder_without_tests(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "test_patient.py").unlink()
+    status, said = doctor(capsys)
+    assert "  ○ tests: none here; run the doctor in the folder of your project" in said
+    assert status == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("raise RuntimeError('first\\nsecond')", "conftest.py'. RuntimeError: first second"),
+        ("import nosuch", "conftest.py'. ModuleNotFoundError: No module named 'nosuch'"),
+        ("import sys; sys.exit(3)", "code of the project ended pytest by sys.exit(3)"),
+        (
+            "def pytest_collection_modifyitems(items): raise KeyError('deep')",
+            "pytest failed while it collected (KeyError: 'deep')",
+        ),
+    ],
+)
+def test_a_conftest_that_fails(
+    folder: Path, capsys: pytest.CaptureFixture[str], code: str, told: str
+) -> None:
+    (folder / "conftest.py").write_text(code)
+    status, said = doctor(capsys)
+    (line,) = (line for line in said.splitlines() if line.startswith("  ✗ "))
+    assert line.startswith("  ✗ pytest's settings: ") and line.endswith(told)
+    assert said.endswith("\n1 thing to mend\n") and status == 1
+
+
+def test_a_test_file_that_cannot_be_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "test_other.py").write_text("import nosuch")
+    status, said = doctor(capsys)
+    told = "(ModuleNotFoundError: No module named 'nosuch'); run pytest on it"
+    assert f"  ✗ tests: test_other.py cannot be collected {told}" in said and status == 1
+
+
+def test_a_project_that_does_not_load_the_plugin(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p pytest_iaside.plugin -p xdist -n 2")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "")
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    status, said = doctor(capsys)
+    assert "  ✗ plugin: pytest does not load pytest-iaside here, so no gate runs" in said
+    assert status == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("fails", "✗ patient:fails: RuntimeError: no weights"),
+        ("leaves", "✗ patient:leaves: it called sys.exit('no licence'); it must return"),
+        ("nosuch", "✗ patient:nosuch: 'patient:nosuch': patient has no 'nosuch'"),
+        ("refuses", "✗ gate: "),
+    ],
+)
+def test_a_model_that_fails_is_a_thing_to_mend(
+    folder: Path, capsys: pytest.CaptureFixture[str], model: str, told: str
+) -> None:
+    (folder / "patient.py").write_text(
+        f"{MODULE}import sys\n"
+        "def fails(): raise RuntimeError('no weights')\n"
+        "def leaves(): sys.exit('no licence')\n"
+        "class Refuses(nn.Module):\n"
+        "    def forward(self, x): raise ValueError('not these')\n"
+        "def refuses(): return Refuses()\n"
+    )
+    status, said = doctor(capsys, f"patient:{model}", "patient:images")
+    assert told in said and said.endswith("\n1 thing to mend\n") and status == 1
+
+
+def test_labels_in_another_order_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "patient.py").write_text(
+        f"{MODULE}"
+        "class Knows(nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return 9.0 * nn.functional.one_hot((x[:, 0, 0, 0] * 30).round().long() % 3, 3)\n"
+        "def knows(): return Knows()\n"
+        "def seen(shift=0):\n"
+        "    images = torch.rand(12, 3, 16, 16)\n"
+        "    images[:, 0, 0, 0] = torch.arange(12) / 30\n"
+        "    return ReferenceSample(images, (torch.arange(12) + shift) % 3)\n"
+        "def other(): return seen(1)\n"
+    )
+    arguments = ("--backend=eager", "--bands=4")
+    _, said = doctor(capsys, "patient:knows", "patient:seen", *arguments)
+    assert "  ✓ each run: " in said and "is answered as its label says" not in said
+    _, said = doctor(capsys, "patient:knows", "patient:other", *arguments)
+    assert "  ○ labels: none of 8 images is answered as its label says" in said
+
+
+def told(
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int | None = None,
+    executor: str | None = None,
+    *,
+    omp: str | None = None,
+    busy: float | None = None,
+) -> list[Finding]:
+    """What is said of threads on a machine of four cores."""
+    import pytest_iaside.models.tuning as tuning
+
+    monkeypatch.setattr(tuning, "usable_cores", lambda: 4)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(doctor_threads, "busy_cores", lambda: busy)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    _, said = doctor(capsys)
-    told = f"set OMP_NUM_THREADS={max(1, (os.cpu_count() or 1) // 2)}"
-    assert "  ✗ pytest -n 2: each worker takes up to " in said and told in said
+    if omp is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", omp)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 4)
+    cores, *rest = doctor_threads.threads(workers, executor)
+    assert cores == Finding("cores", "4")
+    return rest
+
+
+class TestThreads:
+    @pytest.mark.parametrize("omp", [None, "1", "4", "2,2", " 3 "])
+    def test_what_fits_is_left_alone(
+        self, monkeypatch: pytest.MonkeyPatch, omp: str | None
+    ) -> None:
+        assert told(monkeypatch, omp=omp) == []
+
+    @pytest.mark.parametrize(
+        ("omp", "workers", "executor", "what", "found"),
+        [
+            ("absurd", None, None, "OMP_NUM_THREADS", "'absurd' is no number of threads"),
+            ("0", None, None, "OMP_NUM_THREADS", "'0' is no number of threads"),
+            ("-2", None, None, "OMP_NUM_THREADS", "'-2' is no number of threads"),
+            ("64", None, None, "OMP_NUM_THREADS", "64 threads for 4 cores: "),
+            ("1", 8, None, "pytest -n 8", "8 workers for 4 cores: they wait for each other; "),
+            ("4", 2, None, "pytest -n 2", "8 threads for 4 cores: they wait for each other; set "),
+            (None, None, "process:8", "iaside_executor", "8 processes of 1 thread, for 4 cores"),
+            (None, None, "process:2?threads=4", "iaside_executor", "2 processes of 4 threads, for"),
+            ("1", 2, "process:4", "iaside_executor", "in each of 2 workers of pytest, for 4 cores"),
+        ],
+    )
+    def test_what_fights_for_cores_is_wrong(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        omp: str | None,
+        workers: int | None,
+        executor: str | None,
+        what: str,
+        found: str,
+    ) -> None:
+        monkeypatch.setattr(doctor_threads, "_has_gpus", lambda: False)
+        (each,) = told(monkeypatch, workers, executor, omp=omp)
+        assert (each.what, each.kind) == (what, "wrong") and found in each.found
+
+    def test_workers_take_their_share(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        (each,) = told(monkeypatch, 2)
+        assert (each.what, each.kind) == ("pytest -n 2", "note")
+        assert each.found.startswith("gates take 2 threads in each worker; your own code may take")
+        assert each.found.endswith("set OMP_NUM_THREADS=2")
+        assert told(monkeypatch, 2, "dask://host:1", omp="2") == []
+
+    def test_others_that_compute_now(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert told(monkeypatch, busy=0.9) == []
+        (each,) = told(monkeypatch, busy=3.04)
+        assert each.found.startswith("they take about 3.0 of 4 cores now")
+        assert each.kind == "note"
+
+    def test_a_container_s_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import pytest_iaside.models.tuning as tuning
+
+        monkeypatch.setattr(tuning, "usable_cores", lambda: 2)
+        monkeypatch.setattr(os, "cpu_count", lambda: 64)
+        monkeypatch.setattr("torch.get_num_threads", lambda: 64)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        # What others take of the machine's cores says nothing of this container's.
+        monkeypatch.setattr(doctor_threads, "busy_cores", lambda: 60.0)
+        cores, each = doctor_threads.threads(None, None)
+        assert cores == Finding("cores", "2 of 64 may be used here")
+        assert each.found.startswith("PyTorch takes 64, and there are 2 cores")
+        assert each.kind == "note"
+
+    def test_what_is_busy_is_what_is_not_idle(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        ticks = iter(["cpu 0 0 0 100 0 0 0 0 0 0", "cpu 30 0 0 150 20 0 0 0 0 0"])
+        stat = tmp_path / "stat"
+        monkeypatch.setattr(doctor_threads, "STAT", stat)
+        monkeypatch.setattr(os, "cpu_count", lambda: 4)
+
+        def wait(_: float) -> None:
+            stat.write_text(next(ticks))
+
+        wait(0)
+        monkeypatch.setattr(doctor_threads.time, "sleep", wait)
+        assert doctor_threads.busy_cores() == pytest.approx(4 * 0.3)
+        stat.unlink()
+        assert doctor_threads.busy_cores() is None
+
+    def test_the_project_s_own(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PYTEST_ADDOPTS", "-p pytest_iaside.plugin -p xdist -n 999")
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        (folder / "pytest.ini").write_text("[pytest]\niaside_executor = process:998\n")
+        monkeypatch.setattr(doctor_threads, "_has_gpus", lambda: False)
+        status, said = doctor(capsys)
+        assert "  ✗ pytest -n 999: 999 workers for " in said
+        assert "  ✗ iaside_executor: process:998: 998 processes of 1 thread, in each of 999" in said
+        assert status == 1
 
 
 def test_back_ends_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ from project import Project
 
 from pytest_iaside import SpectralProfile
 from pytest_iaside.cli.main import main
+from pytest_iaside.measure.measurement import Measurement
+from pytest_iaside.store.baselines import Owner, path_for
+from pytest_iaside.store.proposals import digest_of
+from pytest_iaside.testing import judging
+from pytest_iaside.testing.watch import TimeIsUp
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -53,6 +59,55 @@ def edited(folder: Path, edit: Edit) -> None:
     document = json.loads(path.read_text())
     edit(document)
     path.write_text(json.dumps(document))
+
+
+def forged(folder: Path, change: Callable[[Measurement], Measurement], **told: Any) -> None:
+    """Make what is proposed ``change``, and its JSON file fit it."""
+
+    def edit(document: dict[str, Any]) -> None:
+        document.update(told)
+        path = folder / document["path"]
+        owner = Owner(document["node_id"], document["name"])
+        change(Measurement.load(path)).save(path, test=asdict(owner))
+        document["sha256"] = digest_of(path)
+
+    edited(folder, edit)
+
+
+def another(folder: Path, owner: Owner) -> None:
+    """Propose the same as the first baseline of ``owner`` as well."""
+    document = json.loads(manifest(folder).read_text())
+    path = path_for(folder / owner.node_id.partition("::")[0], owner)
+    Measurement.load(folder / document["path"]).save(path, test=asdict(owner))
+    told = {"path": path.relative_to(folder).as_posix(), "replaces": None, **asdict(owner)}
+    path.with_suffix(".proposal.json").write_text(
+        json.dumps({**document, **told, "sha256": digest_of(path)})
+    )
+
+
+def named(text: str) -> Callable[[Measurement], Measurement]:
+    """A change of the model's name."""
+
+    def change(found: Measurement) -> Measurement:
+        model = replace(found.model, name=text)
+        assert found.answers is not None
+        return replace(found, model=model, answers=replace(found.answers, model=model))
+
+    return change
+
+
+def others(found: Measurement) -> Measurement:
+    """The same of other images."""
+    digests = tuple(f"a{each[1:]}" for each in found.digests)
+    assert found.answers is not None
+    return replace(found, digests=digests, answers=replace(found.answers, digests=digests))
+
+
+def grouped(found: Measurement) -> Measurement:
+    """The same with images in few groups, which makes every interval wider."""
+    groups = tuple(str(place % 4) for place in range(len(found)))
+    assert found.answers is not None
+    return replace(found, groups=groups, answers=replace(found.answers, groups=groups))
 
 
 def refused(
@@ -160,8 +215,196 @@ def test_it_commits(
         text=True,
     ).stdout
     assert "Accept 1 spectral baseline(s) that CI measured" in shown
-    assert "- test_it.py::test_robust" in shown
+    assert ", of test_it.py::test_robust\n" in shown
+    assert "by the usual limits, not the gate's own: " in shown
     assert "other.txt" not in shown and shown.count("__iaside__") >= 2
+
+
+def test_a_green_run_takes_back_what_a_red_one_proposed(gated: Project) -> None:
+    gated.run("--iaside-propose=ci", gain=0.3).assert_outcomes(failed=1)
+    assert len(list(gated.root.rglob("ci/__iaside__/*/*"))) == 3
+    gated.run("--iaside-propose=ci").assert_outcomes(passed=1)
+    assert list(gated.root.rglob("ci/__iaside__/*/*")) == []
+
+
+@pytest.mark.parametrize("folder", ["", ".", "sub/.."])
+def test_it_is_not_written_over_the_baselines(gated: Project, folder: str) -> None:
+    before = gated.contents()
+    result = gated.run(f"--iaside-propose={folder}", gain=0.3)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*would overwrite the baselines themselves*"])
+    assert gated.contents() == before
+
+
+def test_nor_over_those_of_tests_in_that_folder(gated: Project) -> None:
+    shutil.copytree(gated.root / "__iaside__", gated.root / "sub" / "__iaside__")
+    shutil.copy(gated.root / "test_it.py", gated.root / "sub" / "test_it.py")
+    before = gated.contents()
+    for run in range(2):
+        result = gated.run("--iaside-propose=sub", "test_it.py", gain=0.3)
+        result.stdout.fnmatch_lines(["*no new baseline is proposed:*"])
+        assert gated.contents() == before
+        if not run:  # Nor is it the first one there.
+            shutil.rmtree(gated.root / "sub" / "__iaside__")
+            before = gated.contents()
+
+
+def test_what_a_killed_run_left_is_replaced(gated: Project, proposed: Path) -> None:
+    manifest(proposed).unlink()
+    gated.run(f"--iaside-propose={proposed}", gain=0.3).assert_outcomes(failed=1)
+    assert manifest(proposed).is_file()
+
+
+def test_the_verdict_stands_where_the_time_is_up_for_a_proposal(
+    gated: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: Any) -> None:
+        raise TimeIsUp
+
+    monkeypatch.setattr(judging, "_as_a_first_one", late)
+    (record,) = gated.records("--iaside-propose=ci", "--iaside-timeout=1h", gain=0.3)
+    assert record["verdict"] == "drift"
+    told = "no new baseline is proposed: timeout=1h was over before all was measured"
+    assert [note for note in record["comparison"]["notes"] if note.startswith(told)]
+    assert not (gated.root / "ci").exists()
+
+
+def accepted(root: Path, folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """What ``iaside accept`` says where it takes what is proposed."""
+    capsys.readouterr()
+    assert main(["accept", str(folder), "--root", str(root), *options]) == 0
+    return capsys.readouterr().out
+
+
+class TestTold:
+    """Who accepts sees what got worse, and no line that the artifact made up."""
+
+    def test_what_the_gate_said_and_what_got_worse(
+        self, gated: Project, proposed: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        said = accepted(gated.root, proposed, capsys, "--check")
+        assert "\n  the gate, as the artifact says: drift: the model relies much less" in said
+        # By the usual limits, which are wider than this project's.
+        assert "\n  by the usual limits, not the gate's own: inconclusive: " in said
+        assert "\n  worse, and not by chance: band 1 (0.12–0.25 cycles/px) 0.338 → 0.177" in said
+
+    def test_of_perturbations(self, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+        project.write(
+            "import models\nfrom pytest_iaside import assert_perturbation_robustness\n"
+            "def test_robust():\n"
+            "    half = {'half': lambda images: images / 2}\n"
+            "    assert_perturbation_robustness(models.model, perturbations=half)\n"
+        )
+        project.run("--iaside-update=new").assert_outcomes(passed=1)
+        folder = project.root / "ci"
+        project.run("--iaside-propose=ci", gain=0.1).assert_outcomes(failed=1)
+        said = accepted(project.root, folder, capsys, "--check")
+        assert "cannot be compared" not in said
+        assert "not the gate's own: drift: the model finds the right class" in said
+        assert (
+            "probability of the label, clean 0.987 → 0.905 (−0.081)" in said.partition("worse, ")[2]
+        )
+
+    def test_a_test_that_was_given_another_name(
+        self, gated: Project, proposed: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        another(proposed, Owner("test_it.py::test_renamed"))
+        next(proposed.rglob("test_robust-*.proposal.json")).unlink()
+        gated.call(test="test_renamed")
+        said = accepted(gated.root, proposed, capsys, "--check")
+        assert "there is no baseline yet, so it was compared with nothing" in said
+        assert "beside it: that of test_it.py::test_robust, a test that is gone" in said
+        assert "worse, and not by chance: band 1" in said
+
+    def test_how_much_of_the_sample_was_measured(
+        self, gated: Project, proposed: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert "measured:" not in accepted(gated.root, proposed, capsys, "--check")
+        forged(proposed, lambda found: found.take(range(5)))
+        said = accepted(gated.root, proposed, capsys, "--check", "--changed-settings")
+        assert "\n  measured: 5 of the 24 images of its sample\n" in said
+
+    @pytest.mark.parametrize("text", ["x\n  pass: all is well\n::error::x", "\x1b[2Jx"])
+    def test_no_line_is_made_up(
+        self, gated: Project, proposed: Path, capsys: pytest.CaptureFixture[str], text: str
+    ) -> None:
+        forged(proposed, named(text), summary=text, verdict=text)
+        another(proposed, Owner(f"test_it.py::test_robust[{text}]", text))
+        said = accepted(gated.root, proposed, capsys, "--check")
+        assert "pass: all is well" in said or "[2J" in said
+        for line in said.splitlines():
+            assert line.startswith(("__iaside__/", "  ", "all 2 can be accepted"))
+            assert not line.startswith("  pass") and "\x1b" not in line
+
+    def test_nor_a_trailer_of_the_commit(self, gated: Project, proposed: Path) -> None:
+        from pytest_iaside.cli import accept
+
+        told = ["__iaside__/x.yaml, of x[a\n\nSigned-off-by: b <b@x>\n]", "  new: [Skip CI]\n\nz"]
+        subprocess.run(["git", "init", "-q"], cwd=gated.root, check=True)
+        for key in ("user.name", "user.email"):
+            subprocess.run(["git", "config", key, "n@x"], cwd=gated.root, check=True)
+        accept._commit(gated.root, [gated.baseline], [told])
+        done = subprocess.run(
+            ["git", "log", "-1", "--format=%B"], cwd=gated.root, capture_output=True, text=True
+        )
+        head, empty, *lines = done.stdout.rstrip("\n").split("\n")
+        assert (head, empty) == ("Accept 1 spectral baseline(s) that CI measured", "")
+        assert [line[:2] for line in lines] == ["- ", "  "]
+        assert "[skip ci]" not in done.stdout.lower()
+
+
+def test_a_folder_that_looks_like_a_repository_runs_nothing(
+    gated: Project, proposed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Git takes a folder with HEAD, objects and refs for a repository, and obeys its config."""
+    top, ran = gated.root / "top", gated.root / "ran"
+    sub = top / "sub"
+    sub.mkdir(parents=True)
+    subprocess.run(["git", "init", "-q"], cwd=top, check=True)
+    for name in ("__iaside__", "test_it.py"):
+        shutil.move(gated.root / name, sub / name)
+    for name in ("objects", "refs"):
+        (sub / name).mkdir()
+    (sub / "HEAD").write_text("ref: refs/heads/main\n")
+    (sub / "config").write_text(
+        "[core]\nrepositoryformatversion = 0\nbare = false\nworktree = .\n"
+        f'fsmonitor = "touch {ran.as_posix()}; echo"\n'
+    )
+    assert main(["accept", str(proposed), "--root", str(sub), "--commit"]) in (0, 2)
+    assert not ran.exists()
+
+
+def test_all_are_written_or_none(
+    gated: Project,
+    proposed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    another(proposed, Owner("test_it.py::test_robust", "two"))
+    before, save, calls = gated.contents(), Measurement.save, iter([0])
+
+    def interrupted(self: Measurement, path: Path, **header: Any) -> Path:
+        found = save(self, path, **header)
+        if next(calls, None) is None:  # The second is written, and its reader not told.
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(Measurement, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        main(["accept", str(proposed), "--root", str(gated.root)])
+    assert gated.contents() == before
+
+
+def test_arrays_that_are_lost_can_be_replaced(
+    gated: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gated.baseline.with_suffix(".npz").unlink()
+    folder = tmp_path / "lost"
+    gated.run(f"--iaside-propose={folder}").assert_outcomes(failed=1)
+    assert "there is nothing to compare it with" in refused(gated, folder, capsys)
+    said = accepted(gated.root, folder, capsys, "--changed-settings")
+    assert "the old one cannot be read, nothing was compared" in said
+    gated.run().assert_outcomes(passed=1)
 
 
 class TestRefused:
@@ -244,6 +487,54 @@ class TestRefused:
         assert "trainings: it holds 1, the old one 2; what those differ by would be lost" in told
 
     @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            (lambda found: found.take(range(5)), "images: 19 of the 24 of the old one are missing"),
+            (lambda found: replace(found, answers=None), "answers: it holds none"),
+            (others, "of the 24 of the old one are missing"),
+            (grouped, "groups: images belong together otherwise than before"),
+        ],
+    )
+    def test_less_than_the_old_one_holds(
+        self,
+        gated: Project,
+        proposed: Path,
+        capsys: pytest.CaptureFixture[str],
+        change: Callable[[Measurement], Measurement],
+        told: str,
+    ) -> None:
+        forged(proposed, change)
+        assert told in refused(gated, proposed, capsys)
+        assert accepted(gated.root, proposed, capsys, "--changed-settings", "--check")
+
+    def test_a_test_of_another_folder(
+        self, gated: Project, proposed: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        forged(proposed, lambda found: found, node_id="else/test_it.py::test_robust")
+        assert "is not the test whose baseline lies there" in refused(gated, proposed, capsys)
+
+    def test_links_in_the_artifact(
+        self, gated: Project, proposed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for suffix in (".npz", ".yaml"):
+            (file,) = proposed.rglob(f"*{suffix}")
+            shutil.move(file, tmp_path / file.name)
+            file.symlink_to(tmp_path / file.name)
+            assert "nothing is read through links" in refused(gated, proposed, capsys)
+
+    def test_a_name_that_no_file_can_have(
+        self, gated: Project, proposed: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = "a" * 300
+        edited(
+            proposed,
+            lambda told: told.update(
+                path=f"{folder}/{told['path']}", node_id=f"{folder}/{told['node_id']}"
+            ),
+        )
+        assert "nothing was written" in refused(gated, proposed, capsys)
+
+    @pytest.mark.parametrize(
         "path",
         [
             "../out/__iaside__/test_it/test_robust-90186ef2.yaml",
@@ -259,6 +550,18 @@ class TestRefused:
     ) -> None:
         edited(proposed, lambda told: told.update(path=path))
         assert "leads out of the folder" in refused(gated, proposed, capsys)
+
+    @pytest.mark.parametrize("text", ["a\nb", "a\x1b[2J", "\ud800"])
+    def test_a_path_that_would_command_a_terminal(
+        self, gated: Project, proposed: Path, capsys: pytest.CaptureFixture[str], text: str
+    ) -> None:
+        edited(proposed, lambda told: told.update(path=f"{text}/{told['path']}"))
+        assert "is not one of plain characters" in refused(gated, proposed, capsys)
+        folder = proposed / "a\n::error::b"
+        folder.mkdir()
+        (folder / "x.proposal.json").write_text("x")
+        assert main(["accept", str(proposed)]) == 2
+        assert "\n::error" not in capsys.readouterr().err
 
     def test_links_in_the_repository(
         self, gated: Project, proposed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -305,7 +608,25 @@ class TestRefused:
         shutil.copy(path, other)
         document = json.loads(other.read_text())
         other.write_text(json.dumps({**document, "node_id": "test_it.py::test_other"}))
+        assert "twice" in refused(gated, proposed, capsys)
+        other.write_text(json.dumps({**document, "path": "other/__iaside__/test_it/x.yaml"}))
         assert "nothing was written" in refused(gated, proposed, capsys)
+
+    @pytest.mark.parametrize("damage", ["deflate", "lzma", "names", "cut"])
+    def test_damaged_archives(
+        self, gated: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+    ) -> None:
+        path = tmp_path / "x.zip"
+        kind = zipfile.ZIP_LZMA if damage == "lzma" else zipfile.ZIP_DEFLATED
+        with zipfile.ZipFile(path, "w", kind) as archive:
+            archive.writestr("é.txt", "hello world " * 1000)
+        content = path.read_bytes()
+        if damage == "names":
+            content = content.replace("é".encode(), b"\xff\xfe")
+        content = content[:45] + b"\xff" * 15 + content[60:]
+        path.write_bytes(content[:80] if damage == "cut" else content)
+        assert main(["accept", str(path), "--root", str(gated.root)]) == 2
+        assert "give the artifact as it was downloaded" in capsys.readouterr().err
 
     @pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "C:\\evil"])
     def test_archives_that_lead_elsewhere(

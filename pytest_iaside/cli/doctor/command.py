@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from pytest_iaside.cli import options as cli
 from pytest_iaside.cli.doctor import installed, project
 from pytest_iaside.cli.doctor.cost import cost
 from pytest_iaside.cli.doctor.finding import Finding
-from pytest_iaside.errors import SettingsError
+from pytest_iaside.errors import SettingsError, printable
 from pytest_iaside.report.printing import tell
 
 
@@ -32,15 +33,40 @@ def run(options: argparse.Namespace, command: str) -> int:
     settings = cli.read_settings(options, cli.MEASURING)
     wrong = _told("installed", installed.versions())
     wrong += _told("back ends", installed.back_ends())
-    wrong += _told("this project", project.set_up(*project.collected()))
-    wrong += _told("this machine", [project.cache()])
+    found, refused = project.collected()
+    wrong += _told("this project", project.set_up(found, refused))
+    wrong += _told("this machine", project.machine(found))
     if options.model:
-        from pytest_iaside.testing.factories import named_models
-
-        models, reference = named_models(options.model, Path()), cli.read_reference(options)
-        wrong += _told("a gate of this model", cost(models[0], reference, dict(settings.measure)))
+        wrong += _told("a gate of this model", _cost(options, dict(settings.measure)))
     tell("", f"{wrong} thing{'s' * (wrong != 1)} to mend" if wrong else "nothing is wrong")
     return cli.DRIFTED if wrong else cli.PASSED
+
+
+def _cost(options: argparse.Namespace, settings: dict[str, Any]) -> Iterator[Finding]:
+    from pytest_iaside.testing.factories import named_models
+
+    made: dict[str, Any] = {}
+    findings: list[Finding] = []
+
+    def model() -> str:
+        made["model"] = named_models(options.model, Path())[0]
+        return ""
+
+    def reference() -> str:
+        made["reference"] = cli.read_reference(options)
+        return ""
+
+    def gate() -> str:
+        findings.extend(cost(made["model"], made["reference"], settings))
+        return ""
+
+    # All of them run the user's own code, and each needs the one before.
+    for what, work in ((options.model, model), (options.reference, reference), ("gate", gate)):
+        found = project.tried(printable(what), work)
+        if found.kind == "wrong":
+            findings.append(found)
+            break
+    yield from findings
 
 
 def _told(title: str, findings: Iterable[Finding]) -> int:

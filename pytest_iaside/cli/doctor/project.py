@@ -16,13 +16,19 @@ from typing import Any
 import pytest
 
 from pytest_iaside.cli.doctor.finding import Finding
-from pytest_iaside.errors import SpectralRobustnessError, one_line, printable
+from pytest_iaside.cli.doctor.threads import threads
+from pytest_iaside.errors import (
+    LONGEST_VALUE,
+    SpectralRobustnessError,
+    one_line,
+    printable,
+    shortened,
+)
 from pytest_iaside.settings import READING, ini_value
 from pytest_iaside.store import baselines as store
 
 SHOWN = 10
 """Baselines of one kind that are named."""
-THREADS = "OMP_NUM_THREADS"
 
 
 class Collected:
@@ -39,7 +45,9 @@ class Collected:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self.broken.append(report.nodeid or "the project")
+            said = [line[1:].strip() for line in report.longreprtext.split("\n") if line[:1] == "E"]
+            why = f" ({shortened(' '.join(said), 4 * LONGEST_VALUE)})" if said else ""
+            self.broken.append(f"{report.nodeid or 'the project'} cannot be collected{why}")
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.tests |= {item.nodeid for item in session.items}
@@ -48,13 +56,29 @@ class Collected:
 def collected() -> tuple[Collected, str]:
     """What pytest collects, and why it could not; empty where it could."""
     found, said = Collected(), io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider"], plugins=[found])
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            arguments = ["--collect-only", "-q", "-p", "no:cacheprovider"]
+            status = pytest.main(arguments, plugins=[found])
+    except SystemExit as ended:  # Of a conftest, which would end the doctor as well.
+        return found, f"code of the project ended pytest by sys.exit({ended.code!r})"
+    lines = [line for line in said.getvalue().splitlines() if line.strip()]
     if status == pytest.ExitCode.USAGE_ERROR:
-        lines = [line for line in said.getvalue().splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("ERROR: ")] or lines[-1:]
-        return found, printable(" ".join(errors).removeprefix("ERROR: "))
+        errors = [line for line in lines if line.startswith("ERROR: ")]
+        return found, printable(" ".join(errors).removeprefix("ERROR: ") or _of_conftest(lines))
+    if status == pytest.ExitCode.INTERNAL_ERROR:
+        inside = [line for line in lines if line.startswith("INTERNALERROR>")]
+        last = " ".join((inside or lines or ["it does not say why"])[-1].split())
+        told = last.removeprefix("INTERNALERROR> ")
+        return found, printable(f"pytest failed while it collected ({told})")
     return found, ""
+
+
+def _of_conftest(lines: list[str]) -> str:
+    """What failed as pytest loaded a conftest.py, of the lines that it printed."""
+    where = [line for line in lines if "while loading conftest" in line]
+    what = [line[1:].strip() for line in lines if line[:1] == "E"]
+    return " ".join([*where[:1], *(what or lines[-1:])])
 
 
 def set_up(found: Collected, refused: str) -> Iterator[Finding]:
@@ -66,14 +90,26 @@ def set_up(found: Collected, refused: str) -> Iterator[Finding]:
     if config is None:
         yield Finding("tests", "pytest did not start here", "wrong")
         return
+    if not config.pluginmanager.hasplugin("iaside") and not config.pluginmanager.hasplugin(
+        "pytest_iaside.plugin"
+    ):
+        yield Finding(
+            "plugin",
+            "pytest does not load pytest-iaside here, so no gate runs; look for -p no:iaside "
+            "(addopts) and PYTEST_DISABLE_PLUGIN_AUTOLOAD",
+            "wrong",
+        )
+        return
     name = config.inipath.name if config.inipath else "no ini file"
     yield Finding("settings", f"read ({name})")
     for each in found.broken[:SHOWN]:
-        yield Finding("tests", f"{printable(each)} cannot be collected; run pytest on it", "wrong")
-    yield Finding("tests", f"{len(found.tests)} collected")
+        yield Finding("tests", f"{printable(each)}; run pytest on it", "wrong")
+    if found.tests or found.broken:
+        yield Finding("tests", f"{len(found.tests)} collected")
+    else:
+        yield Finding("tests", "none here; run the doctor in the folder of your project", "note")
     yield from _named(config)
     yield from _baselines(config, found)
-    yield from _workers(config)
 
 
 def _named(config: pytest.Config) -> Iterator[Finding]:
@@ -87,10 +123,10 @@ def _named(config: pytest.Config) -> Iterator[Finding]:
             if (value := ini_value(config, f"reference_{name}")) is not None
         }
         made = partial(named_reference, text, config.rootpath, **how)
-        yield _tried("iaside_reference", lambda: repr(made()))
+        yield tried("iaside_reference", lambda: repr(made()))
     for key in ("model", "baseline_model"):
         if text := ini_value(config, key):
-            yield _tried(f"iaside_{key}", partial(_names, text, config.rootpath))
+            yield tried(f"iaside_{key}", partial(_names, text, config.rootpath))
 
 
 def _names(text: str, base: Path) -> str:
@@ -99,12 +135,16 @@ def _names(text: str, base: Path) -> str:
     return ", ".join(printable(model.name) for model in named_models(text, base))
 
 
-def _tried(what: str, work: Callable[[], str]) -> Finding:
+def tried(what: str, work: Callable[[], str]) -> Finding:
+    """What ``work`` found, or how it failed: it may run the user's own code."""
     try:
         return Finding(what, work())
-    except Exception as error:  # A factory is the user's own code.
-        told = str(error) if isinstance(error, SpectralRobustnessError) else one_line(error)
-        return Finding(what, told, "wrong")
+    except SpectralRobustnessError as error:
+        return Finding(what, str(error), "wrong")
+    except SystemExit as ended:
+        return Finding(what, f"it called sys.exit({ended.code!r}); it must return", "wrong")
+    except Exception as error:
+        return Finding(what, one_line(error), "wrong")
 
 
 def _baselines(config: pytest.Config, found: Collected) -> Iterator[Finding]:
@@ -161,16 +201,15 @@ def _ignored(paths: Sequence[Path], root: Path) -> list[Path]:
     return [Path(os.fsdecode(each)) for each in done.stdout.split(b"\0") if each]
 
 
-def _workers(config: pytest.Config) -> Iterator[Finding]:
-    count = config.getoption("numprocesses", None)
-    cores = os.cpu_count() or 1
-    if count and not os.environ.get(THREADS):
-        yield Finding(
-            f"pytest -n {count}",
-            f"each worker takes up to {cores} threads, and they wait for each other; set "
-            f"{THREADS}={max(1, cores // int(count))}",
-            "wrong" if int(count) > 1 else "note",
-        )
+def machine(found: Collected) -> Iterator[Finding]:
+    """Findings on the machine, as the project whose tests are ``found`` uses it."""
+    yield cache()
+    workers = executor = None
+    if found.config is not None:
+        workers = found.config.getoption("numprocesses", None)
+        with contextlib.suppress(SpectralRobustnessError, ValueError):  # Told of the settings.
+            executor = ini_value(found.config, "executor")
+    yield from threads(int(workers) if workers else None, executor)
 
 
 def cache() -> Finding:
