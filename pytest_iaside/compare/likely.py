@@ -5,7 +5,7 @@ nats of the label's log-likelihood, clean, then under white noise, blur, low con
 brightness (tests/compare/test_likely.py has the numbers).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pytest_iaside.compare.check import Check
 from pytest_iaside.compare.comparison import Comparison
@@ -35,7 +35,12 @@ def likely_causes(comparison: Comparison) -> tuple[str, ...]:
     accuracy = next((each for each in answers if each.name in CLEAN_ACCURACY), None)
     if clean is None or accuracy is None:
         return ()
-    failed = [check for check in comparison.checks if check.verdict == "drift"]
+    failed = [
+        check
+        for check in comparison.checks
+        # Two models that differ may differ for the better; what is said here is of losses.
+        if check.verdict == "drift" and (check.change < 0) == (check.better == "higher")
+    ]
     clean_failed = any(check.name.startswith(CLEAN) for check in failed)
     fell = (clean.moved or clean_failed) and clean.change < 0
     if under:
@@ -49,7 +54,9 @@ def likely_causes(comparison: Comparison) -> tuple[str, ...]:
             "its batch-norm statistics are of images like these",
         )
     if fell:
-        return tuple(_of_clean_images(clean, under))
+        lost = {perturbed_by(check.where) for check in failed}
+        lost |= {perturbed_by(each.name) for each in answers if each.moved and each.change < 0}
+        return tuple(_of_clean_images(clean, under, lost))
     return () if clean_failed else tuple(_of_perturbed_images(failed, accuracy))
 
 
@@ -72,8 +79,13 @@ def _of_the_same_weights(comparison: Comparison) -> str:
     )
 
 
-def _of_clean_images(clean: QuantityChange, under: Sequence[QuantityChange]) -> list[str]:
-    """Why clean images may be answered worse, by what became of perturbed ones."""
+def _of_clean_images(
+    clean: QuantityChange, under: Sequence[QuantityChange], lost: Collection[str]
+) -> list[str]:
+    """Why clean images may be answered worse, by what became of perturbed ones.
+
+    ``lost`` are the perturbations under which anything of the answers got worse.
+    """
     if not under:
         return []
     spared = [each for each in under if each.change >= 0]
@@ -83,9 +95,12 @@ def _of_clean_images(clean: QuantityChange, under: Sequence[QuantityChange]) -> 
             "(quantisation, pruning), batch-norm statistics of other images, or a training that "
             "went worse do that"
         ]
-    names = " and ".join(perturbed_by(each.name) for each in spared[:SHOWN])
+    # The log-likelihood may rise where accuracy falls: then only the former is said to be spared.
+    wholly = [each for each in spared if perturbed_by(each.name) not in lost]
+    names = " and ".join(perturbed_by(each.name) for each in (wholly or spared)[:SHOWN])
+    worse = "answers are worse" if wholly else "the log-likelihood fell"
     found = [
-        f"answers are worse on clean images but not under {names}: images may reach the network "
+        f"{worse} on clean images but not under {names}: images may reach the network "
         "otherwise than in training; compare the order of the channels (RGB or BGR), mean and std "
         "of the normalisation, and how images are resized",
         "quantised or pruned weights can look the same: run the model with its full weights",
@@ -101,10 +116,16 @@ def _of_perturbed_images(failed: Sequence[Check], accuracy: QuantityChange) -> l
     names = dict.fromkeys(filter(None, (perturbed_by(check.where) for check in failed)))
     if not names or (accuracy.change < 0 and accuracy.moved):
         return []
-    return [
+    found = [
         f"clean images are not shown to be answered worse, but those under {' and '.join(names)}: "
         "augmentation of that kind may have been left out of the training, or made weaker"
     ]
+    if any(name.startswith("contrast") for name in names):
+        found.append(
+            "images of another range look like low contrast to a network: compare mean and std of "
+            "the normalisation, and whether pixels are divided by 255 once"
+        )
+    return found
 
 
 def _one(answers: Sequence[QuantityChange], family: str) -> QuantityChange | None:
