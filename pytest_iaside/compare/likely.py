@@ -6,7 +6,7 @@ training and weights look the same. So a sentence names every cause whose patter
 is called the cause (benchmarks/causes.py counts how often the planted one is among them).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pytest_iaside.compare.check import Check
 from pytest_iaside.compare.comparison import Comparison
@@ -36,7 +36,12 @@ def likely_causes(comparison: Comparison) -> tuple[str, ...]:
     accuracy = next((each for each in answers if each.name in CLEAN_ACCURACY), None)
     if clean is None or accuracy is None:
         return ()
-    failed = [check for check in comparison.checks if check.verdict == "drift"]
+    failed = [
+        check
+        for check in comparison.checks
+        # Two models that differ may differ for the better; what is said here is of losses.
+        if check.verdict == "drift" and (check.change < 0) == (check.better == "higher")
+    ]
     clean_failed = any(check.name.startswith(CLEAN) for check in failed)
     fell = (clean.moved or clean_failed) and clean.change < 0
     if fell and accuracy.candidate <= GONE * accuracy.baseline:
@@ -46,7 +51,9 @@ def likely_causes(comparison: Comparison) -> tuple[str, ...]:
             "its batch-norm statistics are of images like these",
         )
     if fell:
-        return tuple(_of_clean_images(under))
+        lost = {perturbed_by(check.where) for check in failed}
+        lost |= {perturbed_by(each.name) for each in answers if each.moved and each.change < 0}
+        return tuple(_of_clean_images(under, lost))
     if clean_failed or (accuracy.change < 0 and accuracy.moved):
         return ()
     return tuple(_of_perturbed_images(failed, clean, under))
@@ -71,11 +78,16 @@ def _of_the_same_weights(comparison: Comparison) -> str:
     )
 
 
-def _of_clean_images(under: Sequence[QuantityChange]) -> list[str]:
-    """Why clean images may be answered worse, by what became of perturbed ones."""
+def _of_clean_images(under: Sequence[QuantityChange], lost: Collection[str]) -> list[str]:
+    """Why clean images may be answered worse, by what became of perturbed ones.
+
+    ``lost`` are the perturbations under which anything of the answers got worse.
+    """
     if not under:
         return []
-    better = [perturbed_by(each.name) for each in under if each.change > 0 and each.moved]
+    risen = [perturbed_by(each.name) for each in under if each.change > 0 and each.moved]
+    # The log-likelihood may rise where accuracy falls.
+    better = [name for name in risen if name not in lost]
     if better:
         return [
             f"answers are worse on clean images, but better under {' and '.join(better[:SHOWN])}: "
@@ -94,8 +106,9 @@ INPUT = (
     "how images reach the network: the order of the channels (RGB or BGR), mean and std of the "
     "normalisation, and how images are resized and decoded"
 )
+SCALE = "what scales the images (mean and std, and whether pixels are divided by 255 once)"
 WEIGHTS = "weights that became coarser (quantisation, pruning)"
-AUGMENTATION = "augmentation that the training left out or made weaker"
+AUGMENTATION = "augmentation that was left out or made weaker"
 
 
 def _of_perturbed_images(
@@ -107,8 +120,7 @@ def _of_perturbed_images(
     names = list(dict.fromkeys(filter(None, map(perturbed_by, costly))))
     if not names:
         # The log-likelihood was not looked at, or did not fall: checks name what did.
-        fell = [check.where for check in failed if check.change < 0]
-        names = list(dict.fromkeys(filter(None, map(perturbed_by, fell))))
+        names = list(dict.fromkeys(filter(None, (perturbed_by(c.where) for c in failed))))
     if not names:
         return []
     told = "clean images are not shown to be answered worse"
@@ -116,8 +128,10 @@ def _of_perturbed_images(
         told = "clean images and those under other perturbations are hardly answered worse"
     causes = [AUGMENTATION, WEIGHTS]
     if any("contrast" in name or "brightness" in name for name in names):
-        causes.insert(0, "what scales the images (mean, std, their range)")
-    return [f"{told}, but those under {' and '.join(names)}: look at {', and at '.join(causes)}"]
+        causes.insert(
+            0, "what scales the images (mean and std, and whether pixels are divided by 255 once)"
+        )
+    return [f"{told}, but those under {' and '.join(names)}: look at {'; at '.join(causes)}"]
 
 
 def _one(answers: Sequence[QuantityChange], family: str) -> QuantityChange | None:

@@ -211,7 +211,7 @@ def in_words(baseline: Measurement, thresholds: Thresholds, level: float) -> str
             loud.append(f"cannot see its own allowed change of accuracy ({accuracy.allowed:.0%})")
     if band is not None:
         fall = seen(others, band.name) if others else band.found
-        told.append(_lost(fall, "% of v(all) in any band"))
+        told.append(_lost(fall, "% of v(all), what all bands add together, in any band"))
         if not fall <= WIDEST * band.allowed:
             loud.append(f"may not see its own allowed change of bands ({band.allowed:.0%})")
     if not told:
@@ -225,7 +225,7 @@ def in_words(baseline: Measurement, thresholds: Thresholds, level: float) -> str
         power += "" if others else f", if it did not matter how far its {count} trainings lie apart"
     sentence = f"with {found.images} images{groups} {gate} finds {', or '.join(told)}, with {power}"
     if loud:
-        sentence += f": IT {' AND '.join(loud)}, take more {more}"
+        sentence += f": it {' and '.join(loud)}, take more {more} (iaside plan says how many)"
     return "; ".join(filter(None, [sentence, odd_one(others)]))
 
 

@@ -83,7 +83,7 @@ class PictureReader:
                 # torchvision would pad with black: edges that no photograph has.
                 raise ReferenceSampleError(
                     f"{name} is {height}×{width} pixels, too small for crop={self.crop}; "
-                    f"use a smaller crop, or resize={self.crop} or more"
+                    f"use crop={min(height, width)} or less, or resize={self.crop} or more"
                 )
             image = functional.center_crop(image, [self.crop, self.crop])
         return np.asarray(image)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def _load(
         warn(
             f"{len(small)} of {len(taken)} images in {root} are smaller than resize="
             f"{reading.resize} and were enlarged (the smallest, {least}, has {small[least]} "
-            f"pixels): their upper bands hold no detail; give resize={small[least]} or less, or "
+            f"pixels): their upper bands hold no detail; give {_sizes(reading, small[least])}, or "
             "larger images",
             CALLER + 1,
         )
@@ -139,6 +140,12 @@ def _load(
         skipped_note(skipped, len(chosen)),
         store.digests,
     )
+
+
+def _sizes(reading: Reading, pixels: int) -> str:
+    """What to give so that images of so many ``pixels`` are not enlarged."""
+    crops = reading.crop is not None and reading.crop > pixels
+    return f"resize={pixels}, crop={pixels} or less" if crops else f"resize={pixels} or less"
 
 
 def _group_column(groups: Any, labels: Any) -> str | None:
@@ -162,7 +169,20 @@ def check_folder(root: Path, content: str) -> None:
     """Raise ReferenceSampleError unless ``root`` is a folder, which is to hold ``content``."""
     if not root.is_dir():
         found = "is a file" if root.exists() else "does not exist"
-        raise ReferenceSampleError(f"{root} {found}; give the folder that holds {content}")
+        if not root.is_absolute():
+            found += f" in {Path.cwd()}, where this was started"
+        near = "" if root.exists() else _near(root)
+        raise ReferenceSampleError(f"{root} {found}; give the folder that holds {content}{near}")
+
+
+def _near(root: Path) -> str:
+    """The folder beside ``root`` whose name is the most like it; empty where none is."""
+    try:
+        there = [each.name for each in root.parent.iterdir() if each.is_dir()]
+    except OSError:
+        return ""
+    close = get_close_matches(root.name, there, 1)
+    return f": {root.parent / close[0]}?" if close else ""
 
 
 def _image_files(root: Path) -> list[str]:

@@ -52,8 +52,8 @@ class Place:
         if not self.path.exists():
             if self.mode is None:
                 raise BaselineError(
-                    f"there is no baseline for this test yet ({self.shown}); create it with the "
-                    f"command below, look at it, and commit it\n    {self.accept}"
+                    f"there is no baseline for this test yet ({self.shown}); create it with "
+                    f"--iaside-update=new, look at it, and commit it\n    {self.accept}"
                 )
             return None
         try:

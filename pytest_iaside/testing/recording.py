@@ -12,12 +12,14 @@ from pytest_iaside.compare.notes import BETTER
 from pytest_iaside.compare.plan import in_words
 from pytest_iaside.errors import UndecidedWarning, visible
 from pytest_iaside.images.similar import SIMILAR
+from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.report.numbers import clock
 from pytest_iaside.report.pass_log import SLOW
 from pytest_iaside.report.record import ComparisonRecord
 from pytest_iaside.report.recorded import comparison_record
 from pytest_iaside.testing.failure import failure_message
+from pytest_iaside.testing.folder_labels import fewer_folders
 from pytest_iaside.testing.gate import Gate, Told
 from pytest_iaside.testing.session import REPORT
 from pytest_iaside.testing.trainings import single_training
@@ -39,6 +41,12 @@ def recorded(gate: Gate, told: Told, comparison: Comparison, watch: Watch | None
         compared["notes"].append(told.proposal)
     if failed and told.test is not None and place.owner is not None:
         compared["notes"] += single_training(comparison, told.test.command("--iaside-update=add"))
+    undecided = [check for check in comparison.checks if check.verdict == "inconclusive"]
+    if compares and undecided and not failed and gate.kind == "spectral" and place.path:
+        compared["notes"].append(
+            f"an undecided gate fails only with fail_on=inconclusive; more images decide it: "
+            f'iaside plan "{place.shown}" says how many'
+        )
     written = f"{told.status} {place.shown}"
     if told.trainings > 1:
         written += f"; it holds {told.trainings} trainings now"
@@ -54,10 +62,14 @@ def recorded(gate: Gate, told: Told, comparison: Comparison, watch: Watch | None
     elif told.incomparable:
         written += f"; nothing was compared with the old one ({told.incomparable})"
     else:
-        told_more = (
-            _too_few(gate, comparison),
-            *(() if compares else (_what_is_seen(gate, told), _next_run(told))),
-        )
+        told_more = [_too_few(gate, comparison)]
+        if not compares:
+            told_more = [
+                _answered_right(comparison.candidate),
+                *told_more,
+                _what_is_seen(gate, told),
+                _next_run(told),
+            ]
         written = "; ".join([written, *filter(None, told_more)])
     written += "".join(f"; {note}" for note in comparison.notes if note.startswith(SIMILAR))
     told.record(
@@ -68,7 +80,6 @@ def recorded(gate: Gate, told: Told, comparison: Comparison, watch: Watch | None
         comparison=compared,
         **_more(gate, told, compared, watch),
     )
-    undecided = [check for check in comparison.checks if check.verdict == "inconclusive"]
     if compares and undecided and not failed:
         named = f"{told.name}: " if told.name else ""
         text = f"{named}cannot decide at {comparison.size}: {undecided[0].sentence}"
@@ -97,6 +108,22 @@ def _too_few(gate: Gate, comparison: Comparison) -> str:
     )
 
 
+def _answered_right(measured: Measurement) -> str:
+    """How many images a new baseline answers right: a model that is fed wrongly shows here."""
+    answers = measured.answers
+    if answers is None or answers.model.task != "softmax":
+        return ""
+    if answers.labels_predicted:
+        return "without labels the model's own predictions count as right"
+    names = [each.name for each in answers.quantities if each.name.startswith("accuracy, ")]
+    told = ", ".join(
+        f"{100 * answers.distinct(answers[name]).mean():.0f} % {name.partition(', ')[2]}"
+        for name in names
+    )
+    folders = fewer_folders(answers)
+    return f"accuracy: {told}" + (f"; {folders}: make sure that they are" if folders else "")
+
+
 def _what_is_seen(gate: Gate, told: Told) -> str:
     """What gates against the new baseline can see; empty where that is not known."""
     known = isinstance(gate.limits, Thresholds) and isinstance(told.measured, SpectralProfile)
@@ -114,9 +141,10 @@ def _next_run(told: Told) -> str:
         return ""
     answers = len(measured.answers) * (1 + len(measured.answers.settings["panel"]))
     least = measured.seconds * min(answers / passes, 1.0)
+    about = f"about {clock(least)}" if least >= 1 else "less than a second"
     return (
-        f"this took {passes:,} forward passes, {clock(measured.seconds)}; the next run takes from "
-        f"{answers:,} of them, about {clock(least)}, where the answers decide, to as many as this"
+        f"this took {passes:,} forward passes, {clock(measured.seconds)}; later runs take "
+        f"{answers:,} of them ({about}) where the answers alone decide, and never more than this"
     )
 
 

@@ -164,7 +164,9 @@ class SpectralSession:
         records = list(self.records.values())
         wanted = self.config.getoption("iaside_report")
         meta = written_by(shlex.join(["pytest", *self.config.invocation_params.args]))
-        if wanted or any(record["failed"] for record in records):
+        # What nobody could decide somebody has to look at, though it fails nothing.
+        looked_at = [each["failed"] or each["verdict"] == "inconclusive" for each in records]
+        if wanted or any(looked_at):
             with self._surviving("HTML report"):
                 from pytest_iaside.report.html import LIMIT_MB, write_html
 
@@ -186,7 +188,7 @@ class SpectralSession:
         self._write("step summary", summary, lambda: markdown(records), "a")
 
     def _remove_old_report(self) -> None:
-        """The report of an earlier red run is no longer true where all gates are green."""
+        """The report of an earlier run is no longer true where all gates are green."""
         old = self._path(REPORT)
         with contextlib.suppress(OSError), old.open("rb") as file:
             ours = GENERATOR in file.read(2_000)

@@ -33,6 +33,7 @@ from pytest_iaside.settings import BUDGETS, THRESHOLDS, Layer, SettingKeywords, 
 from pytest_iaside.testing.coarse import CoarseToFine
 from pytest_iaside.testing.current_test import CurrentTest
 from pytest_iaside.testing.drawn import in_drawing_order
+from pytest_iaside.testing.folder_labels import refuse_wrong_folders
 from pytest_iaside.testing.gate import Gate, Told
 from pytest_iaside.testing.red import RedGate, surviving, told_by_wings
 from pytest_iaside.testing.running import run_gate
@@ -109,6 +110,8 @@ def _prepared(
         check_score_limit(model, thresholds)
         again: Again = {}
         answers = _answered(model, sample, options, baseline, again)
+        if baseline is None:
+            refuse_wrong_folders(answers)
         found = played(model, sample, baseline, answers, again)
         notes = [note for note in found.notes if CHANGED_MODEL in note]
         if answers.passes_from_cache and notes:

@@ -8,6 +8,8 @@ from typing import Any
 
 from pytest_iaside.compare.check import worst
 from pytest_iaside.compare.comparison import OF_BANDS, Comparison
+from pytest_iaside.compare.headline import CLEAN_ACCURACY
+from pytest_iaside.compare.likely import GONE
 from pytest_iaside.errors import SettingsError
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.measurement import Measurement
@@ -84,11 +86,14 @@ def single_training(comparison: Comparison, command: str) -> list[str]:
     ``command`` adds a training to the baseline.
     """
     candidate, baseline = comparison.candidate, comparison.baseline
+    accuracy = next((each for each in comparison.answers if each.name in CLEAN_ACCURACY), None)
+    if accuracy is not None and accuracy.candidate <= GONE * accuracy.baseline:
+        return []  # No seed costs so much.
     known = candidate.model.fingerprint
     if candidate.trainings or baseline.trainings or (known and known == baseline.model.fingerprint):
         return []
     return [
         "one training is compared with one: if the model was trained anew, another seed alone may "
-        "look like this. Show the baseline what your trainings differ by, three or more of the "
-        f"recipe that it was made of, each with its own seed: {command}"
+        "look like this. Train the baseline's recipe three times or more, each time with another "
+        f"seed, and add every training to the baseline: {command}"
     ]

@@ -295,7 +295,7 @@ class TestSmallImages:
             photo(tmp_path / f"{seed}.png", seed, side, side)
         expected = (
             "2 of 3 images in .* are smaller than resize=256 and were enlarged "
-            r"\(the smallest, 0.png, has 32 pixels\).*give resize=32 or less"
+            r"\(the smallest, 0.png, has 32 pixels\).*give resize=32, crop=32 or less"
         )
         with pytest.warns(UserWarning, match=expected) as seen:
             ReferenceSample.from_folder(tmp_path, labels=None)

@@ -134,6 +134,21 @@ class TestFolder:
         with pytest.raises(ReferenceSampleError, match=r"a\.png is a file"):
             ReferenceSample.from_folder(tmp_path / "a.png")
 
+    def test_a_mistyped_folder_says_where_it_was_looked_for_and_what_is_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "tests" / "images").mkdir(parents=True)
+        (tmp_path / "tests" / "other").mkdir()
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ReferenceSampleError) as told:
+            ReferenceSample.from_folder("tests/image")
+        assert str(told.value) == (
+            f"tests/image does not exist in {tmp_path}, where this was started; give the folder "
+            "that holds the reference images: tests/images?"
+        )
+        with pytest.raises(ReferenceSampleError, match=r"the reference images$"):
+            ReferenceSample.from_folder("elsewhere/pictures")
+
     def test_images_without_a_class_folder(self, folder: Path) -> None:
         photo(folder / "loose.png", 1)
         with pytest.raises(ReferenceSampleError, match=r"1 image \(loose\.png\).*labels=None"):

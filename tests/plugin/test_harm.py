@@ -103,6 +103,11 @@ def test_inconclusive_is_a_warning_in_pytests_own_summary(gated: Project) -> Non
     result.stdout.fnmatch_lines(
         ["*test_it.py:5: UndecidedWarning: cannot decide at 24 images: v(all) *would be found*"]
     )
+    # What nobody could decide can be looked at, and the way out is told.
+    assert (gated.root / "iaside-report" / "index.html").exists()
+    said = " ".join(line.strip() for line in result.outlines)
+    assert "an undecided gate fails only with fail_on=inconclusive" in said
+    assert f'iaside plan "{gated.baseline.relative_to(gated.root)}"' in said
     gated.run("-W", "error", gain=0.5).assert_outcomes(failed=1)
     gated.run("--iaside-fail-on=inconclusive", gain=0.5).assert_outcomes(failed=1)
 
@@ -180,7 +185,8 @@ def test_a_bound_alone_is_guarded_too(project: Project) -> None:
 
 def test_a_baseline_of_few_images_says_what_it_cannot_show(project: Project) -> None:
     result = project.run("--iaside-update=new")
-    result.stdout.fnmatch_lines(["*single one is 4.2 points of accuracy, and 2 may be lost*"])
+    said = " ".join(line.strip() for line in result.outlines)
+    assert "a single one is 4.2 points of accuracy, and 2 may be lost" in said
     project.ini("iaside_max_accuracy_drop = 0.05")
     result = project.run("--iaside-update=all")
     result.stdout.no_fnmatch_line("*a single one*")

@@ -34,9 +34,14 @@ ADVICE = (
         "batch, dynamic_shapes=({0: torch.export.Dim('batch')},)",
     ),
     (
-        re.compile(r"expected input.* to have \d+ channels", re.DOTALL),
-        "give images of so many channels: ReferenceSample.from_folder(channels=…), or "
-        "images[:, None] where they have none",
+        re.compile(r"expected input.* to have 1 channels", re.DOTALL),
+        "it takes grey images: ReferenceSample.from_folder(…, channels=1), at the command line "
+        "--grey; and images[:, None] where an array has no axis of channels",
+    ),
+    (
+        re.compile(r"expected input.* to have (\d+) channels", re.DOTALL),
+        r"it takes images of \1 channels: ReferenceSample.from_folder(…, channels=\1) or "
+        r"--channels \1 where files have so many, else arrays of shape (images, \1, height, width)",
     ),
 )
 """What is said where a message shows one of the usual causes."""
@@ -130,7 +135,8 @@ class Backend(ABC):
 
 def advice_on(error: Exception) -> str:
     """What to do about what a network raised on images that were made for it."""
-    return next((advice for sign, advice in ADVICE if sign.search(str(error))), USUAL_ADVICE)
+    found = ((sign.search(str(error)), advice) for sign, advice in ADVICE)
+    return next((sign.expand(advice) for sign, advice in found if sign), USUAL_ADVICE)
 
 
 def usual_batch(device: torch.device, height: int = 224, width: int = 224) -> int:
