@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pytest_iaside.execute.crew import Crew
 from pytest_iaside.execute.engines import engine_of
+from pytest_iaside.execute.engines.base import Engine
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.execute.jobs import DivisibleJob, Job
 from pytest_iaside.execute.runner import BackendRunner, PreparedExecution, open_runner, prepared
@@ -55,14 +57,16 @@ def _started(
     A conversion that one measurement is worth may not be worth it in a shorter one, so the longest
     counts. Whether the network is steady is asked each time that it is not known.
     """
-    key = (crew.engine.label, crew.parcel.key, repr(alone), first.sample.shape)
-    known = _STARTS.pop(key, None)
+    # Another engine may have other machines, whatever it is called.
+    starts = _STARTS.setdefault(crew.engine, {})
+    key = (crew.parcel.key, repr(alone), first.sample.shape)
+    known = starts.pop(key, None)
     begun = known is None or first.passes > known.passes
     start = crew.ask(_begin, alone, first, steady, witness) if begun else known
     assert start is not None
-    _STARTS[key] = start
-    while len(_STARTS) > STARTS:
-        del _STARTS[next(iter(_STARTS))]
+    starts[key] = start
+    while len(starts) > STARTS:
+        del starts[next(iter(starts))]
     execution = prepared(alone, start.device, start.setup)
     if not (begun or steady):
         crew.ask(_steady, execution, first)
@@ -169,8 +173,8 @@ class Start:
 
 
 STARTS = 8
-_STARTS: dict[tuple[Hashable, ...], Start] = {}
-"""Those used last, by engine, network and how it was asked to be run."""
+_STARTS: MutableMapping[Engine, dict[tuple[Hashable, ...], Start]] = WeakKeyDictionary()
+"""Those used last of each engine, by network and how it was asked to be run."""
 
 
 def _steady(classifier: Classifier, execution: Execution, job: Job[Any]) -> None:

@@ -161,6 +161,25 @@ def test_a_network_is_begun_once_for_all_measurements(monkeypatch: pytest.Monkey
     assert asked.count("_steady") >= 1
 
 
+def test_another_engine_of_the_same_kind_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have other machines: what was chosen for the first one may not run there."""
+    asked: list[str] = []
+    ask = Crew.ask
+
+    def told(self: Crew, function: Any, *rest: Any) -> Any:
+        asked.append(function.__name__)
+        return ask(self, function, *rest)
+
+    monkeypatch.setattr(Crew, "ask", told)
+    model, begun = Classifier(Net()), []
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        for pool in (one, other, one):
+            asked.clear()
+            answers(model, sample(3), [None], execution=Execution(executor=pool))
+            begun.append(asked.count("_begin"))
+    assert begun == [1, 1, 0]
+
+
 def test_answers_are_shared_too() -> None:
     asked = [None, ("white_noise", 3), _attack, _darker]
     alone, shared = (

@@ -114,8 +114,8 @@ def _of_others(cores: int, every: int) -> Iterator[Finding]:
     if busy is not None and cores == every and busy > max(0.5, 0.25 * every):
         yield Finding(
             "other processes",
-            f"they take about {busy:.1f} of {_cores(every)} now: gates take longer "
-            "meanwhile, and what is foretold here is too much for a quiet machine",
+            f"they take about {busy:.1f} of {_cores(every)} now; gates are slower meanwhile, and "
+            "faster than told here once they have ended",
             "note",
         )
 
