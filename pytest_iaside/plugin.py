@@ -155,6 +155,8 @@ def pytest_report_header(config: pytest.Config) -> str | None:
             told[name] = value
     if update := state.update_mode(config):
         told["update"] = update
+    if config.getoption("iaside_accept_drift"):
+        told["accept_drift"] = True
     return printable(f"iaside: {', '.join(f'{k}={v}' for k, v in told.items())}") if told else None
 
 

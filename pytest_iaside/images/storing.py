@@ -60,7 +60,8 @@ class ImageStore:
             first = f"{_size(self._shape)} {self._dtype}"
             raise ReferenceSampleError(
                 f"{name} is {_size(image.shape)} {image.dtype} but {self._first} is {first}; a "
-                "reference sample has images of one size and type: give all one resize= and crop="
+                "reference sample has images of one size and type: resize and crop them alike "
+                "(resize= and crop= of files)"
                 f"{_advice(image.shape, self._shape)}"
             )
         elif self._array is not None and len(self) == len(self._array):

@@ -10,8 +10,8 @@ MORE_THAN_CHANCE = 2.0
 MANY_RIGHT = 0.25
 """Of so many images answered right nobody says that the labels are wrong altogether."""
 CSV_FILE = (
-    "write the model's class of each image into a CSV file, and give it as labels="
-    '"the file": docs/how-to/data.md'
+    "write the model's class of each image into a CSV file with the columns file and label, and "
+    "give its path as labels="
 )
 
 

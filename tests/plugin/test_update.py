@@ -92,7 +92,13 @@ def test_an_update_says_what_it_overrules(gated: Project) -> None:
     score = "{:.3f} → {:.3f}".format(
         *(comparison[role]["spectral"]["signed_src"] for role in ("baseline", "candidate"))
     )
-    result.stdout.fnmatch_lines([f"*{score}*↻ updated*", "*it overrules drift:*"])
+    result.stdout.fnmatch_lines(
+        [
+            "iaside: *update=changed, accept_drift=True",
+            f"*{score}*↻ updated*",
+            "*it overrules drift:*",
+        ]
+    )
     new = SpectralProfile.load(gated.baseline).psi
     assert new[1] < old[1] - 0.1
     assert gated.run(gain=0.2).ret == pytest.ExitCode.OK

@@ -51,7 +51,7 @@ def test_a_part_of_the_classes_is_refused_before_the_bands_are_measured(tmp_path
         'this measurement makes no baseline, nothing was written: labels="folder" took the 3 '
         "folders, in the order of their names, for the first 3 of the model's 6 classes (class5 is "
         "class 2), and the model answers 0.0% of the images right; write the model's class of each "
-        'image into a CSV file, and give it as labels="the file": docs/how-to/data.md'
+        "image into a CSV file with the columns file and label, and give its path as labels="
     )
 
 
