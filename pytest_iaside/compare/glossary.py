@@ -13,7 +13,7 @@ GLOSSES = {
     "mPE": "mean prediction error: how far answers move under a perturbation",
     "band": "a range of frequencies; band 0 holds the coarsest structures",
     "coalition": "a set of bands that an image is shown with, and no others",
-    "CI": "confidence interval; of 100 of 95 %, 95 hold the true change",
+    "CI": "confidence interval; at 95%, 95 in 100 hold the true change",
     "drift": "the whole interval lies beyond what is allowed",
     "inconclusive": "the interval holds both what is allowed and what is not",
 }
