@@ -271,6 +271,11 @@ def _checked_network(network: object) -> Network:
         if not path.is_file():
             raise ModelError(f"there is no file {path}; give the path of an existing .onnx file")
         return path
+    if type(network).__name__ == "ReferenceSample":
+        raise ModelError(
+            "the model is a ReferenceSample: model and reference were given the other way round; "
+            "give the model first"
+        )
     if isinstance(network, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
         # Wrapped, each pass waits for those of other processes, which may not measure at all.
         return _checked_network(network.module)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError, SettingsError
+from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.models.classifier import Classifier, as_classifier
 from pytest_iaside.models.outputs import check_logits
 
@@ -76,6 +77,11 @@ class TestNetwork:
         assert repr(Classifier(logits)) == "Classifier(logits, fed [0, 1] pixels)"
         classifier = Classifier(logits, mean=IMAGENET_MEAN, std=0.25)
         assert repr(classifier) == "Classifier(logits, mean=0.485, 0.456, 0.406, std=0.25)"
+
+    def test_a_reference_sample_in_its_place_is_named(self) -> None:
+        sample = ReferenceSample(torch.rand(2, 1, 8, 8), torch.tensor([0, 1]))
+        with pytest.raises(ModelError, match="given the other way round; give the model first"):
+            Classifier(sample)  # type: ignore[arg-type]  # the point
 
     def test_it_travels_to_another_process(self) -> None:
         classifier = Classifier(network(), mean=0.5, std=0.25)
