@@ -19,6 +19,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ import numpy as np
 import torch
 from common.changes import IMAGENET, layers, pruned, rounded
 from common.measured import CROP, RESIZE
+from common.saved import kept, value
 from common.side_by_side import machine, print_table
 from PIL import Image
 from scrapbook.data import photographs
@@ -199,7 +201,9 @@ def compare_deployed(sample: ReferenceSample, only: str) -> None:
     network = load_photo_tagger()
     original = classifier(network, "Lite0")
     mirrored = ReferenceSample(sample.images.flip(-1), sample.labels, names=sample.names)
-    before, rows = truth(original, mirrored, Settings.of([USUAL])), []
+    before = truth(original, mirrored, Settings.of([USUAL]))
+    rows: list[list[str]] = []
+    judged: list[Judged] = []
     # The game is played on some; answers are those to all.
     usual = Layer("benchmark", {"samples": min(PLAYED, len(sample))})
     with tempfile.TemporaryDirectory() as folder:
@@ -222,6 +226,7 @@ def compare_deployed(sample: ReferenceSample, only: str) -> None:
             tight = compare_equivalence(*both, TIGHT.bands, TIGHT.answers)
             lost = really_lost(truth(model, mirrored, settings), before)
             rows.append(row_of(name, found, tight, lost))
+            judged.append(Judged(name, found, tight, lost))
             seconds = time.perf_counter() - began
             print(f"{name} ({seconds:.0f} s): {found.summary()}", flush=True)
             for check in found.checks:
@@ -238,7 +243,49 @@ def compare_deployed(sample: ReferenceSample, only: str) -> None:
         "the band that moved most, % of v(all)",
         "really lost under five corruptions, points",
     ]
-    print_table(head, rows)
+    what = f"Lite0 deployed otherwise, {len(sample)} photographs"
+    print_table(head, rows, name="" if only else "deployed", what=what)
+    if not only:
+        keep(judged, len(sample))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A deployed model, what was found of it, and what it really lost."""
+
+    name: str
+    found: Equivalence
+    tight: Equivalence
+    lost: Estimate
+
+
+def keep(judged: list[Judged], images: int) -> None:
+    """What pages show of float32 and of the int8 versions."""
+    exact = [each for each in judged if "float32" in each.name and "ONNX" in each.name]
+    if exact:
+        checks = [c.verdict for e in exact for c in e.tight.checks if c.name != "structured"]
+        what = "checks in which float32 ONNX of EfficientNet-Lite0 is equivalent within 0.001 "
+        what += f"of the check's unit, on {images} photographs"
+        value("equivalent-float32", f"{checks.count('pass')} of {len(checks)}", "checks", what)
+    int8 = [each for each in judged if "int8" in each.name]
+    if int8:
+        equivalent = sum(each.found.verdict == "pass" for each in int8)
+        what = "int8 versions of the same model that are equivalent"
+        value("int8-equivalent", f"{equivalent or 'none'} of {len(int8)}", "int8 versions", what)
+        clean = [
+            100 * check.change
+            for each in int8
+            for check in each.found.checks
+            if check.name == "clean accuracy"
+        ]
+        value("int8-clean", span(clean), "points", "change of their clean accuracy")
+        lost = [-100 * each.lost.value for each in int8]
+        what = "accuracy that each of them really lost under five corruptions"
+        value("int8-lost", f"{min(lost):.0f} to {max(lost):.0f}", "points", what)
+
+
+def span(values: list[float]) -> str:
+    return f"{min(values):+.0f} to {max(values):+.0f}".replace("-", "−")
 
 
 WORDS = {"pass": "equivalent", "drift": "different", "inconclusive": "not shown"}
@@ -401,7 +448,8 @@ def compare_pipelines(folder: Path, samples: int) -> None:
         "log-likelihood as it answers",
         "most lost through band, nats",
     ]
-    print_table(head, rows)
+    what = f"Preprocessing done otherwise, Lite0, {samples} photographs"
+    print_table(head, rows, name="preprocessing", what=what)
 
 
 def main() -> None:
@@ -426,4 +474,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()

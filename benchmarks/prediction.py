@@ -23,6 +23,7 @@ import numpy as np
 from common import predicted
 from common.changes import PHOTO_MEAN, PHOTO_STD
 from common.predicted import SCORES, SURROGATES, Kept, Subjects
+from common.saved import kept, value
 from common.side_by_side import machine, print_table
 
 from pytest_iaside import Classifier
@@ -68,11 +69,25 @@ def main() -> None:
         f"{len(subjects.known)} images (game: {subjects.played}), losses on {len(subjects.truth)} "
         f"others; {len(study.corruptions)} corruptions of severity {subjects.severity}\n"
     )
-    print_choices(models)
+    print_choices(models, keep=options.subjects == "digits")
     for target, loss in study.losses.items():
         print(f"== {target}\n")
         study.print_summary(target, loss)
         study.print_corruptions(target, loss)
+    if options.subjects == "digits":
+        study.keep("", f"{len(models)} digit readers", READERS)
+    else:
+        study.keep("photos-", f"{len(models)} changed EfficientNets on photographs", PHOTOS)
+
+
+READERS = {
+    "surrogate": "surrogate, mean",
+    "noise": "pooled noise",
+    "game": "removed bands",
+    "src": "SRC",
+}
+PHOTOS = {"surrogate": "surrogate, mean", "src": "SRC", "itself": "the corruption itself"}
+"""Predictors by what pages call them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +155,25 @@ class Study:
         print_table(head, rows)
         print()
 
+    def keep(self, prefix: str, of: str, shown: dict[str, str]) -> None:
+        """What pages show: medians over corruptions, and what clean accuracy does not explain."""
+        target, beyond = "log-likelihood", "beyond clean accuracy"
+        loss = self.losses[target]
+        for name, predictor in shown.items():
+            r = pearson(self.predictors(target)[predictor].T, loss.T)
+            what = f"median over {len(r)} corruptions: {predictor} against the real loss, {of}"
+            value(f"{prefix}{name}-r", _signed(np.median(r)), "r", what)
+            if name == "surrogate":
+                what = f"the least r of surrogates over the {len(r)} corruptions, {of}"
+                value(f"{prefix}{name}-r-least", _signed(r.min()), "r", what)
+        mean = self.losses[beyond].mean(axis=1)
+        for name, predictor in (("surrogate", "surrogate, mean, beyond clean"), ("src", "SRC")):
+            values = self.predictors(beyond)[predictor].mean(axis=1)
+            low_to_high = clustered(values, mean, self.recipes, 0.95)
+            what = f"{predictor} against what clean accuracy does not explain, {of}"
+            r, low, high = map(_signed, low_to_high)
+            value(f"{prefix}{name}-effective-r", f"{r} ({low}…{high})", "r", what)
+
     def print_corruptions(self, target: str, loss: np.ndarray) -> None:
         """Under each corruption the clean accuracy, and the closest rules with their intervals."""
         chosen = [name for name in SHOWN if name in self.predictors(target)]
@@ -185,7 +219,15 @@ SHOWN = (
 )
 
 
-def print_choices(models: list[Kept]) -> None:
+PICKED = {
+    "surrogate, mean": ("surrogate", "its answers on surrogates"),
+    "clean accuracy": ("clean", "clean accuracy"),
+    "SRC": ("src", "SRC"),
+}
+"""Rules by what pages call them."""
+
+
+def print_choices(models: list[Kept], *, keep: bool) -> None:
     """What the model that a rule picks is right less often than the best, under each corruption."""
     truth, known, changed = (
         np.stack([each.arrays[name][0] for each in models])[..., HITS].mean(axis=-1)
@@ -206,6 +248,11 @@ def print_choices(models: list[Kept]) -> None:
         best = values >= values.max(axis=0) - 1e-9
         regret = there.max(axis=0) - (there * best).sum(axis=0) / best.sum(axis=0)
         rows.append([name, *(f"{100 * each:.1f}" for each in (regret.mean(), regret.max()))])
+        if keep and name in PICKED:
+            what = (
+                f"how far the model of {len(models)} picked by {PICKED[name][1]} is below the best"
+            )
+            value(f"pick-{PICKED[name][0]}", f"{100 * regret.mean():.1f}", "points", what)
     chance = there.max(axis=0) - there.mean(axis=0)
     rows.append(["any", *(f"{100 * each:.1f}" for each in (chance.mean(), chance.max()))])
     print_table(["picked by", "points below the best, mean", "most"], rows)
@@ -382,9 +429,14 @@ def _spread(values: np.ndarray, low: bool = True) -> list[str]:
     return [f"{each:+.2f}" if low else f"{each:.2f}" for each in (np.median(values), *ends)]
 
 
+def _signed(r: float) -> str:
+    return f"{r:+.2f}".replace("-", "−")
+
+
 def _shown(found: tuple[float, float, float]) -> str:
     return "{:+.2f} ({:+.2f} … {:+.2f})".format(*found)
 
 
 if __name__ == "__main__":
-    main()
+    with kept(__file__):
+        main()
