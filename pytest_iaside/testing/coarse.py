@@ -242,7 +242,8 @@ class _Looking:
             by_size=before.by_size,
             log_likelihood=before.log_likelihood,
         )
-        found = profile_of(rows, growing.game, self.fingerprint, began=self.began)
+        kept = growing.told_of("ends")
+        found = profile_of(rows, growing.game, self.fingerprint, kept=kept, began=self.began)
         note = (
             f"unchanged: every image is answered as by the baseline, and under "
             f"{ends.log_likelihood.shape[1]} of {before.log_likelihood.shape[1]} coalitions of its "

@@ -145,6 +145,52 @@ def test_what_an_early_look_played_is_kept(project: Project, tmp_path: Any) -> N
     assert first["verdict"] == second["verdict"]
 
 
+VERSIONED = """
+import os
+import models
+import pathlib
+import torch
+from pytest_iaside import Classifier, assert_spectral_robustness
+
+def model(images):
+    answers = models.model(images)
+    if pathlib.Path("worse").exists():
+        blank = images.amax(dim=(1, 2, 3)) - images.amin(dim=(1, 2, 3)) < 1e-6
+        answers = answers + blank[:, None] * torch.tensor([2.0, 0.0, 0.0])
+    return answers
+
+def test_robust():
+    assert_spectral_robustness(Classifier(model, version="1"))
+"""
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_ends_are_kept_where_the_whole_game_is_not(
+    project: Project, tmp_path: Any, changes: bool
+) -> None:
+    """As in CI, which gets its baseline from git: of an unchanged model little is run again."""
+    cached = ("-o", "iaside_bands=8")
+    project.write(VERSIONED)
+    project.run("--iaside-update=new", *cached).assert_outcomes(passed=1)
+    project.monkeypatch.setenv("IASIDE_CACHE_DIR", str(tmp_path / "of another machine"))
+    first, second = (project.records(*cached)[0] for _ in range(2))
+    played = [each["comparison"]["candidate"] for each in (first, second)]
+    assert passes(first) == passes(second) == ANSWERS + IMAGES * ENDS
+    assert [each["passes_from_cache"] for each in played] == [0, passes(second)]
+    # Of the answers two of each image; of the ends as many as make 64 with the images as they are.
+    assert played[1]["passes_replayed"] == 2 * IMAGES + 2 * IMAGES
+    assert all("unchanged: every image" in notes(each) for each in (first, second))
+    if changes:
+        # Seen where bands are missing alone, and by chance: the empty coalition must be drawn.
+        (project.root / "worse").touch()
+        for _ in range(8):
+            third = project.records(*cached)[0]
+            if "not its answers" in notes(third):
+                break
+        assert "not its answers" in notes(third)
+        assert third["comparison"]["candidate"]["passes_from_cache"] < passes(third)
+
+
 @pytest.mark.parametrize("budget", ["400", "1ms", "0.000001s"])
 def test_a_small_budget_is_no_way_to_green(eight: Project, budget: str) -> None:
     if budget == "1ms":

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pytest_iaside.execute.execution import Execution
 from pytest_iaside.images.targets import digests_of
-from pytest_iaside.measure.game.play import Game, partners
+from pytest_iaside.measure.game.coalitions import exact_coalitions
+from pytest_iaside.measure.game.play import Game, partners, plans_of
 from pytest_iaside.measure.game.replay import Again, replay
 from pytest_iaside.measure.game.rows import ARRAYS, GameRows
 from pytest_iaside.models.backends.probe import version_of
@@ -70,19 +72,25 @@ class CachedGame:
     entries: Sequence[Entry]
     again: Again
     """What of the model was answered again in this run, and need not be once more."""
+    ends: NDArray[np.int64] | None = None
+    """Which coalitions (K, S) of all are played, where these are not those of the design."""
     replayed: int = 0
     """How many of the passes that are kept were played again."""
     note: str = ""
     """What came of that, for people."""
 
     @classmethod
-    def of(cls, game: Game, again: Again | None = None) -> CachedGame:
+    def of(
+        cls, game: Game, again: Again | None = None, ends: NDArray[np.int64] | None = None
+    ) -> CachedGame:
         """Raises SettingsError where the cache's limit is no number."""
         facts: dict[str, Any] = {"rules": game.rules.as_dict()}
+        if ends is not None:
+            facts["ends"] = ends.shape[1]
         if game.temperature != 1.0:
             facts["temperature"] = game.temperature
         key = key_of(game.classifier, game.execution, facts)
-        return cls(game, ResultCache(), key, _entries(game), again or {})
+        return cls(game, ResultCache(), key, _entries(game), again or {}, ends)
 
     @property
     def why_not(self) -> str:
@@ -118,12 +126,19 @@ class CachedGame:
             return nothing
         rows = [None if one is None else _rows(one) for one in found]
         kept = [row for row in rows if row is not None]
-        self.replayed, differs = replay(self.game, images, kept, self.again)
+        self.replayed, differs = replay(self.game, images, kept, self.again, self.coalitions)
         if not differs:
             return rows
         forget_model(self.cache, self.key)
         self.note = CHANGED.format(differs)
         return nothing
+
+    def coalitions(self, images: Sequence[int]) -> list[NDArray[np.bool_]]:
+        """What is played (S, M) of each of ``images``."""
+        if self.ends is not None:
+            return list(exact_coalitions(self.game.rules.bands)[self.ends[list(images)]])
+        plans = plans_of(self.game.sample.take(images), self.game.rules)
+        return [each.coalitions for each in plans]
 
     def keep(self, images: Sequence[int], rows: GameRows) -> None:
         """Keep ``rows``, what was found for ``images``."""
@@ -137,7 +152,8 @@ class CachedGame:
         entries = [self.entries[i] for i in images]
         found = [_found(row) for row in rows.each()]
         rules = self.game.rules
-        title = f"{self.game.classifier.name}, {rules.bands} bands, {rules.design}, {rules.absence}"
+        played = rules.design if self.ends is None else "ends"
+        title = f"{self.game.classifier.name}, {rules.bands} bands, {played}, {rules.absence}"
         self.cache.put(self.key, title, entries, predicted, found)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -53,8 +54,8 @@ class GrowingGame:
     table: Floats = field(init=False)
     clean: Tensor | None = field(init=False)
     """Logits (K, classes) of the images as they are, where they were known before."""
-    kept: dict[Turn, CachedGame] = field(init=False, default_factory=dict)
-    """What the cache keeps of the game by each design."""
+    kept: dict[Turn | Literal["ends"], CachedGame] = field(init=False, default_factory=dict)
+    """What the cache keeps of the game by each design, and of its ends."""
     rows: list[GameRows] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -64,12 +65,14 @@ class GrowingGame:
         if self.cached:
             for design in get_args(Turn):
                 self.kept[design] = CachedGame.of(self.read_by(design), self.again)
+            if self.ends_save:
+                self.kept["ends"] = CachedGame.of(self.game, self.again, self._ends)
 
     def complete(self, design: Turn) -> bool:
         """Whether the cache keeps all that ``design`` plays."""
         return design in self.kept and self.kept[design].complete
 
-    def told_of(self, design: Turn) -> CachedGame | None:
+    def told_of(self, design: Turn | Literal["ends"]) -> CachedGame | None:
         """What to tell of the cache: that it was wrong, or how much of ``design`` it was asked."""
         wrong = [each for each in self.kept.values() if each.note]
         return wrong[0] if wrong else self.kept.get(design)
@@ -113,7 +116,23 @@ class GrowingGame:
         Raises ModelError as ``run_jobs`` and ``play_rounds`` do. Nobody is asked whether the
         answers are steady: that is for who asked for the clean ones.
         """
-        return self._fill(ends_along(self.game.rules, self.game.sample.digests))
+        keeper = self.kept.get("ends")
+        if keeper is not None and keeper.complete:
+            kept = [each for each in keeper.rows() if each is not None]
+            if kept:  # None where what was kept is not of this model.
+                self.rows.append(join(kept))
+                np.put_along_axis(self.table, self._ends, self.rows[-1].log_likelihood, axis=1)
+                return self.rows[-1]
+
+        def keep(some: slice, rows: GameRows) -> None:
+            if keeper is not None:
+                keeper.keep(range(some.start, some.stop), rows)
+
+        return self._fill(self._ends, keep)
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        return ends_along(self.game.rules, self.game.sample.digests)
 
     def along(self, design: Turn) -> GameRows:
         """Play the coalitions of ``design``; ψ of every band without bias. Raises as ``ends``.

@@ -1,15 +1,16 @@
 """Some of what a cache answers, played again: whether it is of the model that is here now."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.execute.runner import open_runner
 from pytest_iaside.execute.steady import agree
-from pytest_iaside.measure.game.play import Game, answers_on, first_inputs, plans_of
+from pytest_iaside.measure.game.play import Game, answers_on, first_inputs
 from pytest_iaside.measure.game.rows import GameRows, join
 from pytest_iaside.stats.arrays import Floats
 
@@ -22,9 +23,15 @@ Again = dict[str, Floats]
 
 
 def replay(
-    game: Game, images: Sequence[int], kept: Sequence[GameRows], again: Again
+    game: Game,
+    images: Sequence[int],
+    kept: Sequence[GameRows],
+    again: Again,
+    coalitions: Callable[[Sequence[int]], Sequence[NDArray[np.bool_]]],
 ) -> tuple[int, str]:
     """Play some of ``kept``, the rows of ``images`` of the sample, again.
+
+    ``coalitions`` (S, M) are told of some images of the sample: those that rows are of.
 
     How many passes that took, and the image whose answers differ; empty where all agree. At least
     64 passes and 1 % of those kept: every image as it is and under coalitions at random, or some
@@ -43,8 +50,8 @@ def replay(
     each = min(played - 1, max(1, -(-passes // len(drawn)) - 1))
     columns = random.permuted(np.tile(np.arange(played - 1), (len(drawn), 1)), axis=1)[:, :each]
     wanted = [images[place] for place in drawn]
-    plans = plans_of(game.sample.take(wanted), game.rules)
-    coalitions = [p.coalitions[some] for p, some in zip(plans, columns, strict=True)]
+    every = coalitions(wanted)
+    chosen = [of_image[some] for of_image, some in zip(every, columns, strict=True)]
     task, targets = game.classifier.task, None
     if game.sample.right is None:
         targets = task.predicted(torch.from_numpy(rows.log_probabilities[drawn]))
@@ -58,7 +65,7 @@ def replay(
             some = slice(done, done + len(shard.sample))
             known = None if clean is None else clean[some]
             own = None if targets is None else targets[some]
-            answers = answers_on(runner, game.rules, shard, coalitions[some], own, known)
+            answers = answers_on(runner, game.rules, shard, chosen[some], own, known)
             for _, (found,), as_it_is in answers:
                 for answer, log_probabilities in zip(found, as_it_is, strict=True):
                     place = drawn[done]
