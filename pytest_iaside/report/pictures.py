@@ -150,6 +150,7 @@ def images_of(gate: Gate, thumbnails: bool, examples: bool) -> dict[str, Any] | 
                 "thumbnail": small.get(image["digest"], ""),
                 "contribution": signed(image["contribution"], 4),
                 "share": share(part, 0),
+                "answers": _answers(image),
                 "chart": spark(before, after, extent),
             }
         )
@@ -172,6 +173,7 @@ def images_of(gate: Gate, thumbnails: bool, examples: bool) -> dict[str, Any] | 
         "head": f"adds{f', {unit}' if unit else ''}",
         "rows": rows,
         "labelled": any(row["label"] for row in rows),
+        "answered": any(row["answers"] for row in rows),
         "numbers": Table(head, numbers),
         "masks": list(zip(masks, spectral["band_labels"], strict=True)),
         "examples": pictures["examples"] if pictures and examples else [],
@@ -179,6 +181,19 @@ def images_of(gate: Gate, thumbnails: bool, examples: bool) -> dict[str, Any] | 
         "cropped": pictures["size"] if pictures and pictures["cropped"] else None,
         "contrast": CONTRAST,
     }
+
+
+def _answers(image: ImageRecord) -> str:
+    """How both models answer it as it is: ``✓ 0.93 → ✗ 0.12``; empty where that is not known."""
+    told = []
+    for right, probability in (
+        (image.get("baseline_right"), image.get("baseline_probability")),
+        (image.get("candidate_right"), image.get("candidate_probability")),
+    ):
+        if right is None or probability is None:
+            return ""
+        told.append(f"{'✓' if right else '✗'} {fixed(probability, 2)}")
+    return " → ".join(told)
 
 
 def _worth_a_row(

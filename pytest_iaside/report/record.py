@@ -83,6 +83,10 @@ class ImageRecord(TypedDict):
     contribution: Number  # What it adds to the change, in the unit of the quantity.
     baseline_psi: Numbers  # Its ψ of each band under the baseline, in nats.
     candidate_psi: Numbers  # Its ψ of each band under the candidate, in nats.
+    baseline_right: bool | None  # Whether the baseline answers it right; null where not known.
+    candidate_right: bool | None  # Whether the candidate does.
+    baseline_probability: Number | None  # The baseline's probability of its label; null, too.
+    candidate_probability: Number | None  # The candidate's probability of its label.
 
 
 class ImagesRecord(TypedDict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime, timezone
 from importlib import metadata
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_iaside.stats.estimate import Estimate
 
 SHOWN_IMAGES = 12  # images behind a change, of those a record tells
+OF_ONE_ANSWER = ("accuracy, clean", "probability of the label, clean")
 CURVE = 40  # points of a convergence curve
 
 T = TypeVar("T")
@@ -73,7 +74,11 @@ def comparison_record(comparison: Comparison) -> ComparisonRecord:
     changes, level = comparison.image_changes, comparison.level
     shown = None
     if changes is not None:
-        images = [record_of(ImageRecord, image) for image in changes.images[:SHOWN_IMAGES]]
+        told = _answered(comparison)
+        images = [
+            record_of(ImageRecord, image, **told(image.digest))
+            for image in changes.images[:SHOWN_IMAGES]
+        ]
         shown = record_of(ImagesRecord, changes, count=len(changes.images), images=images)
     both = comparison.on_the_same_images or (comparison.candidate, comparison.baseline)
     return record_of(
@@ -90,6 +95,24 @@ def comparison_record(comparison: Comparison) -> ComparisonRecord:
         candidate=measurement_record(both[0], level),
         baseline=measurement_record(both[1], level),
     )
+
+
+def _answered(comparison: Comparison) -> Callable[[str], dict[str, Any]]:
+    """What both models answer to an image as it is, by its digest; None where that is not known."""
+    both = {"baseline": comparison.baseline, "candidate": comparison.candidate}
+    found: dict[str, dict[str, Any]] = {}
+    for role, measurement in both.items():
+        answers = measurement.answers or measurement
+        known = {quantity.name for quantity in answers.quantities}
+        if not known.issuperset(OF_ONE_ANSWER) or answers.model.task != "softmax":
+            continue
+        right, probability = (answers[name] for name in OF_ONE_ANSWER)
+        for row, digest in enumerate(answers.digests):
+            of_image = found.setdefault(digest, {})
+            of_image[f"{role}_right"] = bool(right[row] > 0)
+            of_image[f"{role}_probability"] = float(probability[row])
+    fields = [f"{role}_{what}" for role in both for what in ("right", "probability")]
+    return lambda digest: {name: found.get(digest, {}).get(name) for name in fields}
 
 
 def loss_record(found: LossChange) -> LossRecord:

@@ -31,8 +31,9 @@ SECONDS_BETWEEN = 0.2  # two states of progress
 def terminal_lines(records: Sequence[GateRecord], *, width: int, color: bool) -> list[str]:
     """The table of gates, worst first, and under it one sentence for each failed gate.
 
-    Lines are at most ``width`` columns long (72 where it is less). Where gate names do not fit
-    beside their numbers they stand above them; only a name longer than a line is shortened.
+    Lines are at most ``width`` columns long (72 where it is less), but for a path that is longer
+    than that. Where gate names do not fit beside their numbers they stand above them; only a name
+    longer than a line is shortened.
     """
     found = gates(records)
     if not found:
@@ -70,7 +71,10 @@ def terminal_lines(records: Sequence[GateRecord], *, width: int, color: bool) ->
         parts += [] if gate.failed else map(printable, gate.notes)
         if told := "; ".join([*parts, gate.size] if gate.size else parts):
             lines += ["", f"{gate.mark} {shorten(gate.label, width - 4)}:"]
-            wrapped = textwrap.wrap(told, width - len(GAP), break_on_hyphens=False)
+            # A path or a command that is broken in its middle cannot be copied.
+            wrapped = textwrap.wrap(
+                told, width - len(GAP), break_on_hyphens=False, break_long_words=False
+            )
             lines += [f"{GAP}{each}" for each in wrapped]
     return lines
 

@@ -114,6 +114,39 @@ def test_baselines_that_git_ignores(folder: Path, capsys: pytest.CaptureFixture[
     assert status == 1
 
 
+def git(folder: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_baselines_that_are_not_committed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = baseline(folder)
+    note = f"  ○ {path.relative_to(folder)}: is not in git as it is here"
+    assert "is not in git" not in doctor(capsys)[1]  # Where there is no git at all.
+    git(folder, "init", "-q", ".")
+    status, said = doctor(capsys)
+    assert said.count(note) == 1 and status == 0
+    git(folder, "add", ".")
+    assert doctor(capsys)[1].count(note) == 1
+    git(folder, "commit", "-q", "-m", "baseline")
+    assert note not in doctor(capsys)[1]
+    arrays = path.with_suffix(".npz")
+    arrays.write_bytes(arrays.read_bytes() + b" ")
+    assert doctor(capsys)[1].count(note) == 1
+
+
+def test_a_library_that_logs_is_not_heard(
+    folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """torch.compile warns that there is no GPU; what comes of trying it is told anyway."""
+    import logging
+
+    with installed._hushed():
+        logging.getLogger("torch").warning("no GPU")
+    logging.getLogger("torch").warning("heard")
+    assert [each.message for each in caplog.records] == ["heard"]
+
+
 def test_a_cache_that_cannot_be_written(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,9 @@ from profiles import make_profile
 
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.compare.comparison import Comparison
+from pytest_iaside.measure.measurement import Measurement
 from pytest_iaside.measure.profile import SpectralProfile
+from pytest_iaside.measure.quantities import ANSWERS, answer_quantities
 from pytest_iaside.report.recorded import SHOWN_IMAGES, comparison_record
 from pytest_iaside.thresholds import Thresholds
 
@@ -138,4 +140,41 @@ def test_plain_values_hold_the_first_ones() -> None:
         "contribution": found.images[0].contribution,
         "baseline_psi": found.images[0].baseline_psi.tolist(),
         "candidate_psi": found.images[0].candidate_psi.tolist(),
+        **dict.fromkeys(ANSWERED),
     }
+
+
+ANSWERED = [
+    f"{role}_{what}" for role in ("baseline", "candidate") for what in ("right", "probability")
+]
+
+
+def test_what_both_models_answer_is_told_by_image() -> None:
+    """Image i gives its label i/20 before, and half of that after: none is right any more."""
+    measured = profiles()
+    both = []
+    for profile, scale in zip(measured, (0.5, 1.0), strict=True):
+        share = scale * np.arange(20) / 20
+        known = {"accuracy, clean": share > 0.5, "probability of the label, clean": share}
+        quantities = answer_quantities(())
+        answers = Measurement(
+            kind=ANSWERS,
+            quantities=quantities,
+            values=np.stack([known.get(each.name, 1 + 0 * share) for each in quantities], axis=1),
+            digests=profile.digests,
+            names=profile.names,
+            labels=profile.labels,
+            settings={"panel": []},
+            reference=profile.reference,
+            model=profile.model,
+            forward_passes=0,
+        )
+        both.append(replace(profile, answers=answers))
+    comparison = compare(*both)
+    told = comparison_record(comparison)["image_changes"]
+    assert told is not None
+    for image in told["images"]:
+        share = both[1].names.index(image["name"]) / 20
+        assert image["baseline_probability"] == pytest.approx(share)
+        assert image["candidate_probability"] == pytest.approx(share / 2)
+        assert (image["baseline_right"], image["candidate_right"]) == (share > 0.5, False)

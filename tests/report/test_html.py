@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from copy import deepcopy
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -181,6 +182,7 @@ def test_images_behind_a_change(red: GateRecord) -> None:
         "The 12 of 60 images that add most to the change of ψ of band 5 (0.31–0.38 cycles/px) "
         f"({signed(changes['change'])} nats), the most harmful first."
     ) in texts
+    assert "answered right, probability of the label" not in texts  # Not known of this one.
     for image in changes["images"]:
         assert image["name"] in texts
         assert signed(image["contribution"], 4) in texts
@@ -196,6 +198,16 @@ def test_images_behind_a_change(red: GateRecord) -> None:
         "0.jpg: all bands",
         "0.jpg: low: bands 0–2",
     ]
+
+
+def test_images_behind_a_change_with_their_answers(red: GateRecord) -> None:
+    told = deepcopy(red)
+    for image in told["comparison"]["image_changes"]["images"]:
+        image |= {"baseline_right": True, "baseline_probability": 0.934}
+        image |= {"candidate_right": False, "candidate_probability": 0.12}
+    texts = Page(render([told], meta=META)).texts
+    assert "answered right, probability of the label" in texts
+    assert "✓ 0.93 → ✗ 0.12" in texts
 
 
 def test_nothing_measured() -> None:

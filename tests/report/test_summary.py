@@ -70,6 +70,14 @@ class TestTerminal:
         assert len(line) == 80
         assert line.startswith("test_first[nnn") and line.endswith("nnnlast]") and "…" in line
 
+    def test_a_path_is_never_broken_in_its_middle(self, red: GateRecord) -> None:
+        """So that it can be copied, however long it is."""
+        path = "tests/robustness/__iaside__/test_my_reader/" + "of_digits_" * 8 + ".yaml"
+        record = {**red, "verdict": None, "summary": f"there is no baseline {path} yet"}
+        record |= {"status": "refused", "comparison": None}
+        lines = terminal_lines([record], width=80, color=False)
+        assert sum(path in line for line in lines) == 1
+
     def test_same_names_of_two_files_are_told_apart(self, green: GateRecord) -> None:
         records = [named(green, "a.py::test[x::y]"), named(green, "b.py::test[x::y]")]
         lines = terminal_lines(records, width=120, color=False)

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace, command: str) -> int:
         raise SettingsError("a model costs as its images do: give the reference sample after it")
     settings = cli.read_settings(options, cli.MEASURING)
     wrong = _told("installed", installed.versions())
-    wrong += _told("back ends", installed.back_ends())
+    wrong += _told(installed.TRIED, installed.back_ends())
     found, refused = project.collected()
     wrong += _told("this project", project.set_up(found, refused))
     wrong += _told("this machine", project.machine(found))

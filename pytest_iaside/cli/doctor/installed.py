@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import platform
 import time
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ EXTRAS = {
 """Libraries that one can do without, and the extra that brings each."""
 SIDE = 32
 """Pixels of the images that back ends are tried on."""
+TRIED = "back ends, each tried on a small network (compile takes half a minute)"
 NO_FILE = ("onnx",)
 """Back ends that run files, not modules."""
 
@@ -58,7 +61,10 @@ def back_ends() -> Iterator[Finding]:
             continue
         began = time.perf_counter()
         try:
-            with open_backend(classifier, backend=name, inputs=images, batch_size=4) as opened:
+            with (
+                _hushed(),
+                open_backend(classifier, backend=name, inputs=images, batch_size=4) as opened,
+            ):
                 (logits,) = opened.forward_many([images])
                 where = str(opened.device)
         except (SpectralRobustnessError, ImportError) as error:
@@ -69,6 +75,17 @@ def back_ends() -> Iterator[Finding]:
             away = float((logits.cpu() - network.cpu()(images)).abs().max())
         seconds = time.perf_counter() - began
         yield Finding(name, f"works on {where} (ready in {seconds:.1f} s, {away:.0e} from PyTorch)")
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """No line of a library's log, such as that there is no GPU: what comes of it is told here."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _version(name: str) -> str:

@@ -175,6 +175,11 @@ def _baselines(config: pytest.Config, found: Collected) -> Iterator[Finding]:
     for path in _ignored(paths, config.rootpath)[:SHOWN]:
         shown = os.path.relpath(path, config.rootpath)
         yield Finding(shown, "git ignores it, so that it is never committed: .gitignore", "wrong")
+    for path in _uncommitted(paths, config.rootpath)[:SHOWN]:
+        shown = os.path.relpath(path, config.rootpath)
+        yield Finding(
+            shown, "is not in git as it is here, so CI compares with another or none", "note"
+        )
 
 
 def _is_gone(owner: store.Owner, path: Path, root: Path, tests: set[str]) -> bool:
@@ -190,15 +195,31 @@ def _is_gone(owner: store.Owner, path: Path, root: Path, tests: set[str]) -> boo
 
 def _ignored(paths: Sequence[Path], root: Path) -> list[Path]:
     """Those of ``paths`` that git ignores, their arrays included; none where there is no git."""
+    asked = "\0".join(map(str, _files(paths))).encode()
+    return [Path(each) for each in _git(root, "check-ignore", "-z", "--stdin", asked=asked)]
+
+
+def _uncommitted(paths: Sequence[Path], root: Path) -> list[Path]:
+    """Those of ``paths`` that git does not have, or has otherwise, they or their arrays."""
+    files = [str(each) for each in _files(paths)]
+    known = ("ls-files", "-z", "--others", "--modified", "--exclude-standard")
+    changed = [root / each for each in _git(root, *known, "--", *files)]
+    staged = _git(root, "diff", "--cached", "--name-only", "--relative", "-z", "--", *files)
+    other = {each.with_suffix("") for each in [*changed, *(root / each for each in staged)]}
+    return [path for path in paths if path.with_suffix("") in other]
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    return [each for path in paths for each in (path, path.with_suffix(".npz"))]
+
+
+def _git(root: Path, *arguments: str, asked: bytes = b"") -> list[str]:
+    """The names that git tells, ended by NUL each; none where it is missing or no repository."""
     git = shutil.which("git")
     if git is None:
         return []
-    every = [each for path in paths for each in (path, path.with_suffix(".npz"))]
-    asked = "\0".join(map(str, every)).encode()
-    done = subprocess.run(
-        [git, "check-ignore", "-z", "--stdin"], cwd=root, input=asked, capture_output=True
-    )
-    return [Path(os.fsdecode(each)) for each in done.stdout.split(b"\0") if each]
+    done = subprocess.run([git, *arguments], cwd=root, input=asked, capture_output=True)
+    return [os.fsdecode(each) for each in done.stdout.split(b"\0") if each]
 
 
 def machine(found: Collected) -> Iterator[Finding]:
