@@ -79,7 +79,7 @@ def lines(process: subprocess.Popen[str]) -> list[str]:
     output, _ = process.communicate()
     if process.returncode:
         raise SystemExit(f"iaside track exited with {process.returncode}:\n{output}")
-    return [line for line in output.splitlines() if line.startswith("step ")]
+    return [line for line in output.splitlines() if line.startswith("epoch ")]
 
 
 def uninterrupted(folder: Path) -> float:

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace, command: str) -> int:
             "there: pytest TEST --iaside-update=add"
         )
     new = cli.measured(
-        options.model,
+        cli.named(options.model),
         cli.read_reference(options),
         {**_as_measured(old), "cache": not options.no_cache},
     )

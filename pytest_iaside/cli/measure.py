@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_iaside.cli import options as cli
 from pytest_iaside.compare.words import confidence
@@ -12,6 +12,7 @@ from pytest_iaside.errors import SettingsError
 from pytest_iaside.report.printing import tell
 
 if TYPE_CHECKING:
+    from pytest_iaside.images.reference import ReferenceSample
     from pytest_iaside.measure.profile import SpectralProfile
 
 
@@ -41,11 +42,11 @@ def run(options: argparse.Namespace, command: str) -> int:
     output = Path(options.output)
     if output.suffix != ".yaml":
         raise SettingsError(f"--output {output}: expected the path of a .yaml file")
-    profile = cli.measured(
-        [options.model, *options.seeds],
-        cli.read_reference(options),
-        {"panel": "auto", **settings.measure, "cache": not options.no_cache},
-    )
+    reference, how = cli.read_reference(options), {**settings.measure}
+    how["cache"] = not options.no_cache
+    models = cli.named([options.model, *options.seeds])
+    _refuse_wrong_folders(models[0], reference, how)
+    profile = cli.measured(models, reference, {"panel": "auto", **how})
     profile.save(output)
     tell(*_table(profile, settings.level))
     if profile.trainings:
@@ -55,6 +56,17 @@ def run(options: argparse.Namespace, command: str) -> int:
         tell(*filter(None, [odd_one(left_out(profile, Thresholds(), settings.level))]))
     tell(f"written: {output} and {output.with_suffix('.npz').name}")
     return cli.PASSED
+
+
+def _refuse_wrong_folders(model: Any, reference: ReferenceSample, how: dict[str, Any]) -> None:
+    """One pass of each image in folders, before the minutes that the bands take."""
+    if not all("/" in name for name in reference.names):
+        return
+    from pytest_iaside.measure.panel import measure_answers
+    from pytest_iaside.testing.folder_labels import refuse_wrong_folders
+
+    told = {name: how[name] for name in ("samples", "seed", "execution") if name in how}
+    refuse_wrong_folders(measure_answers(model, reference, "none", **told))
 
 
 def _table(profile: SpectralProfile, level: float) -> list[str]:

@@ -89,16 +89,20 @@ def read_reference(options: argparse.Namespace) -> ReferenceSample:
     return named_reference(options.reference, Path(), **how)
 
 
-def measured(names: Sequence[str], reference: ReferenceSample, how: dict[str, Any]) -> Any:
-    """The profile of the models ``names``, trainings of one recipe where there are several.
+def named(names: Sequence[str]) -> list[Any]:
+    """The models of ``names``; a factory may return a list of trainings."""
+    from pytest_iaside.testing.factories import named_models
 
-    A factory may return a list of trainings. ``how`` are keywords of ``measure``.
+    return [model for name in names for model in named_models(name, Path())]
+
+
+def measured(models: Sequence[Any], reference: ReferenceSample, how: dict[str, Any]) -> Any:
+    """The profile of ``models``, trainings of one recipe where there are several.
+
+    ``how`` are keywords of ``measure``.
     """
     from pytest_iaside.measure.spectral import measure
-    from pytest_iaside.testing.factories import named_models
     from pytest_iaside.testing.trainings import measure_each
-
-    models = [model for name in names for model in named_models(name, Path())]
 
     def one(model: Any, sample: Any, _: Any) -> Any:
         with terminal_progress(model.name) as progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pytest_iaside.cli.main import main
 from pytest_iaside.errors import BaselineError
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.measure.measurement import Measurement
@@ -78,3 +80,26 @@ def test_nothing_is_told_of_all_classes_or_of_labels_from_elsewhere(tmp_path: Pa
     assert fewer_folders(answered(few)) == ""
     unlabelled = ReferenceSample(few.images, None, names=few.names)
     assert fewer_folders(answered(unlabelled)) == ""
+
+
+def test_the_command_refuses_them_before_the_bands_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    folders(tmp_path / "images", (2, 3, 5))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "six_classes", raising=False)
+    (tmp_path / "six_classes.py").write_text(
+        "import torch\nplayed = []\ndef model():\n    return answers\n"
+        "def answers(images):\n    played.append(len(images))\n"
+        "    light = images.mean(dim=(1, 2, 3))[:, None]\n"
+        f"    return -300 * (light - torch.arange({CLASSES}) / {CLASSES}) ** 2\n"
+    )
+    how = ["--resize=none", "--crop=none", "--channels=1", "--bands=3", "--output=x.yaml"]
+    assert main(["measure", "six_classes:model", "images", *how]) == 2
+    assert "the first 3 of the model's 6 classes" in capsys.readouterr().err
+    # Nothing but each image as it is, and what tells whether the model can be asked at all.
+    import six_classes  # type: ignore[import-not-found]
+
+    assert sum(six_classes.played) < 5 * 12
+    assert not (tmp_path / "x.yaml").exists()
