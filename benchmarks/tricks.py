@@ -20,6 +20,7 @@ from pathlib import Path
 from unittest import mock
 from xml.etree import ElementTree
 
+import numpy as np
 import torch
 from common.saved import kept, value
 from common.side_by_side import machine, print_table
@@ -115,10 +116,9 @@ def detection(runs: int) -> None:
     classifier, execution = Classifier(network), Execution(device="cpu")
     game = Game(classifier, Rules(), execution, sample, sample)
     asked = Asked(classifier, sample, (None, *PANEL), 0, execution)
-    asked.keep(asked.run())
+    logits = np.stack(asked.found(True), axis=1)
     kept = CachedGame.of(game)
     rows = list(_results(game, kept))
-    logits = asked.run()
     threes = (labels == 3).nonzero()[:, 0].tolist()
     some = {
         "one image of 50": [17],
@@ -140,9 +140,9 @@ def detection(runs: int) -> None:
             for _ in range(runs):
                 # As a gate does: first the answers, which the game then need not ask again.
                 asked.again.clear()
-                stale = bool(asked._replay(logits))
+                stale = bool(asked._replay(range(IMAGES), logits))
                 if plays and not stale:
-                    stale = bool(replay(game, range(IMAGES), rows, asked.again)[1])
+                    stale = bool(replay(game, range(IMAGES), rows, asked.again, kept.coalitions)[1])
                 found += stale
             low, high = stats.binomtest(found, runs).proportion_ci(method="wilson")
             lines.append(

@@ -36,7 +36,11 @@ MOST = 100_000
 
 def times(factor: float) -> Thresholds:
     """The default limits, all ``factor`` times as wide."""
-    allowed = {name: value for name, value in vars(LIMITS).items() if name.startswith("max_")}
+    allowed = {
+        name: value
+        for name, value in vars(LIMITS).items()
+        if name.startswith("max_") and value is not None
+    }
     return replace(LIMITS, **{name: factor * value for name, value in allowed.items()})
 
 

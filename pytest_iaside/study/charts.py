@@ -124,7 +124,7 @@ def grid_chart(
 ) -> Markup:
     """Correlations as a grid of numbers, each cell the stronger the further it is from 0."""
     left = max(map(len, rows)) * CHARACTER + 10
-    top = max(map(len, columns)) * CHARACTER * 0.95 + 8
+    top = max(map(len, columns)) * CHARACTER + 8
     wide, high = (WIDTH - 2 - left) / len(columns), 16.0
     parts = []
     for number, name in enumerate(columns):

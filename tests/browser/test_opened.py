@@ -31,6 +31,15 @@ BEYOND_THE_EDGE = """() => {
     .map((one) => one.outerHTML.slice(0, 200));
 }"""
 
+# Words of a chart of which it shows a part.
+CUT_IN_CHARTS = """() => [...document.querySelectorAll("svg[role=img] text")]
+  .filter((one) => {
+    const chart = one.ownerSVGElement.getBoundingClientRect(), own = one.getBoundingClientRect();
+    return own.width > 0 && (own.right > chart.right + 1 || own.left < chart.left - 1
+      || own.top < chart.top - 1 || own.bottom > chart.bottom + 1);
+  })
+  .map((one) => one.textContent)"""
+
 FOCUSED = """() => {
   const one = document.activeElement;
   if (one === document.body) return null;
@@ -135,6 +144,7 @@ def test_fits_its_width(open_report: Open, report: Report, width: int) -> None:
             opened.unfold()
         assert opened.page.evaluate("() => document.documentElement.scrollWidth") == width
         assert opened.page.evaluate(BEYOND_THE_EDGE) == []
+    assert opened.page.evaluate(CUT_IN_CHARTS) == []
 
 
 def test_accessible(open_report: Open, report: Report, axe: str) -> None:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from .conftest import Opened
-from .test_opened import BEYOND_THE_EDGE, LOST_ON_PAPER, UNSEEN, _severe
+from .test_opened import BEYOND_THE_EDGE, CUT_IN_CHARTS, LOST_ON_PAPER, UNSEEN, _severe
 from .validity import invalid
 
 Open = Callable[..., Opened]
@@ -127,6 +127,7 @@ def test_fits_its_width(open_report: Open, page: Path, width: int) -> None:
     opened.unfold()
     assert opened.page.evaluate("() => document.documentElement.scrollWidth") == width
     assert opened.page.evaluate(BEYOND_THE_EDGE) == []
+    assert opened.page.evaluate(CUT_IN_CHARTS) == []
 
 
 def test_accessible(open_report: Open, page: Path, axe: str) -> None:

@@ -230,7 +230,7 @@ def test_size_chart_joins_the_points() -> None:
     drawn = charts.size_chart("a", [Series("candidate", (-8.0, -4.0, 0.0))])
     (path,) = elements(drawn, "polyline", "candidate")
     points = [tuple(map(float, pair.split(","))) for pair in (path.get("points") or "").split()]
-    assert [x for x, _ in points] == pytest.approx([48, 196, 344])
+    assert [x for x, _ in points] == pytest.approx([56, 197, 338])
     assert points[0][1] - points[1][1] == pytest.approx(points[1][1] - points[2][1], abs=0.2)
 
 

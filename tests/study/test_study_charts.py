@@ -56,7 +56,7 @@ def test_models_that_are_all_the_same_have_a_place_too() -> None:
     dots = [Dot(name, 0.0, 0.5) for name in "ab"]
     chart = scatter_chart("s", dots, across="x", upright="y", groups=[""], title="t")
     assert len(marks(chart)) == 2
-    assert marks(plane_chart("p", dots, groups=["", "g"], title="t"))["a"] == (196.0, 127.0)
+    assert marks(plane_chart("p", dots, groups=["", "g"], title="t"))["a"] == (197.0, 127.0)
 
 
 def test_a_plane_keeps_its_proportions() -> None:
@@ -105,8 +105,8 @@ def test_curves_go_through_the_middles_of_bands(ordered: bool) -> None:
         [tuple(map(float, pair.split(","))) for pair in (line.get("points") or "").split()]
         for line in ElementTree.fromstring(chart).iter(f"{SVG}polyline")
     )
-    assert first[0][0] == pytest.approx(40 + 0.05 / 0.5 * 312, abs=0.1)
-    assert first[1][0] == pytest.approx(40 + 0.3 / 0.5 * 312, abs=0.1)
+    assert first[0][0] == pytest.approx(48 + 0.05 / 0.5 * 298, abs=0.1)
+    assert first[1][0] == pytest.approx(48 + 0.3 / 0.5 * 298, abs=0.1)
     assert (first[0][1], first[1][1]) == (second[1][1], second[0][1])
     assert first[1][1] < first[0][1]
     assert ("opacity" in chart) == ordered

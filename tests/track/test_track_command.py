@@ -414,7 +414,7 @@ class TestCharts:
             for each in chart.iter(f"{SVG}polyline")
         ]
         assert [len(line) for line in lines] == [2, 2, 2]
-        step = (352 - 62) / 5
+        step = (346 - 62) / 5
         expected = [62 + step * (place + 0.5) for place in (0, 1, 3, 4, 3, 4)]
         assert [x for line in lines for x, _ in line] == pytest.approx(expected, abs=0.06)
         heights = [y for line in lines for _, y in line]

@@ -22,7 +22,7 @@ TOP = 20.0
 AXIS = 50.0  # height of the bands and their frequencies under a chart
 LEAST_NATS = 0.01  # what a chart of nats spans at least: ten times what rounding moves
 ROW = 30.0  # of the chart of changes: the name of a quantity, and its interval below it
-EDGE = 12.0  # what that chart leaves at its sides
+EDGE = 16.0  # what that chart leaves at its sides
 MARKER = {"baseline": svg.circle, "candidate": svg.diamond}
 
 

@@ -12,7 +12,7 @@ from pytest_iaside.report.charts.svg import LEFT, RIGHT, TOP, WIDTH, Scale
 from pytest_iaside.report.numbers import fixed, printable
 
 LINE = 13.0
-CHARACTER = 5.4  # width of one in a legend
+CHARACTER = 6.1  # width of one in a legend, in the widest of usual fonts
 # On light pages and on dark ones: Okabe and Ito's colours, darkened or lightened until they stand
 # out from either. After eight groups they come again with other shapes.
 COLOURS = (

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from pytest_iaside.report.numbers import formatted
 
 WIDTH = 360.0  # of every chart, in units of its viewBox: small, so that text is legible on a phone
-LEFT, RIGHT, TOP = 40.0, WIDTH - 8.0, 22.0  # what most charts leave around what they draw
+LEFT, RIGHT, TOP = 48.0, WIDTH - 14.0, 22.0  # what most charts leave around what they draw
 CAP = 3.0
 TINY = 1e-200  # ranges below have no round numbers: a float cannot tell them apart
 SPARK = (112.0, 30.0)  # width and height of a chart in a table's cell
