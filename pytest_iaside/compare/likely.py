@@ -90,7 +90,7 @@ def _of_clean_images(under: Sequence[QuantityChange], lost: Collection[str]) -> 
     better = [name for name in risen if name not in lost]
     if better:
         return [
-            f"answers are worse on clean images, but better under {' and '.join(better[:SHOWN])}: "
+            f"answers are worse on clean images, but better under {_and(better[:SHOWN])}: "
             f"images may reach the network otherwise than in training; compare {INPUT}",
             "quantised or pruned weights can look the same: run the model with its full weights",
         ]
@@ -131,8 +131,14 @@ def _of_perturbed_images(
         causes.insert(
             0, "what scales the images (mean and std, and whether pixels are divided by 255 once)"
         )
-    return [f"{told}, but those under {' and '.join(names)}: look at {'; at '.join(causes)}"]
+    return [f"{told}, but those under {_and(names)}: look at {'; at '.join(causes)}"]
 
 
 def _one(answers: Sequence[QuantityChange], family: str) -> QuantityChange | None:
     return next((each for each in answers if each.family == family), None)
+
+
+def _and(names: Sequence[str]) -> str:
+    """Several in a row: ``a, b and c``."""
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last
