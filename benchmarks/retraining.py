@@ -34,6 +34,13 @@ SHARED = Path(__file__).parents[2] / "shared" / "imagenet100"
 GATES, GATES_SAME = 100, 300
 SIZES = ((1, 1), (3, 1), (3, 3), (5, 1), (5, 3), (8, 1), (8, 3))
 Trainings = dict[str, list[SpectralProfile]]
+TRUTH = {
+    "accuracy, clean": "clean",
+    "accuracy under white_noise 3": "white noise 3",
+    "accuracy under brightness 3": "brightness 3",
+    "accuracy, clean and perturbed": "clean and panel",
+}
+"""Accuracies that are told of every recipe, and their names in the table."""
 SAID = {
     "the recipe": "trained as the baseline was",
     "10 % wrong labels": "with 10 % wrong labels",
@@ -120,9 +127,23 @@ def _told(found: list[tuple[str, str, list[int]]], count: int, inconclusive: flo
         red[own] += verdict == "drift"
         drawn[own] += 1
     told = Estimate.of_mean(red[drawn > 0] / drawn[drawn > 0], 0.95)
-    low, high = (100 * min(max(each, 0.0), 1.0) for each in (told.low, told.high))
-    share = 100 * float(np.mean([verdict == "drift" for verdict, _, _ in found]))
-    return Found(share, low, high, inconclusive)
+    share = float(np.mean([verdict == "drift" for verdict, _, _ in found]))
+    low, high = min(max(told.low, 0.0), share), max(min(told.high, 1.0), share)
+    if share in (0.0, 1.0):
+        # Where no training differs from another, what so many of them can show at most.
+        bound = 1 - 0.025 ** (1 / np.count_nonzero(drawn))
+        low, high = (0.0, bound) if share == 0 else (1 - bound, 1.0)
+    return Found(100 * share, 100 * low, 100 * high, inconclusive)
+
+
+def accuracies(network: str, trainings: Trainings) -> list[list[str]]:
+    """What the recipes cost in truth, where nobody draws: in percent, over all trainings."""
+    rows = []
+    for recipe, some in trainings.items():
+        answers = [each.answers for each in some if each.answers is not None]
+        means = [100 * np.mean([each[name].mean() for each in answers]) for name in TRUTH]
+        rows.append([network.partition(" ")[0], recipe, *(f"{each:.1f}" for each in means)])
+    return rows
 
 
 def keep(found: dict[str, Table]) -> None:
@@ -191,12 +212,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.tables or Path(temporary)
         found: dict[str, Table] = {}
+        truth: list[list[str]] = []
         for network in NETWORKS:
             trainings = {
                 recipe: [measured(folder, network, recipe, seed) for seed in seeds_of(recipe)]
                 for recipe in RECIPES
             }
+            truth += accuracies(network, trainings)
             found[network] = table(network, trainings)
+        what = "Accuracy in percent, the mean over all trainings, of digits that nobody trained on"
+        head = ["network", "recipe", *TRUTH.values()]
+        print_table(head, truth, name="retraining-accuracy", what=what)
         keep(found)
         if options.photographs is not None:
             trained = heads.Heads(options.photographs, options.labels)
