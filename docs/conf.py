@@ -30,7 +30,6 @@ myst_heading_anchors = 4
 
 # Names of the package are looked up; types of other libraries have no pages here to link to.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", ".*")]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 add_module_names = False
