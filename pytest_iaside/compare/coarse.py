@@ -171,7 +171,8 @@ def _played(candidate: SpectralProfile) -> str:
     rules = candidate.rules
     return (
         f"decided by {len(plan(rules.design, rules.bands, '').coalitions)} of {2**rules.bands} "
-        f"coalitions of each image (design {rules.design}), and the same of the baseline"
+        f"coalitions of each image (design {rules.design}), and the same of the baseline: its own "
+        "numbers, too, differ a little from those of all coalitions"
     )
 
 
