@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pytest_iaside.errors import ModelError
 from pytest_iaside.execute.execution import Execution, check_execution
-from pytest_iaside.execute.kept_open import kept_here
+from pytest_iaside.execute.kept_open import kept_here, looks_again
 from pytest_iaside.execute.passes import counting
 from pytest_iaside.images.reference import ReferenceSample
 from pytest_iaside.models.backends import Backend, open_backend
@@ -193,7 +193,9 @@ def open_runner(
     if isinstance(classifier.network, nn.Module):
         check_loaded(classifier.network)
     kept = kept_here()
-    passes = passes if kept is None else max(passes, kept.passes)
+    again = looks_again()
+    if kept is not None:
+        passes = max(passes, kept.again if again else kept.passes)
     opened = open_backend(
         classifier,
         backend=execution.backend,
@@ -210,10 +212,11 @@ def open_runner(
         asked = (classifier.task.name, classifier.image_argument, *classifier.arguments)
         what = (id(classifier.network), *map(id, read), *asked)
         key = (what, execution, inputs.shape[1:])
-        backend = kept.backend(key, opened)
+        backend = kept.backend_again(key, opened) if again else kept.backend(key, opened)
         # Whoever asks for what was chosen is given this one.
         chosen = prepared(execution, backend.device.type, backend.setup)
-        kept.known_as((what, chosen, inputs.shape[1:]), backend)
+        if not again:
+            kept.known_as((what, chosen, inputs.shape[1:]), backend)
         yield BackendRunner(classifier, backend)
         return
     with opened as backend:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_iaside.execute.execution import Execution
+from pytest_iaside.execute.kept_open import looking_again
 from pytest_iaside.execute.runner import pieces
 from pytest_iaside.execute.steady import agree
 from pytest_iaside.images.reference import ReferenceSample
@@ -155,7 +156,10 @@ class Asked:
                 targets=taken(part.right, every) if task.scored else None,
             )
             self.replayed += len(seen)
-            (new,) = answers(self.classifier, seen, [None], execution=self.execution, known=True)
+            with looking_again():
+                (new,) = answers(
+                    self.classifier, seen, [None], execution=self.execution, known=True
+                )
             for place, view in enumerate(np.concatenate(at_once)):
                 image = places[place % len(part)]
                 now, kept = (

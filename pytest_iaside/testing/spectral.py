@@ -43,6 +43,8 @@ from pytest_iaside.thresholds import Thresholds, check_limits
 
 PASSES_OF_A_GATE = 64
 """Of an image, about: what a back end is chosen for. Answers and arcs; a whole game is more."""
+PASSES_AGAIN = 5
+"""The same where all is kept, and only some of it looked at again: of answers two, and the game."""
 MOST_KEPT = 2**18
 """Log-likelihoods that a baseline keeps: a megabyte before it is compressed."""
 
@@ -102,7 +104,8 @@ def _prepared(
     def measured(model: Any, sample: ReferenceSample, baseline: Any) -> SpectralProfile:
         # Workers keep open what they have themselves.
         alone = settings.execution.executor is None
-        with kept_open(passes=PASSES_OF_A_GATE * len(sample)) if alone else nullcontext():
+        every, again = (each * len(sample) for each in (PASSES_OF_A_GATE, PASSES_AGAIN))
+        with kept_open(every, again) if alone else nullcontext():
             return looked_at(model, sample, baseline)
 
     def looked_at(model: Any, sample: ReferenceSample, baseline: Any) -> SpectralProfile:

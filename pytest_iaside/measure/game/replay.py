@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_iaside.execute.kept_open import looking_again
 from pytest_iaside.execute.runner import open_runner
 from pytest_iaside.execute.steady import agree
 from pytest_iaside.measure.game.play import Game, answers_on, first_inputs
@@ -60,7 +61,10 @@ def replay(
     work = game.shards(AT_ONCE, wanted)
     first = next(work)
     inputs = first_inputs(game.classifier, game.rules, first)
-    with open_runner(game.classifier, game.execution, inputs=inputs, passes=count) as runner:
+    with (
+        looking_again(),
+        open_runner(game.classifier, game.execution, inputs=inputs, passes=count) as runner,
+    ):
         for shard in chain([first], work):
             some = slice(done, done + len(shard.sample))
             known = None if clean is None else clean[some]
