@@ -13,12 +13,13 @@ class KeptBackends:
     """Backends that stay open, by what they run and how, until they are closed.
 
     ``passes`` are those of all that is run on them: what a conversion has to be worth. ``again``
-    are those that look again at what is kept on the disk: where that is all, they are few.
+    are those that look again at what is kept on the disk, 0 where each look counts for itself: they
+    are few, where that is all.
     """
 
-    def __init__(self, passes: int, again: int | None = None) -> None:
+    def __init__(self, passes: int, again: int = 0) -> None:
         self.passes = passes
-        self.again = passes if again is None else again
+        self.again = again
         self._stack, self._stack_again = ExitStack(), ExitStack()
         self._backends: dict[Hashable, Backend] = {}
         self._backends_again: dict[Hashable, Backend] = {}
@@ -95,7 +96,7 @@ def looking_again() -> Iterator[None]:
 
 
 @contextmanager
-def kept_open(passes: int, again: int | None = None) -> Iterator[None]:
+def kept_open(passes: int, again: int = 0) -> Iterator[None]:
     """What is opened by ``open_runner`` in here stays open for the next who opens the same.
 
     So that a network is converted once, for ``passes`` in all, and not again for each part of a
