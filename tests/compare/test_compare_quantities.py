@@ -173,7 +173,7 @@ def test_images_are_paired_by_their_digests_in_any_order() -> None:
     turned = new.take(list(reversed(range(50))))
     limits = {"error": Limit(change=0.01)}
     one, other = (compare(each, old, limits) for each in (new, turned))
-    assert one.quantities == other.quantities
+    assert repr(one.quantities) == repr(other.quantities)
     some = compare(new.take(range(20)), old, limits)
     assert some.images == 20
     assert some.quantities[0].change == pytest.approx(np.mean((CLOSE - OLD)[:20]))

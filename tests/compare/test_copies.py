@@ -34,7 +34,8 @@ def two(images: int = 12, seed: int = 0) -> tuple[SpectralProfile, SpectralProfi
 
 def assert_same(one: Comparison, other: Comparison) -> None:
     assert (one.verdict, one.images, one.lead) == (other.verdict, other.images, other.lead)
-    assert (one.checks, one.quantities) == (other.checks, other.quantities)
+    # As text: from Python 3.13 on dataclasses that hold the same NaN are no longer equal.
+    assert repr((one.checks, one.quantities)) == repr((other.checks, other.quantities))
     assert one.image_changes is not None and other.image_changes is not None
     ours, theirs = (
         [(each.name, each.contribution) for each in found.image_changes.images]
@@ -82,7 +83,8 @@ def test_unpaired_copies_count_once_on_either_side() -> None:
     found = compare(
         candidate.take([*range(12), 0, 0]), baseline.take([5, *range(12)]), paired=False
     )
-    assert (found.checks, found.quantities, found.images) == (plain.checks, plain.quantities, 12)
+    assert found.images == 12
+    assert repr((found.checks, found.quantities)) == repr((plain.checks, plain.quantities))
     assert found.notes[:2] == (
         "2 of 14 images of the candidate are exact copies of others: each counts once",
         "1 of 13 images of the baseline is an exact copy of another: the two count once",
@@ -104,7 +106,7 @@ def test_a_trend_counts_copies_once() -> None:
     rows = [*range(12), 4, 4, 7]
     plain = compare_trend(points, [0, 1, 2], Thresholds())
     found = compare_trend([one.take(rows) for one in points], [0, 1, 2], Thresholds())
-    assert (found.checks, found.images) == (plain.checks, 12)
+    assert (repr(found.checks), found.images) == (repr(plain.checks), 12)
 
 
 @given(copies=st.lists(st.integers(0, 11), max_size=30))
