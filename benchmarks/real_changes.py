@@ -33,6 +33,7 @@ from common.change_sets import (
 from common.changes import PHOTO_MEAN, PHOTO_STD
 from common.gates import GREEN, VERDICTS, Told, gates, shares, usual_check
 from common.images_to_pass import images_to_pass, passes_of_noise
+from common.interval import over_models
 from common.measured import (
     TRUTH,
     Measured,
@@ -137,10 +138,20 @@ SETS: dict[str, tuple[str, str, Named]] = {
 @dataclass(frozen=True)
 class Group:
     """What gates say of changes that belong together: how many changes, and the shares of
-    VERDICTS in percent by the number of images."""
+    VERDICTS in percent by the number of images, of each change (N, 4) and their mean (4,)."""
 
     size: int
-    shares: dict[int, np.ndarray]
+    each: dict[int, np.ndarray]
+
+    @property
+    def shares(self) -> dict[int, np.ndarray]:
+        return {count: found.mean(axis=0) for count, found in self.each.items()}
+
+    def red(self, count: int) -> str:
+        """The red gates in percent, with an interval over changes."""
+        share = float(self.shares[count][0])
+        low, high = over_models(self.each[count][:, 0] / 100, share / 100)
+        return f"{_percent(share)} ({_percent(100 * low)}–{_percent(100 * high)})"
 
 
 def row_of(name: str, tables: Path, base: str, draws: int) -> Row:
@@ -225,7 +236,7 @@ def group_of(rows: list[Row], kinds: tuple[str, ...]) -> Group:
     """What gates say of the changes of these kinds, each change alike."""
     chosen = [row for row in rows if row.kind in kinds]
     found = {
-        count: np.mean([shares(row.at[count]) for row in chosen], axis=0)
+        count: np.array([shares(row.at[count]) for row in chosen])
         for count in (COUNTS if chosen else ())
     }
     return Group(len(chosen), found)
@@ -283,21 +294,21 @@ def keep_groups(found: dict[str, dict[str, Group]]) -> None:
             )
             value(
                 f"{name}-worse-red-{count}",
-                _percent(worse.shares[count][0]),
+                worse.red(count),
                 "%",
                 f"gates of {count} images that are red on changes that lose 5 points of accuracy "
-                f"or more ({worse.size} changes of real models, {short})",
+                f"or more ({worse.size} changes of real models, {short}; interval over changes)",
             )
-        for key, of, said in (
-            ("red", lambda by: by[0], "are red"),
-            ("pass", lambda by: by[2:].sum(), "pass, or find nothing,"),
+        for key, told, said in (
+            ("red", harmless.red(100), "are red"),
+            ("pass", _percent(harmless.shares[100][2:].sum()), "pass, or find nothing,"),
         ):
             value(
                 f"{name}-harmless-{key}-100",
-                _percent(of(harmless.shares[100])),
+                told,
                 "%",
-                f"gates of 100 images that {said} on harmless changes "
-                f"({harmless.size} changes of real models, {short})",
+                f"gates of 100 images that {said} on harmless changes ({harmless.size} changes of "
+                f"real models, {short}{'; interval over changes' * (key == 'red')})",
             )
 
 

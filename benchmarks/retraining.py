@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import heads
+from common.interval import over_models
 from common.saved import kept, value
 from common.saved import table as keep_table
 from common.side_by_side import machine, print_table
@@ -28,7 +29,6 @@ from common.trainings import IMAGES, NETWORKS, PLAYED, RECIPES, SEEDS, measured,
 from pytest_iaside.compare.compare import compare
 from pytest_iaside.measure.profile import SpectralProfile
 from pytest_iaside.measure.trainings import mean_of
-from pytest_iaside.stats.estimate import Estimate
 
 SHARED = Path(__file__).parents[2] / "shared" / "imagenet100"
 GATES, GATES_SAME = 100, 300
@@ -126,13 +126,8 @@ def _told(found: list[tuple[str, str, list[int]]], count: int, inconclusive: flo
     for verdict, _, own in found:
         red[own] += verdict == "drift"
         drawn[own] += 1
-    told = Estimate.of_mean(red[drawn > 0] / drawn[drawn > 0], 0.95)
     share = float(np.mean([verdict == "drift" for verdict, _, _ in found]))
-    low, high = min(max(told.low, 0.0), share), max(min(told.high, 1.0), share)
-    if share in (0.0, 1.0):
-        # Where no training differs from another, what so many of them can show at most.
-        bound = 1 - 0.025 ** (1 / np.count_nonzero(drawn))
-        low, high = (0.0, bound) if share == 0 else (1 - bound, 1.0)
+    low, high = over_models(red[drawn > 0] / drawn[drawn > 0], share)
     return Found(100 * share, 100 * low, 100 * high, inconclusive)
 
 
